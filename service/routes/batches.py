@@ -1,0 +1,120 @@
+"""Batches: many jobs accepted together, all or none."""
+
+import json
+from typing import Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
+
+from service import submission
+from service.context import CurrentContext
+from service.idempotency import Idempotent
+from service.negotiation import content_type
+from service.problems import problems
+from worker.contracts.errors import FieldError, InvalidRequest
+from worker.contracts.resources import Batch
+from worker.contracts.specs import BatchGrid, FitRequest, PredictRequest
+from worker.store import batches
+
+router = APIRouter(prefix="/v1/batches", tags=["batches"])
+
+JSON = "application/json"
+JSONL = "application/jsonl"
+JSONL_NAMES = (JSONL, "application/x-ndjson", "application/x-jsonlines")
+REQUEST_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {
+                "schema": {
+                    "anyOf": [
+                        {"type": "array", "items": {"type": "object"}, "minItems": 1},
+                        {
+                            "type": "object",
+                            "required": ["base", "grid"],
+                            "properties": {
+                                "base": {"type": "object"},
+                                "grid": {
+                                    "type": "object",
+                                    "minProperties": 1,
+                                    "additionalProperties": {"type": "array", "items": {}, "minItems": 1},
+                                },
+                            },
+                            "additionalProperties": False,
+                        },
+                    ]
+                },
+                "examples": {
+                    "grid": {
+                        "summary": "Every combination of the values is a job",
+                        "value": {
+                            "base": {"kind": "fit", "dataset": "ds_01jd0000000000000000000000", "target": "price"},
+                            "grid": {"spec.ridge": [0.01, 0.1, 1], "spec.kernel": ["laplace", "gaussian"]},
+                        },
+                    },
+                    "array": {
+                        "summary": "The bodies of the jobs",
+                        "value": [
+                            {"kind": "fit", "dataset": "ds_01jd0000000000000000000000", "target": "price"},
+                            {"kind": "fit", "dataset": "ds_01jd0000000000000000000000", "target": "rooms"},
+                        ],
+                    },
+                },
+            },
+            JSONL: {"schema": {"type": "string", "description": "One job body a line."}},
+        },
+    }
+}
+
+
+@router.post("", status_code=202, openapi_extra=REQUEST_BODY, responses=problems(409, 413, 415, 422, 429))
+async def create_batch(context: CurrentContext, idempotent: Idempotent, request: Request, response: Response) -> Batch:
+    """Queue many jobs: a JSON array of bodies, JSON Lines, or a base body and a grid of values."""
+    kind = content_type(request, [JSON, *JSONL_NAMES])
+    body = await request.body()
+    limit = context.settings.max_batch_jobs
+    batch_id = await to_thread.run_sync(_submit, context, body, kind, limit)
+    response.headers["Location"] = f"/v1/batches/{batch_id}"
+    return await to_thread.run_sync(batches.get, context.database, batch_id)
+
+
+@router.get("/{batch_id}", responses=problems(404))
+def get_batch(context: CurrentContext, batch_id: str) -> Batch:
+    """Count a batch's jobs by state, with links to them."""
+    return batches.get(context.database, batch_id)
+
+
+@router.post("/{batch_id}/cancel", status_code=202, responses=problems(404))
+def cancel_batch(context: CurrentContext, idempotent: Idempotent, batch_id: str) -> Batch:
+    """Cancel every job of the batch that is not final."""
+    return batches.cancel(context.database, batch_id, context.now())
+
+
+def _submit(context: CurrentContext, body: bytes, kind: str, limit: int) -> str:
+    return submission.submit_batch(context, _parse(body, kind, limit))
+
+
+def _parse(body: bytes, kind: str, limit: int) -> list[FitRequest | PredictRequest]:
+    if kind != JSON:
+        lines = [line for line in body.splitlines() if line.strip()]
+        return submission.parse_all([_document(line, f"/{index}") for index, line in enumerate(lines)])
+    document = _document(body, "")
+    if isinstance(document, list):
+        return submission.parse_all(document)
+    try:
+        grid = BatchGrid.model_validate(document)
+    except ValidationError as error:
+        wrong = tuple(
+            FieldError("/" + "/".join(str(step) for step in one["loc"]), one["msg"])
+            for one in error.errors(include_url=False)
+        )
+        raise InvalidRequest(f"{wrong[0].pointer}: {wrong[0].message}", errors=wrong) from error
+    return submission.expand_grid(grid, limit)
+
+
+def _document(text: bytes, pointer: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest.at(pointer, f"not a JSON document: {error}") from error

@@ -1,0 +1,215 @@
+"""Jobs: submit, look, follow, cancel, retry, fetch the result."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import anyio
+from anyio import to_thread
+from fastapi import APIRouter, Body, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from service import submission
+from service.context import Context, CurrentContext
+from service.downloads import send_artifact
+from service.idempotency import Idempotent
+from service.negotiation import choose
+from service.pages import After, Limit
+from service.problems import problems
+from worker.contracts.errors import Conflict, NotFound
+from worker.contracts.events import Event
+from worker.contracts.resources import FINAL_STATES, DryRun, Job, JobKind, JobState, Page
+from worker.contracts.specs import JobRequest
+from worker.store import events, jobs
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+EVENT_STREAM = "text/event-stream"
+PING_SECONDS = 15.0
+RETRY_MS = 1000
+EVENTS_AT_ONCE = 1000
+RESULT_TYPES = ("application/vnd.apache.parquet", "text/csv", "application/vnd.apache.arrow.file")
+EVENT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The events, or with Accept: text/event-stream a stream of them",
+        "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+    },
+    **problems(404, 406, 422),
+}
+RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The file",
+        "content": {kind: {} for kind in RESULT_TYPES},
+    },
+    206: {"description": "A part of the file"},
+    304: {"description": "The file has not changed"},
+    **problems(404, 409, 416),
+}
+EXAMPLES = {
+    "defaults": {
+        "summary": "Everything by default",
+        "value": {"kind": "fit", "dataset": "ds_01jd0000000000000000000000", "target": "price"},
+    },
+    "spec": {
+        "summary": "A named model with a spec",
+        "value": {
+            "kind": "fit",
+            "dataset": "ds_01jd0000000000000000000000",
+            "target": "price",
+            "model": "house-prices",
+            "validation": {"fraction": 0.2},
+            "spec": {"kernel": "laplace", "ridge": 0.01, "iterations": 8},
+        },
+    },
+    "predict": {
+        "summary": "Predict a stored dataset into a file",
+        "value": {"kind": "predict", "model": "house-prices", "dataset": "ds_01jd0000000000000000000000"},
+    },
+}
+
+
+
+@router.post("", status_code=202, responses=problems(409, 413, 415, 422, 429))
+async def create_job(
+    context: CurrentContext,
+    idempotent: Idempotent,
+    response: Response,
+    request: Annotated[JobRequest, Body(openapi_examples=EXAMPLES)],
+    dry_run: Annotated[bool, Query(description="Answer 200 with the resolved request; queue nothing.")] = False,
+    prefer: Annotated[str | None, Header(description="wait=N waits up to N seconds for a final state.")] = None,
+) -> Job | DryRun:
+    """Queue a job, or with ``dry_run`` say what it would be."""
+    if dry_run:
+        response.status_code = 200
+        return (await to_thread.run_sync(submission.plan, context, request)).dry_run
+    job = await to_thread.run_sync(submission.submit, context, request)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    seconds = _wanted_wait(prefer)
+    if seconds is not None:
+        response.headers["Preference-Applied"] = f"wait={seconds:g}"
+        job = await _wait(context, job, min(seconds, context.settings.max_wait_seconds))
+    return job
+
+
+@router.get("", responses=problems(422))
+def list_jobs(
+    context: CurrentContext,
+    state: JobState | None = None,
+    kind: JobKind | None = None,
+    model: Annotated[str | None, Query(description="A model's id or name.")] = None,
+    limit: Limit = 50,
+    after: After = None,
+) -> Page[Job]:
+    """List jobs, newest first."""
+    return jobs.list_page(context.database, state=state, kind=kind, model=model, limit=limit, after=after)
+
+
+@router.get("/{job_id}", responses=problems(404))
+def get_job(context: CurrentContext, job_id: str) -> Job:
+    """Show one job."""
+    return jobs.get(context.database, job_id)
+
+
+@router.get("/{job_id}/events", response_model=list[Event], responses=EVENT_RESPONSES)
+async def get_events(
+    context: CurrentContext,
+    request: Request,
+    job_id: str,
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
+    last_event_id: Annotated[int | None, Header(ge=0, description="Go on after this event.")] = None,
+) -> Response | list[Event]:
+    """List what happened to a job, or follow it live with ``Accept: text/event-stream``."""
+    await to_thread.run_sync(jobs.get, context.database, job_id)
+    after = last_event_id or 0
+    if choose(accept, ["application/json", EVENT_STREAM]) == EVENT_STREAM:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(_follow(context, job_id, after), media_type=EVENT_STREAM, headers=headers)
+    return await to_thread.run_sync(_all_events, context, job_id, after)
+
+
+@router.post("/{job_id}/cancel", status_code=202, responses=problems(404, 409))
+def cancel_job(context: CurrentContext, idempotent: Idempotent, response: Response, job_id: str) -> Job:
+    """Stop a job: at once while it is queued, within seconds while it runs."""
+    response.headers["Location"] = f"/v1/jobs/{job_id}"
+    return jobs.request_cancel(context.database, job_id, context.now())
+
+
+@router.post("/{job_id}/retry", status_code=202, responses=problems(404, 409, 429))
+def retry_job(context: CurrentContext, idempotent: Idempotent, response: Response, job_id: str) -> Job:
+    """Run a failed or cancelled job again, from its last checkpoint if it has one."""
+    response.headers["Location"] = f"/v1/jobs/{job_id}"
+    return submission.retry(context, job_id)
+
+
+@router.get("/{job_id}/result", response_class=Response, responses=RESULT_RESPONSES)
+def get_result(context: CurrentContext, request: Request, job_id: str) -> Response:
+    """Download the file that a predict job made."""
+    job = jobs.get(context.database, job_id)
+    if job.kind != "predict":
+        raise Conflict(f"job {job_id} is a {job.kind}: its result is the model, see GET /v1/models")
+    result = jobs.result(context.database, job_id)
+    if result is None:
+        raise Conflict(f"job {job_id} is {job.state}: only a succeeded job has a result")
+    suffix = result.result.key.rsplit(".", 1)[-1]
+    return send_artifact(request, context.artifacts, result.result, result.media_type, f"{job_id}.{suffix}")
+
+
+@router.delete("/{job_id}", status_code=204, responses=problems(404, 409))
+def delete_job(context: CurrentContext, job_id: str) -> None:
+    """Forget a finished job with its checkpoints and result. A model that it made stays."""
+    jobs.delete(context.database, job_id)
+    context.artifacts.delete_prefix(f"jobs/{job_id}/")
+
+
+def _wanted_wait(prefer: str | None) -> float | None:
+    """Return N of ``wait=N`` (RFC 7240); a preference that cannot be read is ignored, as the RFC asks."""
+    for preference in (prefer or "").split(","):
+        name, _, value = preference.partition("=")
+        if name.strip().lower() == "wait" and value.strip().isdecimal():
+            return float(value)
+    return None
+
+
+async def _wait(context: Context, job: Job, seconds: float) -> Job:
+    ends_at = anyio.current_time() + seconds
+    while job.state not in FINAL_STATES and anyio.current_time() < ends_at:
+        await anyio.sleep(context.settings.event_poll_seconds)
+        job = await to_thread.run_sync(jobs.get, context.database, job.id)
+    return job
+
+
+def _all_events(context: Context, job_id: str, after: int) -> list[Event]:
+    found: list[Event] = []
+    while True:
+        page = events.list_events(context.database, job_id, after, EVENTS_AT_ONCE)
+        found += page
+        if len(page) < EVENTS_AT_ONCE:
+            return found
+        after = page[-1].seq
+
+
+async def _follow(context: Context, job_id: str, after: int) -> AsyncIterator[str]:
+    """Yield events as they are written, until the job is final and all of them are out.
+
+    The state is read before the events: a job that is final by then has no event that the read can miss.
+    """
+    yield f"retry: {RETRY_MS}\n\n"
+    quiet_since = anyio.current_time()
+    while True:
+        try:
+            job = await to_thread.run_sync(jobs.get, context.database, job_id)
+        except NotFound:
+            return
+        found = await to_thread.run_sync(_all_events, context, job_id, after)
+        for event in found:
+            after = event.seq
+            yield f"id: {event.seq}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
+        if job.state in FINAL_STATES and not found:
+            return
+        now = anyio.current_time()
+        if found:
+            quiet_since = now
+        elif now - quiet_since > PING_SECONDS:
+            quiet_since = now
+            yield ": still here\n\n"
+        if not found:
+            await anyio.sleep(context.settings.event_poll_seconds)

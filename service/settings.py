@@ -1,0 +1,41 @@
+"""Settings that the API reads from the environment."""
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
+
+from worker.settings import GIB, SharedSettings
+
+
+class ServiceSettings(SharedSettings):
+    """What one API process needs to know."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on. Other than loopback needs api_keys.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="Comma-separated keys that callers must send as a bearer token. Empty: none needed, loopback only.",
+    )
+    max_body_bytes: int = Field(2 * GIB, ge=1, description="Largest upload, also after decompression.")
+    max_json_bytes: int = Field(16 * 2**20, ge=1, description="Largest body of any other request.")
+    max_cells: int = Field(200_000_000, ge=1, description="Largest table, rows × columns.")
+    max_encoded_columns: int = Field(4096, ge=1, description="Largest width of a table after one-hot encoding.")
+    max_queued_jobs: int = Field(10_000, ge=1, description="More waiting jobs are refused with 429.")
+    max_batch_jobs: int = Field(1000, ge=1, description="Most jobs in one batch.")
+    max_predict_rows: int = Field(100_000, ge=1, description="Most rows in one synchronous prediction.")
+    max_wait_seconds: float = Field(60.0, ge=0, description="Longest wait that 'Prefer: wait=N' gets.")
+    model_cache_bytes: int = Field(GIB, ge=1, description="Memory for loaded models; the least recently used leaves.")
+    predict_threads: int = Field(2, ge=1, description="Predictions computed at once in one API process.")
+    reconcile_seconds: float = Field(5.0, gt=0, description="Time between two looks for lost leases and messages.")
+    resend_seconds: float = Field(
+        15.0, gt=0, description="A job queued for so long without a claim is sent again, then with backoff."
+    )
+    event_poll_seconds: float = Field(0.3, gt=0, description="Time between two looks for new events of a followed job.")
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part for part in (piece.strip() for piece in value.split(",")) if part)
+        return value

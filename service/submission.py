@@ -1,0 +1,271 @@
+"""From a request to a queued job: check it against the data, resolve its defaults, estimate, insert, commit, send."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from service.context import Context
+from worker.contracts.errors import FieldError, InvalidRequest, NotFound, QueueFull
+from worker.contracts.resources import Dataset, DryRun, Estimate, Job
+from worker.contracts.specs import BatchGrid, FitRequest, JobRequest, PredictRequest
+from worker.engine.estimate import estimate as estimate_fit
+from worker.engine.recursion import FitConfig
+from worker.store import batches, datasets, jobs, models
+from worker.store.ids import new_id
+from worker.tables import schema
+
+REQUEST: TypeAdapter[FitRequest | PredictRequest] = TypeAdapter(JobRequest)
+
+PREDICT_BLOCK_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request that was checked against its data, with nothing left to resolve."""
+
+    request: FitRequest | PredictRequest
+    dry_run: DryRun
+    datasets: list[str]
+    model_id: str | None = None
+
+
+def plan(context: Context, request: FitRequest | PredictRequest) -> Plan:
+    """Return what ``request`` would run.
+
+    Raises:
+        InvalidRequest: the request and the data do not go together; pointers say where.
+    """
+    return _plan_fit(context, request) if isinstance(request, FitRequest) else _plan_predict(context, request)
+
+
+def submit(context: Context, request: FitRequest | PredictRequest) -> Job:
+    """Queue one job: row first, message after the commit.
+
+    Raises:
+        InvalidRequest: see ``plan``.
+        QueueFull: too many jobs wait.
+    """
+    planned = plan(context, request)
+    _check_room(context, 1)
+    [job_id] = _insert(context, [planned], batch_id=None)
+    _send(context, [job_id])
+    return jobs.get(context.database, job_id)
+
+
+def submit_batch(context: Context, requests: Sequence[FitRequest | PredictRequest]) -> str:
+    """Queue all of ``requests`` or none. Returns the batch's id.
+
+    Raises:
+        InvalidRequest: at least one request is wrong; pointers begin with its index.
+        QueueFull: too many jobs wait.
+    """
+    limit = context.settings.max_batch_jobs
+    if not 0 < len(requests) <= limit:
+        raise InvalidRequest(f"a batch holds 1 to {limit} jobs, this one {len(requests)}")
+    planned, wrong = [], []
+    for index, request in enumerate(requests):
+        try:
+            planned.append(plan(context, request))
+        except InvalidRequest as error:
+            found = error.errors or (FieldError("", error.detail),)
+            wrong += [FieldError(f"/{index}{one.pointer}", one.message) for one in found]
+    if wrong:
+        raise InvalidRequest(f"{wrong[0].pointer}: {wrong[0].message}", errors=tuple(wrong))
+    _check_room(context, len(planned))
+    batch_id = new_id("bat", context.now())
+    _send(context, _insert(context, planned, batch_id=batch_id))
+    return batch_id
+
+
+def retry(context: Context, job_id: str) -> Job:
+    """Queue a failed or cancelled job again.
+
+    Raises:
+        NotFound, Conflict: see ``worker.store.jobs.retry``.
+        QueueFull: too many jobs wait.
+    """
+    _check_room(context, 1)
+    job = jobs.retry(context.database, job_id, context.now())
+    _send(context, [job_id])
+    return job
+
+
+def expand_grid(grid: BatchGrid, limit: int) -> list[FitRequest | PredictRequest]:
+    """Return every combination of the grid's values set into its base.
+
+    Raises:
+        InvalidRequest: a path leads nowhere, a combination is no valid job, or there are more than ``limit``.
+    """
+    size = 1
+    for values in grid.grid.values():
+        size *= len(values)
+    if size > limit:
+        raise InvalidRequest.at("/grid", f"the grid has {size} combinations, a batch holds at most {limit} jobs")
+    bodies = []
+    for values in itertools.product(*grid.grid.values()):
+        body = grid.base
+        for path, value in zip(grid.grid, values, strict=True):
+            body = _with(body, path.split("."), value, path)
+        bodies.append(body)
+    return parse_all(bodies)
+
+
+def parse_all(bodies: Sequence[Any]) -> list[FitRequest | PredictRequest]:
+    """Return the requests that ``bodies`` spell.
+
+    Raises:
+        InvalidRequest: at least one is not a valid body; pointers begin with its index.
+    """
+    parsed, wrong = [], []
+    for index, body in enumerate(bodies):
+        try:
+            parsed.append(REQUEST.validate_python(body, strict=None))
+        except ValidationError as error:
+            wrong += [_field_error(index, one["loc"], one["msg"]) for one in error.errors(include_url=False)]
+    if wrong:
+        raise InvalidRequest(f"{wrong[0].pointer}: {wrong[0].message}", errors=tuple(wrong))
+    return parsed
+
+
+def _field_error(index: int, location: tuple[int | str, ...], message: str) -> FieldError:
+    steps = [str(step) for step in location if step not in ("fit", "predict")]
+    return FieldError("/" + "/".join([str(index), *steps]), message)
+
+
+def _with(body: dict[str, Any], path: list[str], value: object, whole: str) -> dict[str, Any]:
+    head, *rest = path
+    if not rest:
+        return {**body, head: value}
+    inner = body.get(head, {})
+    if not isinstance(inner, dict):
+        raise InvalidRequest.at("/grid", f"{whole!r} leads into {head!r}, which is no object in the base")
+    return {**body, head: _with(inner, rest, value, whole)}
+
+
+def _plan_fit(context: Context, request: FitRequest) -> Plan:
+    dataset = _dataset(context, request.dataset, "/dataset")
+    features = schema.resolve_features(request, dataset.columns)
+    targets = schema.resolve_targets(request, dataset.columns)
+    task = schema.resolve_task(request.task, targets)
+    schema.check_fit(
+        request, features, targets, task, rows=dataset.rows, max_encoded=context.settings.max_encoded_columns
+    )
+    held_out = None
+    used = [dataset.id]
+    if request.validation is not None and request.validation.dataset is not None:
+        other = _dataset(context, request.validation.dataset, "/validation/dataset")
+        schema.check_validation_dataset(features + targets, other.columns)
+        held_out = other.rows
+        used.append(other.id)
+    width = schema.encoded_width(features)
+    outputs = targets[0].distinct if task == "classification" else len(targets)
+    fitted, scored = _split(request, dataset.rows, held_out)
+    resolved = request.model_copy(
+        update={
+            "task": task,
+            "features": [column.name for column in features],
+            "exclude": [],
+            "spec": request.spec.resolved(),
+        }
+    )
+    cost = estimate_fit(fitted, width, outputs, scored, FitConfig(**resolved.spec.engine_options()))
+    return Plan(
+        resolved,
+        DryRun(
+            request=resolved.model_dump(mode="json"),
+            task=task,
+            rows=dataset.rows,
+            encoded_columns=width,
+            outputs=outputs,
+            estimate=Estimate(bytes=cost.bytes, flops=cost.flops),
+        ),
+        used,
+    )
+
+
+def _plan_predict(context: Context, request: PredictRequest) -> Plan:
+    try:
+        record = models.get(context.database, request.model)
+    except NotFound as error:
+        raise InvalidRequest.at("/model", error.detail) from error
+    model = record.resource
+    dataset = _dataset(context, request.dataset, "/dataset")
+    schema.check_predict(model.features, dataset.columns)
+    outputs = len(model.classes) if model.classes is not None else len(model.targets)
+    resolved = request.model_copy(update={"model": model.id})
+    block = min(dataset.rows, PREDICT_BLOCK_ROWS) * (model.training_rows + model.encoded_features)
+    cost = Estimate(
+        bytes=model.bytes + 8 * block,
+        flops=2.0 * dataset.rows * model.training_rows * (model.encoded_features + outputs),
+    )
+    return Plan(
+        resolved,
+        DryRun(
+            request=resolved.model_dump(mode="json"),
+            task=model.task,
+            rows=dataset.rows,
+            encoded_columns=model.encoded_features,
+            outputs=outputs,
+            estimate=cost,
+        ),
+        [dataset.id],
+        model.id,
+    )
+
+
+def _split(request: FitRequest, rows: int, held_out: int | None) -> tuple[int, int]:
+    """Return how many rows train at most and how many validate."""
+    if held_out is not None:
+        return rows, held_out
+    if request.validation is None or request.validation.folds is not None:
+        return rows, 0
+    scored = max(1, round(rows * (request.validation.fraction or 0.0)))
+    return rows - scored, scored
+
+
+def _dataset(context: Context, dataset_id: str, pointer: str) -> Dataset:
+    try:
+        return datasets.get(context.database, dataset_id)
+    except NotFound as error:
+        raise InvalidRequest.at(pointer, error.detail) from error
+
+
+def _check_room(context: Context, more: int) -> None:
+    limit = context.settings.max_queued_jobs
+    waiting = jobs.count_queued(context.database)
+    if waiting + more > limit:
+        raise QueueFull(f"{waiting} jobs wait and at most {limit} may; try again later")
+
+
+def _insert(context: Context, planned: list[Plan], batch_id: str | None) -> list[str]:
+    now = context.now()
+    ids = [new_id("job", now) for _ in planned]
+    with context.database.transaction() as session:
+        if batch_id is not None:
+            batches.insert(session, batch_id, total=len(planned), now=now)
+        for job_id, one in zip(ids, planned, strict=True):
+            request = one.request
+            if isinstance(request, FitRequest) and request.model is None:
+                request = request.model_copy(update={"model": job_id})
+            jobs.insert_job(
+                session,
+                job_id=job_id,
+                request=request,
+                dataset_ids=one.datasets,
+                model_id=one.model_id,
+                estimate=one.dry_run.estimate,
+                batch_id=batch_id,
+                now=now,
+            )
+    return ids
+
+
+def _send(context: Context, job_ids: list[str]) -> None:
+    """Send what was committed. What the broker does not take is sent by the reconciler."""
+    for job_id in job_ids:
+        if not context.queue.send(job_id):
+            return
+        jobs.mark_sent(context.database, job_id, context.now())

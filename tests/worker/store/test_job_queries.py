@@ -1,0 +1,57 @@
+"""Jobs are listed newest first, page by page, and by what they are."""
+
+import pytest
+from support.clock import Clock
+from support.stored import queue_fit, queue_predict, train_model
+from worker.contracts.errors import InvalidRequest, NotFound
+from worker.contracts.resources import BatchCounts
+from worker.store import jobs
+from worker.store.database import Database
+
+
+def test_pages_show_every_job_once_newest_first(database: Database) -> None:
+    clock = Clock()
+    made = [queue_fit(database, clock()) for _ in range(7)]
+    made += [queue_fit(database, clock.pass_seconds(0.001)) for _ in range(4)]
+    seen: list[str] = []
+    after = None
+    while True:
+        page = jobs.list_page(database, limit=4, after=after)
+        seen += [job.id for job in page.items]
+        after = page.next
+        if after is None:
+            break
+    assert seen == made[::-1]
+
+
+def test_a_full_last_page_has_no_next(database: Database) -> None:
+    for _ in range(3):
+        queue_fit(database, Clock()())
+    assert jobs.list_page(database, limit=3).next is None
+
+
+def test_jobs_are_found_by_state_kind_and_model(database: Database) -> None:
+    now = Clock()()
+    model_id = train_model(database, now, name="first")
+    trained = jobs.list_page(database).items[0].id
+    predicting = queue_predict(database, now, model_id)
+    waiting = queue_fit(database, now, model="second")
+
+    def ids(**wanted: str) -> list[str]:
+        return [job.id for job in jobs.list_page(database, **wanted).items]  # type: ignore[arg-type]
+
+    assert ids(state="queued") == [waiting, predicting]
+    assert ids(kind="fit") == [waiting, trained]
+    assert ids(model=model_id) == [predicting, trained]
+    assert ids(model="second") == [waiting]
+    assert ids(state="succeeded", kind="predict") == []
+    assert jobs.count_queued(database) == 2
+    assert jobs.counts(database) == BatchCounts(queued=2, succeeded=1)
+
+
+def test_an_impossible_id_is_not_found_and_an_impossible_filter_is_refused(database: Database) -> None:
+    for job_id in ("job_none", "job_\x00", "job_\ud800"):
+        with pytest.raises(NotFound):
+            jobs.get(database, job_id)
+    with pytest.raises(InvalidRequest, match="NUL"):
+        jobs.list_page(database, model="a\x00b")

@@ -1,0 +1,76 @@
+"""The Celery shell: one process that waits for job ids and supervises one training at a time.
+
+Start it with ``python -m worker.app``. The flags of the worker are part of the design and are set here: one thread
+supervises (the computation runs in a process of its own), gossip and mingle are off (a worker that reconnects with
+them on may stop consuming, celery/celery#10302), and nothing is reserved behind a running job.
+"""
+
+import platform
+import sys
+
+from celery import Celery, signals
+
+from worker.logs import configure_logging
+from worker.settings import WorkerSettings
+from worker.store.artifacts import Artifacts
+from worker.store.database import Database
+from worker.supervisor import Supervisor
+from worker.tasks import register_tasks
+
+
+def create_celery(settings: WorkerSettings) -> Celery:
+    """Return a Celery application that speaks JSON only and keeps no results."""
+    app = Celery("factrfm", broker=settings.redis_url.get_secret_value(), set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        event_serializer="json",
+        task_ignore_result=True,
+        task_default_queue=settings.queue,
+        # The message is a hint and the row is the truth: an early acknowledgement can lose nothing, and a late one
+        # would be redelivered while a healthy task runs (celery/celery#5935).
+        task_acks_late=False,
+        task_reject_on_worker_lost=False,
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        enable_utc=True,
+    )
+    return app
+
+
+def main() -> int:
+    """Run a worker until it is told to stop."""
+    settings = WorkerSettings()
+    configure_logging(settings.log_level, settings.log_format)
+    database = Database(settings.database_address)
+    database.migrate()
+    name = f"{platform.node()}-{settings.queue}"
+    supervisor = Supervisor(settings, database, Artifacts(settings.storage_address), worker=name)
+    app = create_celery(settings)
+    register_tasks(app, supervisor)
+    signals.worker_shutting_down.connect(lambda **_: supervisor.stop(), weak=False)
+    try:
+        app.worker_main(
+            [
+                "worker",
+                "--pool=threads",
+                "--concurrency=1",
+                "--without-gossip",
+                "--without-mingle",
+                f"--queues={settings.queue}",
+                "--hostname=factrfm-%i@%h",
+                f"--loglevel={settings.log_level}",
+            ]
+        )
+    finally:
+        supervisor.close()
+        database.dispose()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

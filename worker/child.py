@@ -1,0 +1,131 @@
+"""The process that computes: spawned, in a process group of its own, kept warm between jobs.
+
+Orders go in by its standard input and reports come out of its standard output, one JSON document a line.
+"""
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+
+import psutil
+
+from worker.contracts.messages import (
+    REPORTS,
+    Failed,
+    FitDone,
+    FitOrder,
+    IterationReport,
+    LogReport,
+    PredictDone,
+    PredictOrder,
+    ProgressReport,
+)
+
+HIDDEN = ("FACTRFM_DATABASE_URL", "FACTRFM_REDIS_URL", "FACTRFM_API_KEYS")
+"""The child needs no database and no queue, so it gets no password of theirs."""
+
+
+@dataclass(frozen=True)
+class Died:
+    """The process ended by itself in the middle of a job."""
+
+    reason: str
+
+
+Answer = ProgressReport | IterationReport | LogReport | FitDone | PredictDone | Failed | Died
+
+
+class Child:
+    """One training process. It is started by its constructor and ended by ``end``."""
+
+    def __init__(self, storage: str, device: str, threads: int | None, memory_bytes: int | None) -> None:
+        options = [f"--storage={storage}", f"--device={device}", f"--parent={os.getpid()}"]
+        options += [f"--threads={threads}"] if threads is not None else []
+        options += [f"--memory-bytes={memory_bytes}"] if memory_bytes is not None else []
+        environment = {name: value for name, value in os.environ.items() if name not in HIDDEN}
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", "worker.runs", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env=environment,
+            start_new_session=True,
+        )
+        self._answers: queue.Queue[Answer] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, name="child-reports", daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is the id of its process group too."""
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Return whether the process still runs."""
+        return self._process.poll() is None
+
+    def order(self, order: FitOrder | PredictOrder) -> None:
+        """Hand over a job. A child that is dead already says so by its next answer."""
+        assert self._process.stdin is not None  # noqa: S101 - Popen was given a pipe
+        try:
+            self._process.stdin.write(order.model_dump_json() + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return
+
+    def receive(self, timeout: float) -> Answer | None:
+        """Return the next answer, or None when there is none within ``timeout`` seconds."""
+        try:
+            return self._answers.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+    def resident_bytes(self) -> int:
+        """Return the memory that the process holds, 0 when it has ended."""
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.Error:
+            return 0
+
+    def end(self, patience: float) -> None:
+        """End the process and everything that it started: SIGTERM, then SIGKILL after ``patience`` seconds."""
+        self._signal(signal.SIGTERM)
+        try:
+            self._process.wait(timeout=patience)
+        except subprocess.TimeoutExpired:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    continue
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - Popen was given a pipe
+        try:
+            for line in self._process.stdout:
+                self._answers.put(REPORTS.validate_json(line))
+        except ValueError as error:  # a torn last line, a document that is no report, or a closed stream
+            self._answers.put(Died(f"the training process spoke out of turn: {type(error).__name__}"))
+        self._answers.put(Died(f"the training process ended with {_ending(self._process.wait())}"))
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        name = signal.Signals(-code).name if -code in signal.valid_signals() else "unknown"
+        hint = "; often the system ran out of memory" if -code == signal.SIGKILL else ""
+        return f"signal {-code} ({name}){hint}"
+    return f"exit code {code}"

@@ -1,0 +1,104 @@
+"""Errors that a caller can mend, each with a stable code.
+
+FactRFMError
+├── InvalidRequest          a request contradicts itself or its data
+│   └── ColumnMismatch      rows to predict lack columns of the model
+├── UnreadableTable         bytes that are not the table they are said to be
+├── TableTooLarge           more cells or bytes than the service takes
+├── NotFound                no such resource
+├── Conflict                the resource's state does not allow it
+│   └── RequestInFlight     the first request with this idempotency key still runs
+├── KeyReused               an idempotency key came back with another body
+├── QueueFull               as many jobs wait as the service takes
+├── DoesNotFit              a fit needs more memory than there is
+├── NumericalFailure        the mathematics broke down on this data
+├── ArtifactMissing         storage has lost a file that a row names
+├── ArtifactCorrupt         a stored file's checksum or format is wrong
+└── LeaseLost               another attempt owns the job now
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One wrong value. ``pointer`` is a JSON pointer into the request body, e.g. ``/spec/ridge``."""
+
+    pointer: str
+    message: str
+
+
+class FactRFMError(Exception):
+    """Base of every error that is told to a caller.
+
+    ``detail`` says what was wrong, where, and what would be right.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, detail: str, *, errors: tuple[FieldError, ...] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors
+
+
+class InvalidRequest(FactRFMError):
+    code = "invalid_request"
+
+    @classmethod
+    def at(cls, pointer: str, message: str) -> "InvalidRequest":
+        """Return the error of one wrong value."""
+        return cls(message, errors=(FieldError(pointer, message),))
+
+
+class ColumnMismatch(InvalidRequest):
+    code = "column_mismatch"
+
+
+class UnreadableTable(FactRFMError):
+    code = "unreadable_table"
+
+
+class TableTooLarge(FactRFMError):
+    code = "table_too_large"
+
+
+class NotFound(FactRFMError):
+    code = "not_found"
+
+
+class Conflict(FactRFMError):
+    code = "conflict"
+
+
+class RequestInFlight(Conflict):
+    code = "request_in_flight"
+
+
+class KeyReused(FactRFMError):
+    code = "idempotency_key_reused"
+
+
+class QueueFull(FactRFMError):
+    code = "queue_full"
+
+
+class DoesNotFit(FactRFMError):
+    code = "does_not_fit"
+
+
+class NumericalFailure(FactRFMError):
+    code = "numerical_failure"
+
+
+class ArtifactMissing(FactRFMError):
+    code = "artifact_missing"
+
+
+class ArtifactCorrupt(FactRFMError):
+    code = "artifact_corrupt"
+
+
+class LeaseLost(FactRFMError):
+    code = "lease_lost"

@@ -1,0 +1,240 @@
+"""What the service answers with: datasets, jobs, batches, models and predictions."""
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import Field
+
+from worker.contracts.base import ColumnType, Contract, Label, Task, UtcDatetime
+
+JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+FINAL_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
+JobKind = Literal["fit", "predict"]
+
+T = TypeVar("T")
+
+
+class TopValue(Contract):
+    """A frequent value of a categorical or boolean column."""
+
+    value: Label
+    count: int
+
+
+class Column(Contract):
+    """A column of a dataset, with what its values look like."""
+
+    name: str
+    type: ColumnType
+    missing: int = Field(description="Rows without a value.")
+    distinct: int = Field(description="Distinct values, the missing one not counted.")
+    min: float | None = Field(None, description="numeric only, over finite values; likewise mean, std, max.")
+    mean: float | None = None
+    std: float | None = None
+    max: float | None = None
+    infinite: int = Field(0, description="numeric only: rows with an infinite value.")
+    integer: bool = Field(False, description="numeric only: every value is a whole number.")
+    top: list[TopValue] | None = Field(None, description="categorical and boolean only: the most frequent values.")
+
+
+class Dataset(Contract):
+    """An immutable table."""
+
+    id: str
+    name: str
+    sha256: str = Field(description="Of the uploaded bytes, after decompression.")
+    bytes: int
+    media_type: str
+    rows: int
+    columns: list[Column]
+    created_at: UtcDatetime
+
+
+class DatasetRows(Contract):
+    """The first rows of a dataset."""
+
+    columns: list[str]
+    rows: list[list[Label | None]]
+
+
+class Progress(Contract):
+    """How far a job is. ``fraction`` in [0, 1]; ``eta_seconds`` null while unknown."""
+
+    iteration: int | None = None
+    iterations: int | None = None
+    fraction: float = 0.0
+    stage: str = "queued"
+    eta_seconds: float | None = None
+
+
+class JobError(Contract):
+    """Why a job failed: a stable type and a sentence."""
+
+    type: str
+    detail: str
+
+
+class Estimate(Contract):
+    """What a job will take: peak memory in bytes, floating-point operations, seconds where known."""
+
+    bytes: int
+    flops: float
+    seconds: float | None = None
+
+
+class Job(Contract):
+    """A piece of work and its state. States succeeded, failed and cancelled are final."""
+
+    id: str
+    kind: JobKind
+    state: JobState
+    attempt: int = Field(description="How many times the job has been started.")
+    progress: Progress
+    metrics: dict[str, float] = Field(default_factory=dict)
+    error: JobError | None = None
+    model: str | None = Field(None, description="Id of the model that a fit made, or that a predict uses.")
+    dataset: str
+    batch: str | None = None
+    request: dict[str, Any] = Field(description="The body with every default resolved.")
+    estimate: Estimate | None = None
+    cancel_requested: bool = False
+    created_at: UtcDatetime
+    started_at: UtcDatetime | None = None
+    finished_at: UtcDatetime | None = None
+
+
+class DryRun(Contract):
+    """What a job would be, without queueing it."""
+
+    request: dict[str, Any] = Field(description="The body with every default resolved.")
+    task: Task | None = None
+    rows: int
+    encoded_columns: int
+    outputs: int
+    estimate: Estimate
+
+
+class BatchCounts(Contract):
+    queued: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+class Batch(Contract):
+    """Jobs submitted together."""
+
+    id: str
+    counts: BatchCounts
+    total: int
+    jobs: list[str] = Field(description="Links to the jobs, in the order they were given.")
+    created_at: UtcDatetime
+
+
+class ModelColumn(Contract):
+    """A column that a model reads or answers."""
+
+    name: str
+    type: ColumnType
+
+
+class IterationSummary(Contract):
+    """One iteration of a fit. ``cosine_to_next`` is between M here and M one iteration later."""
+
+    iteration: int
+    metrics: dict[str, float]
+    ridge: float
+    bandwidth: float | None = None
+    seconds: float
+    trace: float
+    effective_rank: float
+    cosine_to_next: float | None = None
+    matrix: bool = Field(description="M of this iteration is stored.")
+
+
+class Model(Contract):
+    """A trained model: named, versioned, immutable."""
+
+    id: str
+    name: str
+    version: int
+    task: Task
+    classes: list[Label] | None = None
+    features: list[ModelColumn]
+    targets: list[ModelColumn]
+    encoded_features: int
+    spec: dict[str, Any]
+    metrics: dict[str, float] = Field(description="Of the chosen iteration.")
+    iteration: int = Field(description="The chosen iteration.")
+    iterations: int = Field(description="The last iteration that ran.")
+    ridge: float
+    bandwidth: float | None = None
+    precision: str
+    training_rows: int
+    bytes: int
+    sha256: str
+    dataset: str
+    job: str
+    created_at: UtcDatetime
+
+
+class FeatureShare(Contract):
+    feature: str
+    share: float
+
+
+class Loading(Contract):
+    feature: str
+    weight: float
+
+
+class Direction(Contract):
+    """An eigenvector of M: the features it weighs most."""
+
+    eigenvalue: float
+    loadings: list[Loading]
+
+
+class Features(Contract):
+    """What a model looks at. Shares are of the trace of M and sum to 1."""
+
+    model: str
+    iteration: int
+    importance: list[FeatureShare] = Field(description="By original column, largest first.")
+    encoded_importance: list[FeatureShare] = Field(description="By encoded column, largest first.")
+    eigenvalues: list[float]
+    effective_rank: float = Field(description="exp of the entropy of the normalised eigenvalues.")
+    directions: list[Direction]
+
+
+class FeatureMatrix(Contract):
+    """The learned feature matrix M, row by row, in the order of names."""
+
+    model: str
+    iteration: int
+    names: list[str]
+    matrix: list[list[float]]
+
+
+class FeatureHistory(Contract):
+    model: str
+    chosen: int
+    items: list[IterationSummary]
+
+
+class Predictions(Contract):
+    """Answers in original labels or units; for classification also probabilities in the order of classes."""
+
+    predictions: list[Label | list[float]]
+    classes: list[Label] | None = None
+    probabilities: list[list[float]] | None = None
+
+
+class Page(Contract, Generic[T]):
+    """One page of a list, newest first. ``next`` goes into ``?after=``."""
+
+    items: list[T]
+    next: str | None = None
+
+
+RowValue = Annotated[Label | None, Field(description="A cell; null is missing.")]

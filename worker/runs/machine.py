@@ -1,0 +1,58 @@
+"""The device that trains, and how much memory a training may take on it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from worker.contracts.errors import DoesNotFit
+
+CGROUP = Path("/sys/fs/cgroup")
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run computes. ``memory_bytes`` is the operator's bound, None for what is free."""
+
+    device: torch.device
+    memory_bytes: int | None
+
+    @classmethod
+    def find(cls, device: str, memory_bytes: int | None) -> "Machine":
+        """Return the machine for a setting such as ``auto``, ``cpu`` or ``cuda:1``."""
+        if device == "auto":
+            device = "cuda:0" if torch.cuda.is_available() else "cpu"
+        return cls(torch.device(device), memory_bytes)
+
+    def check_fits(self, needed: int) -> None:
+        """Compare an estimate with what there is.
+
+        Raises:
+            DoesNotFit: with both figures.
+        """
+        free = self.available_bytes()
+        if needed > free:
+            raise DoesNotFit(
+                f"the fit needs about {needed / GIB:.2f} GiB on {self.device} and {free / GIB:.2f} GiB are available; "
+                "use fewer rows, precision 'float32', or a larger machine"
+            )
+
+    def available_bytes(self) -> int:
+        """Return the bytes that a run may still take: of the GPU, the system, the container or the setting."""
+        if self.device.type == "cuda":
+            free = int(torch.cuda.mem_get_info(self.device)[0])
+        else:
+            free = min(int(psutil.virtual_memory().available), _cgroup_free())
+        return free if self.memory_bytes is None else min(free, self.memory_bytes)
+
+
+def _cgroup_free() -> int:
+    """Return what control group version 2 leaves to this process; more than any machine has where it sets no limit."""
+    try:
+        limit = (CGROUP / "memory.max").read_text().strip()
+        used = (CGROUP / "memory.current").read_text().strip()
+    except OSError:
+        return 2**62
+    return 2**62 if limit == "max" else max(int(limit) - int(used), 0)

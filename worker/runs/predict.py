@@ -1,0 +1,53 @@
+"""The run kind ``predict``: every row of a stored dataset into one file."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from worker.contracts.messages import PredictDone, PredictOrder, ProgressReport
+from worker.contracts.messages import Report as AnyReport
+from worker.contracts.resources import Progress
+from worker.prediction import ServedModel
+from worker.runs.machine import Machine
+from worker.store.artifacts import Artifacts
+from worker.store.tensors import unpack
+from worker.tables.rows import match_columns
+from worker.tables.storage import iter_tables
+from worker.tables.writers import MEDIA_TYPES, PredictionWriter
+
+BLOCK_ROWS = 8192
+
+
+def predict(
+    order: PredictOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]
+) -> PredictDone:
+    """Predict block by block; memory does not grow with the dataset.
+
+    Raises:
+        InvalidRequest: a row cannot be encoded.
+        ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
+    """
+    model = ServedModel.from_tensors(*unpack(artifacts.read_bytes(order.model))).on(machine.device)
+    started = time.monotonic()
+    rows = 0
+    with tempfile.TemporaryDirectory(prefix="factrfm-predict-") as folder:
+        source = artifacts.local_copy(order.table.table, Path(folder))
+        target = Path(folder) / f"result.{order.request.format}"
+        names = [column.name for column in model.features]
+        with PredictionWriter(target, order.request.format, model.targets, model.classes) as writer:
+            for table in iter_tables(source, names, BLOCK_ROWS):
+                answer = model.predict(match_columns(table, model.features))
+                writer.write(answer.predictions, answer.probabilities)
+                rows += table.num_rows
+                report(ProgressReport(progress=_progress(rows, order.table.rows, time.monotonic() - started)))
+        result = artifacts.put_file(f"jobs/{order.prefix}/{target.name}", target)
+    return PredictDone(result=result, media_type=MEDIA_TYPES[order.request.format], rows=rows)
+
+
+def _progress(done: int, rows: int, seconds: float) -> Progress:
+    return Progress(
+        fraction=done / max(rows, 1),
+        stage="predicting",
+        eta_seconds=seconds / done * (rows - done) if done else None,
+    )

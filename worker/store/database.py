@@ -1,0 +1,143 @@
+"""The connection to SQLite or PostgreSQL, and short transactions on it.
+
+What fails because the database is away, locked or restarting surfaces as ``sqlalchemy.exc.OperationalError``; the
+step can then be tried again.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from worker.store import migrate
+from worker.store.rows import Base
+
+BUSY_SECONDS = 30
+"""How long a transaction waits for a lock."""
+CONNECT_SECONDS = 5
+IDLE_SECONDS = 30
+"""PostgreSQL ends a transaction that is silent for so long: a stopped process must not keep a job's row locked."""
+
+
+class Database:
+    """One engine and its pool. Threads share it; processes do not."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            self.engine = _sqlite(url, parsed.database)
+        elif parsed.get_backend_name() == "postgresql":
+            self.engine = _postgresql(url)
+        else:
+            raise ValueError(f"the database must be sqlite or postgresql, not {parsed.get_backend_name()!r}")
+        self._writing = self.engine.execution_options(writes=True)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Open a transaction that may write; committed at the end, rolled back on an error."""
+        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Open a transaction that only reads. On SQLite it waits for no writer."""
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def migrate(self) -> None:
+        """Bring the tables to the newest revision. Several processes may do so at once."""
+        migrate.upgrade(self._writing)
+
+    def check(self) -> None:
+        """Reach the database.
+
+        Raises:
+            OperationalError: it did not answer.
+        """
+        with self.reading() as session:
+            session.execute(text("SELECT 1"))
+
+    def dispose(self) -> None:
+        """Close the connections."""
+        self.engine.dispose()
+
+
+def insert_into(session: Session, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
+    """Return an INSERT that knows ON CONFLICT in the session's dialect."""
+    if session.get_bind().dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def names_a_missing_row(error: IntegrityError) -> bool:
+    """Return whether ``error`` is a broken foreign key: a named row is gone, or a row to delete is still named."""
+    if isinstance(error.orig, psycopg.Error):
+        return isinstance(error.orig, psycopg.errors.ForeignKeyViolation | psycopg.errors.RestrictViolation)
+    return getattr(error.orig, "sqlite_errorname", "") == "SQLITE_CONSTRAINT_FOREIGNKEY"
+
+
+def _sqlite(url: str, path: str | None) -> Engine:
+    if path is None or path in {"", ":memory:"}:
+        raise ValueError("SQLite needs a file: a database in memory has one process and one connection only")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    # The driver's own way of opening transactions is off: it begins late and takes the write lock later still, which
+    # fails at once ("database is locked") where waiting would do.
+    engine = create_engine(
+        url, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}, pool_size=5, max_overflow=15
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgresql(url: str) -> Engine:
+    connect_args: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS}
+    engine = create_engine(
+        url,
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        pool_size=5,
+        max_overflow=15,
+        connect_args=connect_args,
+    )
+    event.listen(engine, "connect", _prepare_postgresql)
+    event.listen(engine, "handle_error", _ended_by_server)
+    return engine
+
+
+def _prepare_postgresql(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+    cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+    cursor.close()
+    connection.commit()
+
+
+def _ended_by_server(context: ExceptionContext) -> None:
+    """Let a transaction that the server ended for its silence look like the lost connection that it is."""
+    error = context.original_exception
+    if isinstance(error, psycopg.errors.IdleInTransactionSessionTimeout):
+        context.is_disconnect = True
+        raise OperationalError(context.statement, None, error, connection_invalidated=True) from error

@@ -1,0 +1,155 @@
+"""Rows of datasets: where their bytes and their typed tables are."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import delete as sql_delete
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from worker.contracts.errors import Conflict, NotFound
+from worker.contracts.messages import ArtifactRef, TableRef
+from worker.contracts.resources import Dataset, Page
+from worker.store.columns import storable
+from worker.store.database import Database, insert_into, names_a_missing_row
+from worker.store.pages import first_page
+from worker.store.rows import DatasetRow
+
+
+@dataclass(frozen=True)
+class DatasetRecord:
+    """A dataset with the files that hold it: ``content`` as uploaded, ``table`` typed."""
+
+    resource: Dataset
+    content: ArtifactRef
+    table: ArtifactRef
+
+    @property
+    def table_ref(self) -> TableRef:
+        """The typed table as a worker's order names it."""
+        dataset = self.resource
+        return TableRef(dataset=dataset.id, table=self.table, rows=dataset.rows, columns=dataset.columns)
+
+
+def insert(database: Database, dataset: Dataset, content: ArtifactRef, table: ArtifactRef) -> Dataset:
+    """Store a dataset, or return the one with the same bytes and media type: then its id is another.
+
+    Raises:
+        InvalidRequest: the name holds NUL or half a surrogate pair.
+    """
+    values = dataset.model_dump(mode="json", exclude={"created_at"})
+    same = (DatasetRow.sha256 == dataset.sha256, DatasetRow.media_type == dataset.media_type)
+    with database.transaction() as session:
+        while True:
+            created = session.execute(
+                insert_into(session, DatasetRow)
+                .values(
+                    **values,
+                    created_at=dataset.created_at,
+                    content=content.model_dump(mode="json"),
+                    table=table.model_dump(mode="json"),
+                )
+                .on_conflict_do_nothing(index_elements=[DatasetRow.sha256, DatasetRow.media_type])
+                .returning(DatasetRow.id)
+            ).one_or_none()
+            if created is not None:
+                return dataset
+            existing = session.scalars(select(DatasetRow).where(*same)).one_or_none()
+            if existing is not None:
+                return to_resource(existing)
+            # It was deleted between the two statements, so its place is free.
+
+
+def get(database: Database, dataset_id: str) -> Dataset:
+    """Return a dataset.
+
+    Raises:
+        NotFound: no such dataset.
+    """
+    return get_record(database, dataset_id).resource
+
+
+def get_record(database: Database, dataset_id: str) -> DatasetRecord:
+    """Return a dataset and its files.
+
+    Raises:
+        NotFound: no such dataset.
+    """
+    with database.reading() as session:
+        return find_record(session, dataset_id)
+
+
+def find_record(session: Session, dataset_id: str) -> DatasetRecord:
+    """Return a dataset and its files, inside a transaction.
+
+    Raises:
+        NotFound: no such dataset.
+    """
+    row = session.get(DatasetRow, dataset_id) if storable(dataset_id) else None
+    if row is None:
+        raise NotFound(f"there is no dataset {dataset_id!r}")
+    return to_record(row)
+
+
+def find_by_sha256(database: Database, sha256: str, media_type: str) -> Dataset | None:
+    """Return the dataset that was made of these bytes."""
+    with database.reading() as session:
+        row = session.scalars(
+            select(DatasetRow).where(DatasetRow.sha256 == sha256, DatasetRow.media_type == media_type)
+        ).one_or_none()
+        return None if row is None else to_resource(row)
+
+
+def list_page(database: Database, limit: int = 50, after: str | None = None) -> Page[Dataset]:
+    """Return datasets, newest first, older than the id ``after``."""
+    with database.reading() as session:
+        query = select(DatasetRow).order_by(DatasetRow.id.desc()).limit(limit + 1)
+        if after is not None:
+            query = query.where(DatasetRow.id < after)
+        items, following = first_page([to_resource(row) for row in session.scalars(query)], limit)
+        return Page[Dataset](items=items, next=following)
+
+
+def delete(database: Database, dataset_id: str) -> DatasetRecord:
+    """Delete the row and return what it named: its files are the caller's to delete.
+
+    Raises:
+        NotFound: no such dataset.
+        Conflict: a queued or running job uses it.
+    """
+    with database.transaction() as session:
+        record = find_record(session, dataset_id)
+        try:
+            deleted = session.execute(
+                sql_delete(DatasetRow).where(DatasetRow.id == dataset_id).returning(DatasetRow.id)
+            ).one_or_none()
+        except IntegrityError as error:
+            if names_a_missing_row(error):
+                raise Conflict(f"a queued or running job uses the dataset {dataset_id!r}") from error
+            raise
+        if deleted is None:
+            raise NotFound(f"there is no dataset {dataset_id!r}")
+        return record
+
+
+def to_resource(row: DatasetRow) -> Dataset:
+    """Return the dataset that a row holds."""
+    return Dataset(
+        id=row.id,
+        name=row.name,
+        sha256=row.sha256,
+        bytes=row.bytes,
+        media_type=row.media_type,
+        rows=row.rows,
+        columns=row.columns,
+        created_at=row.created_at,
+    )
+
+
+def to_record(row: DatasetRow) -> DatasetRecord:
+    """Return the dataset and the files that a row holds."""
+    return DatasetRecord(
+        resource=to_resource(row),
+        content=ArtifactRef.model_validate(row.content),
+        table=ArtifactRef.model_validate(row.table),
+    )

@@ -1,0 +1,79 @@
+"""The events of a job, numbered from 1 without a gap.
+
+The number is taken from the job's row by the same UPDATE that changes the job. Its row lock lasts to the commit, so no
+reader sees an event before all earlier ones.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pydantic import TypeAdapter
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from worker.contracts.errors import NotFound
+from worker.contracts.events import Event, EventData, IterationData, IterationEvent, LogEvent, StateData, StateEvent
+from worker.store.columns import storable
+from worker.store.database import Database
+from worker.store.rows import EventRow, JobRow
+
+AnyEvent = StateEvent | IterationEvent | LogEvent
+EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(Event)
+
+
+def write(session: Session, job_id: str, last_seq: int, data: Sequence[EventData], now: datetime) -> None:
+    """Insert events whose numbers, the last of them ``last_seq``, the caller took from the job's row."""
+    first = last_seq - len(data) + 1
+    rows = [
+        {
+            "job_id": job_id,
+            "seq": seq,
+            "type": _type(one),
+            "data": one.model_dump(mode="json"),
+            "created_at": now,
+        }
+        for seq, one in enumerate(data, first)
+    ]
+    if rows:
+        session.execute(insert(EventRow), rows)
+
+
+def append(session: Session, job_id: str, data: Sequence[EventData], now: datetime) -> None:
+    """Insert events, numbered, that come with no other change of the job.
+
+    Raises:
+        NotFound: no such job.
+    """
+    last_seq = session.execute(
+        update(JobRow)
+        .where(JobRow.id == job_id)
+        .values(last_seq=JobRow.last_seq + len(data))
+        .returning(JobRow.last_seq)
+        .execution_options(synchronize_session=False)
+    ).scalar_one_or_none()
+    if last_seq is None:
+        raise NotFound(f"there is no job {job_id!r}")
+    write(session, job_id, last_seq, data, now)
+
+
+def list_events(database: Database, job_id: str, after_seq: int = 0, limit: int = 200) -> list[AnyEvent]:
+    """Return events with a number above ``after_seq``, in order; none for a job that does not exist."""
+    if not storable(job_id):
+        return []
+    with database.reading() as session:
+        rows = session.scalars(
+            select(EventRow)
+            .where(EventRow.job_id == job_id, EventRow.seq > after_seq)
+            .order_by(EventRow.seq)
+            .limit(limit)
+        ).all()
+    return [
+        EVENTS.validate_python({"seq": row.seq, "type": row.type, "created_at": row.created_at, "data": row.data})
+        for row in rows
+    ]
+
+
+def _type(data: EventData) -> str:
+    if isinstance(data, StateData):
+        return "state"
+    return "iteration" if isinstance(data, IterationData) else "log"

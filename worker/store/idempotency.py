@@ -1,0 +1,140 @@
+"""Requests that come with an idempotency key run once: the first runs, later ones get its answer."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from worker.contracts.errors import KeyReused, RequestInFlight
+from worker.store.database import Database, insert_into
+from worker.store.rows import IdempotencyRow
+
+IN_FLIGHT = timedelta(minutes=1)
+"""A request that was not heard of for so long is taken for dead. A long one says ``keep`` now and then."""
+KEPT = timedelta(hours=24)
+"""How long an answer is given again."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """The first request with its key: it runs, and then says ``finish`` or ``abandon``."""
+
+    key: str
+    token: str
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The answer of the first request, to be given again."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def begin(database: Database, key: str, fingerprint: str, now: datetime) -> Started | Replay:
+    """Start the request with ``key``, or return the answer that it had. ``fingerprint`` tells bodies apart.
+
+    Raises:
+        RequestInFlight: the first request with this key still runs.
+        KeyReused: the key came before with another body.
+        InvalidRequest: the key holds NUL or half a surrogate pair.
+    """
+    started = Started(key, secrets.token_hex(16))
+    with database.transaction() as session:
+        if _take(session, started, fingerprint, now):
+            return started
+        row = session.scalars(select(IdempotencyRow).where(IdempotencyRow.key == key)).one_or_none()
+    if row is None:
+        raise RequestInFlight("the first request with this idempotency key has only just ended; try again")
+    if row.fingerprint != fingerprint:
+        raise KeyReused("this idempotency key came before with another request; use a new key")
+    if row.status is None or row.headers is None or row.body is None:
+        raise RequestInFlight("the first request with this idempotency key still runs; try again later")
+    return Replay(row.status, dict(row.headers), row.body)
+
+
+def keep(database: Database, started: Started, now: datetime) -> bool:
+    """Say that the request still runs. Returns False when another request has taken the key since."""
+    with database.transaction() as session:
+        return _update(session, started, seen_at=now)
+
+
+def finish(
+    database: Database, started: Started, status: int, headers: Mapping[str, str], body: bytes, now: datetime
+) -> bool:
+    """Store the answer. Returns False, and stores nothing, when another request has taken the key since."""
+    with database.transaction() as session:
+        return finish_in(session, started, status, headers, body, now)
+
+
+def finish_in(
+    session: Session, started: Started, status: int, headers: Mapping[str, str], body: bytes, now: datetime
+) -> bool:
+    """Store the answer in the transaction of what it answers, so that both exist or none."""
+    return _update(session, started, status=status, headers=dict(headers), body=body, seen_at=now)
+
+
+def abandon(database: Database, started: Started) -> None:
+    """Forget the request: it failed and changed nothing, so the key may run again."""
+    with database.transaction() as session:
+        session.execute(
+            delete(IdempotencyRow).where(
+                IdempotencyRow.key == started.key,
+                IdempotencyRow.token == started.token,
+                IdempotencyRow.status.is_(None),
+            )
+        )
+
+
+def purge(database: Database, now: datetime) -> int:
+    """Delete what is too old to be given again. Returns how many."""
+    with database.transaction() as session:
+        gone = delete(IdempotencyRow).where(IdempotencyRow.seen_at <= now - KEPT).returning(IdempotencyRow.key)
+        return len(session.execute(gone).all())
+
+
+def _take(session: Session, started: Started, fingerprint: str, now: datetime) -> bool:
+    """Insert the key, or take it over from a request that is dead (the same body only) or long answered."""
+    fresh = {
+        "fingerprint": fingerprint,
+        "token": started.token,
+        "seen_at": now,
+        "status": None,
+        "headers": None,
+        "body": None,
+    }
+    dead = (
+        IdempotencyRow.status.is_(None)
+        & (IdempotencyRow.seen_at <= now - IN_FLIGHT)
+        & (IdempotencyRow.fingerprint == fingerprint)
+    )
+    taken = session.execute(
+        insert_into(session, IdempotencyRow)
+        .values(key=started.key, **fresh)
+        .on_conflict_do_update(
+            index_elements=[IdempotencyRow.key],
+            set_=fresh,
+            where=or_(dead, IdempotencyRow.seen_at <= now - KEPT),
+        )
+        .returning(IdempotencyRow.key)
+    )
+    return taken.one_or_none() is not None
+
+
+def _update(session: Session, started: Started, **values: object) -> bool:
+    changed = session.execute(
+        update(IdempotencyRow)
+        .where(
+            IdempotencyRow.key == started.key,
+            IdempotencyRow.token == started.token,
+            IdempotencyRow.status.is_(None),
+        )
+        .values(**values)
+        .returning(IdempotencyRow.key)
+        .execution_options(synchronize_session=False)
+    )
+    return changed.one_or_none() is not None

@@ -1,0 +1,178 @@
+"""Reading jobs: what callers see of a row, lists, counts, and which queued jobs want another message."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from worker.contracts.errors import NotFound
+from worker.contracts.messages import Checkpoint, PredictDone
+from worker.contracts.resources import FINAL_STATES, BatchCounts, Job, JobKind, JobState, Page, Progress
+from worker.store.columns import storable
+from worker.store.database import Database
+from worker.store.pages import first_page
+from worker.store.rows import JobRow
+
+LONGEST_BACKOFF = 6
+"""A message is repeated after 1, 2, 4, … times the first pause, at most 2 to this power times."""
+RESEND_AT_ONCE = 1000
+
+
+def find(session: Session, job_id: str, *, lock: bool = False) -> JobRow:
+    """Return a row as it is now; ``lock`` keeps it so until the transaction ends.
+
+    Raises:
+        NotFound: no such job.
+    """
+    row = None
+    if storable(job_id):
+        query = select(JobRow).where(JobRow.id == job_id).execution_options(populate_existing=True)
+        row = session.scalars(query.with_for_update(key_share=True) if lock else query).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no job {job_id!r}")
+    return row
+
+
+def get(database: Database, job_id: str) -> Job:
+    """Return a job.
+
+    Raises:
+        NotFound: no such job.
+    """
+    with database.reading() as session:
+        return to_resource(find(session, job_id))
+
+
+def result(database: Database, job_id: str) -> PredictDone | None:
+    """Return the file that a predict job made; None while, or where, there is none.
+
+    Raises:
+        NotFound: no such job.
+    """
+    with database.reading() as session:
+        stored = find(session, job_id).result
+    return None if stored is None else PredictDone.model_validate(stored)
+
+
+def checkpoint(database: Database, job_id: str) -> Checkpoint | None:
+    """Return where the job would go on; None where it would start afresh.
+
+    Raises:
+        NotFound: no such job.
+    """
+    with database.reading() as session:
+        stored = find(session, job_id).checkpoint
+    return None if stored is None else Checkpoint.model_validate(stored)
+
+
+def list_page(
+    database: Database,
+    *,
+    state: JobState | None = None,
+    kind: JobKind | None = None,
+    model: str | None = None,
+    batch: str | None = None,
+    limit: int = 50,
+    after: str | None = None,
+) -> Page[Job]:
+    """Return jobs, newest first, older than the id ``after``. ``model`` is a model's id or name."""
+    query = select(JobRow).order_by(JobRow.id.desc()).limit(limit + 1)
+    if state is not None:
+        query = query.where(JobRow.state == state)
+    if kind is not None:
+        query = query.where(JobRow.kind == kind)
+    if model is not None:
+        query = query.where(or_(JobRow.model_id == model, JobRow.model_name == model))
+    if batch is not None:
+        query = query.where(JobRow.batch_id == batch)
+    if after is not None:
+        query = query.where(JobRow.id < after)
+    with database.reading() as session:
+        items, following = first_page([to_resource(row) for row in session.scalars(query)], limit)
+        return Page[Job](items=items, next=following)
+
+
+def count_queued(database: Database) -> int:
+    """Return how many jobs wait for a worker."""
+    return counts(database).queued
+
+
+def counts(database: Database) -> BatchCounts:
+    """Return how many jobs there are in each state."""
+    with database.reading() as session:
+        return counts_in(session, None)
+
+
+def counts_in(session: Session, batch_id: str | None) -> BatchCounts:
+    """Return how many jobs of the batch, or of all, are in each state."""
+    query = select(JobRow.state, func.count()).group_by(JobRow.state)
+    if batch_id is not None:
+        query = query.where(JobRow.batch_id == batch_id)
+    found: Sequence[tuple[str, int]] = [(state, count) for state, count in session.execute(query)]
+    return BatchCounts.model_validate(dict(found))
+
+
+def unsent(database: Database, now: datetime, older_than: float) -> list[str]:
+    """Return queued jobs whose message seems lost, oldest first.
+
+    A new job is due ``older_than`` seconds after it was queued, and then after its last message with the pause
+    doubled each time. A job that was put back after an attempt is due at once.
+    """
+    pause = timedelta(seconds=older_than)
+    never = and_(JobRow.sends == 0, or_(JobRow.attempt > 0, JobRow.queued_at <= now - pause))
+    again = [
+        and_(
+            JobRow.sends == 1 + power if power < LONGEST_BACKOFF else JobRow.sends > power,
+            JobRow.sent_at <= now - pause * 2**power,
+        )
+        for power in range(LONGEST_BACKOFF + 1)
+    ]
+    query = select(JobRow.id).where(JobRow.state == "queued", or_(never, *again))
+    with database.reading() as session:
+        return list(session.scalars(query.order_by(JobRow.queued_at, JobRow.id).limit(RESEND_AT_ONCE)))
+
+
+def mark_sent(database: Database, job_id: str, now: datetime) -> None:
+    """Write down that a message for a queued job has left."""
+    with database.transaction() as session:
+        session.execute(
+            update(JobRow)
+            .where(JobRow.id == job_id, JobRow.state == "queued")
+            .values(sent_at=now, sends=JobRow.sends + 1)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def to_resource(row: JobRow) -> Job:
+    """Return the job that a row holds."""
+    return Job.model_validate(
+        {
+            "id": row.id,
+            "kind": row.kind,
+            "state": row.state,
+            "attempt": row.attempt,
+            "progress": _progress(row),
+            "metrics": row.metrics,
+            "error": row.error,
+            "model": row.model_id,
+            "dataset": row.dataset_id,
+            "batch": row.batch_id,
+            "request": row.request,
+            "estimate": row.estimate,
+            "cancel_requested": row.cancel_requested,
+            "created_at": row.created_at,
+            "started_at": row.started_at,
+            "finished_at": row.finished_at,
+        }
+    )
+
+
+def _progress(row: JobRow) -> Progress:
+    """Return what the last report said, with the stage of a state that no report knows of."""
+    stored = Progress.model_validate(row.progress)
+    if row.state == "succeeded":
+        return stored.model_copy(update={"stage": row.state, "fraction": 1.0, "eta_seconds": None})
+    if row.state == "queued" or row.state in FINAL_STATES:
+        return stored.model_copy(update={"stage": row.state, "eta_seconds": None})
+    return stored

@@ -1,0 +1,31 @@
+"""Locks with an end: one row a name, held by one owner until it expires."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, or_
+
+from worker.store.database import Database, insert_into
+from worker.store.rows import LockRow
+
+
+def try_lock(database: Database, name: str, owner: str, ttl_s: float, now: datetime) -> bool:
+    """Take the lock, or hold it on, for ``ttl_s`` seconds from ``now``. Returns whether ``owner`` has it."""
+    expires_at = now + timedelta(seconds=ttl_s)
+    with database.transaction() as session:
+        taken = session.execute(
+            insert_into(session, LockRow)
+            .values(name=name, owner=owner, expires_at=expires_at)
+            .on_conflict_do_update(
+                index_elements=[LockRow.name],
+                set_={"owner": owner, "expires_at": expires_at},
+                where=or_(LockRow.owner == owner, LockRow.expires_at <= now),
+            )
+            .returning(LockRow.owner)
+        )
+        return taken.one_or_none() is not None
+
+
+def unlock(database: Database, name: str, owner: str) -> None:
+    """Give the lock back. Nothing happens when ``owner`` does not have it."""
+    with database.transaction() as session:
+        session.execute(delete(LockRow).where(LockRow.name == name, LockRow.owner == owner))

@@ -1,0 +1,77 @@
+"""Named arrays and JSON metadata as safetensors: no code is ever run by reading them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from worker.contracts.errors import ArtifactCorrupt
+
+FORMAT_VERSION = 1
+LENGTH_BYTES = 8
+"""A safetensors file begins with the length of its JSON header, little endian."""
+
+
+def pack(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> bytes:
+    """Return a safetensors document. ``metadata`` is JSON-able and finite."""
+    return safetensors.numpy.save(_contiguous(tensors), _header(metadata))
+
+
+def unpack(document: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the arrays, writable, and the metadata of a document that ``pack`` made.
+
+    Raises:
+        ArtifactCorrupt: it is not such a document, or of a newer format.
+    """
+    try:
+        stored = safetensors.numpy.load(document)
+        length = int.from_bytes(document[:LENGTH_BYTES], "little")
+        header = json.loads(document[LENGTH_BYTES : LENGTH_BYTES + length]).get("__metadata__")
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise ArtifactCorrupt(f"the stored tensors cannot be read: {error}") from error
+    return {name: np.array(array) for name, array in stored.items()}, _metadata(header)
+
+
+def save(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+    """Write a safetensors file. ``metadata`` is JSON-able and finite."""
+    safetensors.numpy.save_file(_contiguous(tensors), path, _header(metadata))
+
+
+def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the arrays, writable, and the metadata of a file that ``save`` wrote.
+
+    Raises:
+        ArtifactCorrupt: it is not such a file, or of a newer format.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            stored = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 - no mapping
+            header = file.metadata()
+    except safetensors.SafetensorError as error:
+        raise ArtifactCorrupt(f"the stored tensors cannot be read: {error}") from error
+    return stored, _metadata(header)
+
+
+def _contiguous(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(array, order="C") for name, array in tensors.items()}
+
+
+def _header(metadata: Mapping[str, Any]) -> dict[str, str]:
+    return {"format_version": str(FORMAT_VERSION), "metadata": json.dumps(dict(metadata), allow_nan=False)}
+
+
+def _metadata(header: Mapping[str, str] | None) -> dict[str, Any]:
+    version = (header or {}).get("format_version")
+    if header is None or version != str(FORMAT_VERSION):
+        raise ArtifactCorrupt(f"the stored tensors have format version {version}; this program reads {FORMAT_VERSION}")
+    try:
+        metadata = json.loads(header["metadata"])
+    except (KeyError, ValueError) as error:
+        raise ArtifactCorrupt("the stored tensors lack readable metadata") from error
+    if not isinstance(metadata, dict):
+        raise ArtifactCorrupt("the metadata of the stored tensors is no object")
+    return metadata

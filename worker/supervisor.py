@@ -1,0 +1,252 @@
+"""One job at a time: claim it, have it computed in a child process, write down what comes of it.
+
+The supervisor alone writes rows. It holds the job by a lease, and it ends the child on a cancel, a lost lease, a time
+limit or its own stop. Errors of the database are waited out for as long as the lease lasts.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.exc import OperationalError
+
+from worker.child import Child, Died
+from worker.contracts.errors import LeaseLost, NotFound
+from worker.contracts.messages import (
+    Checkpoint,
+    Failed,
+    FitDone,
+    IterationReport,
+    LogReport,
+    PredictDone,
+    ProgressReport,
+)
+from worker.contracts.resources import JobError
+from worker.lease import Lease
+from worker.orders import build_order
+from worker.settings import WorkerSettings
+from worker.store import jobs
+from worker.store.artifacts import Artifacts
+from worker.store.claims import Claim
+from worker.store.database import Database
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+LOOK_SECONDS = 0.2
+RETRY_SECONDS = 0.5
+
+
+def utc_now() -> datetime:
+    """Return the moment, in UTC."""
+    return datetime.now(UTC)
+
+
+class Supervisor:
+    """Looks after the jobs of one worker process. ``look_at`` is called by one thread at a time."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        database: Database,
+        artifacts: Artifacts,
+        *,
+        worker: str,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.settings = settings
+        self.database = database
+        self.artifacts = artifacts
+        self.now = now
+        self.stopping = threading.Event()
+        self._worker = worker
+        self._max_lost = settings.max_lost_attempts
+        self._child: Child | None = None
+
+    def stop(self) -> None:
+        """Give the running job back to the queue and take no other. Returns at once."""
+        self.stopping.set()
+
+    def close(self) -> None:
+        """End the child process."""
+        self.end_child()
+
+    def look_at(self, job_id: str) -> None:
+        """Run the job if it wants a worker, then whatever else is queued, the oldest first.
+
+        Returns when nothing waits or on a stop. Going on without a message saves the queue's latency, and heals a lost
+        message as soon as any other arrives.
+        """
+        wanted: str | None = job_id
+        while wanted is not None and not self.stopping.is_set():
+            claim = jobs.claim(
+                self.database, wanted, self._worker, self.settings.lease_seconds, self.now(), self._max_lost
+            )
+            if claim is not None:
+                self._run(claim)
+            wanted = jobs.oldest_queued(self.database)
+
+    def _run(self, claim: Claim) -> None:
+        lease = Lease(self.database, claim.job_id, claim.token, self.settings.lease_seconds, self.now)
+        with structlog.contextvars.bound_contextvars(job_id=claim.job_id, attempt=claim.attempt), lease:
+            log.info("job claimed", kind=claim.kind)
+            try:
+                outcome = Attempt(self, claim, lease).run()
+            except LeaseLost:
+                self.end_child()
+                outcome = "lease lost"
+            log.info("attempt ended", outcome=outcome)
+        if self._child is not None and self._child.resident_bytes() > self.settings.child_idle_bytes:
+            self.end_child()
+
+    def warm_child(self) -> Child:
+        """Return the child that waits for an order, a new one where there is none."""
+        if self._child is not None and not self._child.alive():
+            self.end_child()
+        if self._child is None:
+            settings = self.settings
+            self._child = Child(
+                settings.storage_address, settings.device, settings.threads, settings.memory_bytes
+            )
+        return self._child
+
+    def end_child(self) -> None:
+        """End the child process if there is one."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.end(self.settings.stop_seconds)
+
+
+class Attempt:
+    """One claimed job, from order to outcome. Every write names the attempt's token."""
+
+    def __init__(self, supervisor: Supervisor, claim: Claim, lease: Lease) -> None:
+        self._supervisor = supervisor
+        self._database = supervisor.database
+        self._claim = claim
+        self._lease = lease
+        self._checkpoint = claim.checkpoint
+
+    def run(self) -> str:
+        """Return the outcome in a word or two.
+
+        Raises:
+            LeaseLost: another attempt owns the job, or may own it.
+        """
+        if self._claim.cancel_requested:
+            return self._cancel()
+        try:
+            order = build_order(self._claim)
+        except NotFound as error:
+            return self._fail(JobError(type=error.code, detail=error.detail))
+        child = self._supervisor.warm_child()
+        child.order(order)
+        return self._follow(child)
+
+    def _follow(self, child: Child) -> str:
+        limit = self._supervisor.settings.job_seconds
+        ends_at = None if limit is None else time.monotonic() + limit
+        while True:
+            answer = child.receive(LOOK_SECONDS)
+            if self._lease.lost.is_set():
+                raise LeaseLost(f"job {self._claim.job_id} has another owner")
+            if self._lease.cancelled.is_set():
+                return self._cancel()
+            if isinstance(answer, FitDone | PredictDone):
+                return self._succeed(answer)
+            if isinstance(answer, Failed):
+                return self._fail(answer.error)
+            if isinstance(answer, Died):
+                return self._lose(answer.reason)
+            if answer is not None:
+                self._record(answer)
+            if ends_at is not None and time.monotonic() > ends_at:
+                self._supervisor.end_child()
+                return self._fail(JobError(type="time_limit", detail=f"the job ran longer than {limit} seconds"))
+            if self._supervisor.stopping.is_set():
+                return self._release()
+
+    def _record(self, answer: ProgressReport | IterationReport | LogReport) -> None:
+        if isinstance(answer, ProgressReport):
+            self._write(lambda: self._save(progress=answer.progress))
+        elif isinstance(answer, LogReport):
+            self._write(lambda: self._save(events=[answer.data]))
+        else:
+            self._write(
+                lambda: self._save(
+                    progress=answer.progress,
+                    metrics=answer.data.metrics,
+                    events=[answer.data],
+                    checkpoint=answer.checkpoint,
+                )
+            )
+            self._drop_old_checkpoint(answer.checkpoint)
+
+    def _save(self, **changes: object) -> None:
+        jobs.record(
+            self._database, self._claim.job_id, self._claim.token, self._supervisor.now(), **changes  # type: ignore[arg-type]
+        )
+
+    def _drop_old_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Delete the files that only the checkpoint before needed: its row is gone, so nothing names them."""
+        old, self._checkpoint = self._checkpoint, checkpoint
+        if old is None:
+            return
+        kept = {checkpoint.newest.key, checkpoint.best.key, *(matrix.key for matrix in checkpoint.matrices)}
+        for key in {old.newest.key, old.best.key} - kept:
+            self._supervisor.artifacts.delete(key)
+
+    def _drop_checkpoints(self) -> None:
+        """Delete what the fit needed to go on: the model is stored, so no run will. Storage may fail; the job is done."""
+        try:
+            self._supervisor.artifacts.delete_prefix(f"jobs/{self._claim.job_id}")
+        except OSError as error:
+            log.warning("checkpoints not deleted", error=type(error).__name__)
+
+    def _succeed(self, answer: FitDone | PredictDone) -> str:
+        now = self._supervisor.now
+        claim = self._claim
+        if isinstance(answer, FitDone):
+            self._write(lambda: jobs.succeed_fit(self._database, claim.job_id, claim.token, answer, now()))
+            self._drop_checkpoints()
+        else:
+            self._write(lambda: jobs.succeed_predict(self._database, claim.job_id, claim.token, answer, now()))
+        return "succeeded"
+
+    def _fail(self, error: JobError) -> str:
+        claim = self._claim
+        self._write(lambda: jobs.fail(self._database, claim.job_id, claim.token, error, self._supervisor.now()))
+        return f"failed: {error.type}"
+
+    def _cancel(self) -> str:
+        self._supervisor.end_child()
+        claim = self._claim
+        self._write(lambda: jobs.cancel_running(self._database, claim.job_id, claim.token, self._supervisor.now()))
+        return "cancelled"
+
+    def _release(self) -> str:
+        self._supervisor.end_child()
+        claim = self._claim
+        reason = "the worker was stopped"
+        self._write(lambda: jobs.release(self._database, claim.job_id, claim.token, self._supervisor.now(), reason))
+        return "given back"
+
+    def _lose(self, reason: str) -> str:
+        self._supervisor.end_child()
+        claim = self._claim
+        most = self._supervisor.settings.max_lost_attempts
+        self._write(lambda: jobs.lose(self._database, claim.job_id, claim.token, self._supervisor.now(), reason, most))
+        return f"lost: {reason}"
+
+    def _write(self, step: Callable[[], T]) -> T:
+        """Do ``step``, again and again while the database cannot be reached and the lease lasts."""
+        while True:
+            try:
+                return step()
+            except OperationalError as error:
+                log.warning("database out of reach", error=type(error).__name__)
+                if self._lease.lost.wait(RETRY_SECONDS):
+                    raise LeaseLost(f"the database was out of reach for the whole lease: {error}") from error
