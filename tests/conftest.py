@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.postgres import PostgresServer, find_binaries
+
 from worker.store.database import Database
 
 DIALECTS = ("sqlite", "postgresql")

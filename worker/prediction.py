@@ -80,6 +80,4 @@ class ServedModel:
 
     def on(self, device: torch.device) -> Self:
         """Return the same model on ``device``."""
-        return type(self)(
-            self.encoder, self.fitted.to(device), self.task, self.classes, self.features, self.targets
-        )
+        return type(self)(self.encoder, self.fitted.to(device), self.task, self.classes, self.features, self.targets)

@@ -21,7 +21,9 @@ class SharedSettings(BaseSettings):
     storage_url: str | None = Field(
         None, description="fsspec address of artifacts, e.g. s3://bucket/path. Default: a folder under home."
     )
-    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey: the queue of job ids.")
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey: the queue of job ids."
+    )
     queue: str = Field("factrfm", description="Name of the Celery queue.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["json", "text"] = Field("json", description="One JSON object a line, or text for a terminal.")

@@ -108,9 +108,7 @@ class Supervisor:
             self.end_child()
         if self._child is None:
             settings = self.settings
-            self._child = Child(
-                settings.storage_address, settings.device, settings.threads, settings.memory_bytes
-            )
+            self._child = Child(settings.storage_address, settings.device, settings.threads, settings.memory_bytes)
         return self._child
 
     def end_child(self) -> None:
@@ -187,7 +185,11 @@ class Attempt:
 
     def _save(self, **changes: object) -> None:
         jobs.record(
-            self._database, self._claim.job_id, self._claim.token, self._supervisor.now(), **changes  # type: ignore[arg-type]
+            self._database,
+            self._claim.job_id,
+            self._claim.token,
+            self._supervisor.now(),
+            **changes,  # type: ignore[arg-type]
         )
 
     def _drop_old_checkpoint(self, checkpoint: Checkpoint) -> None:
@@ -200,7 +202,7 @@ class Attempt:
             self._supervisor.artifacts.delete(key)
 
     def _drop_checkpoints(self) -> None:
-        """Delete what the fit needed to go on: the model is stored, so no run will. Storage may fail; the job is done."""
+        """Delete what the fit needed to go on. The model is stored, so a failure of storage here costs nothing."""
         try:
             self._supervisor.artifacts.delete_prefix(f"jobs/{self._claim.job_id}")
         except OSError as error:

@@ -67,7 +67,6 @@ EXAMPLES = {
 }
 
 
-
 @router.post("", status_code=202, responses=problems(409, 413, 415, 422, 429))
 async def create_job(
     context: CurrentContext,

@@ -4,21 +4,24 @@ The newest file decides where a fit goes on; the best file is what the fit would
 tensors and JSON. In a cross-validation the trail carries the scores of the folds that are done.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
+from worker.contracts.base import Contract
 from worker.contracts.messages import ArtifactRef, Checkpoint
 from worker.contracts.resources import IterationSummary
 from worker.engine.recursion import FitState, Iterate
 from worker.store.artifacts import Artifacts
 from worker.store.tensors import pack, unpack
 
+MATRICES_BYTES = 256 * 2**20
+"""Matrices of the history are kept up to this size together; of later iterations only what the checkpoint needs."""
 
-@dataclass(frozen=True)
-class Score:
+
+class Score(Contract):
     """How one iteration of a fold did: its validation loss (parts in order of weight) and the ridge it chose."""
 
     loss: tuple[float, ...]
@@ -29,7 +32,7 @@ class Score:
 class Trail:
     """What a fit remembers beside the state of the recursion.
 
-    ``folds``: scores of each finished fold, by iteration; ``scores`` those of the fold under way. ``history`` and
+    ``folds``: scores of each finished fold, by iteration; ``scores``: those of the fold under way. ``history`` and
     ``matrices`` belong to the fit under way.
     """
 
@@ -37,3 +40,102 @@ class Trail:
     scores: list[Score] = field(default_factory=list)
     history: list[IterationSummary] = field(default_factory=list)
     matrices: list[ArtifactRef] = field(default_factory=list)
+
+    @property
+    def fold(self) -> int:
+        """The fold under way, from 1."""
+        return len(self.folds) + 1
+
+
+class Checkpoints:
+    """Writes and reads the checkpoints of one attempt, under ``jobs/{prefix}/``."""
+
+    def __init__(self, artifacts: Artifacts, prefix: str) -> None:
+        self._artifacts = artifacts
+        self._prefix = f"jobs/{prefix}"
+        self._best: tuple[str, ArtifactRef] | None = None
+
+    def save(self, stage: str, state: FitState, trail: Trail, fold: int | None) -> Checkpoint:
+        """Store the state and return where it is. ``stage`` tells the folds and the last fit apart in file names."""
+        name = f"{stage}-{state.current.iteration:04d}"
+        newest = self._put(f"{name}.safetensors", state.current, _metadata(state, trail))
+        best = self._best_ref(stage, state, newest)
+        return Checkpoint(
+            iteration=state.current.iteration, fold=fold, newest=newest, best=best, matrices=list(trail.matrices)
+        )
+
+    def save_matrix(self, stage: str, iteration: int, M: torch.Tensor, trail: Trail) -> bool:
+        """Keep M of an iteration for the history; returns whether there was room for it."""
+        array = M.detach().to("cpu", torch.float32).numpy()
+        if sum(ref.bytes for ref in trail.matrices) + array.nbytes > MATRICES_BYTES:
+            return False
+        content = pack({f"{iteration:04d}": array}, {})
+        key = f"{self._prefix}/{stage}-M-{iteration:04d}.safetensors"
+        trail.matrices.append(self._artifacts.put_bytes(key, content))
+        return True
+
+    def load(self, checkpoint: Checkpoint, device: torch.device) -> tuple[FitState, Trail]:
+        """Return what ``save`` stored, with the tensors on ``device``.
+
+        Raises:
+            ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
+        """
+        tensors, metadata = unpack(self._artifacts.read_bytes(checkpoint.newest))
+        current = _iterate(tensors, metadata["iterate"], device)
+        best = current
+        if checkpoint.best.key != checkpoint.newest.key:
+            best_tensors, best_metadata = unpack(self._artifacts.read_bytes(checkpoint.best))
+            best = _iterate(best_tensors, best_metadata["iterate"], device)
+        state = FitState(current=current, best=best, **metadata["state"])
+        trail = Trail(
+            folds=[[Score.model_validate(score) for score in fold] for fold in metadata["folds"]],
+            scores=[Score.model_validate(score) for score in metadata["scores"]],
+            history=[IterationSummary.model_validate(one) for one in metadata["history"]],
+            matrices=list(checkpoint.matrices),
+        )
+        return state, trail
+
+    def _best_ref(self, stage: str, state: FitState, newest: ArtifactRef) -> ArtifactRef:
+        name = f"{stage}-{state.best.iteration:04d}"
+        if state.best.iteration == state.current.iteration:
+            self._best = (name, newest)
+        elif self._best is None or self._best[0] != name:
+            # The attempt that wrote the best file was another one: its folder may go, so this one keeps its own.
+            self._best = (name, self._put(f"{name}-best.safetensors", state.best, {}))
+        return self._best[1]
+
+    def _put(self, name: str, iterate: Iterate, metadata: dict[str, Any]) -> ArtifactRef:
+        tensors: dict[str, np.ndarray] = {
+            "M": iterate.M.detach().cpu().numpy(),
+            "alpha": iterate.alpha.detach().cpu().numpy(),
+        }
+        scalars = {
+            "iteration": iterate.iteration,
+            "ridge": iterate.ridge,
+            "bandwidth": iterate.bandwidth,
+            "loss": iterate.loss,
+            "metrics": dict(iterate.metrics),
+        }
+        content = pack(tensors, {"iterate": scalars, **metadata})
+        return self._artifacts.put_bytes(f"{self._prefix}/{name}", content)
+
+
+def _metadata(state: FitState, trail: Trail) -> dict[str, Any]:
+    return {
+        "state": {
+            "since_best": state.since_best,
+            "stopped": state.stopped,
+            "skipped_ridges": list(state.skipped_ridges),
+        },
+        "folds": [[score.model_dump(mode="json") for score in fold] for fold in trail.folds],
+        "scores": [score.model_dump(mode="json") for score in trail.scores],
+        "history": [one.model_dump(mode="json") for one in trail.history],
+    }
+
+
+def _iterate(tensors: dict[str, np.ndarray], scalars: dict[str, Any], device: torch.device) -> Iterate:
+    loss = scalars["loss"]
+    scalars = {**scalars, "loss": None if loss is None else tuple(loss)}
+    return Iterate(
+        M=torch.from_numpy(tensors["M"]).to(device), alpha=torch.from_numpy(tensors["alpha"]).to(device), **scalars
+    )

@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from worker.contracts.errors import KeyReused, RequestInFlight
+from worker.contracts.errors import InvalidRequest, KeyReused, RequestInFlight
 from worker.store.database import Database, insert_into
 from worker.store.rows import IdempotencyRow
 
 IN_FLIGHT = timedelta(minutes=1)
 """A request that was not heard of for so long is taken for dead. A long one says ``keep`` now and then."""
+LONGEST_KEY = 255
 KEPT = timedelta(hours=24)
 """How long an answer is given again."""
 
@@ -41,8 +42,10 @@ def begin(database: Database, key: str, fingerprint: str, now: datetime) -> Star
     Raises:
         RequestInFlight: the first request with this key still runs.
         KeyReused: the key came before with another body.
-        InvalidRequest: the key holds NUL or half a surrogate pair.
+        InvalidRequest: the key is too long, or holds NUL or half a surrogate pair.
     """
+    if len(key) > LONGEST_KEY:
+        raise InvalidRequest(f"an idempotency key has at most {LONGEST_KEY} characters, this one {len(key)}")
     started = Started(key, secrets.token_hex(16))
     with database.transaction() as session:
         if _take(session, started, fingerprint, now):

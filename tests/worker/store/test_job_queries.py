@@ -3,6 +3,7 @@
 import pytest
 from support.clock import Clock
 from support.stored import queue_fit, queue_predict, train_model
+
 from worker.contracts.errors import InvalidRequest, NotFound
 from worker.contracts.resources import BatchCounts
 from worker.store import jobs

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect
+
 from worker.store import migrate
 from worker.store.database import Database
 from worker.store.rows import Base

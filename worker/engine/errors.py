@@ -1,0 +1,23 @@
+"""What can go wrong in the mathematics.
+
+EngineError
+├── InvalidConfig         an option is out of its range
+├── NonFiniteValues       inputs or results hold NaN or infinities
+└── NotPositiveDefinite   the ridge system cannot be factored
+"""
+
+
+class EngineError(Exception):
+    """Base of the engine's errors."""
+
+
+class InvalidConfig(EngineError):
+    pass
+
+
+class NonFiniteValues(EngineError):
+    pass
+
+
+class NotPositiveDefinite(EngineError):
+    pass

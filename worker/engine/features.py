@@ -1,0 +1,92 @@
+"""FACT and AGOP, what a fitted kernel machine says about its features, and the next M that comes of them.
+
+FACT: Features at Convergence Theorem (arXiv 2507.05644), here in closed form for kernel machines.
+"""
+
+import torch
+from torch import Tensor
+
+from worker.engine.kernels import Kernel, pair_products
+
+TILE_ROWS = 1024
+
+
+def fact(X: Tensor, M: Tensor, alpha: Tensor, kernel: Kernel, bandwidth: float | None) -> Tensor:
+    """Return FACT = Σᵢ J_f(xᵢ)ᵀ αᵢ xᵢᵀ, (d, d), or its diagonal (d,) when M is diagonal.
+
+    radial: M Xᵀ(diag(C1) − C)X, a graph Laplacian; inner product: M XᵀCX, with Cᵢⱼ = (αᵢ·αⱼ) times the profile.
+    Done in blocks of rows: memory is one block of the n × n weights.
+    """
+    n, d = X.shape
+    diagonal = M.ndim == 1
+    total = X.new_zeros(d if diagonal else (d, d))
+    for start in range(0, n, TILE_ROWS):
+        rows = slice(start, min(start + TILE_ROWS, n))
+        C = kernel.profile_(pair_products(X[rows], X, M, kernel), bandwidth)
+        if kernel.radial:
+            own = torch.arange(rows.start, rows.stop, device=X.device)
+            C[own - start, own] = 0.0
+        C.mul_(alpha[rows] @ alpha.T)
+        CX = C @ X
+        part = C.sum(1, keepdim=True) * X[rows] - CX if kernel.radial else CX
+        total += (X[rows] * part).sum(0) if diagonal else X[rows].T @ part
+    return M * total if diagonal else M @ total.to(M.dtype)
+
+
+def agop(
+    X: Tensor, M: Tensor, alpha: Tensor, kernel: Kernel, bandwidth: float | None, *, centered: bool = False
+) -> Tensor:
+    """Return AGOP = (1/n) Σᵢ J_f(xᵢ)ᵀJ_f(xᵢ), (d, d), or its diagonal (d,) when M is diagonal.
+
+    ``centered`` subtracts each output's mean gradient first. One output and one block of rows at a time: memory is a
+    block of the n × n weights, work n²·c·d.
+    """
+    n, d = X.shape
+    c = alpha.shape[1]
+    diagonal = M.ndim == 1
+    total = X.new_zeros(d if diagonal else (d, d))
+    means = X.new_zeros((c, d))
+    for start in range(0, n, TILE_ROWS):
+        rows = slice(start, min(start + TILE_ROWS, n))
+        profile = kernel.profile_(pair_products(X[rows], X, M, kernel), bandwidth)
+        for k in range(c):
+            weights = profile * alpha[:, k]
+            G = weights @ X
+            if kernel.radial:
+                G = weights.sum(1, keepdim=True) * X[rows] - G
+            means[k] += G.sum(0)
+            total += G.square().sum(0) if diagonal else G.T @ G
+    total = total / n
+    if centered:
+        means = means / n
+        total = total - (means.square().sum(0) if diagonal else means.T @ means)
+    return M * total * M if diagonal else M @ total @ M
+
+
+def matrix_power(S: Tensor, power: float) -> Tensor:
+    """Return S^power of a symmetric positive semidefinite S, in float64; negative eigenvalues are cut at 0."""
+    S = S.double()
+    if S.ndim == 1:
+        return S.clamp(min=0).pow(power)
+    values, vectors = torch.linalg.eigh((S + S.T) / 2)
+    powered: Tensor = (vectors * values.clamp(min=0).pow(power)) @ vectors.T
+    return (powered + powered.T) / 2
+
+
+def next_from_fact(F: Tensor, M: Tensor, *, geometric: bool) -> Tensor:
+    """Return (F Fᵀ)^½, or with ``geometric`` (F M² Fᵀ)^¼, in float64."""
+    F, M = F.double(), M.double()
+    if F.ndim == 1:
+        return (F.abs() * M).sqrt() if geometric else F.abs()
+    if geometric:
+        return matrix_power(F @ M @ M @ F.T, 0.25)
+    return matrix_power(F @ F.T, 0.5)
+
+
+def rescaled(M: Tensor, scale: str) -> Tensor:
+    """Return M with trace d (``trace``), largest entry 1 (``max``), or as it is (``none``)."""
+    if scale == "none":
+        return M
+    diagonal = M if M.ndim == 1 else M.diagonal()
+    # the largest entry of a positive semidefinite matrix lies on its diagonal
+    return M * (len(diagonal) / diagonal.sum()) if scale == "trace" else M / diagonal.max()

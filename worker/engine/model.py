@@ -1,0 +1,98 @@
+"""A fitted kernel machine: what it takes to answer rows, and nothing of how it was found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from worker.engine.errors import EngineError
+from worker.engine.kernels import Kernel
+from worker.engine.recursion import FitConfig, Iterate, predict_rows
+from worker.engine.targets import ClassTargets, RegressionTargets, Targets
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """Training rows X (n, d), alpha (n, c), M (d, d) or (d,) float64, and the kernel between rows."""
+
+    X: Tensor
+    alpha: Tensor
+    M: Tensor
+    kernel: Kernel
+    bandwidth: float | None
+    targets: Targets
+
+    @classmethod
+    def from_iterate(cls, X: Tensor, iterate: Iterate, config: FitConfig, targets: Targets) -> Self:
+        """Return the model of one iterate of a fit on rows X."""
+        return cls(
+            X.to(iterate.alpha.dtype), iterate.alpha, iterate.M, config.kernel_function, iterate.bandwidth, targets
+        )
+
+    def raw(self, X: Tensor) -> Tensor:
+        """Return standardised outputs or class scores, (m, c). Memory is one block of kernel rows."""
+        X = X.to(self.X.device, self.X.dtype)
+        return predict_rows(X, self.X, self.M.to(self.X.dtype), self.alpha, self.kernel, self.bandwidth)
+
+    def predict(self, X: Tensor) -> Tensor:
+        """Return outputs in original units (m, c) float64, or class codes (m,) int64."""
+        return self.targets.decode(self.raw(X))
+
+    def probabilities(self, X: Tensor) -> Tensor:
+        """Return class probabilities (m, c) float64; rows sum to 1.
+
+        Raises:
+            EngineError: the model is a regression.
+        """
+        if not isinstance(self.targets, ClassTargets):
+            raise EngineError("a regression has no probabilities")
+        return self.targets.probabilities(self.raw(X))
+
+    def to(self, device: torch.device) -> Self:
+        """Return the same model on ``device``."""
+        return type(self)(
+            self.X.to(device),
+            self.alpha.to(device),
+            self.M.to(device),
+            self.kernel,
+            self.bandwidth,
+            self.targets.to(device),
+        )
+
+    def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return named tensors and JSON-able metadata from which ``from_tensors`` makes the same model."""
+        tensors = {"X": self.X, "alpha": self.alpha, "M": self.M}
+        metadata: dict[str, Any] = {
+            "format_version": FORMAT_VERSION,
+            "kernel": self.kernel.name,
+            "exponent": self.kernel.exponent,
+            "bandwidth": self.bandwidth,
+        }
+        if isinstance(self.targets, RegressionTargets):
+            tensors |= {"target_mean": self.targets.mean, "target_scale": self.targets.scale}
+        else:
+            metadata["n_classes"] = self.targets.n_classes
+        return tensors, metadata
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Self:
+        """Return the model that ``to_tensors`` took apart.
+
+        Raises:
+            EngineError: the format is of another version.
+        """
+        if metadata["format_version"] != FORMAT_VERSION:
+            raise EngineError(
+                f"the model has format version {metadata['format_version']}; this program reads {FORMAT_VERSION}"
+            )
+        targets: Targets
+        if "n_classes" in metadata:
+            targets = ClassTargets(metadata["n_classes"])
+        else:
+            targets = RegressionTargets(tensors["target_mean"], tensors["target_scale"])
+        kernel = Kernel(metadata["kernel"], metadata["exponent"])
+        return cls(tensors["X"], tensors["alpha"], tensors["M"], kernel, metadata["bandwidth"], targets)

@@ -1,0 +1,305 @@
+"""The recursion: solve, validate, re-learn M from what was fitted, again."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from worker.engine import features, solvers
+from worker.engine.errors import InvalidConfig, NonFiniteValues, NotPositiveDefinite
+from worker.engine.kernels import Kernel, kernel_matrix, median_bandwidth
+from worker.engine.targets import Targets
+
+MEDIAN_ROWS = 2000
+"""The median distance is taken between so many rows at most, drawn by the seed."""
+PREDICT_ROWS = 2048
+
+CHOICES = {
+    "update": ("fact", "nfa", "none"),
+    "kernel": ("laplace", "gaussian", "generalized", "quadratic", "exponential"),
+    "feature_matrix": ("full", "diagonal"),
+    "scale": ("trace", "max", "none"),
+    "solver": ("cholesky",),
+    "precision": ("auto", "float32", "float64"),
+}
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How to fit. The fields are those of the service's training spec.
+
+    Raises:
+        InvalidConfig: naming the parameter, its value and what would be right.
+    """
+
+    update: str = "fact"
+    geometric_average: bool = False
+    agop_power: float | None = None
+    center_gradients: bool = False
+    kernel: str = "generalized"
+    bandwidth: float | Literal["median"] = "median"
+    bandwidth_factor: float = 3.0
+    exponent: float | None = None
+    ridge: float | Literal["auto"] = "auto"
+    iterations: int = 5
+    feature_matrix: str = "full"
+    scale: str = "trace"
+    solver: str = "cholesky"
+    precision: str = "auto"
+    patience: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise InvalidConfig(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+        if self.kernel == "generalized" and not 0 < (self.exponent or 1.3) <= 2:
+            raise InvalidConfig(f"exponent must lie in (0, 2], not {self.exponent}")
+        if self.bandwidth != "median" and not self.bandwidth > 0:
+            raise InvalidConfig(f"bandwidth must be 'median' or above 0, not {self.bandwidth}")
+        if not self.bandwidth_factor > 0:
+            raise InvalidConfig(f"bandwidth_factor must be above 0, not {self.bandwidth_factor}")
+        if self.ridge != "auto" and not self.ridge >= 0:
+            raise InvalidConfig(f"ridge must be 'auto' or at least 0, not {self.ridge}")
+        if self.iterations < 0:
+            raise InvalidConfig(f"iterations must be at least 0, not {self.iterations}")
+        if self.patience is not None and self.patience < 1:
+            raise InvalidConfig(f"patience must be at least 1, not {self.patience}")
+
+    @property
+    def kernel_function(self) -> Kernel:
+        return Kernel(self.kernel, (self.exponent or 1.3) if self.kernel == "generalized" else None)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """float32 for radial kernels with ridge ≥ 0.001 (or chosen), else float64, unless precision says."""
+        if self.precision != "auto":
+            return torch.float32 if self.precision == "float32" else torch.float64
+        well_posed = self.ridge == "auto" or self.ridge >= 1e-3
+        return torch.float32 if well_posed and self.kernel_function.radial else torch.float64
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """One solve: M (d, d) or (d,) in float64, ``alpha`` (n, c), and how it did."""
+
+    iteration: int
+    M: Tensor
+    alpha: Tensor
+    ridge: float
+    bandwidth: float | None
+    loss: tuple[float, ...] | None
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class FitState:
+    """Where a fit stands after a solve. ``stopped`` says why no iteration follows, None when one does.
+
+    ``skipped_ridges``: ridges of the automatic choice whose system could not be factored at this iteration.
+    """
+
+    current: Iterate
+    best: Iterate
+    since_best: int
+    stopped: Literal["iterations", "patience", "no_signal"] | None = None
+    skipped_ridges: tuple[float, ...] = ()
+    timings: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        return self.stopped is not None
+
+
+def iterate(
+    X: Tensor,
+    Y: Tensor,
+    targets: Targets,
+    config: FitConfig,
+    *,
+    validation: tuple[Tensor, Tensor] | None = None,
+    state: FitState | None = None,
+    M: Tensor | None = None,
+    clock: Callable[[], float] | None = None,
+) -> Iterator[FitState]:
+    """Yield a state after every solve; the caller may stop there and go on from it later, with the same result.
+
+    X (n, d). Y raw: outputs (n, c), or class codes (n,). ``validation``: rows and raw targets that choose the best
+    iterate (and an automatic ridge); without any, all iterations run and the last is the best. ``M``: where to start
+    instead of the identity. ``clock``: seconds, for ``timings``.
+
+    Raises:
+        NonFiniteValues: X or the targets hold NaN or infinities, or the recursion produced them.
+        NotPositiveDefinite: a ridge system could not be factored.
+    """
+    problem = _Problem(X, Y, targets, config, validation, clock)
+    if state is None:
+        iteration, metric, best, since_best = 0, problem.first_metric(M), None, 0
+    else:
+        if state.finished:
+            return
+        following = problem.next_metric(state.current)
+        if following is None:
+            return
+        iteration, metric, best, since_best = state.current.iteration + 1, following, state.best, state.since_best
+    while True:
+        problem.start_timing()
+        current, skipped = problem.solve(metric, iteration)
+        since_best += 1
+        if best is None or current.loss is None or best.loss is None or current.loss < best.loss:
+            best, since_best = current, 0
+        stopped: Literal["iterations", "patience", "no_signal"] | None = None
+        following = None
+        if iteration >= config.iterations or config.update == "none":
+            stopped = "iterations"
+        elif config.patience is not None and since_best >= config.patience:
+            stopped = "patience"
+        else:
+            following = problem.next_metric(current)
+            stopped = "no_signal" if following is None else None
+        yield FitState(current, best, since_best, stopped, skipped, problem.timings())
+        if following is None:
+            return
+        iteration, metric = iteration + 1, following
+
+
+class _Problem:
+    """The rows and targets of one fit, and the two steps on them: solve at M, and the next M."""
+
+    def __init__(
+        self,
+        X: Tensor,
+        Y: Tensor,
+        targets: Targets,
+        config: FitConfig,
+        validation: tuple[Tensor, Tensor] | None,
+        clock: Callable[[], float] | None,
+    ) -> None:
+        self.config = config
+        self.kernel = config.kernel_function
+        self.targets = targets
+        self.raw_Y = Y
+        self.X = X.to(config.dtype)
+        self.Y = targets.encode(Y).to(config.dtype)
+        self.validation = None if validation is None else (validation[0].to(config.dtype), validation[1])
+        for name, values in (("X", self.X), ("Y", self.Y)):
+            if not bool(torch.isfinite(values).all()):
+                raise NonFiniteValues(f"{name} holds NaN or infinite values (as {config.dtype})")
+        generator = torch.Generator().manual_seed(config.seed)
+        n = X.shape[0]
+        drawn = torch.arange(n) if n <= MEDIAN_ROWS else torch.randperm(n, generator=generator)[:MEDIAN_ROWS]
+        self.median_rows = drawn.to(X.device)
+        self._clock = clock
+        self._marks: list[tuple[str, float]] = []
+
+    def start_timing(self) -> None:
+        self._marks = []
+        self._mark("start")
+
+    def timings(self) -> dict[str, float]:
+        """Return seconds by step, empty without a clock."""
+        return {name: ended - began for (_, began), (name, ended) in zip(self._marks, self._marks[1:], strict=False)}
+
+    def first_metric(self, M: Tensor | None) -> Tensor:
+        d = self.X.shape[1]
+        if M is None:
+            shape = (d,) if self.config.feature_matrix == "diagonal" else (d, d)
+            identity = torch.ones(d, dtype=torch.float64, device=self.X.device)
+            return identity if len(shape) == 1 else torch.diag(identity)
+        return M.to(self.X.device, torch.float64)
+
+    def next_metric(self, iterate: Iterate) -> Tensor | None:
+        """Return the next M, None when the fitted function says nothing of any feature."""
+        M = iterate.M.to(self.X.dtype)
+        config = self.config
+        arguments = (self.X, M, iterate.alpha, self.kernel, iterate.bandwidth)
+        if config.update == "nfa":
+            following = features.matrix_power(
+                features.agop(*arguments, centered=config.center_gradients), config.agop_power or 1.0
+            )
+        else:
+            F = features.fact(*arguments)
+            following = features.next_from_fact(F, iterate.M, geometric=config.geometric_average)
+        self._mark("update")
+        if not bool(torch.isfinite(following).all()):
+            raise NonFiniteValues("the feature matrix grew beyond all numbers; use scale 'trace' or a larger ridge")
+        if not bool((following != 0).any()):
+            return None
+        return features.rescaled(following, config.scale)
+
+    def solve(self, metric: Tensor, iteration: int) -> tuple[Iterate, tuple[float, ...]]:
+        """Fit at M and return the iterate, with the ridges that could not be used."""
+        M = metric.to(self.X.dtype)
+        bandwidth = (
+            median_bandwidth(self.X, M, self.kernel, self.config.bandwidth_factor, self.median_rows)
+            if self.config.bandwidth == "median"
+            else float(self.config.bandwidth)
+        )
+        if self.kernel.name == "quadratic":
+            bandwidth = None
+        fits, skipped = self._fits(M, bandwidth)
+        self._mark("solve")
+        ridge, alpha, loss = self._choose(fits, M, bandwidth)
+        metrics = self._metrics(ridge, alpha, M, bandwidth)
+        self._mark("metrics")
+        return Iterate(iteration, metric, alpha, ridge, bandwidth, loss, metrics), skipped
+
+    def _fits(
+        self, M: Tensor, bandwidth: float | None
+    ) -> tuple[list[tuple[float, Tensor, Tensor | None]], tuple[float, ...]]:
+        """Return (ridge, alpha, leave-one-out residuals) of every ridge to choose from."""
+        automatic = self.config.ridge == "auto"
+        ridges = solvers.RIDGES if automatic else (float(self.config.ridge),)
+        fits: list[tuple[float, Tensor, Tensor | None]] = []
+        skipped: list[float] = []
+        for ridge in ridges:
+            K = kernel_matrix(self.X, self.X, M, self.kernel, bandwidth, same=True)
+            try:
+                factor = solvers.cholesky_(K, ridge)
+            except NotPositiveDefinite:
+                if not automatic or (ridge == ridges[-1] and not fits):
+                    raise
+                skipped.append(ridge)
+                continue
+            alpha = solvers.solve(factor, self.Y)
+            left_out = automatic and self.validation is None
+            fits.append((ridge, alpha, solvers.leave_one_out_residuals(factor, alpha) if left_out else None))
+        return fits, tuple(skipped)
+
+    def _choose(
+        self, fits: list[tuple[float, Tensor, Tensor | None]], M: Tensor, bandwidth: float | None
+    ) -> tuple[float, Tensor, tuple[float, ...] | None]:
+        """Return the fit with the least loss on validation rows, or else of the rows left out."""
+        if self.validation is not None:
+            Xv, Yv = self.validation
+            F = predict_rows(Xv, self.X, M, torch.cat([alpha for _, alpha, _ in fits], 1), self.kernel, bandwidth)
+            scores = [self.targets.loss(part, Yv) for part in torch.split(F, self.targets.n_outputs, 1)]
+        elif len(fits) > 1:
+            scores = [self.targets.loss(self.Y - missed, self.raw_Y) for _, _, missed in fits if missed is not None]
+        else:
+            return fits[0][0], fits[0][1], None
+        chosen = min(range(len(fits)), key=lambda index: scores[index])
+        loss = scores[chosen] if self.validation is not None else None
+        return fits[chosen][0], fits[chosen][1], loss
+
+    def _metrics(self, ridge: float, alpha: Tensor, M: Tensor, bandwidth: float | None) -> dict[str, float]:
+        # the residual is free: Y − f(X) = λ alpha
+        fitted = self.targets.metrics(self.Y - ridge * alpha, self.raw_Y)
+        found = {f"train_{name}": value for name, value in fitted.items()}
+        if self.validation is not None:
+            Xv, Yv = self.validation
+            F = predict_rows(Xv, self.X, M, alpha, self.kernel, bandwidth)
+            found |= {f"validation_{name}": value for name, value in self.targets.metrics(F, Yv).items()}
+        return found
+
+    def _mark(self, name: str) -> None:
+        if self._clock is not None:
+            self._marks.append((name, self._clock()))
+
+
+def predict_rows(X: Tensor, Z: Tensor, M: Tensor, alpha: Tensor, kernel: Kernel, bandwidth: float | None) -> Tensor:
+    """Return f(X) = K(X, Z) alpha, (m, c), in blocks of rows."""
+    blocks = [kernel_matrix(block, Z, M, kernel, bandwidth) @ alpha for block in torch.split(X, PREDICT_ROWS)]
+    return torch.cat(blocks)

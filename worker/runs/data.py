@@ -1,0 +1,92 @@
+"""The rows of a fit: from the stored table to encoded training and validation rows."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from worker.contracts.base import Label
+from worker.contracts.messages import FitOrder, TableRef
+from worker.contracts.resources import ModelColumn
+from worker.engine.targets import ClassTargets, RegressionTargets, Targets
+from worker.store.artifacts import Artifacts
+from worker.tables import splits
+from worker.tables.encoder import Encoder
+from worker.tables.storage import load_table
+from worker.tables.targets import class_codes, regression_targets
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Encoded rows X (n, d) float64 and raw targets Y: (n, c) outputs or (n,) class codes; and those to validate on."""
+
+    X: Tensor
+    Y: Tensor
+    targets: Targets
+    classes: list[Label] | None
+    encoder: Encoder
+    validation: tuple[Tensor, Tensor] | None
+
+
+def load_rows(order: FitOrder, artifacts: Artifacts, fold: int | None) -> TrainingRows:
+    """Read, split and encode. ``fold`` counts from 1; None is the fit that becomes the model.
+
+    Raises:
+        InvalidRequest: nothing is left to learn from, or a validation label is unknown.
+    """
+    request = order.request
+    table = _read(order.table, artifacts, [*(request.features or ()), *request.targets])
+    Y, classes = _raw_targets(order, table, None)
+    fitted, held_out = _split(order, Y, fold)
+    types = {column.name: column.type for column in order.table.columns}
+    encoder = Encoder.fit(
+        table.take(fitted),
+        [ModelColumn(name=name, type=types[name]) for name in request.features or ()],
+        standardize=request.spec.standardize,
+        normalize_rows=request.spec.normalize_rows,
+    )
+    validation = None
+    if held_out is not None:
+        validation = (torch.from_numpy(encoder.encode(table.take(held_out))), torch.from_numpy(Y[held_out]))
+    elif order.validation is not None:
+        other = _read(order.validation, artifacts, [*(request.features or ()), *request.targets])
+        other_Y, _ = _raw_targets(order, other, classes)
+        validation = (torch.from_numpy(encoder.encode(other)), torch.from_numpy(other_Y))
+    own_Y = torch.from_numpy(Y[fitted])
+    return TrainingRows(
+        X=torch.from_numpy(encoder.encode(table.take(fitted))),
+        Y=own_Y,
+        targets=RegressionTargets.fit(own_Y) if classes is None else ClassTargets(len(classes)),
+        classes=classes,
+        encoder=encoder,
+        validation=validation,
+    )
+
+
+def _read(ref: TableRef, artifacts: Artifacts, names: list[str]) -> pa.Table:
+    with tempfile.TemporaryDirectory(prefix="factrfm-fit-") as folder:
+        return load_table(artifacts.local_copy(ref.table, Path(folder)), names)
+
+
+def _raw_targets(
+    order: FitOrder, table: pa.Table, classes: list[Label] | None
+) -> tuple[np.ndarray, list[Label] | None]:
+    if order.task == "regression":
+        return regression_targets(table, order.request.targets), None
+    return class_codes(table, order.request.targets[0], classes)
+
+
+def _split(order: FitOrder, Y: np.ndarray, fold: int | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the rows that train and those that validate, None where no row of this table does."""
+    wanted = order.request.validation
+    seed = order.request.spec.seed
+    codes = Y if order.task == "classification" else None
+    if wanted is not None and wanted.fraction is not None:
+        return splits.holdout(len(Y), wanted.fraction, seed, codes)
+    if wanted is not None and wanted.folds is not None and fold is not None:
+        return splits.folds(len(Y), wanted.folds, seed, codes)[fold - 1]
+    return np.arange(len(Y)), None
