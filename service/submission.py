@@ -3,17 +3,20 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy.orm import Session
 
 from service.context import Context
+from service.idempotency import STARTED
 from worker.contracts.errors import FieldError, InvalidRequest, NotFound, QueueFull
-from worker.contracts.resources import Dataset, DryRun, Estimate, Job
+from worker.contracts.resources import Batch, BatchCounts, Dataset, DryRun, Estimate, Job
 from worker.contracts.specs import BatchGrid, FitRequest, JobRequest, PredictRequest
 from worker.engine.estimate import estimate as estimate_fit
 from worker.engine.recursion import FitConfig
-from worker.store import batches, datasets, jobs, models
+from worker.store import batches, datasets, idempotency, jobs, models
 from worker.store.ids import new_id
 from worker.tables import schema
 
@@ -260,7 +263,27 @@ def _insert(context: Context, planned: list[Plan], batch_id: str | None) -> list
                 batch_id=batch_id,
                 now=now,
             )
+        started = STARTED.get()
+        if started is not None:
+            _keep_answer(session, started, ids, batch_id, now)
     return ids
+
+
+def _keep_answer(
+    session: Session, started: idempotency.Started, ids: list[str], batch_id: str | None, now: datetime
+) -> None:
+    """Store the answer with what it answers: a request that is repeated after a crash then finds its jobs."""
+    answer: Batch | Job
+    if batch_id is None:
+        path, answer = f"/v1/jobs/{ids[0]}", jobs.to_resource(jobs.find(session, ids[0]))
+    else:
+        links = [f"/v1/jobs/{job_id}" for job_id in ids]
+        counts = BatchCounts(queued=len(ids))
+        path, answer = f"/v1/batches/{batch_id}", Batch(
+            id=batch_id, counts=counts, total=len(ids), jobs=links, created_at=now
+        )
+    headers = {"location": path, "content-type": "application/json"}
+    idempotency.finish_in(session, started, 202, headers, answer.model_dump_json().encode(), now)
 
 
 def _send(context: Context, job_ids: list[str]) -> None:

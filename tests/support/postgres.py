@@ -11,6 +11,8 @@ from typing import Any
 
 import psycopg
 
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 2**31
 INSTALLED = Path("/usr/lib/postgresql")
 SPEED = ("fsync=off", "full_page_writes=off", "shared_buffers=32MB", "max_connections=200", "listen_addresses=")
 
@@ -24,13 +26,20 @@ def find_binaries() -> Path | None:
     return None if found is None else Path(found).resolve().parent
 
 
+def _fast_folder() -> Path | None:
+    """Return a folder in memory where there is room, else None: copying a database takes a tenth of the time there."""
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+        return MEMORY
+    return None
+
+
 class PostgresServer:
     """Started by the constructor, ended by ``stop``. Runs as the user ``postgres`` when we are root."""
 
     def __init__(self, binaries: Path) -> None:
         self._binaries = binaries
         self._numbers = itertools.count(1)
-        self._folder = Path(tempfile.mkdtemp(prefix="factrfm-pg-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="factrfm-pg-", dir=_fast_folder()))
         self._data = self._folder / "data"
         self._as: dict[str, Any] = {}
         if os.geteuid() == 0:
@@ -61,7 +70,7 @@ class PostgresServer:
     def create(self, template: str | None = None) -> str:
         """Create a database, a copy of ``template`` when given. Returns its name."""
         name = f"test_{next(self._numbers)}"
-        self.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+        self.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template} STRATEGY FILE_COPY" if template else ""))
         return name
 
     def drop(self, name: str) -> None:

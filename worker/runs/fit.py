@@ -91,7 +91,8 @@ class _Fit:
         self._names = tuple(rows.encoder.names)
         self._last_M = None if state is None else state.current.M
         device = self._machine.device
-        validation = None if rows.validation is None else tuple(part.to(device) for part in rows.validation)
+        held_out = rows.validation
+        validation = None if held_out is None else (held_out[0].to(device), held_out[1].to(device))
         states = iterate(
             rows.X.to(device),
             rows.Y.to(device),

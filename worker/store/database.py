@@ -4,16 +4,17 @@ What fails because the database is away, locked or restarting surfaces as ``sqla
 step can then be tried again.
 """
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -23,6 +24,7 @@ from worker.store.rows import Base
 
 BUSY_SECONDS = 30
 """How long a transaction waits for a lock."""
+SWITCH_SECONDS = 0.02
 CONNECT_SECONDS = 5
 IDLE_SECONDS = 30
 """PostgreSQL ends a transaction that is silent for so long: a stopped process must not keep a job's row locked."""
@@ -101,10 +103,27 @@ def _sqlite(url: str, path: str | None) -> Engine:
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(cursor)
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+def _write_ahead(cursor: DBAPICursor) -> None:
+    """Switch the file to its write-ahead log, which it then keeps.
+
+    The first switch needs the file alone, and SQLite does not wait for that as it does for other locks.
+    """
+    gives_up_at = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > gives_up_at:
+                raise
+            time.sleep(SWITCH_SECONDS)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -113,14 +132,13 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _postgresql(url: str) -> Engine:
-    connect_args: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS}
     engine = create_engine(
         url,
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
         pool_size=5,
         max_overflow=15,
-        connect_args=connect_args,
+        connect_args={"connect_timeout": CONNECT_SECONDS},
     )
     event.listen(engine, "connect", _prepare_postgresql)
     event.listen(engine, "handle_error", _ended_by_server)

@@ -113,6 +113,13 @@ def counts_in(session: Session, batch_id: str | None) -> BatchCounts:
     return BatchCounts.model_validate(dict(found))
 
 
+def oldest_queued(database: Database) -> str | None:
+    """Return the job that was submitted first of those that wait; None where none waits."""
+    query = select(JobRow.id).where(JobRow.state == "queued").order_by(JobRow.id).limit(1)
+    with database.reading() as session:
+        return session.scalars(query).one_or_none()
+
+
 def unsent(database: Database, now: datetime, older_than: float) -> list[str]:
     """Return queued jobs whose message seems lost, oldest first.
 
@@ -131,6 +138,13 @@ def unsent(database: Database, now: datetime, older_than: float) -> list[str]:
     query = select(JobRow.id).where(JobRow.state == "queued", or_(never, *again))
     with database.reading() as session:
         return list(session.scalars(query.order_by(JobRow.queued_at, JobRow.id).limit(RESEND_AT_ONCE)))
+
+
+def oldest_queued(database: Database) -> str | None:
+    """Return the job that has waited longest, None where none waits."""
+    query = select(JobRow.id).where(JobRow.state == "queued").order_by(JobRow.queued_at, JobRow.id).limit(1)
+    with database.reading() as session:
+        return session.scalars(query).one_or_none()
 
 
 def mark_sent(database: Database, job_id: str, now: datetime) -> None:

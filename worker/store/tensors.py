@@ -12,6 +12,8 @@ import safetensors.numpy
 from worker.contracts.errors import ArtifactCorrupt
 
 FORMAT_VERSION = 1
+HEADER = "factrfm"
+"""The entry of the safetensors header that holds the format's version and the metadata."""
 LENGTH_BYTES = 8
 """A safetensors file begins with the length of its JSON header, little endian."""
 
@@ -61,17 +63,17 @@ def _contiguous(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _header(metadata: Mapping[str, Any]) -> dict[str, str]:
-    return {"format_version": str(FORMAT_VERSION), "metadata": json.dumps(dict(metadata), allow_nan=False)}
+    # One entry only: safetensors writes several in no fixed order, and equal models should be equal bytes.
+    content = {"format_version": FORMAT_VERSION, "metadata": dict(metadata)}
+    return {HEADER: json.dumps(content, allow_nan=False)}
 
 
 def _metadata(header: Mapping[str, str] | None) -> dict[str, Any]:
-    version = (header or {}).get("format_version")
-    if header is None or version != str(FORMAT_VERSION):
-        raise ArtifactCorrupt(f"the stored tensors have format version {version}; this program reads {FORMAT_VERSION}")
     try:
-        metadata = json.loads(header["metadata"])
-    except (KeyError, ValueError) as error:
-        raise ArtifactCorrupt("the stored tensors lack readable metadata") from error
-    if not isinstance(metadata, dict):
-        raise ArtifactCorrupt("the metadata of the stored tensors is no object")
+        content = json.loads((header or {})[HEADER])
+        version, metadata = content["format_version"], content["metadata"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactCorrupt("the stored tensors lack the metadata that this program writes") from error
+    if version != FORMAT_VERSION or not isinstance(metadata, dict):
+        raise ArtifactCorrupt(f"the stored tensors have format version {version}; this program reads {FORMAT_VERSION}")
     return metadata

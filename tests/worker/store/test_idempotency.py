@@ -102,7 +102,7 @@ def test_answers_are_kept_for_a_day(database: Database, clock: Clock) -> None:
 
 @pytest.mark.parametrize("key", ["a\x00", "a" * 256])
 def test_a_key_that_cannot_be_kept_is_refused(database: Database, clock: Clock, key: str) -> None:
-    with pytest.raises(InvalidRequest, match="key|NUL"):
+    with pytest.raises(InvalidRequest, match=r"key|NUL"):
         idempotency.begin(database, key, "body", clock())
 
 

@@ -56,3 +56,15 @@ def test_an_impossible_id_is_not_found_and_an_impossible_filter_is_refused(datab
             jobs.get(database, job_id)
     with pytest.raises(InvalidRequest, match="NUL"):
         jobs.list_page(database, model="a\x00b")
+
+
+def test_the_job_that_waits_longest_is_found(database: Database) -> None:
+    now = Clock()()
+    assert jobs.oldest_queued(database) is None
+    first, second = queue_fit(database, now), queue_fit(database, now)
+    assert jobs.oldest_queued(database) == first
+    claim = jobs.claim(database, first, "worker", 30, now)
+    assert claim is not None
+    assert jobs.oldest_queued(database) == second
+    jobs.release(database, first, claim.token, now, "stopped")
+    assert jobs.oldest_queued(database) == first

@@ -66,10 +66,13 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     for header in (
         None,
         {},
-        {"format_version": "2", "metadata": "{}"},
-        {"format_version": "1"},
-        {"format_version": "1", "metadata": "{"},
-        {"format_version": "1", "metadata": "[]"},
+        {"format_version": "1", "metadata": "{}"},
+        {"factrfm": "{"},
+        {"factrfm": "[]"},
+        {"factrfm": '{"metadata": {}}'},
+        {"factrfm": '{"format_version": 1}'},
+        {"factrfm": '{"format_version": 2, "metadata": {}}'},
+        {"factrfm": '{"format_version": 1, "metadata": []}'},
     ):
         refused(safetensors.numpy.save(arrays_, header), tmp_path)
 

@@ -1,0 +1,39 @@
+"""What the requests of one API process share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from service.predictor import Predictor
+from service.queue import JobQueue
+from service.settings import ServiceSettings
+from worker.store.artifacts import Artifacts
+from worker.store.database import Database
+
+
+def utc_now() -> datetime:
+    """Return the moment, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Context:
+    """Opened and closed by the application's lifespan."""
+
+    settings: ServiceSettings
+    database: Database
+    artifacts: Artifacts
+    queue: JobQueue
+    predictor: Predictor
+    now: Callable[[], datetime] = utc_now
+
+
+def get_context(request: Request) -> Context:
+    """Return the context of the application that serves ``request``."""
+    return cast("Context", request.app.state.context)
+
+
+CurrentContext = Annotated[Context, Depends(get_context)]

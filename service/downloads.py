@@ -1,0 +1,106 @@
+"""Downloads of what never changes: a strong ETag, If-None-Match, and single ranges (RFC 9110, 13 and 14)."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+
+from service.problems import RangeNotSatisfiable
+from worker.contracts.messages import ArtifactRef
+from worker.store.artifacts import Artifacts
+
+BLOCK = 2**20
+RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Bytes ``start`` to ``stop`` (not included) of ``length``."""
+
+    start: int
+    stop: int
+    length: int
+
+
+def send_artifact(request: Request, artifacts: Artifacts, ref: ArtifactRef, media_type: str, filename: str) -> Response:
+    """Answer with a stored file, or what of it was asked for.
+
+    Raises:
+        RangeNotSatisfiable: the range lies outside the file.
+        ArtifactMissing: storage lost it.
+    """
+    headers = _headers(ref.sha256, filename)
+    if _known(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    part = _asked(request, headers["ETag"], ref.bytes)
+    status = 200
+    if part is not None:
+        status = 206
+        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{part.length}"
+    whole = part or _Part(0, ref.bytes, ref.bytes)
+    headers["Content-Length"] = str(whole.stop - whole.start)
+    blocks = _blocks(artifacts, ref, whole)
+    first = next(blocks, b"")  # a missing file is found before the answer begins
+    return StreamingResponse(_chained(first, blocks), status, headers, media_type)
+
+
+def send_bytes(request: Request, body: bytes, media_type: str, filename: str) -> Response:
+    """Answer with a document that was made of what never changes."""
+    headers = _headers(hashlib.sha256(body).hexdigest(), filename)
+    if _known(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    part = _asked(request, headers["ETag"], len(body))
+    if part is None:
+        return Response(body, 200, headers, media_type)
+    headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{part.length}"
+    return Response(body[part.start : part.stop], 206, headers, media_type)
+
+
+def _headers(sha256: str, filename: str) -> dict[str, str]:
+    return {
+        "ETag": f'"{sha256}"',
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, max-age=31536000, immutable",
+        "Content-Disposition": f'attachment; filename="{filename}"',
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def _known(request: Request, etag: str) -> bool:
+    given = request.headers.get("if-none-match", "")
+    tags = [tag.strip().removeprefix("W/") for tag in given.split(",")]
+    return given.strip() == "*" or etag in tags
+
+
+def _asked(request: Request, etag: str, length: int) -> _Part | None:
+    """Return the asked part; None for the whole, also where the range header is of another kind (RFC 9110, 14.2)."""
+    match = RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
+    if match is None or match.groups() == ("", "") or request.headers.get("if-range", etag) != etag:
+        return None
+    first, last = match.groups()
+    if first:
+        start, stop = int(first), min(int(last) + 1, length) if last else length
+    else:
+        start, stop = max(length - int(last), 0), length
+    if first and last and int(last) < int(first):
+        return None
+    if start >= length or stop <= start:
+        raise RangeNotSatisfiable(f"the range lies outside the {length} bytes of the file", length)
+    return _Part(start, stop, length)
+
+
+def _blocks(artifacts: Artifacts, ref: ArtifactRef, part: _Part) -> Iterator[bytes]:
+    with artifacts.open(ref, verify=False) as file:
+        file.seek(part.start)
+        left = part.stop - part.start
+        while left > 0 and (block := file.read(min(BLOCK, left))):
+            left -= len(block)
+            yield block
+
+
+def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest

@@ -1,0 +1,162 @@
+"""The Idempotency-Key header on any POST (IETF draft-ietf-httpapi-idempotency-key-header-07).
+
+The first request with a key runs and its answer is kept; the same request again gets that answer. The body is read to
+its end first, to a temporary file when it is long, because its digest tells requests apart.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from datetime import datetime
+from typing import IO
+
+from anyio import to_thread
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.problems import on_own_error
+from worker.contracts.errors import FactRFMError, InvalidRequest
+from worker.store import idempotency
+from worker.store.database import Database
+
+HEADER = "Idempotency-Key"
+LONGEST_KEY = 255
+IN_MEMORY = 2**20
+BLOCK = 2**18
+KEEP_SECONDS = 20.0
+KEPT_HEADERS = ("content-type", "location", "etag", "preference-applied")
+NOT_KEPT = (401, 408, 409, 429)
+"""Answers that another try may change, as may those from 500 up."""
+
+
+STARTED: ContextVar[idempotency.Started | None] = ContextVar("started", default=None)
+"""The record of the request under way: a route that stores something durable finishes it in the same transaction."""
+
+
+class Idempotency:
+    """Middleware over the application's database."""
+
+    def __init__(self, app: ASGIApp, database: Callable[[], Database], now: Callable[[], datetime]) -> None:
+        self._app = app
+        self._database = database
+        self._now = now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        key = Request(scope).headers.get(HEADER) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if key is None:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        try:
+            if not 0 < len(key) <= LONGEST_KEY:
+                raise InvalidRequest(f"{HEADER} must have 1 to {LONGEST_KEY} characters, not {len(key)}")
+            with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as body:
+                fingerprint = await _spool(scope, receive, body)
+                found = await to_thread.run_sync(
+                    idempotency.begin, self._database(), key, fingerprint, self._now()
+                )
+                if isinstance(found, idempotency.Replay):
+                    answer = Response(found.body, found.status, {**found.headers, "Idempotency-Replayed": "true"})
+                    await answer(scope, receive, send)
+                    return
+                await self._run(found, scope, _replayed(body, receive), send)
+        except FactRFMError as error:
+            await on_own_error(request, error)(scope, receive, send)
+
+    async def _run(self, started: idempotency.Started, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = _Answer(send)
+        settled = False
+        STARTED.set(started)
+        try:
+            async with self._kept(started):
+                await self._app(scope, receive, answer)
+            if answer.whole and answer.status < 500 and answer.status not in NOT_KEPT:
+                await to_thread.run_sync(
+                    idempotency.finish,
+                    self._database(),
+                    started,
+                    answer.status,
+                    answer.headers,
+                    bytes(answer.body),
+                    self._now(),
+                )
+                settled = True
+        finally:
+            if not settled:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await to_thread.run_sync(idempotency.abandon, self._database(), started)
+
+    @asynccontextmanager
+    async def _kept(self, started: idempotency.Started) -> AsyncIterator[None]:
+        """Say now and then that the request still runs."""
+
+        async def keep() -> None:
+            while True:
+                await asyncio.sleep(KEEP_SECONDS)
+                await to_thread.run_sync(idempotency.keep, self._database(), started, self._now())
+
+        task = asyncio.create_task(keep())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+class _Answer:
+    """Passes an answer on and remembers it."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 500
+        self.headers: dict[str, str] = {}
+        self.body = bytearray()
+        self.whole = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = Headers(raw=message.get("headers", []))
+            self.headers = {name: headers[name] for name in KEPT_HEADERS if name in headers}
+        elif message["type"] == "http.response.body":
+            self.body += message.get("body", b"")
+            self.whole = not message.get("more_body", False)
+        await self._send(message)
+
+
+async def _spool(scope: Scope, receive: Receive, body: IO[bytes]) -> str:
+    """Read the body into a file; return the digest of method, address, type and body."""
+    headers = Headers(scope=scope)
+    named = [scope["method"], scope["path"], scope.get("query_string", b"").decode("latin-1")]
+    named += [headers.get(name, "") for name in ("content-type", "content-encoding", "authorization")]
+    digest = hashlib.sha256("\0".join(named).encode())
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise InvalidRequest("the connection ended before the body did")
+        block = message.get("body", b"")
+        digest.update(block)
+        await to_thread.run_sync(body.write, block)
+        if not message.get("more_body", False):
+            break
+    body.seek(0)
+    return digest.hexdigest()
+
+
+def _replayed(body: IO[bytes], receive: Receive) -> Receive:
+    ended = False
+
+    async def again() -> Message:
+        nonlocal ended
+        if ended:
+            return await receive()
+        block = await to_thread.run_sync(body.read, BLOCK)
+        ended = len(block) < BLOCK
+        return {"type": "http.request", "body": block, "more_body": not ended}
+
+    return again

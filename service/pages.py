@@ -1,0 +1,10 @@
+"""The parameters of every list: newest first, ``limit`` at a time, after an id."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
+After = Annotated[
+    str | None, Query(max_length=200, pattern=r"^[a-z0-9_]*$", description="The 'next' of the page before.")
+]

@@ -1,0 +1,80 @@
+"""Models in memory, as many as fit, and predictions in threads of their own."""
+
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+
+import anyio
+import anyio.to_thread
+import pyarrow as pa
+
+from worker.contracts.messages import ArtifactRef
+from worker.prediction import Answer, ServedModel
+from worker.store.artifacts import Artifacts
+from worker.store.tensors import unpack
+
+
+class Predictor:
+    """A cache of loaded models, bounded by bytes, and a bound on predictions under way."""
+
+    def __init__(self, artifacts: Artifacts, cache_bytes: int, threads: int) -> None:
+        self._artifacts = artifacts
+        self._cache_bytes = cache_bytes
+        self._threads = threads
+        self._limiter: anyio.CapacityLimiter | None = None
+        self._lock = threading.Lock()
+        self._models: OrderedDict[str, ServedModel] = OrderedDict()
+        self._loading: dict[str, Future[ServedModel]] = {}
+
+    async def predict(self, model_id: str, ref: ArtifactRef, table: pa.Table) -> Answer:
+        """Answer rows. The event loop is free meanwhile; at most ``threads`` predictions run at once."""
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(self._threads)
+        return await anyio.to_thread.run_sync(self._predict, model_id, ref, table, limiter=self._limiter)
+
+    def forget(self, model_id: str) -> None:
+        """Drop a model that was deleted."""
+        with self._lock:
+            self._models.pop(model_id, None)
+
+    def cached_bytes(self) -> int:
+        """Return what the cache holds."""
+        with self._lock:
+            return sum(model.nbytes for model in self._models.values())
+
+    def _predict(self, model_id: str, ref: ArtifactRef, table: pa.Table) -> Answer:
+        return self._model(model_id, ref).predict(table)
+
+    def _model(self, model_id: str, ref: ArtifactRef) -> ServedModel:
+        """Return the model, loading it once however many ask at the same time."""
+        with self._lock:
+            cached = self._models.get(model_id)
+            if cached is not None:
+                self._models.move_to_end(model_id)
+                return cached
+            under_way = self._loading.get(model_id)
+            mine: Future[ServedModel] = Future()
+            if under_way is None:
+                self._loading[model_id] = mine
+        if under_way is not None:
+            return under_way.result()
+        try:
+            model = ServedModel.from_tensors(*unpack(self._artifacts.read_bytes(ref)))
+        except BaseException as error:
+            with self._lock:
+                del self._loading[model_id]
+            mine.set_exception(error)
+            raise
+        with self._lock:
+            del self._loading[model_id]
+            self._keep(model_id, model)
+        mine.set_result(model)
+        return model
+
+    def _keep(self, model_id: str, model: ServedModel) -> None:
+        """Keep a model that fits at all, and let the least recently used go until all fit."""
+        if model.nbytes > self._cache_bytes:
+            return
+        self._models[model_id] = model
+        while sum(one.nbytes for one in self._models.values()) > self._cache_bytes:
+            self._models.popitem(last=False)

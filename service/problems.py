@@ -1,0 +1,195 @@
+"""Errors as problem documents (RFC 9457). One table says what each type of error answers."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+from worker.contracts import errors
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = {409: "1", 429: "5", 503: "2"}
+
+
+class Unauthorized(errors.FactRFMError):
+    code = "unauthorized"
+
+
+class BodyTooLarge(errors.FactRFMError):
+    code = "body_too_large"
+
+
+class UnsupportedMediaType(errors.FactRFMError):
+    code = "unsupported_media_type"
+
+
+class NotAcceptable(errors.FactRFMError):
+    code = "not_acceptable"
+
+
+class RangeNotSatisfiable(errors.FactRFMError):
+    code = "range_not_satisfiable"
+
+    def __init__(self, detail: str, length: int) -> None:
+        super().__init__(detail)
+        self.length = length
+
+
+STATUS: Mapping[type[errors.FactRFMError], int] = {
+    errors.InvalidRequest: 422,
+    errors.UnreadableTable: 422,
+    errors.TableTooLarge: 422,
+    errors.KeyReused: 422,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.QueueFull: 429,
+    Unauthorized: 401,
+    BodyTooLarge: 413,
+    UnsupportedMediaType: 415,
+    NotAcceptable: 406,
+    RangeNotSatisfiable: 416,
+}
+"""Whatever is not listed is a fault of the service: 500."""
+
+
+class FieldProblem(BaseModel):
+    pointer: str = Field(description="JSON pointer into the body, or the name of a query parameter or header.")
+    message: str
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457). ``code`` is stable; ``error`` repeats ``detail``."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    error: str
+    errors: list[FieldProblem] | None = None
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses of a route for the problems that it can answer."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }
+
+
+def problem(
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    fields: Sequence[FieldProblem] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """Return a problem document as the answer to ``request``."""
+    document = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        instance=request.url.path,
+        code=code,
+        error=detail,
+        errors=list(fields) or None,
+    )
+    return JSONResponse(
+        document.model_dump(exclude_none=True), status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Have every error of ``app`` answered as a problem document."""
+    app.add_exception_handler(errors.FactRFMError, on_own_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(OperationalError, _on_database_away)
+    app.add_exception_handler(Exception, _on_fault)
+
+
+def status_of(error: errors.FactRFMError) -> int:
+    """Return the HTTP status of an error: its own or that of the nearest listed base."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def on_own_error(request: Request, error: Exception) -> JSONResponse:
+    """Answer an error of ours: also for middleware, whose errors no handler sees."""
+    assert isinstance(error, errors.FactRFMError)  # noqa: S101 - registered for this type
+    status = status_of(error)
+    if status == 500:
+        log.error("service fault", code=error.code, detail=error.detail)
+    headers = {"Retry-After": RETRY_AFTER[status]} if status == 429 else {}
+    if isinstance(error, errors.RequestInFlight):
+        headers = {"Retry-After": RETRY_AFTER[409]}
+    elif status == 409:
+        # clients that retry every conflict by themselves are told that this one will not go away
+        headers = {"x-should-retry": "false"}
+    elif status == 401:
+        headers = {"WWW-Authenticate": "Bearer"}
+    elif isinstance(error, RangeNotSatisfiable):
+        headers = {"Content-Range": f"bytes */{error.length}"}
+    fields = [FieldProblem(pointer=one.pointer, message=one.message) for one in error.errors]
+    return problem(request, status, error.code, error.detail, fields=fields, headers=headers)
+
+
+def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
+    fields = [_field(one) for one in error.errors()]
+    first = fields[0]
+    detail = f"{first.pointer}: {first.message}" if first.pointer else first.message
+    return problem(request, 422, "invalid_request", detail, fields=fields)
+
+
+def _field(one: Mapping[str, Any]) -> FieldProblem:
+    place, *steps = one["loc"]
+    if one["type"] == "json_invalid":
+        return FieldProblem(pointer="", message=f"the body is not JSON: {one.get('ctx', {}).get('error', one['msg'])}")
+    steps = [step for step in steps if not (place == "body" and step in TAGS)]
+    pointer = "".join(f"/{step}" for step in steps) if place == "body" else f"{place}:{'.'.join(map(str, steps))}"
+    message = str(one["msg"]).removeprefix("Value error, ")
+    given = one.get("input")
+    if isinstance(given, str | int | float | bool) and one["type"] != "missing":
+        message += f"; got {str(given)[:80]!r}" if isinstance(given, str) else f"; got {given}"
+    return FieldProblem(pointer=pointer, message=message)
+
+
+TAGS = ("fit", "predict")
+"""Pydantic puts the tag of a tagged union into the location; it is no part of the body."""
+
+
+def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
+    code = HTTPStatus(error.status_code).name.lower()
+    detail = str(error.detail)
+    if error.status_code == 404:
+        detail = f"there is nothing at {request.url.path}; see /docs"
+    elif error.status_code == 405:
+        detail = f"{request.url.path} does not answer {request.method}"
+    return problem(request, error.status_code, code, detail, headers=error.headers)
+
+
+def _on_database_away(request: Request, error: Exception) -> JSONResponse:
+    log.warning("database out of reach", error=type(error).__name__)
+    detail = "the database cannot be reached right now; try again"
+    return problem(request, 503, "unavailable", detail, headers={"Retry-After": RETRY_AFTER[503]})
+
+
+def _on_fault(request: Request, error: Exception) -> JSONResponse:
+    log.error("unexpected error", exc_info=error)
+    return problem(request, 500, "internal", "the service made a mistake; its log tells which")

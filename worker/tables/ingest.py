@@ -1,0 +1,127 @@
+"""From an uploaded file to the typed table and what its columns look like."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from worker.contracts.base import ColumnType
+from worker.contracts.errors import TableTooLarge, UnreadableTable
+from worker.contracts.resources import Column, TopValue
+from worker.tables import values
+from worker.tables.readers import RawTable, read
+from worker.tables.storage import ROW_GROUP
+
+TOP_VALUES = 10
+LONGEST_TOP = 100
+
+
+@dataclass(frozen=True)
+class IngestedTable:
+    rows: int
+    columns: list[Column]
+
+
+def ingest(source: Path, media_type: str, destination: Path, *, max_cells: int, max_bytes: int) -> IngestedTable:
+    """Write the typed table of ``source`` to ``destination`` as Parquet, and describe its columns.
+
+    Memory is bounded by a batch of rows and one column.
+
+    Raises:
+        UnreadableTable: naming row and column where they are known.
+        TableTooLarge: more than ``max_cells`` cells or ``max_bytes`` bytes.
+    """
+    raw = read(source, media_type, max_bytes)
+    types = _types(raw, max_cells)
+    rows = _write(raw, types, destination, max_cells)
+    if rows == 0:
+        raise UnreadableTable("the table has a header and no rows")
+    with pq.ParquetFile(destination) as file:
+        columns = [
+            describe(name, kind, file.read(columns=[name], use_threads=False).column(0))
+            for name, kind in zip(raw.names, types, strict=True)
+        ]
+    return IngestedTable(rows, columns)
+
+
+def _types(raw: RawTable, max_cells: int) -> list[ColumnType]:
+    """Return the type of each column: of a text form, what all of its texts could be."""
+    if not raw.textual:
+        first = next(iter(raw.batches()), None)
+        if first is None:
+            raise UnreadableTable("the table has no rows")
+        return [values.type_of(name, column.type) for name, column in zip(raw.names, first, strict=True)]
+    number = [True] * len(raw.names)
+    boolean = [True] * len(raw.names)
+    seen = [False] * len(raw.names)
+    rows = 0
+    for batch in raw.batches():
+        rows += len(batch[0])
+        _check_cells(rows, len(raw.names), max_cells)
+        for index, column in enumerate(batch):
+            if not number[index] and not boolean[index]:
+                continue
+            texts = values.without_missing(column)
+            seen[index] |= texts.null_count < len(texts)
+            number[index] = number[index] and values.could_be_number(texts)
+            boolean[index] = boolean[index] and values.could_be_boolean(texts)
+    return [
+        "numeric" if is_number else "boolean" if is_boolean and was_seen else "categorical"
+        for is_number, is_boolean, was_seen in zip(number, boolean, seen, strict=True)
+    ]
+
+
+def _write(raw: RawTable, types: list[ColumnType], destination: Path, max_cells: int) -> int:
+    schema = pa.schema([pa.field(name, values.ARROW_TYPES[kind]) for name, kind in zip(raw.names, types, strict=True)])
+    rows = 0
+    with pq.ParquetWriter(destination, schema) as writer:
+        for batch in raw.batches():
+            rows += len(batch[0])
+            _check_cells(rows, len(types), max_cells)
+            columns = []
+            for name, column, kind in zip(raw.names, batch, types, strict=True):
+                known = values.parsed(values.without_missing(column), kind) if raw.textual else column
+                columns.append(values.typed(name, known, kind))
+            writer.write_batch(pa.record_batch(columns, schema=schema), row_group_size=ROW_GROUP)
+    return rows
+
+
+def _check_cells(rows: int, columns: int, max_cells: int) -> None:
+    if rows * columns > max_cells:
+        raise TableTooLarge(
+            f"the table has more than {max_cells} cells: {columns} columns and at least {rows} rows; send fewer"
+        )
+
+
+def describe(name: str, kind: ColumnType, column: pa.ChunkedArray) -> Column:
+    """Return the statistics of a column."""
+    known = column.drop_null()
+    common = {"name": name, "type": kind, "missing": column.null_count, "distinct": pc.count_distinct(known).as_py()}
+    if kind != "numeric":
+        counts = pc.value_counts(known).sort(order="descending", by="counts") if len(known) else []
+        top = [
+            TopValue(value=_short(one["values"].as_py()), count=one["counts"].as_py()) for one in counts[:TOP_VALUES]
+        ]
+        return Column(**common, top=top)
+    numbers = known.to_numpy()
+    finite = numbers[np.isfinite(numbers)]
+    if not len(finite):
+        return Column(**common, infinite=len(numbers))
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, std = float(finite.mean()), float(finite.std())
+    return Column(
+        **common,
+        min=float(finite.min()),
+        mean=mean if np.isfinite(mean) else None,
+        std=std if np.isfinite(std) else None,
+        max=float(finite.max()),
+        infinite=len(numbers) - len(finite),
+        integer=bool(len(finite) == len(numbers) and (finite == np.round(finite)).all()),
+    )
+
+
+def _short(value: str | bool) -> str | bool:
+    return value if isinstance(value, bool) or len(value) <= LONGEST_TOP else value[: LONGEST_TOP - 1] + "…"

@@ -1,0 +1,308 @@
+"""Files of every form as a stream of record batches, or a sentence about what is wrong with them and where.
+
+``read`` gives a RawTable whose batches can be gone through again: the types of a text form are known only at its end.
+"""
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ijson
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from worker.contracts.errors import TableTooLarge, UnreadableTable
+from worker.tables import media
+
+BATCH_ROWS = 16_384
+CSV_BLOCK = 2**20
+LONGEST_NAME = 1000
+HEADER_BYTES = 2**20
+JSON_SHAPE = 'a JSON table is {"columns": ["a", "b"], "rows": [[1, 2], [3, 4]]}'
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """Column names, and batches of columns without a name of their own. ``textual``: all columns are untyped texts."""
+
+    names: list[str]
+    batches: Callable[[], Iterator[list[pa.Array]]]
+    textual: bool = False
+
+
+def read(source: Path, media_type: str, max_bytes: int) -> RawTable:
+    """Open a file. Reading its batches may raise the same errors later.
+
+    Raises:
+        UnreadableTable: the file is not what ``media_type`` says, or its columns have no proper names.
+        TableTooLarge: it says of itself that it is larger than ``max_bytes``.
+    """
+    with source.open("rb") as file:
+        start = file.read(64)
+    if not start:
+        raise UnreadableTable("the body is empty; a table has a header and at least one row")
+    looks = media.sniff(start)
+    if looks != media_type and (looks is not None or media_type not in (media.CSV, media.JSON)):
+        raise UnreadableTable(f"the Content-Type says {media_type}, but the body looks like {looks or 'text'}")
+    readers: dict[str, Callable[[], RawTable]] = {
+        media.CSV: lambda: _csv(source),
+        media.PARQUET: lambda: _parquet(source),
+        media.ARROW_STREAM: lambda: _arrow_stream(source),
+        media.ARROW_FILE: lambda: _arrow_file(source),
+        media.NPZ: lambda: _npz(source, max_bytes),
+        media.JSON: lambda: _json(source),
+    }
+    with _errors_named(media_type):
+        table = readers[media_type]()
+    _check_names(table.names)
+    return RawTable(table.names, lambda: _guarded(table, media_type), table.textual)
+
+
+def _guarded(table: RawTable, media_type: str) -> Iterator[list[pa.Array]]:
+    with _errors_named(media_type):
+        yield from table.batches()
+
+
+@contextmanager
+def _errors_named(media_type: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError, OverflowError) as error:
+        raise UnreadableTable(f"the body cannot be read as {media_type}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def _check_names(names: list[str]) -> None:
+    if not names:
+        raise UnreadableTable("the table has no columns")
+    seen: set[str] = set()
+    for index, name in enumerate(names, 1):
+        if not name.strip():
+            raise UnreadableTable(f"column {index} has no name; the first row of a table names its columns")
+        if len(name) > LONGEST_NAME or "\0" in name:
+            raise UnreadableTable(f"the name of column {index} is longer than {LONGEST_NAME} characters or holds NUL")
+        if name in seen:
+            raise UnreadableTable(f"two columns are named {name!r}; names must differ")
+        seen.add(name)
+
+
+def _csv(source: Path) -> RawTable:
+    names = _csv_header(source)
+
+    def batches() -> Iterator[list[pa.Array]]:
+        ragged: list[str] = []
+
+        def note(row: pa_csv.InvalidRow) -> str:
+            ragged.append(f"row {row.number} has {row.actual_columns} values and the header {row.expected_columns}")
+            return "error"
+
+        placeholders = [str(index) for index in range(len(names))]
+        try:
+            reader = pa_csv.open_csv(
+                source,
+                read_options=pa_csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK, column_names=placeholders),
+                parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note),
+                convert_options=pa_csv.ConvertOptions(
+                    column_types=dict.fromkeys(placeholders, pa.string()), strings_can_be_null=False
+                ),
+            )
+            first = True
+            for batch in reader:
+                columns = batch.columns
+                yield [column[1:] for column in columns] if first else columns
+                first = False
+        except pa.ArrowInvalid as error:
+            if ragged:
+                raise UnreadableTable(f"the CSV is ragged: {ragged[0]}") from error
+            if "UTF8" in str(error) or "UTF-8" in str(error):
+                raise UnreadableTable("the CSV is not UTF-8 text; save it in that encoding") from error
+            raise
+
+    return RawTable(names, batches, textual=True)
+
+
+def _csv_header(source: Path) -> list[str]:
+    with source.open("rb") as file:
+        start = file.read(HEADER_BYTES)
+    if b"\0" in start:
+        raise UnreadableTable("the CSV holds NUL bytes: it is a binary file or UTF-16 text; save it as UTF-8")
+    text = start.decode("utf-8-sig", errors="replace")
+    try:
+        header = next((row for row in csv.reader(io.StringIO(text, newline="")) if row), None)
+    except csv.Error as error:
+        raise UnreadableTable(f"the header of the CSV cannot be read: {error}") from error
+    if header is None:
+        raise UnreadableTable("the CSV has no header")
+    return header
+
+
+def _parquet(source: Path) -> RawTable:
+    with pq.ParquetFile(source) as file:
+        schema = file.schema_arrow
+
+    def batches() -> Iterator[list[pa.Array]]:
+        with pq.ParquetFile(source) as file:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
+                yield batch.columns
+
+    return RawTable(list(schema.names), batches)
+
+
+def _arrow_stream(source: Path) -> RawTable:
+    with pa.OSFile(str(source)) as file, pa.ipc.open_stream(file) as reader:
+        names = list(reader.schema.names)
+
+    def batches() -> Iterator[list[pa.Array]]:
+        with pa.OSFile(str(source)) as file, pa.ipc.open_stream(file) as reader:
+            for batch in reader:
+                batch.validate(full=True)
+                yield batch.columns
+
+    return RawTable(names, batches)
+
+
+def _arrow_file(source: Path) -> RawTable:
+    with pa.OSFile(str(source)) as file, pa.ipc.open_file(file) as reader:
+        names = list(reader.schema.names)
+
+    def batches() -> Iterator[list[pa.Array]]:
+        with pa.OSFile(str(source)) as file, pa.ipc.open_file(file) as reader:
+            for index in range(reader.num_record_batches):
+                batch = reader.get_batch(index)
+                batch.validate(full=True)
+                yield batch.columns
+
+    return RawTable(names, batches)
+
+
+def _npz(source: Path, max_bytes: int) -> RawTable:
+    with zipfile.ZipFile(source) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > max_bytes:
+        raise TableTooLarge(f"the arrays of the npz take {size} bytes and at most {max_bytes} are allowed")
+    with np.load(source, allow_pickle=False) as arrays:
+        if "X" not in arrays:
+            raise UnreadableTable(f"the npz has no array 'X' [n, d]; it holds {', '.join(arrays.files) or 'nothing'}")
+        try:
+            X = arrays["X"]
+            y = arrays["y"] if "y" in arrays else np.empty((len(X), 0))
+            given = arrays.get("feature_names")
+        except ValueError as error:
+            if "allow_pickle" in str(error):
+                raise UnreadableTable(
+                    "the npz holds pickled objects, which are never loaded; store plain arrays of numbers, booleans "
+                    "or fixed-width texts"
+                ) from error
+            raise
+    if X.ndim != 2 or y.ndim not in (1, 2) or len(X) != len(y):
+        raise UnreadableTable(f"the npz needs X [n, d] and y [n] or [n, c]; X has shape {X.shape} and y {y.shape}")
+    outputs = ["y"] if y.ndim == 1 else [f"y{index}" for index in range(y.shape[1])]
+    names = [f"x{index}" for index in range(X.shape[1])] if given is None else [str(name) for name in given.ravel()]
+    if len(names) != X.shape[1]:
+        raise UnreadableTable(f"feature_names has {len(names)} names and X {X.shape[1]} columns")
+    Y = y[:, None] if y.ndim == 1 else y
+
+    def batches() -> Iterator[list[pa.Array]]:
+        for start in range(0, len(X), BATCH_ROWS):
+            rows = slice(start, start + BATCH_ROWS)
+            yield [pa.array(part[rows, index]) for part in (X, Y) for index in range(part.shape[1])]
+
+    return RawTable(names + outputs, batches)
+
+
+def _json(source: Path) -> RawTable:
+    names = _json_names(source)
+    kinds: list[set[type]] = [set() for _ in names]
+    for row in _json_rows(source, len(names)):
+        for kind, value in zip(kinds, row, strict=True):
+            kind.add(type(value))
+    as_text = [bool(kind - {type(None), bool}) and bool(kind - {type(None), int, float}) for kind in kinds]
+
+    def batches() -> Iterator[list[pa.Array]]:
+        block: list[list[Any]] = []
+        for row in _json_rows(source, len(names)):
+            block.append(row)
+            if len(block) == BATCH_ROWS:
+                yield _json_columns(block, as_text, kinds)
+                block = []
+        if block:
+            yield _json_columns(block, as_text, kinds)
+
+    return RawTable(names, batches)
+
+
+def _json_columns(rows: list[list[Any]], as_text: list[bool], kinds: list[set[type]]) -> list[pa.Array]:
+    columns = []
+    for values, text, kind in zip(zip(*rows, strict=True), as_text, kinds, strict=True):
+        if text:
+            texts = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
+            columns.append(pa.array(texts, pa.string()))
+        elif bool in kind:
+            columns.append(pa.array(values, pa.bool_()))
+        else:
+            columns.append(pa.array([None if v is None else float(v) for v in values], pa.float64()))
+    return columns
+
+
+def _json_names(source: Path) -> list[str]:
+    names = next((values for part, values in _json_parts(source) if part == "columns"), None)
+    if names is None or not all(isinstance(name, str) for name in names):
+        raise UnreadableTable(f'"columns" is missing or holds other things than names; {JSON_SHAPE}')
+    return names
+
+
+def _json_rows(source: Path, width: int) -> Iterator[list[Any]]:
+    number = 0
+    for part, row in _json_parts(source):
+        if part != "row":
+            continue
+        number += 1
+        if len(row) != width:
+            raise UnreadableTable(f"row {number} has {len(row)} values and the table {width} columns")
+        yield row
+
+
+def _json_parts(source: Path) -> Iterator[tuple[str, list[Any]]]:
+    """Yield ("columns", names) and ("row", cells) as they come. What is nested deeper than a row is refused at once."""
+    key, depth, rows = "", 0, 0
+    current: list[Any] = []
+    with source.open("rb") as file:
+        try:
+            for event, value in ijson.basic_parse(file, use_float=True):
+                if event in ("start_map", "start_array"):
+                    depth += 1
+                    expected = {1: "start_map", 2: "start_array", 3: "start_array"}.get(depth)
+                    if (
+                        event != expected
+                        or (depth == 2 and key not in ("columns", "rows"))
+                        or (depth == 3 and key != "rows")
+                    ):
+                        raise UnreadableTable(f"unexpected nesting after {rows} rows; {JSON_SHAPE}")
+                    current = []
+                elif event in ("end_map", "end_array"):
+                    if (depth, key) in ((2, "columns"), (3, "rows")):
+                        rows += key == "rows"
+                        yield ("columns" if depth == 2 else "row"), current
+                    depth -= 1
+                elif event == "map_key":
+                    key = value
+                elif depth == 0 or (depth == 1 and key in ("columns", "rows")) or (depth == 2 and key == "rows"):
+                    raise UnreadableTable(
+                        f"a list was expected and {value!r:.80} found after {rows} rows; {JSON_SHAPE}"
+                    )
+                elif depth > 1:
+                    current.append(value)
+        except ijson.JSONError as error:
+            raise UnreadableTable(f"the body is not JSON: {_first_line(error)}") from error

@@ -1,0 +1,193 @@
+"""Rows to predict, in any form, as a table with just the columns that a model reads, matched by name."""
+
+import io
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
+from worker.contracts.resources import ModelColumn
+from worker.tables import media, values
+from worker.tables.readers import read
+
+SHAPES = '{"rows": [{"column": value}]} or {"columns": ["a", "b"], "data": [[1, 2]]}'
+
+
+def read_rows(body: bytes, media_type: str, features: Sequence[ModelColumn], *, max_rows: int) -> pa.Table:
+    """Return the rows of a request's body, columns typed as the model has them.
+
+    Raises:
+        UnreadableTable: the body is not what ``media_type`` says.
+        ColumnMismatch: columns are missing.
+        InvalidRequest: there are no rows or more than ``max_rows``, or a cell does not fit its column.
+    """
+    if media_type == media.JSON:
+        table = _json_rows(body)
+    elif media_type == media.NPY:
+        table = _npy_rows(body, features)
+    else:
+        table = _file_rows(body, media_type)
+    if table.num_rows == 0:
+        raise InvalidRequest("there are no rows to predict")
+    if table.num_rows > max_rows:
+        raise InvalidRequest(
+            f"{table.num_rows} rows are too many for one request, which takes {max_rows}; submit a predict job instead"
+        )
+    return match_columns(table, features)
+
+
+def match_columns(table: pa.Table, features: Sequence[ModelColumn]) -> pa.Table:
+    """Return the columns that the model reads, in its order and types; others are left out.
+
+    Raises:
+        ColumnMismatch: naming all missing columns.
+        InvalidRequest: a cell does not fit its column; row, column and value are named.
+    """
+    missing = [column.name for column in features if column.name not in table.column_names]
+    if missing:
+        raise ColumnMismatch(f"the rows lack columns that the model reads: {', '.join(map(repr, missing))}")
+    columns = [_fitted(table.column(column.name), column) for column in features]
+    return pa.table(dict(zip([column.name for column in features], columns, strict=True)))
+
+
+def _fitted(column: pa.ChunkedArray, wanted: ModelColumn) -> pa.Array:
+    found = column.combine_chunks()
+    if isinstance(found, pa.ChunkedArray):
+        found = pa.concat_arrays(found.chunks) if found.num_chunks else pa.array([], found.type)
+    if pa.types.is_null(found.type):
+        return pa.nulls(len(found), values.ARROW_TYPES[wanted.type])
+    kind = values.type_of(wanted.name, found.type)
+    if wanted.type == "categorical":
+        return _as_texts(wanted.name, found, kind)
+    if kind == "categorical":
+        found = _from_texts(wanted, found)
+    elif wanted.type == "boolean" and kind == "numeric":
+        found = _as_booleans(wanted.name, found)
+    fitted = values.typed(wanted.name, found, wanted.type)
+    if wanted.type == "numeric":
+        row = pc.index(pc.is_finite(fitted).fill_null(True), False).as_py()
+        if row >= 0:
+            raise InvalidRequest(f"row {row + 1}, column {wanted.name!r}: {fitted[row].as_py()} is not a finite number")
+    return fitted
+
+
+def _as_texts(name: str, found: pa.Array, kind: str) -> pa.Array:
+    if kind != "numeric":
+        texts = values.typed(name, found, "categorical")
+        return values.without_missing(texts) if kind == "categorical" else texts
+    numbers = values.typed(name, found, "numeric")
+    # 1 and 1.0 are the same number, and a category "1" was written without a point
+    whole = pc.equal(numbers, pc.round(numbers))
+    small = pc.less(pc.abs(numbers), 2.0**53)
+    as_whole = pc.and_(whole, small)
+    integers = pc.if_else(as_whole, numbers, 0).cast(pa.int64()).cast(pa.string())
+    return pc.if_else(as_whole, integers, numbers.cast(pa.string()))
+
+
+def _from_texts(wanted: ModelColumn, found: pa.Array) -> pa.Array:
+    texts = values.without_missing(found.cast(pa.string()))
+    fits = values.could_be_number if wanted.type == "numeric" else values.could_be_boolean
+    if fits(texts):
+        return values.parsed(texts, wanted.type)
+    for row, text in enumerate(texts.to_pylist(), 1):
+        if text is not None and not fits(pa.array([text])):
+            raise InvalidRequest(f"row {row}, column {wanted.name!r}: {text[:80]!r} is not {wanted.type}")
+    raise InvalidRequest(f"column {wanted.name!r} is not {wanted.type}")
+
+
+def _as_booleans(name: str, found: pa.Array) -> pa.Array:
+    known = pc.is_in(found.drop_null().cast(pa.float64()), value_set=pa.array([0.0, 1.0]))
+    if not pc.all(known, min_count=0).as_py():
+        raise InvalidRequest(f"column {name!r} is boolean: give true and false, or 1 and 0")
+    return found.cast(pa.bool_())
+
+
+def _json_rows(body: bytes) -> pa.Table:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableTable(f"the body is not JSON: {error}; send {SHAPES}") from error
+    if not isinstance(document, dict):
+        raise InvalidRequest(f"the body must be an object: {SHAPES}")
+    if "rows" in document:
+        return _from_objects(document["rows"])
+    if "columns" in document and "data" in document:
+        return _from_lists(document["columns"], document["data"])
+    raise InvalidRequest(f"the body must be {SHAPES}")
+
+
+def _from_objects(rows: Any) -> pa.Table:
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InvalidRequest.at("/rows", "rows must be a list of objects, one a row")
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(row))
+    for index, row in enumerate(rows):
+        if len(row) != len(names):
+            lacking = next(name for name in names if name not in row)
+            raise ColumnMismatch.at(
+                f"/rows/{index}",
+                f"row {index + 1} has no {lacking!r}, which another row has; write null for a missing value",
+            )
+    return pa.table({name: _cells(name, [row[name] for row in rows]) for name in names})
+
+
+def _from_lists(names: Any, data: Any) -> pa.Table:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
+        raise InvalidRequest.at("/columns", "columns must be a list of different names")
+    if not isinstance(data, list):
+        raise InvalidRequest.at("/data", "data must be a list of rows")
+    for index, row in enumerate(data):
+        if not isinstance(row, list) or len(row) != len(names):
+            raise InvalidRequest.at(f"/data/{index}", f"row {index + 1} must be a list of {len(names)} values")
+    return pa.table({name: _cells(name, [row[index] for row in data]) for index, name in enumerate(names)})
+
+
+def _cells(name: str, cells: list[Any]) -> pa.Array:
+    for row, cell in enumerate(cells, 1):
+        if not isinstance(cell, str | int | float | None):
+            raise InvalidRequest(f"row {row}, column {name!r}: a cell is a number, text, boolean or null")
+    present = {type(cell) for cell in cells if cell is not None}
+    if present <= {int, float}:
+        try:
+            return pa.array([None if cell is None else float(cell) for cell in cells], pa.float64())
+        except OverflowError as error:
+            raise InvalidRequest(f"column {name!r} holds a number that is too large") from error
+    if present == {bool}:
+        return pa.array(cells, pa.bool_())
+    texts = [cell if cell is None or isinstance(cell, str) else json.dumps(cell) for cell in cells]
+    try:
+        return pa.array(texts, pa.string())
+    except (pa.ArrowException, UnicodeEncodeError) as error:
+        raise InvalidRequest(f"column {name!r} holds a text that is no valid Unicode") from error
+
+
+def _npy_rows(body: bytes, features: Sequence[ModelColumn]) -> pa.Table:
+    try:
+        X = np.load(io.BytesIO(body), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise UnreadableTable(f"the body is not an npy array of plain values: {error}") from error
+    if X.ndim != 2 or X.shape[1] != len(features) or X.dtype.kind not in "biuf":
+        raise InvalidRequest(
+            f"an npy body is a matrix of numbers [n, {len(features)}] in the order of the model's features; "
+            f"this one has shape {list(X.shape)} and type {X.dtype}"
+        )
+    return pa.table({column.name: pa.array(X[:, index]) for index, column in enumerate(features)})
+
+
+def _file_rows(body: bytes, media_type: str) -> pa.Table:
+    with tempfile.NamedTemporaryFile(prefix="factrfm-rows-") as file:
+        file.write(body)
+        file.flush()
+        raw = read(Path(file.name), media_type, max(len(body), 1) * 100)
+        batches = list(raw.batches())
+    if not batches:
+        raise InvalidRequest("there are no rows to predict")
+    columns = [pa.chunked_array([batch[index] for batch in batches]) for index in range(len(raw.names))]
+    return pa.table(dict(zip(raw.names, columns, strict=True)))

@@ -1,0 +1,196 @@
+"""Does a request go together with the columns of its dataset? Decided on the columns' statistics alone."""
+
+import difflib
+from collections.abc import Sequence
+
+from worker.contracts.base import Task
+from worker.contracts.errors import ColumnMismatch, InvalidRequest
+from worker.contracts.resources import Column, ModelColumn
+from worker.contracts.specs import FitRequest
+
+MOST_AUTO_CLASSES = 20
+MOST_CLASSES = 1000
+WIDEST_NAMED = 3
+
+
+def resolve_targets(request: FitRequest, columns: Sequence[Column]) -> list[Column]:
+    """Return the target columns.
+
+    Raises:
+        InvalidRequest: a target does not exist or is named twice.
+    """
+    names = request.targets
+    pointers = ["/target"] if isinstance(request.target, str) else [f"/target/{index}" for index in range(len(names))]
+    return _pick(names, pointers, columns, "target")
+
+
+def resolve_features(request: FitRequest, columns: Sequence[Column]) -> list[Column]:
+    """Return the feature columns: those asked for or all, without the targets and the excluded.
+
+    Raises:
+        InvalidRequest: a name is unknown or named twice, a target is a feature, or nothing is left.
+    """
+    targets = set(request.targets)
+    excluded = _pick(request.exclude, [f"/exclude/{i}" for i in range(len(request.exclude))], columns, "column")
+    unwanted = {column.name for column in excluded}
+    if request.features is None:
+        chosen = [column for column in columns if column.name not in targets | unwanted]
+    else:
+        pointers = [f"/features/{index}" for index in range(len(request.features))]
+        chosen = _pick(request.features, pointers, columns, "feature")
+        for pointer, column in zip(pointers, chosen, strict=True):
+            if column.name in targets:
+                raise InvalidRequest.at(pointer, f"{column.name!r} is the target and cannot be a feature too")
+        chosen = [column for column in chosen if column.name not in unwanted]
+    if not chosen:
+        raise InvalidRequest.at("/features", "no column is left to learn from beside the target and the excluded ones")
+    return chosen
+
+
+def resolve_task(wanted: str, targets: Sequence[Column]) -> Task:
+    """Return the task; ``auto`` is classification for texts, booleans, and whole numbers with few distinct values.
+
+    Raises:
+        InvalidRequest: the targets cannot be learned in this way.
+    """
+    if len(targets) > 1:
+        if wanted == "classification":
+            raise InvalidRequest.at("/task", "a classification has one target; several targets are a regression")
+        task: Task = "regression"
+    elif wanted != "auto":
+        task = "regression" if wanted == "regression" else "classification"
+    else:
+        [target] = targets
+        few = target.integer and target.distinct <= MOST_AUTO_CLASSES
+        task = "classification" if target.type != "numeric" or few else "regression"
+    for index, target in enumerate(targets):
+        if task == "regression" and target.type != "numeric":
+            pointer = "/target" if len(targets) == 1 else f"/target/{index}"
+            raise InvalidRequest.at(pointer, f"target {target.name!r} is {target.type}; a regression needs numbers")
+    return task
+
+
+def check_fit(
+    request: FitRequest,
+    features: Sequence[Column],
+    targets: Sequence[Column],
+    task: Task,
+    *,
+    rows: int,
+    max_encoded: int,
+) -> None:
+    """Check what the statistics of the columns can tell.
+
+    Raises:
+        InvalidRequest: naming the column, what is wrong with it, and what would be right.
+    """
+    _check_rows(request, rows)
+    for target in targets:
+        _check_target(target, task)
+    for column in features:
+        if column.infinite:
+            raise InvalidRequest.at(
+                "/features",
+                f"column {column.name!r} has {column.infinite} infinite values; leave them empty or exclude it",
+            )
+    if all(column.distinct <= 1 and not (column.distinct and column.missing) for column in features):
+        raise InvalidRequest.at("/features", "every feature column is constant or empty; nothing can be learned")
+    width = encoded_width(features)
+    if width > max_encoded:
+        widest = sorted(features, key=lambda column: -_width(column))[:WIDEST_NAMED]
+        named = ", ".join(f"{column.name!r} ({_width(column)})" for column in widest)
+        raise InvalidRequest.at(
+            "/features",
+            f"the features make {width} encoded columns and at most {max_encoded} are allowed; the widest are {named}: "
+            "exclude those that name rows rather than describe them",
+        )
+
+
+def check_validation_dataset(needed: Sequence[Column], columns: Sequence[Column]) -> None:
+    """Check that another dataset can validate.
+
+    Raises:
+        InvalidRequest: it lacks a column, or has one of another type.
+    """
+    types = {column.name: column for column in columns}
+    for column in needed:
+        other = types.get(column.name)
+        if other is None:
+            raise InvalidRequest.at("/validation/dataset", f"the validation dataset has no column {column.name!r}")
+        if other.type != column.type and other.distinct:
+            raise InvalidRequest.at(
+                "/validation/dataset",
+                f"column {column.name!r} is {column.type} in the training dataset and {other.type} in this one",
+            )
+
+
+def check_predict(features: Sequence[ModelColumn], columns: Sequence[Column]) -> None:
+    """Check that a dataset has what a model reads.
+
+    Raises:
+        ColumnMismatch: columns are missing or of another type.
+    """
+    types = {column.name: column for column in columns}
+    missing = [column.name for column in features if column.name not in types]
+    if missing:
+        raise ColumnMismatch.at("/dataset", f"the dataset lacks columns that the model reads: {', '.join(missing)}")
+    for column in features:
+        found = types[column.name]
+        if column.type != "categorical" and found.type != column.type and found.distinct:
+            raise ColumnMismatch.at(
+                "/dataset", f"column {column.name!r} is {column.type} for the model and {found.type} in the dataset"
+            )
+        if found.infinite:
+            raise ColumnMismatch.at("/dataset", f"column {column.name!r} has {found.infinite} infinite values")
+
+
+def encoded_width(columns: Sequence[Column]) -> int:
+    """Return how many encoded columns there will be at most."""
+    return sum(_width(column) for column in columns)
+
+
+def _width(column: Column) -> int:
+    own = column.distinct + 1 if column.type == "categorical" else 1
+    return own + (1 if column.missing else 0)
+
+
+def _check_rows(request: FitRequest, rows: int) -> None:
+    validation = request.validation
+    needed = 2
+    if validation is not None and validation.fraction is not None:
+        needed = 3
+    if validation is not None and validation.folds is not None:
+        needed = max(2 * validation.folds, 3)
+    if rows < needed:
+        raise InvalidRequest.at(
+            "/dataset", f"the dataset has {rows} rows; this fit needs at least {needed} to train and validate on"
+        )
+
+
+def _check_target(target: Column, task: Task) -> None:
+    for count, what in ((target.missing, "missing"), (target.infinite, "infinite")):
+        if count:
+            raise InvalidRequest.at(
+                "/target", f"target {target.name!r} has {count} {what} values; every row needs a finite one"
+            )
+    if target.distinct < 2:
+        raise InvalidRequest.at("/target", f"target {target.name!r} has only one value; there is nothing to learn")
+    if task == "classification" and target.distinct > MOST_CLASSES:
+        raise InvalidRequest.at(
+            "/target",
+            f"target {target.name!r} has {target.distinct} distinct values and a classification at most {MOST_CLASSES}",
+        )
+
+
+def _pick(names: Sequence[str], pointers: Sequence[str], columns: Sequence[Column], what: str) -> list[Column]:
+    known = {column.name: column for column in columns}
+    chosen: dict[str, Column] = {}
+    for name, pointer in zip(names, pointers, strict=True):
+        if name not in known:
+            close = difflib.get_close_matches(name, list(known)[:1000], n=3)
+            hint = f"; did you mean {', '.join(map(repr, close))}?" if close else ""
+            raise InvalidRequest.at(pointer, f"the dataset has no column {name!r}{hint}")
+        if name in chosen:
+            raise InvalidRequest.at(pointer, f"{what} {name!r} is named twice")
+        chosen[name] = known[name]
+    return list(chosen.values())

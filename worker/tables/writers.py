@@ -1,0 +1,73 @@
+"""Predictions as files: a column a target, and for classes their probabilities."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from worker.contracts.base import Label
+from worker.contracts.resources import ModelColumn
+from worker.tables import media
+
+Format = Literal["parquet", "csv", "arrow"]
+MEDIA_TYPES: dict[Format, str] = {"parquet": media.PARQUET, "csv": media.CSV, "arrow": media.ARROW_FILE}
+
+
+class PredictionWriter:
+    """Writes blocks of predictions to one file, in order."""
+
+    def __init__(
+        self, path: Path, form: Format, targets: Sequence[ModelColumn], classes: Sequence[Label] | None
+    ) -> None:
+        self._names = [column.name for column in targets]
+        self._classes = classes
+        schema = prediction_table(self._names, classes, *_nothing(len(targets), classes)).schema
+        writers: dict[Format, Any] = {
+            "parquet": lambda: pq.ParquetWriter(path, schema),
+            "csv": lambda: pa_csv.CSVWriter(path, schema),
+            "arrow": lambda: pa.ipc.new_file(str(path), schema),
+        }
+        self._writer = writers[form]()
+
+    def write(self, predictions: np.ndarray, probabilities: np.ndarray | None) -> None:
+        """Append rows: labels (n,) with probabilities (n, classes), or outputs (n, targets)."""
+        self._writer.write_table(prediction_table(self._names, self._classes, predictions, probabilities))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+
+
+def prediction_table(
+    names: Sequence[str], classes: Sequence[Label] | None, predictions: np.ndarray, probabilities: np.ndarray | None
+) -> pa.Table:
+    """Return predictions as a table; the probability of class k is in the column ``probability:k``."""
+    if classes is None or probabilities is None:
+        return pa.table({name: pa.array(predictions[:, index]) for index, name in enumerate(names)})
+    columns = {names[0]: pa.array(list(predictions), _label_type(classes))}
+    columns |= {f"probability:{_text(label)}": probabilities[:, index] for index, label in enumerate(classes)}
+    return pa.table(columns)
+
+
+def _label_type(classes: Sequence[Label]) -> pa.DataType:
+    return pa.array(classes).type
+
+
+def _text(label: Label) -> str:
+    return str(label).lower() if isinstance(label, bool) else str(label)
+
+
+def _nothing(outputs: int, classes: Sequence[Label] | None) -> tuple[np.ndarray, np.ndarray | None]:
+    if classes is None:
+        return np.empty((0, outputs)), None
+    return np.empty(0, dtype=object), np.empty((0, len(classes)))
