@@ -58,9 +58,7 @@ class Idempotency:
                 raise InvalidRequest(f"{HEADER} must have 1 to {LONGEST_KEY} characters, not {len(key)}")
             with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as body:
                 fingerprint = await _spool(scope, receive, body)
-                found = await to_thread.run_sync(
-                    idempotency.begin, self._database(), key, fingerprint, self._now()
-                )
+                found = await to_thread.run_sync(idempotency.begin, self._database(), key, fingerprint, self._now())
                 if isinstance(found, idempotency.Replay):
                     answer = Response(found.body, found.status, {**found.headers, "Idempotency-Replayed": "true"})
                     await answer(scope, receive, send)

@@ -18,6 +18,7 @@ from worker.engine.estimate import estimate as estimate_fit
 from worker.engine.recursion import FitConfig
 from worker.store import batches, datasets, idempotency, jobs, models
 from worker.store.ids import new_id
+from worker.store.job_queries import find, to_resource
 from worker.tables import schema
 
 REQUEST: TypeAdapter[FitRequest | PredictRequest] = TypeAdapter(JobRequest)
@@ -68,7 +69,8 @@ def submit_batch(context: Context, requests: Sequence[FitRequest | PredictReques
     limit = context.settings.max_batch_jobs
     if not 0 < len(requests) <= limit:
         raise InvalidRequest(f"a batch holds 1 to {limit} jobs, this one {len(requests)}")
-    planned, wrong = [], []
+    planned: list[Plan] = []
+    wrong: list[FieldError] = []
     for index, request in enumerate(requests):
         try:
             planned.append(plan(context, request))
@@ -122,7 +124,8 @@ def parse_all(bodies: Sequence[Any]) -> list[FitRequest | PredictRequest]:
     Raises:
         InvalidRequest: at least one is not a valid body; pointers begin with its index.
     """
-    parsed, wrong = [], []
+    parsed: list[FitRequest | PredictRequest] = []
+    wrong: list[FieldError] = []
     for index, body in enumerate(bodies):
         try:
             parsed.append(REQUEST.validate_python(body, strict=None))
@@ -275,12 +278,13 @@ def _keep_answer(
     """Store the answer with what it answers: a request that is repeated after a crash then finds its jobs."""
     answer: Batch | Job
     if batch_id is None:
-        path, answer = f"/v1/jobs/{ids[0]}", jobs.to_resource(jobs.find(session, ids[0]))
+        path, answer = f"/v1/jobs/{ids[0]}", to_resource(find(session, ids[0]))
     else:
         links = [f"/v1/jobs/{job_id}" for job_id in ids]
         counts = BatchCounts(queued=len(ids))
-        path, answer = f"/v1/batches/{batch_id}", Batch(
-            id=batch_id, counts=counts, total=len(ids), jobs=links, created_at=now
+        path, answer = (
+            f"/v1/batches/{batch_id}",
+            Batch(id=batch_id, counts=counts, total=len(ids), jobs=links, created_at=now),
         )
     headers = {"location": path, "content-type": "application/json"}
     idempotency.finish_in(session, started, 202, headers, answer.model_dump_json().encode(), now)

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from service import submission
 from service.context import CurrentContext
-from service.idempotency import Idempotent
 from service.negotiation import content_type
 from service.problems import problems
 from worker.contracts.errors import FieldError, InvalidRequest
@@ -69,7 +68,7 @@ REQUEST_BODY: dict[str, Any] = {
 
 
 @router.post("", status_code=202, openapi_extra=REQUEST_BODY, responses=problems(409, 413, 415, 422, 429))
-async def create_batch(context: CurrentContext, idempotent: Idempotent, request: Request, response: Response) -> Batch:
+async def create_batch(context: CurrentContext, request: Request, response: Response) -> Batch:
     """Queue many jobs: a JSON array of bodies, JSON Lines, or a base body and a grid of values."""
     kind = content_type(request, [JSON, *JSONL_NAMES])
     body = await request.body()
@@ -86,7 +85,7 @@ def get_batch(context: CurrentContext, batch_id: str) -> Batch:
 
 
 @router.post("/{batch_id}/cancel", status_code=202, responses=problems(404))
-def cancel_batch(context: CurrentContext, idempotent: Idempotent, batch_id: str) -> Batch:
+def cancel_batch(context: CurrentContext, batch_id: str) -> Batch:
     """Cancel every job of the batch that is not final."""
     return batches.cancel(context.database, batch_id, context.now())
 

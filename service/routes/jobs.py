@@ -11,7 +11,6 @@ from fastapi.responses import StreamingResponse
 from service import submission
 from service.context import Context, CurrentContext
 from service.downloads import send_artifact
-from service.idempotency import Idempotent
 from service.negotiation import choose
 from service.pages import After, Limit
 from service.problems import problems
@@ -70,7 +69,6 @@ EXAMPLES = {
 @router.post("", status_code=202, responses=problems(409, 413, 415, 422, 429))
 async def create_job(
     context: CurrentContext,
-    idempotent: Idempotent,
     response: Response,
     request: Annotated[JobRequest, Body(openapi_examples=EXAMPLES)],
     dry_run: Annotated[bool, Query(description="Answer 200 with the resolved request; queue nothing.")] = False,
@@ -126,14 +124,14 @@ async def get_events(
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=problems(404, 409))
-def cancel_job(context: CurrentContext, idempotent: Idempotent, response: Response, job_id: str) -> Job:
+def cancel_job(context: CurrentContext, response: Response, job_id: str) -> Job:
     """Stop a job: at once while it is queued, within seconds while it runs."""
     response.headers["Location"] = f"/v1/jobs/{job_id}"
     return jobs.request_cancel(context.database, job_id, context.now())
 
 
 @router.post("/{job_id}/retry", status_code=202, responses=problems(404, 409, 429))
-def retry_job(context: CurrentContext, idempotent: Idempotent, response: Response, job_id: str) -> Job:
+def retry_job(context: CurrentContext, response: Response, job_id: str) -> Job:
     """Run a failed or cancelled job again, from its last checkpoint if it has one."""
     response.headers["Location"] = f"/v1/jobs/{job_id}"
     return submission.retry(context, job_id)

@@ -140,13 +140,6 @@ def unsent(database: Database, now: datetime, older_than: float) -> list[str]:
         return list(session.scalars(query.order_by(JobRow.queued_at, JobRow.id).limit(RESEND_AT_ONCE)))
 
 
-def oldest_queued(database: Database) -> str | None:
-    """Return the job that has waited longest, None where none waits."""
-    query = select(JobRow.id).where(JobRow.state == "queued").order_by(JobRow.queued_at, JobRow.id).limit(1)
-    with database.reading() as session:
-        return session.scalars(query).one_or_none()
-
-
 def mark_sent(database: Database, job_id: str, now: datetime) -> None:
     """Write down that a message for a queued job has left."""
     with database.transaction() as session:

@@ -35,7 +35,6 @@ from worker.store.job_queries import get as get
 from worker.store.job_queries import list_page as list_page
 from worker.store.job_queries import mark_sent as mark_sent
 from worker.store.job_queries import oldest_queued as oldest_queued
-from worker.store.job_queries import oldest_queued as oldest_queued
 from worker.store.job_queries import result as result
 from worker.store.job_queries import unsent as unsent
 from worker.store.job_states import enter, held, lease_lost, lock, owned, running, unchanged

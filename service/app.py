@@ -1,0 +1,102 @@
+"""The HTTP application: resources opened and closed, middleware, routes."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from anyio import to_thread
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service import problems
+from service.auth import Authentication
+from service.context import Context, utc_now
+from service.idempotency import Idempotency
+from service.limits import BodyLimit
+from service.predictor import Predictor
+from service.queue import JobQueue
+from service.reconciler import Reconciler
+from service.requests import RequestLog
+from service.routes import batches, datasets, health, jobs, models, predictions
+from service.settings import ServiceSettings
+from worker.logs import configure_logging
+from worker.store.artifacts import Artifacts
+from worker.store.database import Database
+
+VERSION = "0.1.0"
+DESCRIPTION = """
+Train FACT-RFM, a kernel machine that learns features without backpropagation: upload a table, submit a job, follow it,
+predict with the model, and look at the feature matrix that it learned.
+"""
+
+
+def from_environment() -> FastAPI:
+    """Return the application with settings from the environment: what uvicorn's factory option calls."""
+    settings = ServiceSettings()
+    configure_logging(settings.log_level, settings.log_format)
+    return create_app(settings)
+
+
+def create_app(settings: ServiceSettings) -> FastAPI:
+    """Return an application that opens what it needs when it starts and closes it when it stops."""
+    app = FastAPI(title="FACT-RFM", version=VERSION, description=DESCRIPTION, lifespan=_lifespan)
+    app.state.settings = settings
+    for routes in (datasets, jobs, batches, models, predictions, health):
+        app.include_router(routes.router)
+    problems.install(app)
+    # the last one added is the first to see a request
+    app.add_middleware(Idempotency, database=lambda: app.state.context.database, now=utc_now)
+    app.add_middleware(BodyLimit, max_upload=settings.max_body_bytes, max_other=settings.max_json_bytes)
+    app.add_middleware(Authentication, keys=settings.api_keys)
+    app.add_middleware(RequestLog)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: ServiceSettings = app.state.settings
+    database = Database(settings.database_address)
+    await to_thread.run_sync(database.migrate)
+    artifacts = Artifacts(settings.storage_address)
+    context = Context(
+        settings=settings,
+        database=database,
+        artifacts=artifacts,
+        queue=JobQueue(settings.redis_url.get_secret_value(), settings.queue),
+        predictor=Predictor(artifacts, settings.model_cache_bytes, settings.predict_threads),
+    )
+    app.state.context = context
+    reconciler = Reconciler(context)
+    reconciler.start()
+    try:
+        yield
+    finally:
+        await to_thread.run_sync(reconciler.stop)
+        context.queue.close()
+        database.dispose()
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document with the schema of problems and the security scheme."""
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for stray in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(stray, None)
+    problem = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs", {}))
+    schemas["Problem"] = problem
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            responses = operation["responses"]
+            if "application/json" in responses.get("422", {}).get("content", {}):
+                responses.update({str(status): one for status, one in problems.problems(422).items()})
+            if path.startswith(("/v1", "/v2", "/metrics")):
+                # without configured keys the empty alternative holds
+                operation["security"] = [{"key": []}, {}]
+                responses.update({str(status): one for status, one in problems.problems(401, 503).items()})
+    app.openapi_schema = document
+    return document

@@ -1,0 +1,42 @@
+"""The picture of a feature matrix."""
+
+import io
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+
+MOST_LABELS = 60
+LONGEST_LABEL = 24
+
+
+def heatmap(M: np.ndarray, names: list[str], title: str) -> bytes:
+    """Return M (d, d) as a PNG: colour by value, zero white, axes named where they can be read.
+
+    Of more than 60 columns every k-th is named. The same matrix gives the same bytes.
+    """
+    d = len(names)
+    side = float(np.clip(0.28 * min(d, MOST_LABELS) + 2.5, 4.5, 16.0))
+    figure = Figure(figsize=(side + 1.2, side), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    largest = float(np.abs(M).max()) or 1.0
+    picture = axes.imshow(M, cmap="RdBu_r", norm=TwoSlopeNorm(0.0, -largest, largest), interpolation="nearest")
+    step = -(-d // MOST_LABELS)
+    ticks = list(range(0, d, step))
+    labels = [_shortened(names[index]) for index in ticks]
+    size = 8 if len(ticks) <= 30 else 6
+    axes.set_xticks(ticks, labels, rotation=90, fontsize=size)
+    axes.set_yticks(ticks, labels, fontsize=size)
+    axes.set_title(title if step == 1 else f"{title}\none name in {step}", fontsize=10)
+    figure.colorbar(picture, ax=axes, shrink=0.8, label="entry of M")
+    target = io.BytesIO()
+    figure.savefig(target, format="png", metadata={"Software": None})
+    return target.getvalue()
+
+
+def _shortened(name: str) -> str:
+    # a dollar sign would start matplotlib's mathematics
+    shown = name if len(name) <= LONGEST_LABEL else name[: LONGEST_LABEL - 1] + "…"
+    return shown.replace("$", r"\$").replace("\n", " ")

@@ -1,0 +1,141 @@
+"""Datasets: immutable tables."""
+
+import itertools
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow as pa
+from anyio import to_thread
+from fastapi import APIRouter, Query, Request, Response
+
+from service import uploads
+from service.context import CurrentContext
+from service.downloads import send_artifact
+from service.pages import After, Limit
+from service.problems import problems
+from worker.contracts.resources import Dataset, DatasetRows, Page
+from worker.store import datasets
+from worker.tables.media import DATASET_TYPES
+from worker.tables.storage import iter_tables
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+
+MOST_ROWS = 1000
+Name = Annotated[
+    str | None,
+    Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="What to call the dataset."),
+]
+CSV_EXAMPLE = "rooms,city,price\n3,Bern,510\n5,Basel,730\n"
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The file itself, plain or with Content-Encoding gzip or zstd.",
+        "content": {
+            **{
+                kind: {"schema": {"type": "string", "format": "binary"}}
+                for kind in DATASET_TYPES
+                if kind not in ("text/csv", "application/json")
+            },
+            "text/csv": {"schema": {"type": "string"}, "example": CSV_EXAMPLE},
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["columns", "rows"],
+                    "properties": {
+                        "columns": {"type": "array", "items": {"type": "string"}},
+                        "rows": {"type": "array", "items": {"type": "array", "items": {}}},
+                    },
+                },
+                "example": {"columns": ["rooms", "city", "price"], "rows": [[3, "Bern", 510], [5, "Basel", 730]]},
+            },
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            },
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=201,
+    openapi_extra=BODY,
+    responses={
+        200: {"model": Dataset, "description": "The same bytes are a dataset already"},
+        **problems(400, 409, 413, 415, 422),
+    },
+)
+async def upload_dataset(context: CurrentContext, request: Request, response: Response, name: Name = None) -> Dataset:
+    """Upload a table. The same bytes again give the dataset that they made first."""
+    encoding = uploads.check_encoding(request)
+    with uploads.upload_folder(context) as folder:
+        received = await uploads.receive(request, folder)
+        dataset, new = await to_thread.run_sync(uploads.store, context, received, encoding, name)
+    response.status_code = 201 if new else 200
+    response.headers["Location"] = f"/v1/datasets/{dataset.id}"
+    return dataset
+
+
+@router.get("", responses=problems(422))
+def list_datasets(context: CurrentContext, limit: Limit = 50, after: After = None) -> Page[Dataset]:
+    """List datasets, newest first."""
+    return datasets.list_page(context.database, limit=limit, after=after)
+
+
+@router.get("/{dataset_id}", responses=problems(404))
+def get_dataset(context: CurrentContext, dataset_id: str) -> Dataset:
+    """Show a dataset and what its columns look like."""
+    return datasets.get(context.database, dataset_id)
+
+
+@router.get("/{dataset_id}/rows", responses=problems(404, 422))
+def get_rows(
+    context: CurrentContext, dataset_id: str, limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 20
+) -> DatasetRows:
+    """Show the first rows."""
+    record = datasets.get_record(context.database, dataset_id)
+    with tempfile.TemporaryDirectory(prefix="factrfm-rows-") as folder:
+        path = context.artifacts.local_copy(record.table, Path(folder))
+        table = pa.concat_tables(itertools.islice(iter_tables(path, None, limit), 1)).slice(0, limit)
+    columns = [[_finite(value) for value in column.to_pylist()] for column in table.columns]
+    return DatasetRows(columns=table.column_names, rows=[list(row) for row in zip(*columns, strict=True)])
+
+
+@router.get(
+    "/{dataset_id}/content",
+    response_class=Response,
+    responses={
+        200: {"description": "The original bytes", "content": {kind: {} for kind in DATASET_TYPES}},
+        206: {"description": "A part of them"},
+        304: {"description": "They have not changed"},
+        **problems(404, 416),
+    },
+)
+def get_content(context: CurrentContext, request: Request, dataset_id: str) -> Response:
+    """Download the original bytes."""
+    record = datasets.get_record(context.database, dataset_id)
+    suffix = next(suffix for suffix, kind in uploads.SUFFIXES.items() if kind == record.resource.media_type)
+    return send_artifact(
+        request, context.artifacts, record.content, record.resource.media_type, f"{dataset_id}{suffix}"
+    )
+
+
+@router.delete("/{dataset_id}", status_code=204, responses=problems(404, 409))
+def delete_dataset(context: CurrentContext, dataset_id: str) -> None:
+    """Delete a dataset that no queued or running job uses. Models that were trained on it stay."""
+    datasets.delete(context.database, dataset_id)
+    context.artifacts.delete_prefix(f"datasets/{dataset_id}")
+
+
+def _finite(value: Any) -> Any:
+    """Whole numbers without a point; what JSON cannot say is null."""
+    if isinstance(value, float):
+        if value != value or value in (float("inf"), float("-inf")):
+            return None
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    return value

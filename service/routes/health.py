@@ -1,0 +1,72 @@
+"""Is the process alive, can it work, and how is it doing."""
+
+from collections.abc import Callable
+
+import structlog
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+
+from service.context import CurrentContext
+from service.problems import problems
+
+router = APIRouter(tags=["operations"])
+log = structlog.get_logger()
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: str = "alive"
+
+
+class Check(BaseModel):
+    """One thing that the service needs."""
+
+    ok: bool
+    detail: str = ""
+
+
+class Readiness(BaseModel):
+    """Whether the service can work, and what it needs for that."""
+
+    ready: bool
+    checks: dict[str, Check]
+
+
+@router.get("/livez")
+def live() -> Alive:
+    """Answer as long as the process runs. Nothing else is asked."""
+    return Alive()
+
+
+@router.get("/readyz", responses={503: {"description": "Something is out of reach", "model": Readiness}})
+def ready(context: CurrentContext) -> Response:
+    """Reach the database, Redis and storage."""
+    checks = {
+        "database": _check("database", context.database.check),
+        "redis": _check("redis", context.queue.check),
+        "storage": _check("storage", context.artifacts.check),
+    }
+    document = Readiness(ready=all(check.ok for check in checks.values()), checks=checks)
+    return JSONResponse(document.model_dump(), 200 if document.ready else 503)
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus metrics"}, **problems(401)},
+)
+def metrics() -> Response:
+    """Show the metrics of this process in the text form of Prometheus."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _check(name: str, reach: Callable[[], None]) -> Check:
+    try:
+        reach()
+    except Exception as error:
+        log.warning("not ready", part=name, error=type(error).__name__)
+        return Check(ok=False, detail=f"{name} cannot be reached ({type(error).__name__})")
+    return Check(ok=True)

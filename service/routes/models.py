@@ -1,0 +1,152 @@
+"""Models: named, versioned, immutable; and the features that they learned."""
+
+import csv
+import io
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+
+from service import card, features
+from service.context import CurrentContext
+from service.downloads import send_artifact, send_bytes
+from service.heatmap import heatmap
+from service.negotiation import choose
+from service.pages import After, Limit
+from service.problems import problems
+from worker.contracts.resources import FeatureHistory, FeatureMatrix, Features, Model, Page
+from worker.store import models
+from worker.store.tensors import pack
+from worker.tables.media import CSV, JSON, NPY
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+SAFETENSORS = "application/vnd.safetensors"
+PNG = "image/png"
+MARKDOWN = "text/markdown"
+MATRIX_TYPES = (JSON, CSV, NPY, SAFETENSORS, PNG)
+
+Ref = Annotated[str, Path(description="mdl_…, a name (its latest version), or name@version.", max_length=200)]
+Accept = Annotated[str | None, Header(include_in_schema=False)]
+UNCHANGED: dict[int | str, dict[str, Any]] = {
+    206: {"description": "A part of it"},
+    304: {"description": "It has not changed"},
+}
+
+
+@router.get("", responses=problems(422))
+def list_models(
+    context: CurrentContext,
+    name: Annotated[str | None, Query(max_length=100)] = None,
+    limit: Limit = 50,
+    after: After = None,
+) -> Page[Model]:
+    """List models, newest first; all versions of one name with ``name``."""
+    return models.list_page(context.database, limit=limit, after=after, name=name)
+
+
+@router.get("/{ref}", responses=problems(404))
+def get_model(context: CurrentContext, ref: Ref) -> Model:
+    """Show a model."""
+    return models.get(context.database, ref).resource
+
+
+@router.delete("/{ref}", status_code=204, responses=problems(404, 409))
+def delete_model(context: CurrentContext, ref: Ref) -> None:
+    """Delete one version of a model. Its version number is not given again."""
+    record = models.delete(context.database, ref)
+    context.predictor.forget(record.resource.id)
+    for file in (record.model, record.matrices):
+        context.artifacts.delete(file.key)
+
+
+@router.get(
+    "/{ref}/export",
+    response_class=Response,
+    responses={200: {"description": "The model", "content": {SAFETENSORS: {}}}, **UNCHANGED, **problems(404, 416)},
+)
+def export_model(context: CurrentContext, request: Request, ref: Ref) -> Response:
+    """Download the model as one safetensors file, with what it takes to predict in its metadata."""
+    record = models.get(context.database, ref)
+    name = f"{record.resource.name}-{record.resource.version}.safetensors"
+    return send_artifact(request, context.artifacts, record.model, SAFETENSORS, name)
+
+
+@router.get(
+    "/{ref}/card",
+    response_class=Response,
+    responses={200: {"description": "The card", "content": {MARKDOWN: {}}}, **UNCHANGED, **problems(404, 416)},
+)
+def get_card(context: CurrentContext, request: Request, ref: Ref) -> Response:
+    """Download the model card, in Markdown."""
+    record = models.get(context.database, ref)
+    text = card.model_card(record, features.describe(record, features.load_matrix(context.artifacts, record)))
+    return send_bytes(request, text.encode(), f"{MARKDOWN}; charset=utf-8", f"{record.resource.name}.md")
+
+
+@router.get("/{ref}/features", responses=problems(404))
+def get_features(context: CurrentContext, ref: Ref) -> Features:
+    """Summarise what the model looks at."""
+    record = models.get(context.database, ref)
+    return features.describe(record, features.load_matrix(context.artifacts, record))
+
+
+@router.get("/{ref}/features/history", responses=problems(404))
+def get_history(context: CurrentContext, ref: Ref) -> FeatureHistory:
+    """Show every iteration of the fit."""
+    return features.history(models.get(context.database, ref))
+
+
+@router.get(
+    "/{ref}/features/matrix",
+    response_model=FeatureMatrix,
+    responses={
+        200: {
+            "description": "The learned feature matrix M",
+            "content": {kind: {} for kind in MATRIX_TYPES if kind != JSON},
+        },
+        **UNCHANGED,
+        **problems(404, 406, 416, 422),
+    },
+)
+def get_matrix(
+    context: CurrentContext,
+    request: Request,
+    ref: Ref,
+    iteration: Annotated[int | None, Query(ge=0, le=9999, description="Default: the chosen one.")] = None,
+    accept: Accept = None,
+) -> Response:
+    """Download the learned feature matrix, by Accept as JSON, CSV, NPY, safetensors or a heatmap."""
+    kind = choose(accept, MATRIX_TYPES)
+    record = models.get(context.database, ref)
+    learned = features.load_matrix(context.artifacts, record, iteration)
+    model = record.resource
+    name = f"{model.name}-{model.version}-M{learned.iteration}"
+    if kind == PNG:
+        title = f"{model.name} v{model.version}: feature matrix, iteration {learned.iteration}"
+        return send_bytes(request, heatmap(learned.M, learned.names, title), PNG, f"{name}.png")
+    if kind == CSV:
+        return send_bytes(request, _as_csv(learned), f"{CSV}; charset=utf-8", f"{name}.csv")
+    if kind == NPY:
+        return send_bytes(request, _as_npy(learned.M), NPY, f"{name}.npy")
+    if kind == SAFETENSORS:
+        body = pack({"M": learned.M}, {"names": learned.names, "iteration": learned.iteration})
+        return send_bytes(request, body, SAFETENSORS, f"{name}.safetensors")
+    document = FeatureMatrix(
+        model=model.id, iteration=learned.iteration, names=learned.names, matrix=learned.M.tolist()
+    )
+    return send_bytes(request, document.model_dump_json().encode(), JSON, f"{name}.json")
+
+
+def _as_csv(learned: features.LearnedMatrix) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["", *learned.names])
+    writer.writerows([name, *row] for name, row in zip(learned.names, learned.M.tolist(), strict=True))
+    return text.getvalue().encode()
+
+
+def _as_npy(M: np.ndarray) -> bytes:
+    target = io.BytesIO()
+    np.save(target, M, allow_pickle=False)
+    return target.getvalue()

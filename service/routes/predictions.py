@@ -1,0 +1,124 @@
+"""Predictions: rows in, answers out, in whichever form the caller likes."""
+
+import io
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.ipc
+from anyio import to_thread
+from fastapi import APIRouter, Header, Request, Response
+
+from service.context import Context, CurrentContext
+from service.negotiation import choose, content_type
+from service.problems import problems
+from service.routes.models import Ref
+from worker.contracts.resources import Predictions
+from worker.prediction import Answer
+from worker.store import models
+from worker.store.models import ModelRecord
+from worker.tables.media import ARROW_STREAM, CSV, JSON, NPY, ROW_TYPES
+from worker.tables.rows import read_rows
+from worker.tables.writers import prediction_table
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+ANSWER_TYPES = (JSON, CSV, ARROW_STREAM, NPY)
+Cell: dict[str, Any] = {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "boolean"}, {"type": "null"}]}
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {
+                "schema": {
+                    "anyOf": [
+                        {
+                            "type": "object",
+                            "required": ["rows"],
+                            "properties": {
+                                "rows": {"type": "array", "items": {"type": "object", "additionalProperties": Cell}}
+                            },
+                        },
+                        {
+                            "type": "object",
+                            "required": ["columns", "data"],
+                            "properties": {
+                                "columns": {"type": "array", "items": {"type": "string"}},
+                                "data": {"type": "array", "items": {"type": "array", "items": Cell}},
+                            },
+                        },
+                    ]
+                },
+                "examples": {
+                    "rows": {"value": {"rows": [{"rooms": 3, "city": "Bern"}]}},
+                    "matrix": {"value": {"columns": ["rooms", "city"], "data": [[3, "Bern"], [5, None]]}},
+                },
+            },
+            **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in ROW_TYPES if kind != JSON},
+        },
+    }
+}
+
+
+@router.post(
+    "/{ref}/predict",
+    response_model=Predictions,
+    openapi_extra=BODY,
+    responses={
+        200: {"description": "The predictions", "content": {kind: {} for kind in ANSWER_TYPES if kind != JSON}},
+        **problems(404, 406, 409, 413, 415, 422),
+    },
+)
+async def predict(
+    context: CurrentContext,
+    request: Request,
+    ref: Ref,
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> Response:
+    """Predict rows. Columns are matched by name; others are ignored; null is a missing value.
+
+    CSV and Arrow answers have a column a target, and for classes ``probability:<class>``. An NPY answer holds outputs
+    (n, targets), or the probabilities (n, classes) in the order of the model's classes.
+    """
+    form = choose(accept, ANSWER_TYPES)
+    kind = content_type(request, ROW_TYPES, default=JSON)
+    body = await request.body()
+    record, table = await to_thread.run_sync(_prepared, context, ref, body, kind)
+    answer = await context.predictor.predict(record.resource.id, record.model, table)
+    return await to_thread.run_sync(_written, record, answer, form)
+
+
+def _prepared(context: Context, ref: str, body: bytes, kind: str) -> tuple[ModelRecord, pa.Table]:
+    record = models.get(context.database, ref)
+    rows = read_rows(body, kind, record.resource.features, max_rows=context.settings.max_predict_rows)
+    return record, rows
+
+
+def _written(record: ModelRecord, answer: Answer, form: str) -> Response:
+    if form == JSON:
+        return Response(_document(record, answer).model_dump_json(), media_type=JSON)
+    target = io.BytesIO()
+    if form == NPY:
+        values = answer.predictions if answer.probabilities is None else answer.probabilities
+        np.save(target, values, allow_pickle=False)
+        return Response(target.getvalue(), media_type=NPY)
+    names = [column.name for column in record.resource.targets]
+    table = prediction_table(names, record.resource.classes, answer.predictions, answer.probabilities)
+    if form == CSV:
+        pa_csv.write_csv(table, target)
+        return Response(target.getvalue(), media_type=f"{CSV}; charset=utf-8")
+    with pa.ipc.new_stream(target, table.schema) as writer:
+        writer.write_table(table)
+    return Response(target.getvalue(), media_type=ARROW_STREAM)
+
+
+def _document(record: ModelRecord, answer: Answer) -> Predictions:
+    if answer.probabilities is not None:
+        return Predictions(
+            predictions=answer.predictions.tolist(),
+            classes=record.resource.classes,
+            probabilities=answer.probabilities.tolist(),
+        )
+    single = answer.predictions.shape[1] == 1
+    return Predictions(predictions=(answer.predictions[:, 0] if single else answer.predictions).tolist())

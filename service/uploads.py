@@ -1,0 +1,159 @@
+"""From the body of an upload to a stored dataset. Memory stays small whatever the size; temporary files never stay."""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
+
+from service.context import Context
+from service.negotiation import content_type
+from service.problems import UnsupportedMediaType
+from worker.contracts.errors import InvalidRequest
+from worker.contracts.resources import Dataset
+from worker.store import datasets
+from worker.store.ids import new_id
+from worker.tables.decompress import decompress
+from worker.tables.ingest import ingest
+from worker.tables.media import ARROW_FILE, ARROW_STREAM, CSV, DATASET_TYPES, JSON, NPZ, PARQUET
+
+MULTIPART = "multipart/form-data"
+SUFFIXES = {
+    ".csv": CSV,
+    ".parquet": PARQUET,
+    ".arrow": ARROW_FILE,
+    ".arrows": ARROW_STREAM,
+    ".npz": NPZ,
+    ".json": JSON,
+}
+ENCODINGS = ("gzip", "zstd")
+BLOCK = 2**20
+
+
+@dataclass(frozen=True)
+class Received:
+    """A body on disk as the client sent it."""
+
+    path: Path
+    media_type: str
+    filename: str | None
+
+
+@contextmanager
+def upload_folder(context: Context) -> Iterator[Path]:
+    """Make a folder for one upload and remove it afterwards, whatever happens."""
+    parent = context.settings.home / "tmp"
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="upload-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def receive(request: Request, folder: Path) -> Received:
+    """Write the body, or the file of a form, to ``folder``.
+
+    Raises:
+        UnsupportedMediaType: no reader knows the type.
+        InvalidRequest: the form holds no file, or several.
+    """
+    kind = content_type(request, [*DATASET_TYPES, MULTIPART])
+    path = folder / "body"
+    if kind == MULTIPART:
+        return await _receive_form(request, path)
+    with path.open("wb") as target:
+        async for block in request.stream():
+            await to_thread.run_sync(target.write, block)
+    return Received(path, kind, None)
+
+
+def store(context: Context, received: Received, encoding: str | None, name: str | None) -> tuple[Dataset, bool]:
+    """Type the table and keep it: artifacts first, then the row. Returns the dataset and whether it is new.
+
+    Raises:
+        UnreadableTable, TableTooLarge: see ``worker.tables.ingest``.
+    """
+    settings = context.settings
+    path = _decompressed(received.path, encoding, settings.max_body_bytes)
+    with path.open("rb") as body:
+        sha256 = hashlib.file_digest(body, "sha256").hexdigest()
+    existing = datasets.find_by_sha256(context.database, sha256, received.media_type)
+    if existing is not None:
+        return existing, False
+    table_path = path.with_name("table.parquet")
+    table = ingest(
+        path, received.media_type, table_path, max_cells=settings.max_cells, max_bytes=settings.max_body_bytes
+    )
+    now = context.now()
+    dataset = Dataset(
+        id=new_id("ds", now),
+        name=name or received.filename or f"{sha256[:12]}",
+        sha256=sha256,
+        bytes=path.stat().st_size,
+        media_type=received.media_type,
+        rows=table.rows,
+        columns=table.columns,
+        created_at=now,
+    )
+    folder = f"datasets/{dataset.id}"
+    content = context.artifacts.put_file(f"{folder}/content", path)
+    typed = context.artifacts.put_file(f"{folder}/table.parquet", table_path)
+    kept = datasets.insert(context.database, dataset, content, typed)
+    if kept.id != dataset.id:
+        context.artifacts.delete_prefix(folder)
+    return kept, kept.id == dataset.id
+
+
+def check_encoding(request: Request) -> str | None:
+    """Return the Content-Encoding of the body, None where it is plain.
+
+    Raises:
+        UnsupportedMediaType: it is neither gzip nor zstd.
+    """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding in ("", "identity"):
+        return None
+    if encoding not in ENCODINGS:
+        raise UnsupportedMediaType(f"the Content-Encoding {encoding!r} is not supported; send gzip, zstd or none")
+    return encoding
+
+
+async def _receive_form(request: Request, path: Path) -> Received:
+    try:
+        async with request.form(max_files=2, max_fields=20) as form:
+            files = [value for value in form.getlist("file") if isinstance(value, UploadFile)]
+            if len(files) != 1:
+                raise InvalidRequest.at("/file", f"the form must hold one file in the field 'file', not {len(files)}")
+            [file] = files
+            filename = Path((file.filename or "").replace("\\", "/")).name[:200] or None
+            given = (file.content_type or "").partition(";")[0].strip().lower()
+            suffix = Path(filename or "").suffix.lower()
+            media_type = given if given in DATASET_TYPES else SUFFIXES.get(suffix)
+            if media_type is None:
+                raise UnsupportedMediaType(
+                    f"the file's type {given!r} and name {filename!r} tell no form; send {', '.join(DATASET_TYPES)} or "
+                    f"a name that ends in {', '.join(SUFFIXES)}"
+                )
+            with path.open("wb") as target:
+                while block := await file.read(BLOCK):
+                    await to_thread.run_sync(target.write, block)
+            return Received(path, media_type, filename)
+    except MultiPartException as error:
+        raise InvalidRequest(f"the form cannot be read: {error.message}") from error
+
+
+def _decompressed(path: Path, encoding: str | None, max_bytes: int) -> Path:
+    if encoding is None:
+        return path
+    plain = path.with_name("plain")
+    decompress(path, cast("Literal['gzip', 'zstd']", encoding), plain, max_bytes)
+    return plain
