@@ -109,10 +109,10 @@ def expand_grid(grid: BatchGrid, limit: int) -> list[FitRequest | PredictRequest
         size *= len(values)
     if size > limit:
         raise InvalidRequest.at("/grid", f"the grid has {size} combinations, a batch holds at most {limit} jobs")
-    bodies = []
-    for values in itertools.product(*grid.grid.values()):
+    bodies: list[dict[str, Any]] = []
+    for combination in itertools.product(*grid.grid.values()):
         body = grid.base
-        for path, value in zip(grid.grid, values, strict=True):
+        for path, value in zip(grid.grid, combination, strict=True):
             body = _with(body, path.split("."), value, path)
         bodies.append(body)
     return parse_all(bodies)

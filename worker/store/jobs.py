@@ -204,7 +204,8 @@ def succeed_fit(database: Database, job_id: str, token: str, done: FitDone, now:
         model_id = models.insert(
             session, name=row.model_name or job_id, job_id=job_id, dataset_id=row.dataset_id, done=done, now=now
         )
-        enter(session, row, "succeeded", now, model=model_id, values={"model_id": model_id})
+        values = {"model_id": model_id, "metrics": dict(done.summary.metrics)}
+        enter(session, row, "succeeded", now, model=model_id, values=values)
         return model_id
 
 

@@ -1,0 +1,175 @@
+"""The main job on a real table, over HTTP only: upload, train, predict held-out rows, look at what was learned.
+
+The table is the Breast Cancer Wisconsin (Diagnostic) data: W. Wolberg, O. Mangasarian, N. Street, W. Street, UCI
+Machine Learning Repository 1995, doi:10.24432/C5DW2B, licence CC BY 4.0. 569 rows, 30 measurements of cell nuclei.
+"""
+
+import csv
+import io
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+TARGET = "diagnosis"
+SEED = 0
+TEST_SHARE = 0.3
+TOP = 8
+SPECS: dict[str, dict[str, Any]] = {"FACT-RFM": {}, "plain kernel machine": {"update": "none"}}
+
+
+class DemoFailed(Exception):
+    """The service did not do what the demo asked; the message says what it answered."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The table as CSV for training, and the held-out rows with their labels."""
+
+    training: bytes
+    rows: list[dict[str, float]]
+    labels: list[str]
+
+
+def split_table() -> Split:
+    """Return the table with three in ten rows held out, drawn with seed 0."""
+    text = resources.files("service").joinpath("demo.csv").read_text()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    order = list(range(len(rows)))
+    random.Random(SEED).shuffle(order)  # noqa: S311 - a split, not a secret
+    held_out = order[: round(TEST_SHARE * len(rows))]
+    training = io.StringIO()
+    writer = csv.DictWriter(training, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows[index] for index in sorted(set(order) - set(held_out)))
+    return Split(
+        training.getvalue().encode(),
+        [{name: float(value) for name, value in rows[i].items() if name != TARGET} for i in held_out],
+        [rows[i][TARGET] for i in held_out],
+    )
+
+
+def run_demo(url: str, key: str | None, out: Path, console: Console) -> None:
+    """Run the demo against the service at ``url`` and save the heatmap to ``out``.
+
+    Raises:
+        DemoFailed: the service answered an error, or a job did not succeed.
+    """
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    split = split_table()
+    with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+        dataset = _upload(client, split, console)
+        models = _train(client, dataset, console)
+        _compare(client, models, split, console)
+        _features(client, models["FACT-RFM"], console)
+        picture = _checked(
+            client.get(f"/v1/models/{models['FACT-RFM']}/features/matrix", headers={"Accept": "image/png"})
+        )
+        out.write_bytes(picture.content)
+    console.print(f"The learned feature matrix as a picture: [bold]{out.absolute()}[/]")
+    console.print(f"The HTTP interface, to try by hand:      [bold]{url}/docs[/]")
+
+
+def _upload(client: httpx.Client, split: Split, console: Console) -> str:
+    answer = client.post(
+        "/v1/datasets", params={"name": "breast cancer"}, content=split.training, headers={"Content-Type": "text/csv"}
+    )
+    dataset = _checked(answer).json()
+    console.print(
+        f"Uploaded {dataset['rows']} rows and {len(dataset['columns'])} columns as {dataset['id']}; "
+        f"{len(split.labels)} rows are held out (seed {SEED})"
+    )
+    return str(dataset["id"])
+
+
+def _train(client: httpx.Client, dataset: str, console: Console) -> dict[str, str]:
+    """Submit both jobs, follow them, and return the ids of their models."""
+    jobs = {}
+    for name, spec in SPECS.items():
+        body = {"kind": "fit", "dataset": dataset, "target": TARGET, "spec": spec}
+        jobs[name] = str(_checked(client.post("/v1/jobs", json=body)).json()["id"])
+    columns = (
+        TextColumn("{task.description:<22}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} iterations"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    models = {}
+    with Progress(*columns, console=console) as progress:
+        tasks = {name: progress.add_task(name, total=1, note="queued") for name in jobs}
+        for name, job in jobs.items():
+            models[name] = _follow(client, job, progress, tasks[name])
+    return models
+
+
+def _follow(client: httpx.Client, job: str, progress: Progress, task: TaskID) -> str:
+    state: dict[str, Any] = {}
+    for kind, data in _events(client, job):
+        if kind == "iteration":
+            note = f"validation accuracy {data['metrics'].get('validation_accuracy', float('nan')):.3f}"
+            progress.update(task, completed=data["iteration"] + 1, total=data["iterations"] + 1, note=note)
+        elif kind == "state":
+            state = data
+            progress.update(task, note=data["state"])
+    if state.get("state") != "succeeded":
+        reason = (state.get("error") or {}).get("detail") or state.get("reason") or "no reason was given"
+        raise DemoFailed(f"job {job} is {state.get('state', 'unknown')}: {reason}")
+    total = progress.tasks[task].completed
+    progress.update(task, total=total)
+    return str(state["model"])
+
+
+def _events(client: httpx.Client, job: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (type, data) of each event until the job is final."""
+    headers = {"Accept": "text/event-stream"}
+    with client.stream("GET", f"/v1/jobs/{job}/events", headers=headers, timeout=None) as stream:
+        if stream.is_error:
+            stream.read()
+            _checked(stream)
+        for line in stream.iter_lines():
+            if line.startswith("data:"):
+                event = json.loads(line.removeprefix("data:"))
+                yield event["type"], event["data"]
+
+
+def _compare(client: httpx.Client, models: dict[str, str], split: Split, console: Console) -> None:
+    table = Table(title="Accuracy on rows that no training saw", title_justify="left")
+    table.add_column("model")
+    table.add_column("accuracy", justify="right")
+    table.add_column("right", justify="right")
+    for name, model in models.items():
+        answer = _checked(client.post(f"/v1/models/{model}/predict", json={"rows": split.rows})).json()
+        right = sum(given == truth for given, truth in zip(answer["predictions"], split.labels, strict=True))
+        table.add_row(name, f"{right / len(split.labels):.4f}", f"{right} of {len(split.labels)}")
+    console.print(table)
+
+
+def _features(client: httpx.Client, model: str, console: Console) -> None:
+    features = _checked(client.get(f"/v1/models/{model}/features")).json()
+    table = Table(title=f"Most important features (iteration {features['iteration']})", title_justify="left")
+    table.add_column("column")
+    table.add_column("share of trace(M)", justify="right")
+    for one in features["importance"][:TOP]:
+        table.add_row(one["feature"], f"{one['share']:.3f}")
+    console.print(table)
+    console.print(
+        f"Effective rank of M: {features['effective_rank']:.1f} of {len(features['encoded_importance'])} directions"
+    )
+
+
+def _checked(answer: httpx.Response) -> httpx.Response:
+    if answer.is_error:
+        content = answer.headers.get("content-type", "")
+        detail = answer.json().get("detail", "") if "json" in content else answer.text[:200]
+        raise DemoFailed(f"{answer.request.method} {answer.request.url} answered {answer.status_code}: {detail}")
+    return answer
