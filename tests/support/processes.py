@@ -1,5 +1,6 @@
 """Real servers for tests: started on free ports or sockets, stopped by their own pid."""
 
+import io
 import os
 import signal
 import socket
@@ -9,11 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
+import numpy as np
 import redis
 
 REPOSITORY = Path(__file__).parents[2]
+FINAL = ("succeeded", "failed", "cancelled")
 
 
 def free_port() -> int:
@@ -96,6 +100,7 @@ class System:
     """The API, its workers, and the addresses that they share."""
 
     def __init__(self, home: Path, redis_url: str, database_url: str | None = None, **settings: str) -> None:
+        home.mkdir(parents=True, exist_ok=True)
         self.home = home
         self.port = free_port()
         self.environment = {
@@ -125,6 +130,56 @@ class System:
         worker = Process([sys.executable, "-m", "worker.app"], self.home / f"{name}.log", self.environment)
         self.workers.append(worker)
         return worker
+
+    def upload(self, X: np.ndarray, y: np.ndarray, names: list[str] | None = None) -> str:
+        """Upload arrays as a dataset and return its id."""
+        body = io.BytesIO()
+        arrays = {"X": X, "y": y} if names is None else {"X": X, "y": y, "feature_names": np.array(names)}
+        np.savez(body, **arrays)
+        answer = self.client.post(
+            "/v1/datasets", content=body.getvalue(), headers={"Content-Type": "application/x-npz"}
+        )
+        assert answer.status_code in (200, 201), answer.text
+        return str(answer.json()["id"])
+
+    def submit(self, **body: Any) -> str:
+        """Submit a job and return its id."""
+        answer = self.client.post("/v1/jobs", json={"kind": "fit", "target": "y", **body})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        answer = self.client.get(f"/v1/jobs/{job_id}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def wait(self, job_id: str, seconds: float = 60) -> dict[str, Any]:
+        """Return the job in its final state."""
+        wait_until(lambda: self.job(job_id)["state"] in FINAL, seconds, f"{job_id} ends")
+        return self.job(job_id)
+
+    def wait_for_iteration(self, job_id: str, iteration: int, seconds: float = 60) -> None:
+        """Return as soon as the job has reported an iteration; fail when it ends before."""
+
+        def reached() -> bool:
+            job = self.job(job_id)
+            assert job["state"] not in FINAL, job
+            return job["state"] == "running" and (job["progress"]["iteration"] or 0) >= iteration
+
+        wait_until(reached, seconds, f"{job_id} reaches iteration {iteration}")
+
+    def events(self, job_id: str) -> list[dict[str, Any]]:
+        return list(self.client.get(f"/v1/jobs/{job_id}/events").json())
+
+    def predict(self, model: str, X: np.ndarray) -> dict[str, Any]:
+        """Return the predictions for rows in the order of the model's features."""
+        body = io.BytesIO()
+        np.save(body, X)
+        answer = self.client.post(
+            f"/v1/models/{model}/predict", content=body.getvalue(), headers={"Content-Type": "application/x-npy"}
+        )
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
 
     def stop(self) -> None:
         for process in [self.api, *self.workers]:
