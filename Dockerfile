@@ -2,15 +2,18 @@
 # One file, two images: `service` (the HTTP API) and `worker` (one training process).
 #
 # TORCH_INDEX_URL names the package index that torch is taken from. Empty takes pip's own configuration, which on
-# x86-64 Linux is the CUDA build. For a CPU-only image give PyTorch's index of CPU wheels.
+# x86-64 Linux is the CUDA build. For a CPU-only image give PyTorch's index of CPU wheels, or mount a folder with a CPU
+# wheel at WHEELS while building.
 
 FROM docker.io/library/python:3.11-slim-bookworm AS build
 ARG TORCH_INDEX_URL=""
+ARG WHEELS=/opt/wheels
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /build
 RUN python -m venv /opt/factrfm
 COPY constraints.txt ./
-RUN /opt/factrfm/bin/pip install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} -c constraints.txt torch \
+RUN /opt/factrfm/bin/pip install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} --find-links "$WHEELS" \
+    -c constraints.txt torch \
  && /opt/factrfm/bin/pip install -c constraints.txt numpy
 COPY pyproject.toml README.md ./
 COPY service service

@@ -134,7 +134,8 @@ def test_a_text_column_of_a_million_values_is_stored_but_not_learned_from(shared
     "text",
     [
         "a,empty,same,y\n" + "".join(f"{index},,7,{index % 2}\n" for index in range(30)),
-        "a,b,y\n" + "".join(f"{index},{index % 5},{'rare' if index == 4 else 'ab'[index % 2]}\n" for index in range(30)),
+        "a,b,y\n"
+        + "".join(f"{index},{index % 5},{'rare' if index == 4 else 'ab'[index % 2]}\n" for index in range(30)),
         "a,y\n1,x\n2,z\n3,x\n4,z\n",
     ],
     ids=["all-missing and constant columns", "a class with one member", "four rows"],

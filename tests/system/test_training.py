@@ -83,7 +83,9 @@ def test_a_table_of_texts_and_gaps_is_learned_on_both_databases(
     job = system.wait(system.submit(dataset=dataset, target="price", model="prices"))
     assert job["state"] == "succeeded", job
     assert job["metrics"]["validation_r2"] > 0.9
-    rows_to_ask = {"rows": [{"city": "Basel", "rooms": 4, "large": True}, {"city": "Rome", "rooms": None, "large": None}]}
+    rows_to_ask = {
+        "rows": [{"city": "Basel", "rooms": 4, "large": True}, {"city": "Rome", "rooms": None, "large": None}]
+    }
     answer = system.client.post("/v1/models/prices/predict", json=rows_to_ask)
     assert answer.status_code == 200, answer.text
     assert 500 < answer.json()["predictions"][0] < 800

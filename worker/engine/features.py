@@ -23,9 +23,6 @@ def fact(X: Tensor, M: Tensor, alpha: Tensor, kernel: Kernel, bandwidth: float |
     for start in range(0, n, TILE_ROWS):
         rows = slice(start, min(start + TILE_ROWS, n))
         C = kernel.profile_(pair_products(X[rows], X, M, kernel), bandwidth)
-        if kernel.radial:
-            own = torch.arange(rows.start, rows.stop, device=X.device)
-            C[own - start, own] = 0.0
         C.mul_(alpha[rows] @ alpha.T)
         CX = C @ X
         part = C.sum(1, keepdim=True) * X[rows] - CX if kernel.radial else CX

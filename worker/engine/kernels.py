@@ -76,14 +76,18 @@ def times_metric(X: Tensor, M: Tensor) -> Tensor:
 def pair_products(X: Tensor, Z: Tensor, M: Tensor, kernel: Kernel, *, same: bool = False) -> Tensor:
     """Return what the kernel is a function of, (n, m): squared distances under M, or inner products.
 
-    ``same`` says that X and Z are the same rows: distances on the diagonal are then exactly zero.
+    ``same`` says that X and Z are the same rows: distances on the diagonal are then exactly zero. Elsewhere equal rows
+    come out at zero too: squared distances are computed as differences of squared lengths, so rounding leaves them as
+    uncertain as a few units in the last place of those, and that much is taken off before they are clamped at zero.
+    Without it a pair of equal rows would look apart, and a kernel with a cusp would give it a huge slope.
     """
     XM = times_metric(X, M)
     if not kernel.radial:
         return XM @ Z.T
     ZM = XM if same else times_metric(Z, M)
-    left = (XM * X).sum(1, keepdim=True)
-    right = left.T if same else (ZM * Z).sum(1).unsqueeze(0)
+    kept = 1.0 - (4.0 + X.shape[1] ** 0.5) * torch.finfo(X.dtype).eps
+    left = (XM * X).sum(1, keepdim=True).mul_(kept)
+    right = left.T if same else (ZM * Z).sum(1).mul_(kept).unsqueeze(0)
     P = torch.addmm(left.expand(X.shape[0], Z.shape[0]), XM, Z.T, alpha=-2.0)
     P.add_(right).clamp_(min=0)
     if same:

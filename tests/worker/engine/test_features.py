@@ -1,0 +1,79 @@
+import pytest
+import torch
+from support import naive
+
+from worker.engine import features
+
+
+def _diagonal_of(expected, M):
+    return expected.diagonal() if M.ndim == 1 else expected
+
+
+@pytest.mark.parametrize("tile", [5, 1024])
+def test_fact_equals_its_definition_for_every_kernel(kernel, M, rows, tile, monkeypatch):
+    monkeypatch.setattr(features, "TILE_ROWS", tile)
+    X, alpha = rows
+    J = naive.jacobians(X, M, alpha, kernel, 1.7)
+    # FACT = Σᵢ J_f(xᵢ)ᵀ αᵢ xᵢᵀ
+    expected = torch.einsum("icd,ic,ie->de", J, alpha, X)
+    torch.testing.assert_close(features.fact(X, M, alpha, kernel, 1.7), _diagonal_of(expected, M))
+
+
+@pytest.mark.parametrize("centered", [False, True])
+def test_agop_equals_the_mean_of_jacobian_products(kernel, M, rows, centered, monkeypatch):
+    monkeypatch.setattr(features, "TILE_ROWS", 5)
+    X, alpha = rows
+    J = naive.jacobians(X, M, alpha, kernel, 1.7)
+    if centered:
+        J = J - J.mean(0)
+    expected = torch.einsum("icd,ice->de", J, J) / len(X)
+    found = features.agop(X, M, alpha, kernel, 1.7, centered=centered)
+    torch.testing.assert_close(found, _diagonal_of(expected, M))
+
+
+def test_rows_that_occur_twice_give_finite_features(kernel, M, rows):
+    X, alpha = rows
+    X, alpha = torch.cat([X, X]), torch.cat([alpha, alpha])
+    assert bool(torch.isfinite(features.fact(X, M, alpha, kernel, 1.7)).all())
+    assert bool(torch.isfinite(features.agop(X, M, alpha, kernel, 1.7)).all())
+
+
+def test_matrix_power_inverts_itself_and_cuts_negative_eigenvalues():
+    A = torch.randn(5, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    S = A @ A.T
+    torch.testing.assert_close(features.matrix_power(features.matrix_power(S, 0.25), 4.0), S)
+    negative = torch.diag(torch.tensor([4.0, -1.0], dtype=torch.float64))
+    torch.testing.assert_close(
+        features.matrix_power(negative, 0.5), torch.diag(torch.tensor([2.0, 0.0], dtype=torch.float64))
+    )
+
+
+def test_plain_update_is_the_square_root_of_f_times_its_transpose():
+    F = torch.randn(4, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    following = features.next_from_fact(F, torch.eye(4), geometric=False)
+    torch.testing.assert_close(following @ following, F @ F.T)
+
+
+def test_geometric_update_has_the_fourth_power_that_the_formula_says():
+    generator = torch.Generator().manual_seed(2)
+    F = torch.randn(4, 4, generator=generator, dtype=torch.float64)
+    W = torch.randn(4, 4, generator=generator, dtype=torch.float64)
+    M = W.T @ W
+    following = features.next_from_fact(F, M, geometric=True)
+    torch.testing.assert_close(torch.linalg.matrix_power(following, 4), F @ M @ M @ F.T)
+
+
+@pytest.mark.parametrize("geometric", [False, True])
+def test_diagonal_updates_are_the_full_ones_of_diagonal_matrices(geometric):
+    generator = torch.Generator().manual_seed(2)
+    f = torch.randn(4, generator=generator, dtype=torch.float64)
+    m = torch.rand(4, generator=generator, dtype=torch.float64)
+    full = features.next_from_fact(torch.diag(f), torch.diag(m), geometric=geometric)
+    torch.testing.assert_close(torch.diag(features.next_from_fact(f, m, geometric=geometric)), full)
+
+
+def test_scale_control():
+    M = torch.diag(torch.tensor([1.0, 4.0, 5.0]))
+    assert float(features.rescaled(M, "trace").trace()) == pytest.approx(3)
+    assert float(features.rescaled(M, "max").max()) == pytest.approx(1)
+    assert features.rescaled(M, "none") is M

@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from worker.engine import solvers
+from worker.engine.errors import NonFiniteValues, NotPositiveDefinite
+
+
+def _system(n=20, c=2):
+    generator = torch.Generator().manual_seed(5)
+    A = torch.randn(n, n, generator=generator, dtype=torch.float64)
+    return A @ A.T / n, torch.randn(n, c, generator=generator, dtype=torch.float64)
+
+
+def test_solution_satisfies_the_system_and_the_residual_is_ridge_times_alpha():
+    K, Y = _system()
+    alpha = solvers.solve(solvers.cholesky_(K.clone(), 0.3), Y)
+    torch.testing.assert_close((K + 0.3 * torch.eye(20)) @ alpha, Y)
+    torch.testing.assert_close(Y - K @ alpha, 0.3 * alpha)
+
+
+def test_factor_lies_in_the_memory_of_the_kernel_matrix():
+    K, _ = _system()
+    assert solvers.cholesky_(K, 0.3).data_ptr() == K.data_ptr()
+
+
+def test_leave_one_out_residuals_equal_those_of_refits():
+    K, Y = _system()
+    factor = solvers.cholesky_(K.clone(), 0.3)
+    found = solvers.leave_one_out_residuals(factor, solvers.solve(factor, Y))
+    for left_out in range(20):
+        kept = [index for index in range(20) if index != left_out]
+        alpha = torch.linalg.solve(K[kept][:, kept] + 0.3 * torch.eye(19), Y[kept])
+        torch.testing.assert_close(found[left_out], Y[left_out] - K[left_out, kept] @ alpha)
+
+
+def test_a_singular_system_is_said_to_be_one():
+    with pytest.raises(NotPositiveDefinite, match="raise the ridge"):
+        solvers.cholesky_(torch.ones(3, 3), 0.0)
+
+
+def test_not_a_number_is_told_apart_from_not_positive_definite():
+    with pytest.raises(NonFiniteValues):
+        solvers.cholesky_(torch.full((3, 3), torch.nan), 1.0)
