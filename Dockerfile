@@ -32,7 +32,6 @@ ENV PATH=/opt/factrfm/bin:$PATH \
     FACTRFM_HOME=/data
 USER 10001
 WORKDIR /home/factrfm
-VOLUME /data
 
 FROM base AS worker
 STOPSIGNAL SIGTERM

@@ -34,7 +34,8 @@ def cholesky_(K: Tensor, ridge: float) -> Tensor:
 def solve(factor: Tensor, Y: Tensor) -> Tensor:
     """Return alpha, (n, c). Two triangular solves: ``torch.cholesky_solve`` would copy the factor."""
     half = torch.linalg.solve_triangular(factor, Y, upper=False)
-    return torch.linalg.solve_triangular(factor.mT, half, upper=True)
+    alpha: Tensor = torch.linalg.solve_triangular(factor.mT, half, upper=True)
+    return alpha
 
 
 def leave_one_out_residuals(factor: Tensor, alpha: Tensor) -> Tensor:

@@ -1,0 +1,45 @@
+"""The arrows between packages are kept, and each rule is able to break."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.processes import REPOSITORY
+
+BREACHES = {
+    "the engine imports nothing of ours": ("worker/engine/kernels.py", "import worker.contracts.specs"),
+    "the engine imports torch alone": ("worker/engine/kernels.py", "import numpy"),
+    "contracts import neither torch nor I/O": ("worker/contracts/specs.py", "import torch"),
+    "layers of the worker": ("worker/tables/encoder.py", "import worker.store.jobs"),
+    "the computing process knows no database": ("worker/runs/fit.py", "import worker.store.jobs"),
+    "nothing in worker imports service": ("worker/lease.py", "import service.settings"),
+    "service never reaches the Celery shell": ("service/queue.py", "import worker.tasks"),
+    "routes go through layers": ("service/predictor.py", "import service.routes.jobs"),
+}
+
+
+def _lint_imports(folder: Path) -> int:
+    program = str(Path(sys.executable).with_name("lint-imports"))
+    return subprocess.run([program, "--no-cache"], cwd=folder, capture_output=True, check=False).returncode
+
+
+def _copy(tmp_path: Path) -> Path:
+    for name in ("service", "worker"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def test_imports_point_one_way(tmp_path: Path) -> None:
+    assert _lint_imports(_copy(tmp_path)) == 0
+
+
+@pytest.mark.parametrize("rule", BREACHES)
+def test_a_breach_is_found(tmp_path: Path, rule: str) -> None:
+    folder = _copy(tmp_path)
+    name, line = BREACHES[rule]
+    file = folder / name
+    file.write_text(f"{file.read_text()}\n{line}\n")
+    assert _lint_imports(folder) == 1
