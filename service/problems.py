@@ -17,6 +17,8 @@ from worker.contracts import errors
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
+UNREADABLE_BODY = "There was an error parsing the body"
+"""What FastAPI says, with status 400, of every body that its JSON reader breaks on."""
 RETRY_AFTER = {409: "1", 429: "5", 503: "2"}
 
 
@@ -177,6 +179,9 @@ def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
     code = HTTPStatus(error.status_code).name.lower()
     detail = str(error.detail)
+    if detail == UNREADABLE_BODY:
+        detail = "the body is JSON that cannot be read: it is nested too deeply or holds a number that is too long"
+        return problem(request, 422, "invalid_request", detail)
     if error.status_code == 404:
         detail = f"there is nothing at {request.url.path}; see /docs"
     elif error.status_code == 405:

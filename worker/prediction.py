@@ -9,6 +9,7 @@ import pyarrow as pa
 import torch
 
 from worker.contracts.base import Label, Task
+from worker.contracts.errors import InvalidRequest
 from worker.contracts.resources import ModelColumn
 from worker.engine.model import FittedModel
 from worker.tables.encoder import Encoder
@@ -44,11 +45,15 @@ class ServedModel:
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
     def predict(self, table: pa.Table) -> Answer:
-        """Answer the rows of ``table``, whose columns are this model's features by name."""
+        """Answer the rows of ``table``, whose columns are this model's features by name.
+
+        Raises:
+            InvalidRequest: a row holds numbers too large to compute with.
+        """
         X = torch.from_numpy(self.encoder.encode(table))
         if self.classes is None:
-            return Answer(self.fitted.predict(X).double().cpu().numpy(), None)
-        probabilities = self.fitted.probabilities(X).double().cpu().numpy()
+            return Answer(_finite(self.fitted.predict(X).double().cpu().numpy()), None)
+        probabilities = _finite(self.fitted.probabilities(X).double().cpu().numpy())
         labels = np.empty(len(self.classes), dtype=object)
         labels[:] = self.classes
         return Answer(labels[probabilities.argmax(axis=1)], probabilities)
@@ -81,3 +86,12 @@ class ServedModel:
     def on(self, device: torch.device) -> Self:
         """Return the same model on ``device``."""
         return type(self)(self.encoder, self.fitted.to(device), self.task, self.classes, self.features, self.targets)
+
+
+def _finite(answers: np.ndarray) -> np.ndarray:
+    broken = np.flatnonzero(~np.isfinite(answers).all(axis=1))
+    if len(broken):
+        raise InvalidRequest(
+            f"row {broken[0] + 1} holds numbers so far from the training rows that no prediction can be computed"
+        )
+    return answers

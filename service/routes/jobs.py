@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 import anyio
 from anyio import to_thread
-from fastapi import APIRouter, Body, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from service import submission
 from service.context import Context, CurrentContext
 from service.downloads import send_artifact
-from service.negotiation import choose
+from service.negotiation import choose, content_type
 from service.pages import After, Limit
 from service.problems import problems
 from worker.contracts.errors import Conflict, NotFound
@@ -27,6 +27,11 @@ PING_SECONDS = 15.0
 RETRY_MS = 1000
 EVENTS_AT_ONCE = 1000
 RESULT_TYPES = ("application/vnd.apache.parquet", "text/csv", "application/vnd.apache.arrow.file")
+SUBMIT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": DryRun, "description": "With dry_run: what the job would be"},
+    202: {"model": Job, "description": "The job is queued"},
+    **problems(409, 413, 415, 422, 429),
+}
 EVENT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The events, or with Accept: text/event-stream a stream of them",
@@ -66,7 +71,11 @@ EXAMPLES = {
 }
 
 
-@router.post("", status_code=202, responses=problems(409, 413, 415, 422, 429))
+def _json_only(request: Request) -> None:
+    content_type(request, ["application/json"])
+
+
+@router.post("", status_code=202, dependencies=[Depends(_json_only)], responses=SUBMIT_RESPONSES)
 async def create_job(
     context: CurrentContext,
     response: Response,
@@ -112,7 +121,7 @@ async def get_events(
     request: Request,
     job_id: str,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
-    last_event_id: Annotated[int | None, Header(ge=0, description="Go on after this event.")] = None,
+    last_event_id: Annotated[int | None, Header(ge=0, le=2**31 - 1, description="Go on after this event.")] = None,
 ) -> Response | list[Event]:
     """List what happened to a job, or follow it live with ``Accept: text/event-stream``."""
     await to_thread.run_sync(jobs.get, context.database, job_id)

@@ -131,7 +131,9 @@ def _learn(column: pa.ChunkedArray, described: ModelColumn, standardize: bool) -
     values = column.drop_null().cast(pa.float64()).to_numpy()
     if len(values) == 0 or (values.min() == values.max() and not missing):
         return None
-    mean, deviation = float(values.mean()), float(values.std())
+    # a power of two changes no digit, and squares of huge numbers stay finite
+    unit = 2.0 ** (int(np.frexp(np.abs(values).max())[1]) - 1)
+    mean, deviation = float((values / unit).mean() * unit), float((values / unit).std() * unit)
     scale = deviation if standardize and deviation > 0 else 1.0
     shift = mean if standardize else 0.0
     return ColumnCode(described.name, described.type, missing, fill=mean, shift=shift, scale=scale)

@@ -6,7 +6,11 @@
 import csv
 import io
 import json
+import lzma
+import re
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +31,22 @@ BATCH_ROWS = 16_384
 CSV_BLOCK = 2**20
 LONGEST_NAME = 1000
 HEADER_BYTES = 2**20
+RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
+NOT_AS_SAID = (
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    OverflowError,
+    RuntimeError,  # zipfile: encrypted, or compressed in an unknown way
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    tokenize.TokenError,  # numpy: the header of an array
+    SyntaxError,
+)
+"""What libraries raise over bytes that are not what they should be."""
 JSON_SHAPE = 'a JSON table is {"columns": ["a", "b"], "rows": [[1, 2], [3, 4]]}'
 
 
@@ -76,7 +96,7 @@ def _guarded(table: RawTable, media_type: str) -> Iterator[list[pa.Array]]:
 def _errors_named(media_type: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError, OverflowError) as error:
+    except NOT_AS_SAID as error:
         raise UnreadableTable(f"the body cannot be read as {media_type}: {_first_line(error)}") from error
 
 
@@ -102,18 +122,12 @@ def _csv(source: Path) -> RawTable:
     names = _csv_header(source)
 
     def batches() -> Iterator[list[pa.Array]]:
-        ragged: list[str] = []
-
-        def note(row: pa_csv.InvalidRow) -> str:
-            ragged.append(f"row {row.number} has {row.actual_columns} values and the header {row.expected_columns}")
-            return "error"
-
         placeholders = [str(index) for index in range(len(names))]
         try:
             reader = pa_csv.open_csv(
                 source,
                 read_options=pa_csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK, column_names=placeholders),
-                parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note),
+                parse_options=pa_csv.ParseOptions(newlines_in_values=True),
                 convert_options=pa_csv.ConvertOptions(
                     column_types=dict.fromkeys(placeholders, pa.string()), strings_can_be_null=False
                 ),
@@ -124,8 +138,12 @@ def _csv(source: Path) -> RawTable:
                 yield [column[1:] for column in columns] if first else columns
                 first = False
         except pa.ArrowInvalid as error:
-            if ragged:
-                raise UnreadableTable(f"the CSV is ragged: {ragged[0]}") from error
+            # not by an invalid_row_handler: it is never called, noisily, for a row that is not UTF-8
+            if ragged := RAGGED.search(str(error)):
+                row, expected, found = ragged.groups()
+                raise UnreadableTable(
+                    f"the CSV is ragged: row {row} has {found} values and the header {expected}"
+                ) from error
             if "UTF8" in str(error) or "UTF-8" in str(error):
                 raise UnreadableTable("the CSV is not UTF-8 text; save it in that encoding") from error
             raise
@@ -155,6 +173,7 @@ def _parquet(source: Path) -> RawTable:
     def batches() -> Iterator[list[pa.Array]]:
         with pq.ParquetFile(source) as file:
             for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
+                batch.validate(full=True)
                 yield batch.columns
 
     return RawTable(list(schema.names), batches)
@@ -197,7 +216,7 @@ def _npz(source: Path, max_bytes: int) -> RawTable:
             raise UnreadableTable(f"the npz has no array 'X' [n, d]; it holds {', '.join(arrays.files) or 'nothing'}")
         try:
             X = arrays["X"]
-            y = arrays["y"] if "y" in arrays else np.empty((len(X), 0))
+            y = arrays["y"] if "y" in arrays else np.empty((*np.shape(X)[:1], 0))
             given = arrays.get("feature_names")
         except ValueError as error:
             if "allow_pickle" in str(error):
@@ -206,6 +225,10 @@ def _npz(source: Path, max_bytes: int) -> RawTable:
                     "or fixed-width texts"
                 ) from error
             raise
+        except MemoryError as error:
+            raise UnreadableTable(f"an array of the npz says it is larger than the npz: {error}") from error
+    if not isinstance(X, np.ndarray) or not isinstance(y, np.ndarray):
+        raise UnreadableTable("X and y of the npz must be arrays as numpy stores them")
     if X.ndim != 2 or y.ndim not in (1, 2) or len(X) != len(y):
         raise UnreadableTable(f"the npz needs X [n, d] and y [n] or [n, c]; X has shape {X.shape} and y {y.shape}")
     outputs = ["y"] if y.ndim == 1 else [f"y{index}" for index in range(y.shape[1])]

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
 from worker.contracts.resources import ModelColumn
 from worker.tables import media, values
-from worker.tables.readers import read
+from worker.tables.readers import NOT_AS_SAID, read
 
 SHAPES = '{"rows": [{"column": value}]} or {"columns": ["a", "b"], "data": [[1, 2]]}'
 
@@ -170,8 +170,8 @@ def _cells(name: str, cells: list[Any]) -> pa.Array:
 
 def _npy_rows(body: bytes, features: Sequence[ModelColumn]) -> pa.Table:
     try:
-        X = np.load(io.BytesIO(body), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        X = np.lib.format.read_array(io.BytesIO(body), allow_pickle=False)
+    except (*NOT_AS_SAID, MemoryError) as error:
         raise UnreadableTable(f"the body is not an npy array of plain values: {error}") from error
     if X.ndim != 2 or X.shape[1] != len(features) or X.dtype.kind not in "biuf":
         raise InvalidRequest(

@@ -45,4 +45,5 @@ def class_codes(table: pa.Table, name: str, classes: list[Label] | None = None) 
 
 
 def _label(value: bool | float | str) -> Label:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    # Arrow takes no larger integer for a float, though it be exact
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53 else value

@@ -222,3 +222,43 @@ def test_sparse_parity_goes_from_chance_to_certainty_and_the_support_stands_out(
 def test_a_wrong_option_is_named_with_its_value(option, value):
     with pytest.raises(InvalidConfig, match=option):
         replace(FitConfig(), **{option: value})
+
+
+def test_the_residual_is_the_ridge_times_alpha():
+    X, Y = _regression()
+    config = FitConfig(iterations=2, ridge=0.2, precision="float64")
+    targets = RegressionTargets.fit(Y)
+    for state in iterate(X, Y, targets, config):
+        fitted = FittedModel.from_iterate(X, state.current, config, targets).raw(X)
+        torch.testing.assert_close(targets.encode(Y) - fitted, 0.2 * state.current.alpha)
+
+
+def test_modular_addition_is_understood_long_after_it_is_memorised():
+    p = 31
+    a, b = (grid.ravel() for grid in torch.meshgrid(torch.arange(p), torch.arange(p), indexing="ij"))
+    X = torch.cat([torch.nn.functional.one_hot(part, p) for part in (a, b)], 1).double()
+    codes = (a + b) % p
+    order = torch.randperm(p * p, generator=torch.Generator().manual_seed(0))
+    seen, unseen = order[: int(0.6 * p * p)], order[int(0.6 * p * p) :]
+    config = FitConfig(kernel="gaussian", bandwidth=2.5, ridge=0.0, precision="float64", iterations=40)
+    states = list(iterate(X[seen], codes[seen], ClassTargets(p), config, validation=(X[unseen], codes[unseen])))
+    assert all(state.current.metrics["train_accuracy"] == 1 for state in states)
+    accuracy = [state.current.metrics["validation_accuracy"] for state in states]
+    assert max(accuracy[:10]) < 0.1
+    assert accuracy[-1] > 0.99
+    # M between the two summands depends on their difference alone
+    block = states[-1].current.M[:p, p:]
+    diagonals = torch.stack([block[torch.arange(p), (torch.arange(p) + shift) % p] for shift in range(p)])
+    assert float(diagonals.var(1).mean()) < 0.02 * float(block.var())
+
+
+@pytest.mark.parametrize("stacked", [1, 2, 3])
+def test_the_answer_to_a_row_does_not_depend_on_the_others_it_came_with(stacked):
+    X, Y = _regression()
+    config = FitConfig(iterations=1, ridge=0.1, precision="float64")
+    targets = RegressionTargets.fit(Y)
+    *_, state = iterate(X, Y, targets, config)
+    model = FittedModel.from_iterate(X, state.best, config, targets)
+    alone = torch.cat([model.predict(row) for row in X.split(1)])
+    together = torch.cat([model.predict(rows) for rows in X.split(stacked * 7)])
+    torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)

@@ -1,0 +1,77 @@
+import pytest
+
+from service.context import Context
+from worker.store import idempotency
+
+KEY = {"Idempotency-Key": "k-1"}
+
+
+@pytest.fixture
+def body(dataset):
+    return {"kind": "fit", "dataset": dataset, "target": "price"}
+
+
+def test_the_same_request_again_gets_the_same_answer_and_makes_nothing(client, body):
+    first = client.post("/v1/jobs", json=body, headers=KEY)
+    again = client.post("/v1/jobs", json=body, headers=KEY)
+    assert first.status_code == again.status_code == 202
+    assert first.json()["id"] == again.json()["id"]
+    assert again.headers["location"] == first.headers["location"]
+    assert again.headers["idempotency-replayed"] == "true"
+    assert len(client.get("/v1/jobs").json()["items"]) == 1
+
+
+def test_another_body_with_the_same_key_is_refused(client, body):
+    client.post("/v1/jobs", json=body, headers=KEY)
+    answer = client.post("/v1/jobs", json={**body, "target": "size"}, headers=KEY)
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_a_refusal_is_repeated_too(client, body):
+    wrong = {**body, "target": "nothing"}
+    assert client.post("/v1/jobs", json=wrong, headers=KEY).status_code == 422
+    assert client.post("/v1/jobs", json=wrong, headers=KEY).headers["idempotency-replayed"] == "true"
+
+
+def test_a_request_in_flight_asks_to_come_back(client, context: Context, body, monkeypatch):
+    started = idempotency.begin(context.database, "k-1", "x", context.now())
+    assert isinstance(started, idempotency.Started)
+    with context.database.transaction() as session:
+        session.connection().exec_driver_sql("UPDATE idempotency_keys SET fingerprint = 'any'")
+    monkeypatch.setattr("service.idempotency._spool", _fingerprint_any)
+    answer = client.post("/v1/jobs", json=body, headers=KEY)
+    assert (answer.status_code, answer.json()["code"]) == (409, "request_in_flight")
+    assert answer.headers["retry-after"]
+
+
+async def _fingerprint_any(scope, receive, body):
+    return "any"
+
+
+def test_the_answer_is_stored_with_the_job_so_that_a_crash_between_cannot_double_it(client, body, monkeypatch):
+    # the process dies after the commit and before it could answer: nothing after the insert runs
+    monkeypatch.setattr("service.submission._send", _die)
+    assert client.post("/v1/jobs", json=body, headers=KEY).status_code == 500
+    monkeypatch.undo()
+    again = client.post("/v1/jobs", json=body, headers=KEY)
+    assert again.status_code == 202
+    assert len(client.get("/v1/jobs").json()["items"]) == 1
+
+
+def _die(context, job_ids):
+    raise RuntimeError("the process dies here")
+
+
+def test_uploads_and_batches_are_covered(client, body):
+    batch = [body, {**body, "spec": {"iterations": 1}}]
+    first, again = (client.post("/v1/batches", json=batch, headers=KEY) for _ in range(2))
+    assert first.json() == again.json()
+    upload = {"content": b"a,b\n1,2\n", "headers": {"Content-Type": "text/csv", "Idempotency-Key": "k-2"}}
+    first, again = (client.post("/v1/datasets", **upload) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json() == again.json()
+
+
+@pytest.mark.parametrize("key", ["", "k" * 300])
+def test_a_key_without_sense_is_refused(client, body, key):
+    assert client.post("/v1/jobs", json=body, headers={"Idempotency-Key": key}).status_code == 422

@@ -1,0 +1,186 @@
+import json
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.contracts.errors import InvalidRequest
+from worker.contracts.resources import ModelColumn
+from worker.tables.encoder import Encoder
+
+FEATURES = [
+    ModelColumn(name="size", type="numeric"),
+    ModelColumn(name="city", type="categorical"),
+    ModelColumn(name="new", type="boolean"),
+]
+TRAINING = pa.table(
+    {
+        "size": [1.0, 2.0, None, 6.0],
+        "city": ["Rome", "Oslo", "Rome", None],
+        "new": [True, False, True, True],
+    }
+)
+
+
+def _fit(table=TRAINING, features=FEATURES, standardize=True, normalize_rows=False):
+    return Encoder.fit(table, features, standardize=standardize, normalize_rows=normalize_rows)
+
+
+def _column(encoder, X, name):
+    return X[:, encoder.names.index(name)]
+
+
+def test_every_encoded_column_is_named_and_traced_to_its_source():
+    encoder = _fit()
+    assert encoder.names == [
+        "size",
+        "size:missing",
+        "city=Oslo",
+        "city=Rome",
+        "city:other",
+        "city:missing",
+        "new",
+    ]
+    assert encoder.sources == ["size", "size", "city", "city", "city", "city", "new"]
+    assert encoder.encode(TRAINING).shape == (4, 7)
+
+
+def test_numbers_are_standardised_and_missing_ones_are_the_mean():
+    encoder = _fit()
+    X = encoder.encode(TRAINING)
+    known = np.array([1.0, 2.0, 6.0])
+    np.testing.assert_allclose(_column(encoder, X, "size")[[0, 1, 3]], (known - known.mean()) / known.std())
+    assert _column(encoder, X, "size")[2] == 0
+    assert _column(encoder, X, "size:missing").tolist() == [0, 0, 1, 0]
+
+
+def test_without_standardisation_numbers_stay_as_they_are():
+    encoder = _fit(standardize=False)
+    assert _column(encoder, encoder.encode(TRAINING), "size").tolist() == [1, 2, 3, 6]
+    assert _column(encoder, encoder.encode(TRAINING), "new").tolist() == [1, 0, 1, 1]
+
+
+def test_texts_become_one_column_a_category():
+    encoder = _fit()
+    X = encoder.encode(TRAINING)
+    assert _column(encoder, X, "city=Rome").tolist() == [1, 0, 1, 0]
+    assert _column(encoder, X, "city=Oslo").tolist() == [0, 1, 0, 0]
+    assert _column(encoder, X, "city:missing").tolist() == [0, 0, 0, 1]
+    assert _column(encoder, X, "city:other").tolist() == [0, 0, 0, 0]
+
+
+def test_a_category_that_training_never_saw_is_other():
+    encoder = _fit()
+    X = encoder.encode(pa.table({"size": [1.0], "city": ["Lima"], "new": [True]}))
+    assert [_column(encoder, X, f"city{end}")[0] for end in ("=Oslo", "=Rome", ":other", ":missing")] == [0, 0, 1, 0]
+
+
+def test_a_missing_text_where_training_had_none_counts_as_other():
+    encoder = _fit(TRAINING.slice(0, 3))
+    X = encoder.encode(pa.table({"size": [1.0], "city": pa.array([None], pa.string()), "new": [True]}))
+    assert "city:missing" not in encoder.names
+    assert _column(encoder, X, "city:other").tolist() == [1]
+
+
+def test_a_missing_number_where_training_had_none_is_the_mean():
+    encoder = _fit(TRAINING.slice(0, 2))
+    X = encoder.encode(pa.table({"size": pa.array([None, 1.5]), "city": ["Rome", "Rome"], "new": [True, None]}))
+    assert "size:missing" not in encoder.names
+    assert np.array_equal(X[0, :1], X[1, :1])
+    assert _column(encoder, X, "new")[1] == 0
+
+
+def test_only_training_rows_teach():
+    other = pa.table({"size": [1e6, -1e6], "city": ["Lima", "Bonn"], "new": [False, False]})
+    encoder = _fit()
+    before = encoder.encode(TRAINING)
+    encoder.encode(other)
+    assert encoder == _fit()
+    assert np.array_equal(encoder.encode(pa.concat_tables([TRAINING, other]))[:4], before)
+
+
+def test_columns_are_found_by_name_and_strangers_ignored():
+    encoder = _fit()
+    shuffled = TRAINING.select(["new", "size", "city"]).append_column("more", [["x"] * 4])
+    assert np.array_equal(encoder.encode(shuffled), encoder.encode(TRAINING))
+
+
+def test_chunks_of_a_table_do_not_matter():
+    pieces = pa.concat_tables([TRAINING.slice(row, 1) for row in range(4)])
+    assert _fit(pieces) == _fit()
+    assert np.array_equal(_fit().encode(pieces), _fit().encode(TRAINING))
+
+
+def test_constant_and_empty_columns_are_dropped():
+    table = TRAINING.append_column("same", [[7.0] * 4]).append_column("none", pa.nulls(4, pa.float64()))
+    table = table.append_column("word", [["w"] * 4])
+    extra = [ModelColumn(name=name, type="numeric") for name in ("same", "none")]
+    encoder = _fit(table, [*FEATURES, *extra, ModelColumn(name="word", type="categorical")])
+    assert encoder.dropped == ("same", "none", "word")
+    assert encoder.names == _fit().names
+
+
+def test_a_column_whose_gaps_alone_differ_is_kept_for_them():
+    table = pa.table({"a": [5.0, None, 5.0], "b": ["x", None, "x"]})
+    features = [ModelColumn(name="a", type="numeric"), ModelColumn(name="b", type="categorical")]
+    encoder = _fit(table, features)
+    X = encoder.encode(table)
+    assert _column(encoder, X, "a:missing").tolist() == _column(encoder, X, "b:missing").tolist() == [0, 1, 0]
+    assert _column(encoder, X, "a").tolist() == [0, 0, 0]
+
+
+def test_nothing_to_learn_from_is_an_error():
+    with pytest.raises(InvalidRequest, match="constant or empty"):
+        _fit(pa.table({"a": [1.0, 1.0]}), [ModelColumn(name="a", type="numeric")])
+
+
+def test_normalised_rows_have_length_one_and_empty_rows_stay():
+    table = pa.table({"a": [3.0, 0.0, 1.0], "b": [4.0, 0.0, 0.0]})
+    features = [ModelColumn(name=name, type="numeric") for name in "ab"]
+    X = _fit(table, features, standardize=False, normalize_rows=True).encode(table)
+    np.testing.assert_allclose(X, [[0.6, 0.8], [0, 0], [1, 0]])
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.none() | st.floats(-1e12, 1e12, allow_subnormal=False),
+            st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
+            st.none() | st.booleans(),
+        ),
+        min_size=2,
+        max_size=10,
+    ),
+    normalize=st.booleans(),
+)
+def test_an_encoder_written_as_json_encodes_the_same_to_the_last_bit(rows, normalize):
+    size, city, new = zip(*rows, strict=True)
+    table = pa.table({"size": pa.array(size, pa.float64()), "city": pa.array(city, pa.string())})
+    table = table.append_column("new", pa.array(new, pa.bool_()))
+    try:
+        encoder = _fit(table, normalize_rows=normalize)
+    except InvalidRequest:
+        return
+    again = Encoder.from_json(json.loads(json.dumps(encoder.to_json())))
+    assert again == encoder
+    X = encoder.encode(table)
+    assert np.array_equal(again.encode(table), X)
+    assert np.isfinite(X).all()
+    assert X.shape[1] == len(encoder.names) == len(encoder.sources)
+
+
+def test_an_encoder_of_another_format_is_refused():
+    with pytest.raises(ValueError, match="format version 99"):
+        Encoder.from_json({**_fit().to_json(), "format_version": 99})
+
+
+@pytest.mark.parametrize("values", [[1e300, -1e300, 1e300], [1.0, 1.0 + 2**-52, 1.0], [5e-324, 0.0, 0.0]])
+def test_extreme_numbers_are_encoded_as_finite_ones(values):
+    table = pa.table({"a": values})
+    X = _fit(table, [ModelColumn(name="a", type="numeric")]).encode(table)
+    assert np.isfinite(X).all()
+    assert not math.isclose(X[0, 0], X[1, 0])

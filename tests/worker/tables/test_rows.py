@@ -1,0 +1,229 @@
+import io
+import json
+from contextlib import suppress
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.contracts.errors import ColumnMismatch, InvalidRequest, TableTooLarge, UnreadableTable
+from worker.contracts.resources import ModelColumn
+from worker.tables import media
+from worker.tables.rows import match_columns, read_rows
+
+FEATURES = [
+    ModelColumn(name="size", type="numeric"),
+    ModelColumn(name="city", type="categorical"),
+    ModelColumn(name="new", type="boolean"),
+]
+EXPECTED = pa.table({"size": [1.0, None], "city": ["Rome", "7"], "new": [True, False]})
+
+
+def _read(body, kind=media.JSON, features=FEATURES, max_rows=100):
+    return read_rows(body if isinstance(body, bytes) else json.dumps(body).encode(), kind, features, max_rows=max_rows)
+
+
+def _one(name, kind, cells):
+    return _read({"columns": [name], "data": [[cell] for cell in cells]}, features=[ModelColumn(name=name, type=kind)])
+
+
+def _file(table, opened):
+    body = io.BytesIO()
+    with opened(body, table.schema) as writer:
+        writer.write_table(table)
+    return body.getvalue()
+
+
+BODIES = {
+    "objects": (
+        media.JSON,
+        b'{"rows": [{"new": true, "size": 1, "city": "Rome"}, {"size": null, "city": "7", "new": false}]}',
+    ),
+    "lists": (media.JSON, b'{"columns": ["city", "new", "size"], "data": [["Rome", true, 1], ["7", false, null]]}'),
+    "csv": (media.CSV, b"more,city,size,new\nx,Rome,1,True\ny,7,,false\n"),
+    "parquet": (media.PARQUET, _file(EXPECTED, pq.ParquetWriter)),
+    "stream": (media.ARROW_STREAM, _file(EXPECTED, pa.ipc.new_stream)),
+    "file": (media.ARROW_FILE, _file(EXPECTED, pa.ipc.new_file)),
+    "written csv": (media.CSV, _file(EXPECTED, pa_csv.CSVWriter)),
+}
+
+
+@pytest.mark.parametrize("form", BODIES)
+def test_the_same_rows_in_every_form_are_the_same_table(form):
+    kind, body = BODIES[form]
+    assert _read(body, kind).equals(EXPECTED)
+
+
+def test_a_matrix_is_read_in_the_order_of_the_features():
+    body = io.BytesIO()
+    np.save(body, np.array([[1, 7, 1], [np.nan, 2.5, 0]]))
+    assert _read(body.getvalue(), media.NPY).to_pydict() == {
+        "size": [1.0, None],
+        "city": ["7", "2.5"],
+        "new": [True, False],
+    }
+
+
+@pytest.mark.parametrize(
+    "array", [np.ones(3), np.ones((2, 2)), np.array([["a", "b", "c"]]), np.ones((1, 3), complex), np.ones((1, 1, 3))]
+)
+def test_a_matrix_of_another_shape_or_type_is_answered_with_the_right_one(array):
+    body = io.BytesIO()
+    np.save(body, array)
+    with pytest.raises(InvalidRequest, match=r"\[n, 3\]"):
+        _read(body.getvalue(), media.NPY)
+
+
+def test_all_missing_columns_are_named():
+    with pytest.raises(ColumnMismatch, match="'city', 'new'"):
+        _read({"rows": [{"size": 1}]})
+
+
+def test_a_row_that_lacks_what_another_has_is_named():
+    with pytest.raises(ColumnMismatch, match="row 2 has no 'city'") as caught:
+        _read({"rows": [{"size": 1, "city": "x", "new": True}, {"size": 1, "new": True}]})
+    assert caught.value.errors[0].pointer == "/rows/1"
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_a_text_in_a_numeric_column_is_named_with_row_and_value(kind):
+    bodies = {
+        "json": (media.JSON, b'{"columns": ["size"], "data": [[1], ["2"], ["big"]]}'),
+        "csv": (media.CSV, b"size\n1\n2\nbig\n"),
+    }
+    with pytest.raises(InvalidRequest, match="row 3, column 'size': 'big' is not numeric"):
+        _read(bodies[kind][1], bodies[kind][0], FEATURES[:1])
+
+
+def test_numbers_written_as_texts_are_numbers():
+    assert _one("a", "numeric", [1, "2.5", None, " 3 ", "NA"]).column("a").to_pylist() == [1, 2.5, None, 3, None]
+
+
+@pytest.mark.parametrize("value", ["inf", "-Infinity"])
+def test_infinite_numbers_are_named_with_their_row(value):
+    with pytest.raises(InvalidRequest, match="row 2, column 'a'"):
+        _one("a", "numeric", ["1", value])
+
+
+def test_a_bare_infinity_in_json_is_refused_and_nan_is_missing():
+    features = [ModelColumn(name="a", type="numeric")]
+    with pytest.raises(InvalidRequest, match="row 1, column 'a'"):
+        _read(b'{"columns": ["a"], "data": [[Infinity]]}', features=features)
+    assert _read(b'{"columns": ["a"], "data": [[NaN]]}', features=features).column("a").to_pylist() == [None]
+
+
+@pytest.mark.parametrize(("cell", "category"), [(1, "1"), (1.0, "1"), ("1", "1"), (1.5, "1.5"), (-3.0, "-3"), (0, "0")])
+def test_a_number_where_categories_are_is_the_category_of_its_shortest_writing(cell, category):
+    assert _one("a", "categorical", [cell]).column("a").to_pylist() == [category]
+
+
+def test_words_for_nothing_are_missing_categories():
+    assert _one("a", "categorical", ["x", "NA", None, " y "]).column("a").to_pylist() == ["x", None, None, "y"]
+
+
+@pytest.mark.parametrize(
+    "cells", [[True, False, None], ["true", "FALSE", None], [1, 0, None], [1.0, 0.0, None], ["True", "false", ""]]
+)
+def test_every_writing_of_a_boolean_is_understood(cells):
+    assert _one("a", "boolean", cells).column("a").to_pylist() == [True, False, None]
+
+
+@pytest.mark.parametrize("cells", [[2], [0.5], ["yes"], [-1, 1]])
+def test_what_is_no_boolean_is_refused_with_its_column(cells):
+    with pytest.raises(InvalidRequest, match="column 'a'"):
+        _one("a", "boolean", cells)
+
+
+def test_booleans_are_numbers_where_numbers_are_wanted():
+    assert _one("a", "numeric", [True, False]).column("a").to_pylist() == [1.0, 0.0]
+
+
+def test_booleans_are_the_categories_that_their_writing_would_be():
+    assert _one("a", "categorical", [True, False]).column("a").to_pylist() == ["true", "false"]
+
+
+def test_a_column_of_nulls_fits_every_type():
+    for kind in ("numeric", "categorical", "boolean"):
+        assert _one("a", kind, [None, None]).column("a").to_pylist() == [None, None]
+
+
+def test_no_rows_and_too_many_rows_are_refused():
+    for empty in ({"rows": []}, {"columns": ["size", "city", "new"], "data": []}):
+        with pytest.raises(InvalidRequest, match="no rows"):
+            _read(empty)
+    with pytest.raises(InvalidRequest, match="no rows"):
+        _read(b"size,city,new\n", media.CSV)
+    with pytest.raises(InvalidRequest, match="101 rows are too many for one request, which takes 100"):
+        _read(b"size,city,new\n" + b"1,x,true\n" * 101, media.CSV)
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ([1], "must be an object"),
+        ({"data": [[1]]}, "must be"),
+        ({"rows": {"a": 1}}, "list of objects"),
+        ({"rows": [1]}, "list of objects"),
+        ({"columns": ["a", "a"], "data": []}, "different names"),
+        ({"columns": [1], "data": []}, "different names"),
+        ({"columns": ["a"], "data": {}}, "list of rows"),
+        ({"columns": ["a"], "data": [[1], [1, 2]]}, "row 2 must be a list of 1 values"),
+        ({"columns": ["a"], "data": [[[1]]]}, "row 1, column 'a': a cell is"),
+        ({"columns": ["a"], "data": [[10**400]]}, "too large"),
+        ({"columns": ["a"], "data": [["\ud800"]]}, "Unicode"),
+    ],
+)
+def test_json_of_another_shape_is_refused_with_the_right_one(body, complaint):
+    with pytest.raises(InvalidRequest, match=complaint):
+        _read(body, features=[ModelColumn(name="a", type="categorical")])
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
+def test_what_is_no_json_is_unreadable(body):
+    with pytest.raises(UnreadableTable, match="not JSON"):
+        _read(body)
+
+
+@settings(max_examples=200, deadline=None)
+@given(kind=st.sampled_from(media.ROW_TYPES), data=st.data())
+def test_damaged_bodies_are_rows_or_a_clear_error(kind, data):
+    matrix = io.BytesIO()
+    np.save(matrix, np.ones((2, 3)))
+    whole = {media.NPY: matrix.getvalue()} | dict(BODIES.values())
+    place = data.draw(st.integers(0, len(whole[kind])))
+    noise = data.draw(st.binary(max_size=4))
+    cut = data.draw(st.integers(0, 4))
+    with suppress(InvalidRequest, UnreadableTable, TableTooLarge):
+        table = _read(whole[kind][:place] + noise + whole[kind][place + cut :], kind)
+        assert table.column_names == ["size", "city", "new"]
+
+
+@pytest.mark.parametrize("kind", [media.CSV, media.NPY, media.JSON])
+@settings(max_examples=60, deadline=None)
+@given(body=st.binary(max_size=100))
+def test_random_bytes_are_rows_or_a_clear_error(kind, body):
+    with suppress(InvalidRequest, UnreadableTable, TableTooLarge):
+        assert _read(body, kind).num_rows > 0
+
+
+def test_an_archive_where_a_matrix_is_expected_is_unreadable():
+    body = io.BytesIO()
+    np.savez(body, X=np.ones((1, 3)))
+    with pytest.raises(UnreadableTable, match="npy"):
+        _read(body.getvalue(), media.NPY)
+
+
+def test_a_pickled_matrix_is_never_loaded():
+    body = io.BytesIO()
+    np.save(body, np.array([[1, "x", None]], dtype=object))
+    with pytest.raises(UnreadableTable, match="npy"):
+        _read(body.getvalue(), media.NPY)
+
+
+def test_columns_come_in_the_models_order_and_types_from_any_table():
+    table = pa.table({"new": pa.chunked_array([[1], [0]]), "x": [1, 2], "city": [1, 2], "size": ["1", None]})
+    assert match_columns(table, FEATURES).to_pydict() == {"size": [1.0, None], "city": ["1", "2"], "new": [True, False]}
