@@ -1,0 +1,161 @@
+import csv
+import io
+import math
+
+import numpy as np
+import pyarrow.ipc
+from support.tables import as_parquet
+
+from worker.prediction import ServedModel
+from worker.store.tensors import unpack
+
+ROWS = {"columns": ["size", "city"], "data": [[3, "Bern"], [5, "Chur"], [None, "Rome"]]}
+
+
+def _predict(client, **options):
+    return client.post("/v1/models/prices/predict", **{"json": ROWS, **options})
+
+
+def test_a_model_is_found_by_id_name_and_version(client, model):
+    for ref in (model["id"], "prices", "prices@1"):
+        assert client.get(f"/v1/models/{ref}").json() == model
+    assert client.get("/v1/models/prices@2").status_code == 404
+    assert client.get("/v1/models?name=prices").json()["items"] == [model]
+    assert [column["name"] for column in model["features"]] == ["size", "city"]
+    assert (model["task"], model["training_rows"], model["version"]) == ("regression", 32, 1)
+
+
+def test_versions_go_on_and_a_deleted_number_does_not_come_back(client, model, run_job):
+    body = {"kind": "fit", "dataset": model["dataset"], "target": "price", "model": "prices"}
+
+    def fit():
+        job = client.post("/v1/jobs", json=body).json()["id"]
+        run_job(job)
+        return client.get("/v1/models/prices").json()["version"]
+
+    assert fit() == 2
+    assert client.delete("/v1/models/prices@2").status_code == 204
+    assert client.get("/v1/models/prices").json()["version"] == 1
+    assert fit() == 3
+
+
+def test_a_deleted_model_answers_no_more(client, model, context):
+    assert _predict(client).status_code == 200
+    stored = context.settings.home / "artifacts" / "models"
+    assert list(stored.rglob("*.safetensors"))
+    assert client.delete("/v1/models/prices").status_code == 204
+    assert _predict(client).status_code == 404
+    assert not list(stored.rglob("*.safetensors"))
+
+
+def test_every_form_of_answer_says_the_same(client, model):
+    expected = _predict(client).json()["predictions"]
+    as_csv = _predict(client, headers={"Accept": "text/csv"})
+    assert [float(row["price"]) for row in csv.DictReader(io.StringIO(as_csv.text))] == expected
+    arrow = _predict(client, headers={"Accept": "application/vnd.apache.arrow.stream"})
+    assert pyarrow.ipc.open_stream(arrow.content).read_all()["price"].to_pylist() == expected
+    npy = _predict(client, headers={"Accept": "application/x-npy"})
+    assert np.load(io.BytesIO(npy.content))[:, 0].tolist() == expected
+    assert _predict(client, headers={"Accept": "image/png"}).status_code == 406
+
+
+def test_every_form_of_request_gets_the_same_answer(client, model):
+    expected = _predict(client).json()
+    objects = {"rows": [dict(zip(ROWS["columns"], row, strict=True)) for row in ROWS["data"]]}
+    assert _predict(client, json=objects).json() == expected
+    text = "city,extra,size\nBern,1,3\nChur,2,5\nRome,3,\n"
+    for content, kind in (
+        (text.encode(), "text/csv"),
+        (as_parquet(pyarrow.table({"city": ["Bern", "Chur", "Rome"], "size": [3, 5, None]})),
+         "application/vnd.apache.parquet"),
+    ):  # fmt: skip
+        answer = client.post("/v1/models/prices/predict", content=content, headers={"Content-Type": kind})
+        assert answer.json() == expected
+
+
+def test_wrong_rows_are_refused(client, model):
+    for body, words in (
+        ({"rows": [{"size": 1}]}, ["city"]),
+        ({"rows": [{"size": "big", "city": "Bern"}]}, ["row 1", "size", "big"]),
+        ({"rows": [{"size": 1e300, "city": "Bern"}]}, ["row 1"]),
+        ({"rows": []}, ["no rows"]),
+        ([], ["rows"]),
+    ):
+        answer = _predict(client, json=body)
+        assert answer.status_code == 422, answer.text
+        for word in words:
+            assert word in answer.json()["detail"]
+
+
+def test_too_many_rows_are_sent_to_a_job(client, model, context):
+    content = "size,city\n" + "1,B\n" * (context.settings.max_predict_rows + 1)
+    answer = client.post("/v1/models/prices/predict", content=content, headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 422
+    assert "predict job" in answer.json()["detail"]
+
+
+def test_features_are_shares_of_original_columns(client, model):
+    features = client.get("/v1/models/prices/features").json()
+    assert {one["feature"] for one in features["importance"]} == {"size", "city"}
+    for name in ("importance", "encoded_importance"):
+        shares = [one["share"] for one in features[name]]
+        assert math.isclose(sum(shares), 1, abs_tol=1e-6)
+        assert shares == sorted(shares, reverse=True)
+    assert features["eigenvalues"] == sorted(features["eigenvalues"], reverse=True)
+    assert 1 <= features["effective_rank"] <= 5
+    assert features["directions"][0]["eigenvalue"] == features["eigenvalues"][0]
+
+
+def test_the_matrix_comes_in_every_form(client, model):
+    url = "/v1/models/prices/features/matrix"
+    document = client.get(url).json()
+    M = np.array(document["matrix"])
+    assert document["names"] == ["size", "city=Basel", "city=Bern", "city=Chur", "city:other"]
+    assert np.allclose(M, M.T)
+    rows = list(csv.reader(io.StringIO(client.get(url, headers={"Accept": "text/csv"}).text)))
+    assert rows[0][1:] == [row[0] for row in rows[1:]] == document["names"]
+    assert np.allclose([[float(cell) for cell in row[1:]] for row in rows[1:]], M)
+    assert np.allclose(np.load(io.BytesIO(client.get(url, headers={"Accept": "application/x-npy"}).content)), M)
+    tensors, metadata = unpack(client.get(url, headers={"Accept": "application/vnd.safetensors"}).content)
+    assert np.allclose(tensors["M"], M)
+    assert metadata["names"] == document["names"]
+    picture = client.get(url, headers={"Accept": "image/png"})
+    assert picture.content.startswith(b"\x89PNG")
+    assert client.get(
+        url, headers={"Accept": "image/png", "If-None-Match": picture.headers["etag"]}
+    ).status_code == 304  # fmt: skip
+
+
+def test_every_iteration_has_its_matrix_and_its_line_in_the_history(client, model):
+    history = client.get("/v1/models/prices/features/history").json()
+    assert [one["iteration"] for one in history["items"]] == [0, 1, 2]
+    assert history["chosen"] == model["iteration"]
+    assert all(one["matrix"] for one in history["items"])
+    assert [one["cosine_to_next"] is None for one in history["items"]] == [False, False, True]
+    first = client.get("/v1/models/prices/features/matrix?iteration=0").json()
+    assert first["matrix"] == np.eye(5).tolist()
+    unknown = client.get("/v1/models/prices/features/matrix?iteration=9")
+    assert unknown.status_code == 404
+    assert "0, 1, 2" in unknown.json()["detail"]
+
+
+def test_the_export_alone_predicts_the_same(client, model):
+    exported = client.get("/v1/models/prices/export")
+    assert exported.headers["etag"] == f'"{model["sha256"]}"'
+    served = ServedModel.from_tensors(*unpack(exported.content))
+    table = pyarrow.table({"size": [3.0, 5.0, None], "city": ["Bern", "Chur", "Rome"]})
+    assert served.predict(table).predictions[:, 0].tolist() == _predict(client).json()["predictions"]
+
+
+def test_the_card_names_what_matters(client, model):
+    text = client.get("/v1/models/prices/card").text
+    for word in ("# prices, version 1", "| city | categorical |", "validation_rmse", '"target": "price"', model["id"]):
+        assert word in text
+
+
+def test_a_file_that_storage_changed_is_a_fault_and_not_an_answer(client, model, context):
+    [stored] = (context.settings.home / "artifacts" / "models").rglob("model.safetensors")
+    stored.write_bytes(b"nothing")
+    context.predictor.forget(model["id"])
+    answer = _predict(client)
+    assert (answer.status_code, answer.json()["code"]) == (500, "artifact_corrupt")
