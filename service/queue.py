@@ -25,6 +25,10 @@ class JobQueue:
             broker_transport_options={
                 "socket_connect_timeout": CONNECT_SECONDS,
                 "socket_timeout": CONNECT_SECONDS,
+                # one try: a request must not wait for a broker that is away
+                "max_retries": 1,
+                "interval_start": 0,
+                "interval_step": 0,
             },
         )
 

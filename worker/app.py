@@ -5,6 +5,7 @@ supervises (the computation runs in a process of its own), gossip and mingle are
 them on may stop consuming, celery/celery#10302), and nothing is reserved behind a running job.
 """
 
+import os
 import platform
 import sys
 
@@ -48,7 +49,7 @@ def main() -> int:
     configure_logging(settings.log_level, settings.log_format)
     database = Database(settings.database_address)
     database.migrate()
-    name = f"{platform.node()}-{settings.queue}"
+    name = f"{platform.node()}-{os.getpid()}"
     supervisor = Supervisor(settings, database, Artifacts(settings.storage_address), worker=name)
     app = create_celery(settings)
     register_tasks(app, supervisor)
@@ -62,7 +63,7 @@ def main() -> int:
                 "--without-gossip",
                 "--without-mingle",
                 f"--queues={settings.queue}",
-                "--hostname=factrfm-%i@%h",
+                f"--hostname=factrfm-{os.getpid()}@%h",
                 f"--loglevel={settings.log_level}",
             ]
         )

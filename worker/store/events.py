@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pydantic import TypeAdapter
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from worker.contracts.errors import NotFound
 from worker.contracts.events import Event, EventData, IterationData, IterationEvent, LogEvent, StateData, StateEvent
 from worker.store.columns import storable
 from worker.store.database import Database
-from worker.store.rows import EventRow, JobRow
+from worker.store.rows import EventRow
 
 AnyEvent = StateEvent | IterationEvent | LogEvent
 EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(Event)
@@ -36,24 +35,6 @@ def write(session: Session, job_id: str, last_seq: int, data: Sequence[EventData
     ]
     if rows:
         session.execute(insert(EventRow), rows)
-
-
-def append(session: Session, job_id: str, data: Sequence[EventData], now: datetime) -> None:
-    """Insert events, numbered, that come with no other change of the job.
-
-    Raises:
-        NotFound: no such job.
-    """
-    last_seq = session.execute(
-        update(JobRow)
-        .where(JobRow.id == job_id)
-        .values(last_seq=JobRow.last_seq + len(data))
-        .returning(JobRow.last_seq)
-        .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
-    if last_seq is None:
-        raise NotFound(f"there is no job {job_id!r}")
-    write(session, job_id, last_seq, data, now)
 
 
 def list_events(database: Database, job_id: str, after_seq: int = 0, limit: int = 200) -> list[AnyEvent]:
