@@ -41,7 +41,8 @@ def class_codes(table: pa.Table, name: str, classes: list[Label] | None = None) 
     if codes.null_count:
         stranger = column.filter(pc.is_null(codes))[0].as_py()
         raise InvalidRequest(f"label {stranger!r} of target {name!r} does not occur in the training table")
-    return codes.cast(pa.int64()).to_numpy(zero_copy_only=False), classes
+    # a copy: Arrow's own memory is read-only
+    return np.array(codes.cast(pa.int64())), classes
 
 
 def _label(value: bool | float | str) -> Label:
