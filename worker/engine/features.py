@@ -6,28 +6,31 @@ FACT: Features at Convergence Theorem (arXiv 2507.05644), here in closed form fo
 import torch
 from torch import Tensor
 
-from worker.engine.kernels import Kernel, pair_products
-
-TILE_ROWS = 1024
+from worker.engine.kernels import Kernel, Landmarks, rows_in_block
 
 
 def fact(X: Tensor, M: Tensor, alpha: Tensor, kernel: Kernel, bandwidth: float | None) -> Tensor:
     """Return FACT = Σᵢ J_f(xᵢ)ᵀ αᵢ xᵢᵀ, (d, d), or its diagonal (d,) when M is diagonal.
 
     radial: M Xᵀ(diag(C1) − C)X, a graph Laplacian; inner product: M XᵀCX, with Cᵢⱼ = (αᵢ·αⱼ) times the profile.
-    Done in blocks of rows: memory is one block of the n × n weights.
+    C is symmetric, so each pair is visited once, in blocks of rows: memory is one block of C and an (n, d) matrix.
     """
-    n, d = X.shape
-    diagonal = M.ndim == 1
-    total = X.new_zeros(d if diagonal else (d, d))
-    for start in range(0, n, TILE_ROWS):
-        rows = slice(start, min(start + TILE_ROWS, n))
-        C = kernel.profile_(pair_products(X[rows], X, M, kernel), bandwidth)
-        C.mul_(alpha[rows] @ alpha.T)
-        CX = C @ X
-        part = C.sum(1, keepdim=True) * X[rows] - CX if kernel.radial else CX
-        total += (X[rows] * part).sum(0) if diagonal else X[rows].T @ part
-    return M * total if diagonal else M @ total.to(M.dtype)
+    marks = Landmarks(X, M, kernel)
+    # a graph Laplacian does not change either when all rows are moved
+    X = marks.X
+    CX = torch.zeros_like(X)
+    degrees = X.new_zeros(len(X))
+    for rows in marks.slabs():
+        start, stop = rows.start, rows.stop
+        C = kernel.profile_(marks.own_products(rows, start), bandwidth)
+        C.mul_(alpha[rows] @ alpha[start:].T)
+        beyond = C[:, stop - start :]
+        CX[rows] += C @ X[start:]
+        CX[stop:].addmm_(beyond.T, X[rows])
+        degrees[rows] += C.sum(1)
+        degrees[stop:] += beyond.sum(0)
+    part = degrees.unsqueeze(1) * X - CX if kernel.radial else CX
+    return M * (X * part).sum(0) if M.ndim == 1 else M @ (X.T @ part)
 
 
 def agop(
@@ -38,19 +41,22 @@ def agop(
     ``centered`` subtracts each output's mean gradient first. One output and one block of rows at a time: memory is a
     block of the n × n weights, work n²·c·d.
     """
+    marks = Landmarks(X, M, kernel)
+    X = marks.X
     n, d = X.shape
     c = alpha.shape[1]
     diagonal = M.ndim == 1
     total = X.new_zeros(d if diagonal else (d, d))
     means = X.new_zeros((c, d))
-    for start in range(0, n, TILE_ROWS):
-        rows = slice(start, min(start + TILE_ROWS, n))
-        profile = kernel.profile_(pair_products(X[rows], X, M, kernel), bandwidth)
+    block = rows_in_block(n)
+    for start in range(0, n, block):
+        rows = slice(start, min(start + block, n))
+        profile = kernel.profile_(marks.own_products(rows), bandwidth)
+        degrees = profile @ alpha
         for k in range(c):
-            weights = profile * alpha[:, k]
-            G = weights @ X
+            G = profile @ (alpha[:, k : k + 1] * X)
             if kernel.radial:
-                G = weights.sum(1, keepdim=True) * X[rows] - G
+                G = degrees[:, k : k + 1] * X[rows] - G
             means[k] += G.sum(0)
             total += G.square().sum(0) if diagonal else G.T @ G
     total = total / n

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from worker.engine.errors import EngineError
-from worker.engine.kernels import Kernel
+from worker.engine.kernels import Kernel, Landmarks
 from worker.engine.recursion import FitConfig, Iterate, predict_rows
 from worker.engine.targets import ClassTargets, RegressionTargets, Targets
 
@@ -35,8 +36,12 @@ class FittedModel:
 
     def raw(self, X: Tensor) -> Tensor:
         """Return standardised outputs or class scores, (m, c). Memory is one block of kernel rows."""
-        X = X.to(self.X.device, self.X.dtype)
-        return predict_rows(X, self.X, self.M.to(self.X.dtype), self.alpha, self.kernel, self.bandwidth)
+        return predict_rows(X.to(self.X.device, self.X.dtype), self._landmarks, self.alpha, self.bandwidth)
+
+    @cached_property
+    def _landmarks(self) -> Landmarks:
+        # what M makes of the training rows costs n·d² once; a few rows to predict cost far less
+        return Landmarks(self.X, self.M.to(self.X.dtype), self.kernel)
 
     def predict(self, X: Tensor) -> Tensor:
         """Return outputs in original units (m, c) float64, or class codes (m,) int64."""

@@ -1,7 +1,8 @@
 """The recursion: solve, validate, re-learn M from what was fitted, again."""
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -9,12 +10,13 @@ from torch import Tensor
 
 from worker.engine import features, solvers
 from worker.engine.errors import InvalidConfig, NonFiniteValues, NotPositiveDefinite
-from worker.engine.kernels import Kernel, kernel_matrix, median_bandwidth
+from worker.engine.kernels import Kernel, Landmarks, median_bandwidth, rows_in_block
 from worker.engine.targets import Targets
 
 MEDIAN_ROWS = 2000
 """The median distance is taken between so many rows at most, drawn by the seed."""
-PREDICT_ROWS = 2048
+GENERALIZED_EXPONENT = 1.3
+"""The exponent of kernel 'generalized' when none is given."""
 
 CHOICES = {
     "update": ("fact", "nfa", "none"),
@@ -55,22 +57,38 @@ class FitConfig:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise InvalidConfig(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
-        if self.kernel == "generalized" and not 0 < (self.exponent or 1.3) <= 2:
+        self._check_ranges()
+        self._check_togetherness()
+
+    def _check_ranges(self) -> None:
+        if self.exponent is not None and not 0 < self.exponent <= 2:
             raise InvalidConfig(f"exponent must lie in (0, 2], not {self.exponent}")
-        if self.bandwidth != "median" and not self.bandwidth > 0:
-            raise InvalidConfig(f"bandwidth must be 'median' or above 0, not {self.bandwidth}")
-        if not self.bandwidth_factor > 0:
-            raise InvalidConfig(f"bandwidth_factor must be above 0, not {self.bandwidth_factor}")
-        if self.ridge != "auto" and not self.ridge >= 0:
-            raise InvalidConfig(f"ridge must be 'auto' or at least 0, not {self.ridge}")
+        if self.agop_power is not None and not 0 < self.agop_power < math.inf:
+            raise InvalidConfig(f"agop_power must be finite and above 0, not {self.agop_power}")
+        if self.bandwidth != "median" and not 0 < self.bandwidth < math.inf:
+            raise InvalidConfig(f"bandwidth must be 'median' or finite and above 0, not {self.bandwidth}")
+        if not 0 < self.bandwidth_factor < math.inf:
+            raise InvalidConfig(f"bandwidth_factor must be finite and above 0, not {self.bandwidth_factor}")
+        if self.ridge != "auto" and not 0 <= self.ridge < math.inf:
+            raise InvalidConfig(f"ridge must be 'auto' or finite and at least 0, not {self.ridge}")
         if self.iterations < 0:
             raise InvalidConfig(f"iterations must be at least 0, not {self.iterations}")
         if self.patience is not None and self.patience < 1:
             raise InvalidConfig(f"patience must be at least 1, not {self.patience}")
 
+    def _check_togetherness(self) -> None:
+        if self.geometric_average and self.update != "fact":
+            raise InvalidConfig(f"geometric_average is for update 'fact', not {self.update!r}")
+        if self.update != "nfa" and (self.agop_power is not None or self.center_gradients):
+            raise InvalidConfig(f"agop_power and center_gradients are for update 'nfa', not {self.update!r}")
+        if self.exponent is not None and self.kernel != "generalized":
+            raise InvalidConfig(f"exponent is for kernel 'generalized', not {self.kernel!r}")
+
     @property
     def kernel_function(self) -> Kernel:
-        return Kernel(self.kernel, (self.exponent or 1.3) if self.kernel == "generalized" else None)
+        if self.kernel != "generalized":
+            return Kernel(self.kernel)
+        return Kernel(self.kernel, GENERALIZED_EXPONENT if self.exponent is None else self.exponent)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -204,10 +222,13 @@ class _Problem:
 
     def first_metric(self, M: Tensor | None) -> Tensor:
         d = self.X.shape[1]
+        diagonal = self.config.feature_matrix == "diagonal"
         if M is None:
-            shape = (d,) if self.config.feature_matrix == "diagonal" else (d, d)
             identity = torch.ones(d, dtype=torch.float64, device=self.X.device)
-            return identity if len(shape) == 1 else torch.diag(identity)
+            return identity if diagonal else torch.diag(identity)
+        expected = (d,) if diagonal else (d, d)
+        if M.shape != expected:
+            raise InvalidConfig(f"M must have shape {expected} for feature_matrix, not {tuple(M.shape)}")
         return M.to(self.X.device, torch.float64)
 
     def next_metric(self, iterate: Iterate) -> Tensor | None:
@@ -216,9 +237,8 @@ class _Problem:
         config = self.config
         arguments = (self.X, M, iterate.alpha, self.kernel, iterate.bandwidth)
         if config.update == "nfa":
-            following = features.matrix_power(
-                features.agop(*arguments, centered=config.center_gradients), config.agop_power or 1.0
-            )
+            power = 1.0 if config.agop_power is None else config.agop_power
+            following = features.matrix_power(features.agop(*arguments, centered=config.center_gradients), power)
         else:
             F = features.fact(*arguments)
             following = features.next_from_fact(F, iterate.M, geometric=config.geometric_average)
@@ -239,59 +259,55 @@ class _Problem:
         )
         if self.kernel.name == "quadratic":
             bandwidth = None
-        fits, skipped = self._fits(M, bandwidth)
+        marks = Landmarks(self.X, M, self.kernel)
+        fits, skipped = self._fits(marks, bandwidth)
         self._mark("solve")
-        ridge, alpha, loss = self._choose(fits, M, bandwidth)
-        metrics = self._metrics(ridge, alpha, M, bandwidth)
+        if self.validation is not None:
+            found = predict_rows(self.validation[0], marks, torch.cat([fit.alpha for fit in fits], 1), bandwidth)
+            parts = torch.split(found, self.targets.n_outputs, 1)
+            fits = [replace(fit, validated=part) for fit, part in zip(fits, parts, strict=True)]
+        chosen = min(fits, key=self._loss) if len(fits) > 1 else fits[0]
+        loss = None if self.validation is None else self._loss(chosen)
+        metrics = self._metrics(chosen)
         self._mark("metrics")
-        return Iterate(iteration, metric, alpha, ridge, bandwidth, loss, metrics), skipped
+        return Iterate(iteration, metric, chosen.alpha, chosen.ridge, bandwidth, loss, metrics), skipped
 
-    def _fits(
-        self, M: Tensor, bandwidth: float | None
-    ) -> tuple[list[tuple[float, Tensor, Tensor | None]], tuple[float, ...]]:
-        """Return (ridge, alpha, leave-one-out residuals) of every ridge to choose from."""
+    def _fits(self, marks: Landmarks, bandwidth: float | None) -> tuple[list["_Fit"], tuple[float, ...]]:
+        """Return the fit of every ridge to choose from, and the ridges whose system could not be factored."""
         automatic = self.config.ridge == "auto"
         ridges = solvers.RIDGES if automatic else (float(self.config.ridge),)
-        fits: list[tuple[float, Tensor, Tensor | None]] = []
+        fits: list[_Fit] = []
         skipped: list[float] = []
         for ridge in ridges:
-            K = kernel_matrix(self.X, self.X, M, self.kernel, bandwidth, same=True)
             try:
-                factor = solvers.cholesky_(K, ridge)
+                factor = solvers.cholesky_(marks.triangle(bandwidth), ridge)
             except NotPositiveDefinite:
                 if not automatic or (ridge == ridges[-1] and not fits):
                     raise
                 skipped.append(ridge)
                 continue
             alpha = solvers.solve(factor, self.Y)
-            left_out = automatic and self.validation is None
-            fits.append((ridge, alpha, solvers.leave_one_out_residuals(factor, alpha) if left_out else None))
+            wanted = automatic and self.validation is None
+            fits.append(_Fit(ridge, alpha, solvers.leave_one_out_residuals(factor, alpha) if wanted else None))
+            # the next kernel matrix takes this one's place, not a place beside it
+            del factor
         return fits, tuple(skipped)
 
-    def _choose(
-        self, fits: list[tuple[float, Tensor, Tensor | None]], M: Tensor, bandwidth: float | None
-    ) -> tuple[float, Tensor, tuple[float, ...] | None]:
-        """Return the fit with the least loss on validation rows, or else of the rows left out."""
-        if self.validation is not None:
-            Xv, Yv = self.validation
-            F = predict_rows(Xv, self.X, M, torch.cat([alpha for _, alpha, _ in fits], 1), self.kernel, bandwidth)
-            scores = [self.targets.loss(part, Yv) for part in torch.split(F, self.targets.n_outputs, 1)]
-        elif len(fits) > 1:
-            scores = [self.targets.loss(self.Y - missed, self.raw_Y) for _, _, missed in fits if missed is not None]
-        else:
-            return fits[0][0], fits[0][1], None
-        chosen = min(range(len(fits)), key=lambda index: scores[index])
-        loss = scores[chosen] if self.validation is not None else None
-        return fits[chosen][0], fits[chosen][1], loss
+    def _loss(self, fit: "_Fit") -> tuple[float, ...]:
+        """Return the loss on validation rows, or else of the rows left out."""
+        if self.validation is not None and fit.validated is not None:
+            return self.targets.loss(fit.validated, self.validation[1])
+        if fit.left_out is not None:
+            return self.targets.loss(self.Y - fit.left_out, self.raw_Y)
+        raise ValueError("a fit without validation rows and leave-one-out residuals has no loss")
 
-    def _metrics(self, ridge: float, alpha: Tensor, M: Tensor, bandwidth: float | None) -> dict[str, float]:
+    def _metrics(self, fit: "_Fit") -> dict[str, float]:
         # the residual is free: Y − f(X) = λ alpha
-        fitted = self.targets.metrics(self.Y - ridge * alpha, self.raw_Y)
+        fitted = self.targets.metrics(self.Y - fit.ridge * fit.alpha, self.raw_Y)
         found = {f"train_{name}": value for name, value in fitted.items()}
-        if self.validation is not None:
-            Xv, Yv = self.validation
-            F = predict_rows(Xv, self.X, M, alpha, self.kernel, bandwidth)
-            found |= {f"validation_{name}": value for name, value in self.targets.metrics(F, Yv).items()}
+        if self.validation is not None and fit.validated is not None:
+            held_out = self.targets.metrics(fit.validated, self.validation[1])
+            found |= {f"validation_{name}": value for name, value in held_out.items()}
         return found
 
     def _mark(self, name: str) -> None:
@@ -299,7 +315,17 @@ class _Problem:
             self._marks.append((name, self._clock()))
 
 
-def predict_rows(X: Tensor, Z: Tensor, M: Tensor, alpha: Tensor, kernel: Kernel, bandwidth: float | None) -> Tensor:
-    """Return f(X) = K(X, Z) alpha, (m, c), in blocks of rows."""
-    blocks = [kernel_matrix(block, Z, M, kernel, bandwidth) @ alpha for block in torch.split(X, PREDICT_ROWS)]
-    return torch.cat(blocks)
+@dataclass(frozen=True)
+class _Fit:
+    """One ridge's solution: alpha (n, c), leave-one-out residuals (n, c), outputs of the validation rows (m, c)."""
+
+    ridge: float
+    alpha: Tensor
+    left_out: Tensor | None = None
+    validated: Tensor | None = None
+
+
+def predict_rows(X: Tensor, marks: Landmarks, alpha: Tensor, bandwidth: float | None) -> Tensor:
+    """Return f(X) = K alpha, (m, c), with K between X and the training rows, in blocks of rows."""
+    blocks = torch.split(X, rows_in_block(len(marks)))
+    return torch.cat([marks.kernel.value_(marks.products(block), bandwidth) @ alpha for block in blocks])

@@ -2,16 +2,21 @@ import pytest
 import torch
 from support import naive
 
-from worker.engine import features
+from worker.engine import features, kernels
+
+
+def _blocks_of(rows, monkeypatch):
+    monkeypatch.setattr(kernels, "BLOCK_ROWS", rows)
+    monkeypatch.setattr(kernels, "BLOCK_NUMBERS", 1)
 
 
 def _diagonal_of(expected, M):
     return expected.diagonal() if M.ndim == 1 else expected
 
 
-@pytest.mark.parametrize("tile", [5, 1024])
-def test_fact_equals_its_definition_for_every_kernel(kernel, M, rows, tile, monkeypatch):
-    monkeypatch.setattr(features, "TILE_ROWS", tile)
+@pytest.mark.parametrize("block", [5, 128])
+def test_fact_equals_its_definition_for_every_kernel(kernel, M, rows, block, monkeypatch):
+    _blocks_of(block, monkeypatch)
     X, alpha = rows
     J = naive.jacobians(X, M, alpha, kernel, 1.7)
     # FACT = Σᵢ J_f(xᵢ)ᵀ αᵢ xᵢᵀ
@@ -21,7 +26,7 @@ def test_fact_equals_its_definition_for_every_kernel(kernel, M, rows, tile, monk
 
 @pytest.mark.parametrize("centered", [False, True])
 def test_agop_equals_the_mean_of_jacobian_products(kernel, M, rows, centered, monkeypatch):
-    monkeypatch.setattr(features, "TILE_ROWS", 5)
+    _blocks_of(5, monkeypatch)
     X, alpha = rows
     J = naive.jacobians(X, M, alpha, kernel, 1.7)
     if centered:

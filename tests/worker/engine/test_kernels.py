@@ -2,14 +2,42 @@ import pytest
 import torch
 from support import naive
 
-from worker.engine.kernels import Kernel, kernel_matrix, median_bandwidth, pair_products
+from worker.engine import kernels
+from worker.engine.kernels import Kernel, Landmarks, median_bandwidth
 
 
-def test_kernel_matrix_equals_its_formula_entry_by_entry(kernel, M, rows):
+def _between(X, Z, M, kernel, bandwidth):
+    return kernel.value_(Landmarks(Z, M, kernel).products(X), bandwidth)
+
+
+def test_kernel_matrix_equals_its_formula_entry_by_entry(kernel, M, rows, monkeypatch):
+    monkeypatch.setattr(kernels, "BLOCK_ROWS", 5)
+    monkeypatch.setattr(kernels, "BLOCK_NUMBERS", 1)
     X, _ = rows
     expected = torch.stack([torch.stack([naive.kernel_value(x, z, M, kernel, 1.7) for z in X]) for x in X])
-    torch.testing.assert_close(kernel_matrix(X, X, M, kernel, 1.7, same=True), expected)
-    torch.testing.assert_close(kernel_matrix(X[:5], X, M, kernel, 1.7), expected[:5], atol=1e-7, rtol=1e-7)
+    torch.testing.assert_close(Landmarks(X, M, kernel).triangle(1.7).triu(), expected.triu())
+    torch.testing.assert_close(_between(X[:5], X, M, kernel, 1.7), expected[:5], atol=1e-7, rtol=1e-7)
+
+
+def test_blocks_of_rows_cover_every_pair_once(monkeypatch):
+    monkeypatch.setattr(kernels, "BLOCK_ROWS", 2)
+    monkeypatch.setattr(kernels, "BLOCK_NUMBERS", 30)
+    marks = Landmarks(torch.zeros(17, 1), torch.eye(1), Kernel("laplace"))
+    seen = torch.zeros(17, 17)
+    for rows in marks.slabs():
+        seen[rows, rows.start :] += 1
+    assert torch.equal(seen.triu(), torch.ones(17, 17).triu())
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+def test_moving_all_rows_changes_no_distance(precision):
+    X = torch.randint(-3, 4, (30, 4), generator=torch.Generator().manual_seed(0)).to(precision)
+    M = torch.eye(4, dtype=precision)
+    whole = slice(0, 30)
+    here = Landmarks(X, M, Kernel("laplace")).own_products(whole)
+    there = Landmarks(X + 2048, M, Kernel("laplace")).own_products(whole)
+    torch.testing.assert_close(there, here, atol=1e-3, rtol=0)
+    torch.testing.assert_close(here, torch.cdist(X, X).square(), atol=1e-3, rtol=0)
 
 
 def test_derivative_profile_equals_finite_differences(kernel):
@@ -28,24 +56,25 @@ def test_derivative_profile_equals_finite_differences(kernel):
 def test_laplace_is_the_generalized_kernel_with_exponent_1(M, rows):
     X, _ = rows
     laplace, generalized = Kernel("laplace"), Kernel("generalized", 1.0)
-    torch.testing.assert_close(kernel_matrix(X, X, M, laplace, 2.0), kernel_matrix(X, X, M, generalized, 2.0))
-    products = pair_products(X, X, M, laplace, same=True)
+    torch.testing.assert_close(_between(X, X, M, laplace, 2.0), _between(X, X, M, generalized, 2.0))
+    products = Landmarks(X, M, laplace).own_products(slice(0, len(X)))
     torch.testing.assert_close(laplace.profile_(products.clone(), 2.0), generalized.profile_(products.clone(), 2.0))
 
 
 def test_gaussian_is_the_generalized_kernel_with_exponent_2_and_another_length(M, rows):
     X, _ = rows
     torch.testing.assert_close(
-        kernel_matrix(X, X, M, Kernel("gaussian"), 1.5),
-        kernel_matrix(X, X, M, Kernel("generalized", 2.0), 1.5 * 2**0.5),
+        _between(X, X, M, Kernel("gaussian"), 1.5),
+        _between(X, X, M, Kernel("generalized", 2.0), 1.5 * 2**0.5),
     )
 
 
 def test_coincident_rows_have_no_slope(M):
     X = torch.ones(3, 4, dtype=torch.float64)
     for kernel in (Kernel("laplace"), Kernel("generalized", 0.7), Kernel("gaussian")):
-        profile = kernel.profile_(pair_products(X, X, M, kernel, same=True), 1.0)
-        assert bool((profile == 0).all())
+        marks = Landmarks(X, M, kernel)
+        for products in (marks.own_products(slice(0, 3)), marks.products(X)):
+            assert bool((kernel.profile_(products, 1.0) == 0).all())
 
 
 def test_median_bandwidth_is_the_factor_times_the_median_distance(rows):

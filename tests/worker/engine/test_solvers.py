@@ -23,6 +23,22 @@ def test_factor_lies_in_the_memory_of_the_kernel_matrix():
     assert solvers.cholesky_(K, 0.3).data_ptr() == K.data_ptr()
 
 
+@pytest.mark.parametrize("block", [1, 7, 20, 512])
+def test_inverse_diagonal_is_that_of_the_inverse(block, monkeypatch):
+    monkeypatch.setattr(solvers, "INVERSE_BLOCK", block)
+    K, _ = _system()
+    expected = torch.linalg.inv(K + 0.3 * torch.eye(20)).diagonal()
+    torch.testing.assert_close(solvers.inverse_diagonal(solvers.cholesky_(K.clone(), 0.3)), expected)
+
+
+def test_only_the_upper_triangle_of_the_kernel_matrix_is_read():
+    K, Y = _system()
+    half = torch.where(torch.ones_like(K).triu() > 0, K, torch.nan)
+    torch.testing.assert_close(
+        solvers.solve(solvers.cholesky_(half, 0.3), Y), solvers.solve(solvers.cholesky_(K, 0.3), Y)
+    )
+
+
 def test_leave_one_out_residuals_equal_those_of_refits():
     K, Y = _system()
     factor = solvers.cholesky_(K.clone(), 0.3)

@@ -144,7 +144,7 @@ def test_normalised_rows_have_length_one_and_empty_rows_stay():
     np.testing.assert_allclose(X, [[0.6, 0.8], [0, 0], [1, 0]])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     rows=st.lists(
         st.tuples(

@@ -243,14 +243,14 @@ MAGICS = [b"", b"PAR1", b"ARROW1\0\0", b"\xff\xff\xff\xff", b"PK\x03\x04", b'{"c
 
 
 @pytest.mark.parametrize("kind", media.DATASET_TYPES)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(magic=st.sampled_from(MAGICS), noise=st.binary(max_size=200), tail=st.sampled_from([b"", b"PAR1", b"]]}"]))
 def test_random_bytes_are_a_table_or_a_clear_error(tmp_path, kind, magic, noise, tail):
     _table_or_error(tmp_path, magic + noise + tail, kind)
 
 
 @pytest.mark.parametrize("kind", media.DATASET_TYPES)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), noise=st.binary(min_size=1, max_size=4), cut=st.booleans())
 def test_damaged_files_are_a_table_or_a_clear_error(tmp_path, kind, place, noise, cut):
     body = BODIES[kind]
@@ -258,7 +258,7 @@ def test_damaged_files_are_a_table_or_a_clear_error(tmp_path, kind, place, noise
     _table_or_error(tmp_path, body[:at] + noise + body[at + (len(noise) if cut else 0) :], kind)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 127), noise=st.binary(min_size=1, max_size=4))
 def test_damaged_array_headers_are_a_table_or_a_clear_error(tmp_path, place, noise):
     array = io.BytesIO()

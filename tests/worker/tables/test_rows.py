@@ -188,7 +188,7 @@ def test_what_is_no_json_is_unreadable(body):
         _read(body)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(kind=st.sampled_from(media.ROW_TYPES), data=st.data())
 def test_damaged_bodies_are_rows_or_a_clear_error(kind, data):
     matrix = io.BytesIO()
@@ -203,7 +203,7 @@ def test_damaged_bodies_are_rows_or_a_clear_error(kind, data):
 
 
 @pytest.mark.parametrize("kind", [media.CSV, media.NPY, media.JSON])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(body=st.binary(max_size=100))
 def test_random_bytes_are_rows_or_a_clear_error(kind, body):
     with suppress(InvalidRequest, UnreadableTable, TableTooLarge):

@@ -8,7 +8,7 @@ from worker.tables.splits import folds, holdout
 CODES = st.lists(st.integers(0, 4), min_size=2, max_size=60).map(np.array)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(codes=CODES, fraction=st.floats(0.01, 0.99), seed=st.integers(0, 1000), stratified=st.booleans())
 def test_every_row_trains_or_validates_and_neither_is_empty(codes, fraction, seed, stratified):
     train, held_out = holdout(len(codes), fraction, seed, codes if stratified else None)
@@ -19,7 +19,7 @@ def test_every_row_trains_or_validates_and_neither_is_empty(codes, fraction, see
     assert (np.diff(held_out) > 0).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(codes=CODES, fraction=st.floats(0.01, 0.99), seed=st.integers(0, 1000))
 def test_every_class_trains_where_any_has_two_members(codes, fraction, seed):
     train, _ = holdout(len(codes), fraction, seed, codes)
@@ -41,7 +41,7 @@ def test_classes_validate_in_their_shares():
     np.testing.assert_allclose(np.bincount(codes[held_out]), [120, 60, 20], atol=1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(codes=CODES, k=st.integers(2, 20), seed=st.integers(0, 1000), stratified=st.booleans())
 def test_every_row_validates_in_exactly_one_fold(codes, k, seed, stratified):
     parts = folds(len(codes), k, seed, codes if stratified else None)

@@ -37,6 +37,7 @@ def test_classes_are_sorted_and_keep_their_type(labels, classes):
     assert [type(label) for label in found] == [type(label) for label in classes]
     assert [classes[code] for code in codes] == labels
     assert codes.dtype == np.int64
+    assert codes.flags.writeable
 
 
 @given(
