@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# benchmarks that run peers beside us need those peers: about 300 MB
+PEERS := $(VENV)/.peers-installed
 HOME_DIR ?= .factrfm
 PORT ?= 8000
 
@@ -25,8 +27,9 @@ lint: $(STAMP)
 	$(BIN)/hadolint Dockerfile
 	FACTRFM_API_KEYS=check POSTGRES_PASSWORD=check $(BIN)/docker-compose config --quiet
 
-bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+# make bench NAME=parity [ARGS="--quick"]; without a name it lists them
+bench: $(STAMP) $(if $(filter tables speed,$(NAME)),$(PEERS))
+	$(BIN)/python -m benchmarks $(NAME) $(ARGS)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -34,4 +37,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch numpy
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(PEERS): $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@touch $@

@@ -5,11 +5,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from support.postgres import PostgresServer, find_binaries
 
 from worker.store.database import Database
 
 DIALECTS = ("sqlite", "postgresql")
+
+# machines are shared: how long an example takes says nothing of whether it is right
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
