@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.report import QUICK_RESULTS, RESULTS, Report
 
-NAMES = ("parity",)
+NAMES = ("parity", "speed")
 
 
 def main() -> int:

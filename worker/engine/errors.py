@@ -3,7 +3,8 @@
 EngineError
 ├── InvalidConfig         an option is out of its range
 ├── NonFiniteValues       inputs or results hold NaN or infinities
-└── NotPositiveDefinite   the ridge system cannot be factored
+├── NotPositiveDefinite   the ridge system cannot be factored
+└── NotConverged          an iterative solve did not reach its tolerance
 """
 
 
@@ -20,4 +21,8 @@ class NonFiniteValues(EngineError):
 
 
 class NotPositiveDefinite(EngineError):
+    pass
+
+
+class NotConverged(EngineError):
     pass

@@ -1,12 +1,22 @@
 """What a fit will take, before it starts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from worker.engine.conjugate import PIVOTS
 from worker.engine.kernels import rows_in_block
 from worker.engine.recursion import MEDIAN_ROWS, FitConfig
-from worker.engine.solvers import INVERSE_BLOCK, RIDGES
+from worker.engine.solvers import INVERSE_BLOCK
+
+DIRECT_ROWS = 20_000
+"""Up to so many rows a factorisation is preferred wherever it fits; measured on two cores, it is about as quick."""
+WELL_POSED_RIDGE = 1e-2
+"""From this ridge on conjugate gradients converge in tens of steps."""
+EXPECTED_STEPS = 40
+KEPT_SHARE = 0.8
+"""Of the memory that is left, tiles of the kernel matrix take at most this share."""
+GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -20,13 +30,19 @@ class Estimate:
 def estimate(n: int, d: int, c: int, m: int, config: FitConfig) -> Estimate:
     """Return the cost of fitting n rows, d columns and c outputs with m validation rows."""
     item = 4 if config.dtype == torch.float32 else 8
-    ridges = len(RIDGES) if config.ridge == "auto" else 1
+    ridges = len(config.ridges) if config.ridge == "auto" else 1
     left_out = config.ridge == "auto" and m == 0
     columns_at_once = min(n, INVERSE_BLOCK)
     block = min(n, rows_in_block(n)) * n
     median = min(n, MEDIAN_ROWS) ** 2 * 3 // 2 if config.bandwidth == "median" else 0
     updating = 4 * block + 2 * n * d
-    solving = n * n + 2 * n * c + (3 * columns_at_once * n if left_out else 0)
+    if config.solver == "cg":
+        triangle = n * (n + rows_in_block(n)) // 2
+        tiles = triangle if config.kept_bytes is None else min(triangle, config.kept_bytes // item)
+        rank = min(config.rank, n)
+        solving = tiles + n * rank + 2 * rank * rank + 4 * n * PIVOTS + 8 * n * c + block
+    else:
+        solving = n * n + 2 * n * c + (3 * columns_at_once * n if left_out else 0)
     predicting = min(m, rows_in_block(n)) * n + m * ridges * c
     # blocks are small, and malloc keeps small blocks that are freed: they add to the largest step
     kept = max(updating, median)
@@ -34,8 +50,32 @@ def estimate(n: int, d: int, c: int, m: int, config: FitConfig) -> Estimate:
     rows = (2 * n + m) * d + (2 + ridges * (2 if left_out else 1)) * n * c
     numbers = rows + kept + max(solving, predicting)
     square = float(n) * n
-    one = ridges * (square * n / 3 + square * (d + 4 * c)) + 2.0 * m * n * (d + ridges * c)
+    if config.solver == "cg":
+        solve = EXPECTED_STEPS * 2 * square * c + float(n) * config.rank**2 * 2
+        one = square * d + ridges * solve
+    else:
+        one = ridges * (square * n / 3 + square * (d + 4 * c))
+    one += 2.0 * m * n * (d + ridges * c)
     if left_out:
         one += ridges * square * n / 3
     update = {"fact": square * (3 * d + c), "nfa": 2 * square * d * (c + 1), "none": 0.0}[config.update] + 20.0 * d**3
     return Estimate(int(item * numbers + 8 * 6 * d * d), (config.iterations + 1) * one + config.iterations * update)
+
+
+def with_solver(n: int, d: int, c: int, m: int, config: FitConfig, available_bytes: int) -> tuple[FitConfig, str]:
+    """Return the config with the solver that suits the rows, the ridge and the memory, and a sentence that says why."""
+    direct = replace(config, solver="cholesky")
+    needed = estimate(n, d, c, m, direct).bytes
+    figures = f"a factorisation takes {needed / GIB:.2f} GiB of {available_bytes / GIB:.2f} GiB"
+    ridge = min(config.ridges) if config.ridge == "auto" else config.ridge
+    blind = config.ridge == "auto" and m == 0
+    if ridge <= 0 or blind:
+        need = "a ridge above 0" if ridge <= 0 else "validation rows to choose the ridge by"
+        return direct, f"cholesky: conjugate gradients need {need}"
+    if needed <= available_bytes and n <= DIRECT_ROWS:
+        return direct, f"cholesky: {n} rows are at most {DIRECT_ROWS}, and {figures}"
+    if needed <= available_bytes and ridge < WELL_POSED_RIDGE:
+        return direct, f"cholesky: ridge {ridge:g} is below {WELL_POSED_RIDGE:g}, and {figures}"
+    bare = estimate(n, d, c, m, replace(config, solver="cg", kept_bytes=0)).bytes
+    kept = max(int(KEPT_SHARE * (available_bytes - bare)), 0)
+    return replace(config, solver="cg", kept_bytes=kept), f"cg: {n} rows, and {figures}"

@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from worker.engine import features, solvers
-from worker.engine.errors import InvalidConfig, NonFiniteValues, NotPositiveDefinite
+from worker.engine import conjugate, features, solvers
+from worker.engine.errors import InvalidConfig, NonFiniteValues, NotConverged, NotPositiveDefinite
 from worker.engine.kernels import Kernel, Landmarks, median_bandwidth, rows_in_block
 from worker.engine.targets import Targets
 
@@ -23,14 +23,17 @@ CHOICES = {
     "kernel": ("laplace", "gaussian", "generalized", "quadratic", "exponential"),
     "feature_matrix": ("full", "diagonal"),
     "scale": ("trace", "max", "none"),
-    "solver": ("cholesky",),
+    "solver": ("cholesky", "cg"),
     "precision": ("auto", "float32", "float64"),
 }
 
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How to fit. The fields are those of the service's training spec.
+    """How to fit. ``ridges`` are those that ridge 'auto' chooses from.
+
+    Of solver 'cg' alone: ``tolerance`` on the residual relative to the targets, ``max_steps`` to reach it, ``rank`` of
+    the preconditioner, and ``kept_bytes`` of the kernel matrix that may stay in memory (None: all of it).
 
     Raises:
         InvalidConfig: naming the parameter, its value and what would be right.
@@ -45,10 +48,15 @@ class FitConfig:
     bandwidth_factor: float = 3.0
     exponent: float | None = None
     ridge: float | Literal["auto"] = "auto"
+    ridges: tuple[float, ...] = solvers.RIDGES
     iterations: int = 5
     feature_matrix: str = "full"
     scale: str = "trace"
     solver: str = "cholesky"
+    tolerance: float = 1e-3
+    max_steps: int = 500
+    rank: int = 1000
+    kept_bytes: int | None = None
     precision: str = "auto"
     patience: int | None = None
     seed: int = 0
@@ -71,8 +79,15 @@ class FitConfig:
             raise InvalidConfig(f"bandwidth_factor must be finite and above 0, not {self.bandwidth_factor}")
         if self.ridge != "auto" and not 0 <= self.ridge < math.inf:
             raise InvalidConfig(f"ridge must be 'auto' or finite and at least 0, not {self.ridge}")
+        if not self.ridges or not all(0 <= ridge < math.inf for ridge in self.ridges):
+            raise InvalidConfig(f"ridges must be finite, at least 0 and not none, not {self.ridges}")
         if self.iterations < 0:
             raise InvalidConfig(f"iterations must be at least 0, not {self.iterations}")
+        if not 0 < self.tolerance < 1:
+            raise InvalidConfig(f"tolerance must lie in (0, 1), not {self.tolerance}")
+        for name, value in (("max_steps", self.max_steps), ("rank", self.rank), ("kept_bytes", self.kept_bytes)):
+            if value is not None and value < (0 if name == "kept_bytes" else 1):
+                raise InvalidConfig(f"{name} must be positive, not {value}")
         if self.patience is not None and self.patience < 1:
             raise InvalidConfig(f"patience must be at least 1, not {self.patience}")
 
@@ -81,6 +96,8 @@ class FitConfig:
             raise InvalidConfig(f"geometric_average is for update 'fact', not {self.update!r}")
         if self.update != "nfa" and (self.agop_power is not None or self.center_gradients):
             raise InvalidConfig(f"agop_power and center_gradients are for update 'nfa', not {self.update!r}")
+        if self.solver == "cg" and self.ridge != "auto" and self.ridge <= 0:
+            raise InvalidConfig(f"solver 'cg' needs a ridge above 0, not {self.ridge}; use solver 'cholesky'")
         if self.exponent is not None and self.kernel != "generalized":
             raise InvalidConfig(f"exponent is for kernel 'generalized', not {self.kernel!r}")
 
@@ -95,7 +112,7 @@ class FitConfig:
         """float32 for radial kernels with ridge ≥ 0.001 (or chosen), else float64, unless precision says."""
         if self.precision != "auto":
             return torch.float32 if self.precision == "float32" else torch.float64
-        well_posed = self.ridge == "auto" or self.ridge >= 1e-3
+        well_posed = min(self.ridges if self.ridge == "auto" else (self.ridge,)) >= 1e-3
         return torch.float32 if well_posed and self.kernel_function.radial else torch.float64
 
 
@@ -151,6 +168,7 @@ def iterate(
     Raises:
         NonFiniteValues: X or the targets hold NaN or infinities, or the recursion produced them.
         NotPositiveDefinite: a ridge system could not be factored.
+        NotConverged: conjugate gradients did not reach the tolerance.
     """
     problem = _Problem(X, Y, targets, config, validation, clock)
     if state is None:
@@ -181,6 +199,23 @@ def iterate(
         if following is None:
             return
         iteration, metric = iteration + 1, following
+
+
+def refit(X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, chosen: Iterate) -> Iterate:
+    """Return ``chosen`` solved again on other rows, its M, ridge and bandwidth kept; the loss stays that of ``chosen``.
+
+    X (n, d) and Y raw, as ``iterate`` takes them: as a rule the rows that trained and those that chose, together.
+
+    Raises:
+        NonFiniteValues: X or the targets hold NaN or infinities.
+        NotPositiveDefinite: the ridge system could not be factored.
+    """
+    kept: float | Literal["median"] = "median" if chosen.bandwidth is None else chosen.bandwidth
+    precision = "float64" if config.dtype == torch.float64 else "float32"
+    closed = replace(config, ridge=chosen.ridge, bandwidth=kept, precision=precision)
+    problem = _Problem(X, Y, targets, closed, None, None)
+    solved, _ = problem.solve(chosen.M, chosen.iteration)
+    return replace(solved, loss=chosen.loss, metrics=chosen.metrics)
 
 
 class _Problem:
@@ -260,7 +295,8 @@ class _Problem:
         if self.kernel.name == "quadratic":
             bandwidth = None
         marks = Landmarks(self.X, M, self.kernel)
-        fits, skipped = self._fits(marks, bandwidth)
+        directly = self.config.solver == "cholesky"
+        fits, skipped = self._direct(marks, bandwidth) if directly else self._iterative(marks, bandwidth, iteration)
         self._mark("solve")
         if self.validation is not None:
             found = predict_rows(self.validation[0], marks, torch.cat([fit.alpha for fit in fits], 1), bandwidth)
@@ -272,25 +308,49 @@ class _Problem:
         self._mark("metrics")
         return Iterate(iteration, metric, chosen.alpha, chosen.ridge, bandwidth, loss, metrics), skipped
 
-    def _fits(self, marks: Landmarks, bandwidth: float | None) -> tuple[list["_Fit"], tuple[float, ...]]:
+    def _direct(self, marks: Landmarks, bandwidth: float | None) -> tuple[list["_Fit"], tuple[float, ...]]:
         """Return the fit of every ridge to choose from, and the ridges whose system could not be factored."""
+
+        def solved(ridge: float) -> _Fit:
+            factor = solvers.cholesky_(marks.triangle(bandwidth), ridge)
+            alpha = solvers.solve(factor, self.Y)
+            wanted = self.config.ridge == "auto" and self.validation is None
+            return _Fit(ridge, alpha, solvers.leave_one_out_residuals(factor, alpha) if wanted else None)
+
+        return self._each_ridge(solved)
+
+    def _iterative(
+        self, marks: Landmarks, bandwidth: float | None, iteration: int
+    ) -> tuple[list["_Fit"], tuple[float, ...]]:
+        """Return the same by conjugate gradients, all ridges with one preconditioner."""
+        config = self.config
+        if config.ridge == "auto" and self.validation is None:
+            raise InvalidConfig("ridge 'auto' with solver 'cg' needs validation rows: nothing tells the ridges apart")
+        K = conjugate.KernelOperator(marks, bandwidth, config.kept_bytes)
+        generator = torch.Generator().manual_seed(config.seed + iteration)
+        preconditioner = conjugate.Preconditioner(K, config.rank, generator)
+
+        def solved(ridge: float) -> _Fit:
+            tolerance, max_steps = config.tolerance, config.max_steps
+            found = conjugate.solve(K, self.Y, ridge, preconditioner, tolerance=tolerance, max_steps=max_steps)
+            told = {"solve_steps": float(found.steps), "solve_residual": found.relative_residual}
+            return _Fit(ridge, found.alpha, unsolved=found.residual, told=told)
+
+        return self._each_ridge(solved)
+
+    def _each_ridge(self, solved: Callable[[float], "_Fit"]) -> tuple[list["_Fit"], tuple[float, ...]]:
+        """Return the fit of every ridge to choose from, and those of an automatic choice that could not be solved."""
         automatic = self.config.ridge == "auto"
-        ridges = solvers.RIDGES if automatic else (float(self.config.ridge),)
+        ridges = self.config.ridges if automatic else (float(self.config.ridge),)
         fits: list[_Fit] = []
         skipped: list[float] = []
         for ridge in ridges:
             try:
-                factor = solvers.cholesky_(marks.triangle(bandwidth), ridge)
-            except NotPositiveDefinite:
+                fits.append(solved(ridge))
+            except (NotPositiveDefinite, NotConverged):
                 if not automatic or (ridge == ridges[-1] and not fits):
                     raise
                 skipped.append(ridge)
-                continue
-            alpha = solvers.solve(factor, self.Y)
-            wanted = automatic and self.validation is None
-            fits.append(_Fit(ridge, alpha, solvers.leave_one_out_residuals(factor, alpha) if wanted else None))
-            # the next kernel matrix takes this one's place, not a place beside it
-            del factor
         return fits, tuple(skipped)
 
     def _loss(self, fit: "_Fit") -> tuple[float, ...]:
@@ -302,9 +362,12 @@ class _Problem:
         raise ValueError("a fit without validation rows and leave-one-out residuals has no loss")
 
     def _metrics(self, fit: "_Fit") -> dict[str, float]:
-        # the residual is free: Y − f(X) = λ alpha
-        fitted = self.targets.metrics(self.Y - fit.ridge * fit.alpha, self.raw_Y)
-        found = {f"train_{name}": value for name, value in fitted.items()}
+        # the residual is free: Y − f(X) = λ alpha, and what the solver left over
+        outputs = self.Y - fit.ridge * fit.alpha
+        if fit.unsolved is not None:
+            outputs -= fit.unsolved
+        found = {f"train_{name}": value for name, value in self.targets.metrics(outputs, self.raw_Y).items()}
+        found |= fit.told
         if self.validation is not None and fit.validated is not None:
             held_out = self.targets.metrics(fit.validated, self.validation[1])
             found |= {f"validation_{name}": value for name, value in held_out.items()}
@@ -317,12 +380,18 @@ class _Problem:
 
 @dataclass(frozen=True)
 class _Fit:
-    """One ridge's solution: alpha (n, c), leave-one-out residuals (n, c), outputs of the validation rows (m, c)."""
+    """One ridge's solution.
+
+    alpha (n, c), leave-one-out residuals (n, c), outputs of the validation rows (m, c), what an iterative solver left
+    over of Y (n, c), and what it tells of itself.
+    """
 
     ridge: float
     alpha: Tensor
     left_out: Tensor | None = None
     validated: Tensor | None = None
+    unsolved: Tensor | None = None
+    told: dict[str, float] = field(default_factory=dict)
 
 
 def predict_rows(X: Tensor, marks: Landmarks, alpha: Tensor, bandwidth: float | None) -> Tensor:

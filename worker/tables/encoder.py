@@ -1,13 +1,17 @@
 """From typed columns to numbers, with what was learned on training rows only.
 
 numeric, boolean   one column, mean-imputed, standardised; `name:missing` beside it when training rows lacked values
+                   expanded: a numeric column of more than two values is followed by `name:rank`, its normal score, and
+                   `name:bin1`…, how much of each quantile bin lies below the value (arXiv 2203.05556);
+                   the three views share the weight of one column
 categorical        one 0/1 column a category, `name=category`, and `name:other` for any value not seen in training;
                    `name:missing` when training rows lacked values, else a missing value counts as other
 constant           dropped: nothing can be learned from it
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from statistics import NormalDist
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +23,63 @@ from worker.contracts.errors import InvalidRequest
 from worker.contracts.resources import ModelColumn
 
 FORMAT_VERSION = 1
+BINS = 8
+KNOTS = 257
+"""The normal score of a value is read off so many quantiles of the training rows."""
+VIEWS = 3
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """Two further views of a numeric column.
+
+    ``knots`` (quantiles, non-decreasing) have the normal ``scores``, less ``score_shift`` over ``score_scale``.
+    ``edges`` (ascending) bound the bins, of which ``bin_means`` is subtracted before all are divided by ``bin_scale``.
+    """
+
+    knots: tuple[float, ...]
+    scores: tuple[float, ...]
+    score_shift: float
+    score_scale: float
+    edges: tuple[float, ...]
+    bin_means: tuple[float, ...]
+    bin_scale: float
+
+    @classmethod
+    def fit(cls, values: np.ndarray) -> Self:
+        """Learn from the values (n,) of training rows, of which at least two differ."""
+        levels = np.linspace(0, 1, min(KNOTS, len(values)))
+        knots = np.quantile(values, levels)
+        # the outermost values stand for the middle of the first and the last 1/n
+        inside = np.clip(levels, 0.5 / len(values), 1 - 0.5 / len(values))
+        scores = np.array([NormalDist().inv_cdf(level) for level in inside])
+        edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)))
+        raw = cls(tuple(knots), tuple(scores), 0.0, 1.0, tuple(edges), (0.0,) * (len(edges) - 1), 1.0)
+        found, bins = raw.scored(values), raw.binned(values)
+        return replace(
+            raw,
+            score_shift=float(found.mean()),
+            score_scale=float(found.std()) or 1.0,
+            bin_means=tuple(bins.mean(0)),
+            bin_scale=float(np.sqrt(bins.var(0).sum())) or 1.0,
+        )
+
+    def scored(self, values: np.ndarray) -> np.ndarray:
+        """Return the standardised normal score of every value, (n,); equal values at several knots take the middle."""
+        knots, scores = np.array(self.knots), np.array(self.scores)
+        upper = np.interp(values, knots, scores)
+        lower = -np.interp(-values, -knots[::-1], -scores[::-1])
+        scored: np.ndarray = ((upper + lower) / 2 - self.score_shift) / self.score_scale
+        return scored
+
+    def binned(self, values: np.ndarray) -> np.ndarray:
+        """Return the share of each bin below every value, centred and scaled together, (n, bins)."""
+        edges = np.array(self.edges)
+        low, high = edges[:-1], edges[1:]
+        # halves keep the widths of bins of huge numbers finite
+        shares = np.clip((values[:, None] / 2 - low / 2) / (high / 2 - low / 2), 0.0, 1.0)
+        binned: np.ndarray = (shares - np.array(self.bin_means)) / self.bin_scale
+        return binned
 
 
 @dataclass(frozen=True)
@@ -32,6 +93,7 @@ class ColumnCode:
     shift: float = 0.0
     scale: float = 1.0
     categories: tuple[str, ...] = ()
+    expansion: Expansion | None = None
 
     @property
     def names(self) -> list[str]:
@@ -40,6 +102,9 @@ class ColumnCode:
             own = [*(f"{self.name}={value}" for value in self.categories), f"{self.name}:other"]
         else:
             own = [self.name]
+        if self.expansion is not None:
+            bins = range(1, len(self.expansion.edges))
+            own += [f"{self.name}:rank", *(f"{self.name}:bin{number}" for number in bins)]
         return [*own, f"{self.name}:missing"] if self.missing else own
 
     def encode(self, column: pa.ChunkedArray) -> np.ndarray:
@@ -55,6 +120,10 @@ class ColumnCode:
         else:
             values = pc.fill_null(column.cast(pa.float64()), self.fill).to_numpy()
             block = ((values - self.shift) / self.scale)[:, None]
+            if self.expansion is not None:
+                further = [self.expansion.scored(values)[:, None], self.expansion.binned(values)]
+                block = np.hstack([block, *further]) / np.sqrt(VIEWS)
+                block[absent] = 0.0
         return np.hstack([block, absent[:, None].astype(np.float64)]) if self.missing else block
 
 
@@ -67,13 +136,21 @@ class Encoder:
     normalize_rows: bool
 
     @classmethod
-    def fit(cls, table: pa.Table, features: Sequence[ModelColumn], *, standardize: bool, normalize_rows: bool) -> Self:
+    def fit(
+        cls,
+        table: pa.Table,
+        features: Sequence[ModelColumn],
+        *,
+        standardize: bool,
+        normalize_rows: bool,
+        expanded: bool = False,
+    ) -> Self:
         """Learn from training rows.
 
         Raises:
             InvalidRequest: no column tells the rows apart.
         """
-        codes = {column.name: _learn(table.column(column.name), column, standardize) for column in features}
+        codes = {column.name: _learn(table.column(column.name), column, standardize, expanded) for column in features}
         kept = tuple(code for code in codes.values() if code is not None)
         if not kept:
             raise InvalidRequest.at("/features", "every feature column is constant or empty in the training rows")
@@ -117,11 +194,25 @@ class Encoder:
             raise ValueError(
                 f"the encoder has format version {document['format_version']}; this program reads {FORMAT_VERSION}"
             )
-        codes = tuple(ColumnCode(**{**code, "categories": tuple(code["categories"])}) for code in document["codes"])
+        codes = tuple(_code(code) for code in document["codes"])
         return cls(codes, tuple(document["dropped"]), document["normalize_rows"])
 
 
-def _learn(column: pa.ChunkedArray, described: ModelColumn, standardize: bool) -> ColumnCode | None:
+def _code(document: Mapping[str, Any]) -> ColumnCode:
+    expansion = document.get("expansion")
+    return ColumnCode(
+        **{
+            **_tuples(document),
+            "expansion": None if expansion is None else Expansion(**_tuples(expansion)),
+        }
+    )
+
+
+def _tuples(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in document.items()}
+
+
+def _learn(column: pa.ChunkedArray, described: ModelColumn, standardize: bool, expanded: bool) -> ColumnCode | None:
     missing = 0 < column.null_count < len(column)
     if described.type == "categorical":
         categories = sorted(value for value in pc.unique(column).to_pylist() if value is not None)
@@ -136,4 +227,7 @@ def _learn(column: pa.ChunkedArray, described: ModelColumn, standardize: bool) -
     mean, deviation = float((values / unit).mean() * unit), float((values / unit).std() * unit)
     scale = deviation if standardize and deviation > 0 else 1.0
     shift = mean if standardize else 0.0
-    return ColumnCode(described.name, described.type, missing, fill=mean, shift=shift, scale=scale)
+    expansion = None
+    if expanded and described.type == "numeric" and len(np.unique(values)) > 2:
+        expansion = Expansion.fit(values)
+    return ColumnCode(described.name, described.type, missing, fill=mean, shift=shift, scale=scale, expansion=expansion)

@@ -1,0 +1,150 @@
+"""Which of several ways to fit does best on rows that did not train: a race on a part of the rows.
+
+Each candidate runs a short recursion on a part of the rows, with all ridges of its path, and is judged on the other
+rows, those to validate on included. The better third runs again on half of the rows. A ridge is a ratio of noise to
+signal and does not grow with the rows, so what wins on a part is what the whole is then fitted with, once.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from worker.engine.errors import EngineError, InvalidConfig, NonFiniteValues, NotPositiveDefinite
+from worker.engine.recursion import FitConfig, iterate
+from worker.engine.targets import ClassTargets, Targets
+
+LAPS = ((1 / 3, 2, 1.0), (1 / 2, 3, 1 / 3))
+"""Of every lap: the share of rows that train, the updates of M, the share of candidates that run it."""
+LEAST_ROWS = 500
+"""A lap trains on so many rows or on 4/5 of them, where its share is fewer."""
+JUDGING_ROWS = 2000
+"""At most so many of the rows left over judge a lap, beside those to validate on."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to fit: which encoding of the rows, and the config."""
+
+    encoding: str
+    config: FitConfig
+
+
+@dataclass(frozen=True)
+class Heat:
+    """One candidate's run in a lap: rows it trained on, its least loss, and the iteration and ridge that reached it.
+
+    ``failed`` says why it could not run to an end; its loss is then infinite.
+    """
+
+    candidate: Candidate
+    lap: int
+    rows: int
+    loss: tuple[float, ...]
+    iteration: int
+    ridge: float
+    seconds: float | None = None
+    failed: str | None = None
+
+
+def race(
+    encoded: Mapping[str, Tensor],
+    Y: Tensor,
+    targets: Targets,
+    candidates: Sequence[Candidate],
+    *,
+    validation: tuple[Mapping[str, Tensor], Tensor] | None = None,
+    seed: int = 0,
+    clock: Callable[[], float] | None = None,
+) -> Iterator[Heat]:
+    """Yield every heat as it ends; ``winner`` reads the result off all of them.
+
+    ``encoded``: X (n, d) by encoding; Y raw, as ``iterate`` takes it. ``validation``: rows by encoding and raw targets.
+
+    Raises:
+        InvalidConfig: there is no row left to judge on.
+        NonFiniteValues, NotPositiveDefinite: every candidate broke down; the error is that of the first.
+    """
+    if len(Y) < 2 and validation is None:
+        raise InvalidConfig(f"choosing between ways to fit needs at least 2 rows, not {len(Y)}")
+    order = _shuffled(Y, targets, seed)
+    running = list(candidates)
+    for lap, (share, updates, kept) in enumerate(LAPS):
+        rows, judges = _parted(order, share)
+        running = running[: max(math.ceil(kept * len(candidates)), 1)]
+        heats: list[Heat] = []
+        errors: list[EngineError] = []
+        for candidate in running:
+            X = encoded[candidate.encoding]
+            judging = (X[judges], Y[judges])
+            if validation is not None:
+                held_out, held_out_Y = validation
+                judging = (torch.cat([judging[0], held_out[candidate.encoding]]), torch.cat([judging[1], held_out_Y]))
+            began = clock() if clock is not None else None
+            try:
+                heat = _run(candidate, lap, X[rows], Y[rows], targets, judging, updates)
+            except (NonFiniteValues, NotPositiveDefinite) as error:
+                errors.append(error)
+                heat = Heat(candidate, lap, len(rows), (math.inf,), 0, math.nan, failed=str(error))
+            if clock is not None and began is not None:
+                heat = replace(heat, seconds=clock() - began)
+            heats.append(heat)
+            yield heat
+        if len(errors) == len(running):
+            raise errors[0]
+        heats.sort(key=lambda heat: heat.loss)
+        running = [heat.candidate for heat in heats]
+
+
+def heats_to_run(candidates: int) -> int:
+    """Return how many heats a race of so many candidates has."""
+    return sum(max(math.ceil(kept * candidates), 1) for _, _, kept in LAPS)
+
+
+def winner(heats: Sequence[Heat]) -> Heat:
+    """Return the best heat of the last lap, the first of equals."""
+    last = max(heat.lap for heat in heats)
+    return min((heat for heat in heats if heat.lap == last), key=lambda heat: heat.loss)
+
+
+def _run(
+    candidate: Candidate,
+    lap: int,
+    X: Tensor,
+    Y: Tensor,
+    targets: Targets,
+    judging: tuple[Tensor, Tensor],
+    updates: int,
+) -> Heat:
+    config = replace(candidate.config, iterations=min(updates, candidate.config.iterations), patience=None)
+    best = None
+    for state in iterate(X, Y, targets, config, validation=judging):
+        best = state.best
+    if best is None or best.loss is None:
+        raise InvalidConfig("a recursion with rows to judge it reaches a loss")
+    return Heat(candidate, lap, len(X), best.loss, best.iteration, best.ridge)
+
+
+def _shuffled(Y: Tensor, targets: Targets, seed: int) -> Tensor:
+    """Return the rows in an order of which every beginning holds every class in about its share."""
+    generator = torch.Generator().manual_seed(seed)
+    n = len(Y)
+    order = torch.randperm(n, generator=generator)
+    if not isinstance(targets, ClassTargets):
+        return order.to(Y.device)
+    codes = Y.cpu()[order]
+    places = torch.empty(n, dtype=torch.float64)
+    for code in range(targets.n_classes):
+        own = torch.nonzero(codes == code).squeeze(1)
+        # spread over [0, 1): the first row of a class comes early, however rare the class
+        places[own] = torch.arange(len(own), dtype=torch.float64) / max(len(own), 1)
+    return order[torch.argsort(places, stable=True)].to(Y.device)
+
+
+def _parted(order: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Return the rows that train a lap and those that judge it."""
+    n = len(order)
+    training = max(int(share * n), min(LEAST_ROWS, (4 * n) // 5), 1)
+    return order[:training], order[training : training + JUDGING_ROWS]

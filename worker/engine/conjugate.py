@@ -1,0 +1,179 @@
+"""Ridge systems (K + λI) alpha = Y by preconditioned conjugate gradients, K never whole unless it is small enough.
+
+The preconditioner is a partial Cholesky factor of K with randomly chosen pivots, taken in blocks (Chen, Epperly, Tropp,
+Webber, arXiv 2207.06503). One operator serves all ridges.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worker.engine.errors import NonFiniteValues, NotConverged
+from worker.engine.kernels import Landmarks
+
+PIVOTS = 128
+"""Pivots of the partial Cholesky factor are taken so many at a time."""
+NEGLIGIBLE = 1e-5
+"""Directions of a block of pivots with less than this share of the largest are left out: rounding made them."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """alpha (n, c); what is left of Y, (n, c), its largest length relative to a column of Y, and steps taken."""
+
+    alpha: Tensor
+    residual: Tensor
+    relative_residual: float
+    steps: int
+
+
+class KernelOperator:
+    """K of the landmarks with themselves, as a product. Tiles of its upper triangle are kept while they fit."""
+
+    def __init__(self, marks: Landmarks, bandwidth: float | None, kept_bytes: int | None) -> None:
+        self.marks = marks
+        self.bandwidth = bandwidth
+        self._left = kept_bytes
+        self._kept: dict[int, Tensor] = {}
+
+    def __matmul__(self, V: Tensor) -> Tensor:
+        """Return K V, (n, c), by way of each pair once."""
+        product = torch.zeros_like(V)
+        for rows, tile in self._tiles():
+            product[rows].addmm_(tile, V[rows.start :])
+            beyond = tile[:, rows.stop - rows.start :]
+            product[rows.stop :].addmm_(beyond.T, V[rows])
+        return product
+
+    def diagonal(self) -> Tensor:
+        """Return the diagonal of K, (n,)."""
+        X = self.marks.X
+        if self.marks.kernel.radial:
+            return X.new_ones(len(X))
+        own = torch.stack([self.marks.own_products(slice(i, i + 1), i)[0, 0] for i in range(len(X))])
+        return self.marks.kernel.value_(own, self.bandwidth)
+
+    def columns(self, chosen: Tensor) -> Tensor:
+        """Return the columns (indices) of K, (n, len(chosen))."""
+        origin = self.marks.origin
+        rows = self.marks.X[chosen] if origin is None else self.marks.X[chosen] + origin
+        return self.marks.kernel.value_(self.marks.products(rows), self.bandwidth).T
+
+    def _tiles(self) -> Iterator[tuple[slice, Tensor]]:
+        for rows in self.marks.slabs():
+            tile = self._kept.get(rows.start)
+            if tile is None:
+                tile = self.marks.own_products(rows, rows.start)
+                tile = self.marks.kernel.value_(tile, self.bandwidth)
+                bytes_ = tile.numel() * tile.element_size()
+                if self._left is None or bytes_ <= self._left:
+                    self._kept[rows.start] = tile
+                    self._left = None if self._left is None else self._left - bytes_
+            yield rows, tile
+
+
+class Preconditioner:
+    """(F Fᵀ + λI)⁻¹ with F (n, rank) a partial Cholesky factor of K; one F serves all ridges."""
+
+    def __init__(self, K: KernelOperator, rank: int, generator: torch.Generator) -> None:
+        n = len(K.marks)
+        self._F = K.marks.X.new_empty((n, min(rank, n)))
+        left = K.diagonal()
+        largest = float(left.max())
+        found = 0
+        while found < self._F.shape[1]:
+            weights = left.clamp(min=0).double().cpu()
+            block = min(PIVOTS, self._F.shape[1] - found, int((weights > NEGLIGIBLE * largest).sum()))
+            if block == 0:
+                break
+            chosen = torch.multinomial(weights, block, replacement=False, generator=generator).to(left.device)
+            F = self._F[:, :found]
+            G = K.columns(chosen).sub_(F @ F[chosen].T)
+            values, vectors = torch.linalg.eigh(G[chosen].double())
+            kept = values > NEGLIGIBLE * values.max().clamp(min=NEGLIGIBLE * largest)
+            if not bool(kept.any()):
+                break
+            step = (vectors[:, kept] / values[kept].sqrt()).to(G.dtype)
+            added = self._F[:, found : found + step.shape[1]]
+            torch.mm(G, step, out=added)
+            left -= added.square().sum(1)
+            left[chosen] = 0.0
+            found += step.shape[1]
+        self._F = self._F[:, :found]
+        self._gram = (self._F.T @ self._F).double()
+
+    def at(self, ridge: float) -> "Inverse":
+        """Return the inverse for one ridge above 0."""
+        system = self._gram.clone()
+        system.diagonal().add_(ridge)
+        return Inverse(self._F, torch.linalg.cholesky(system).to(self._F.dtype), ridge)
+
+
+@dataclass(frozen=True)
+class Inverse:
+    """(F Fᵀ + λI)⁻¹ by the Woodbury identity; ``factor`` (rank, rank) is that of FᵀF + λI."""
+
+    F: Tensor
+    factor: Tensor
+    ridge: float
+
+    def __matmul__(self, V: Tensor) -> Tensor:
+        inner = torch.cholesky_solve(self.F.T @ V, self.factor)
+        return torch.addmm(V, self.F, inner, alpha=-1.0).div_(self.ridge)
+
+
+def solve(
+    K: KernelOperator,
+    Y: Tensor,
+    ridge: float,
+    preconditioner: Preconditioner,
+    *,
+    tolerance: float,
+    max_steps: int,
+    start: Tensor | None = None,
+) -> Solution:
+    """Return alpha with ‖Y − (K + λI) alpha‖ ≤ tolerance ‖Y‖ in every column. ``start`` (n, c): where to begin.
+
+    Raises:
+        NotConverged: it took more than ``max_steps`` products with K, or rounding stops it short of the tolerance.
+        NonFiniteValues: numbers overflowed.
+    """
+    inverse = preconditioner.at(ridge)
+    alpha = torch.zeros_like(Y) if start is None else start.clone()
+    residual = Y.clone() if start is None else Y - (K @ alpha).add_(alpha, alpha=ridge)
+    lengths = Y.norm(dim=0).clamp(min=torch.finfo(Y.dtype).tiny)
+    step, checked = 0, start is not None
+    z = inverse @ residual
+    direction, rho = z, (residual * z).sum(0)
+    while True:
+        reached = float((residual.norm(dim=0) / lengths).max())
+        if not reached < float("inf"):
+            raise NonFiniteValues("conjugate gradients met infinite values; look for huge inputs, or raise the ridge")
+        if reached <= tolerance and (checked or step == 0):
+            return Solution(alpha, residual, reached, step)
+        if step >= max_steps:
+            raise NotConverged(
+                f"conjugate gradients reached a relative residual of {reached:.2g} after {step} steps with ridge "
+                f"{ridge:g}, not {tolerance:g}; raise the ridge or the preconditioner's rank, or use solver 'cholesky'"
+            )
+        if reached <= tolerance:
+            # the running residual drifts from the true one by rounding: what is reported is the true one
+            residual = Y - (K @ alpha).add_(alpha, alpha=ridge)
+            checked, step = True, step + 1
+            z = inverse @ residual
+            direction, rho = z, (residual * z).sum(0)
+            continue
+        checked = False
+        product = (K @ direction).add_(direction, alpha=ridge)
+        curvature = (direction * product).sum(0)
+        # a column that is solved has no direction left
+        size = torch.where(curvature > 0, rho / curvature, torch.zeros_like(rho))
+        alpha += size * direction
+        residual -= size * product
+        z = inverse @ residual
+        following = (residual * z).sum(0)
+        direction = z + torch.where(rho > 0, following / rho, torch.zeros_like(rho)) * direction
+        rho = following
+        step += 1
