@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.report import QUICK_RESULTS, RESULTS, Report
 
-NAMES = ("parity", "speed")
+NAMES = ("grokking", "networks", "nfa", "parity", "speed", "tables", "uci")
 
 
 def main() -> int:

@@ -1,56 +1,83 @@
-"""The command ``factrfm``."""
+"""The command ``factrfm``. What goes wrong for a reason that the caller can mend ends it with one message."""
 
 import json
 import os
 import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import httpx
 import typer
 import uvicorn
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
-from service.settings import ServiceSettings
+from service import preflight
+from service.complaints import CannotStart, Complaint, WrongSetting
+from service.settings import ServiceSettings, read_settings
 from worker.settings import SharedSettings, WorkerSettings
 
-app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE_SECONDS = 10
+CELERY_OPTIONS = ("APP", "BROKER_URL", "CONFIG_MODULE", "LOADER", "RESULT_BACKEND", "SKIP_CHECKS")
+"""Variables that Celery's command line takes for its own flags; with one of them set it would run another program."""
+
+
+class Commands(TyperGroup):
+    """All commands: a complaint is said in one place."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; a complaint becomes its message and its exit code."""
+        try:
+            return super().invoke(ctx)
+        except Complaint as complaint:
+            typer.echo(str(complaint), err=True)
+            raise typer.Exit(complaint.exit_code) from complaint
+
+
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None
+)
 
 
 @app.command()
 def up(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API.")] = 8000,
-    home: Annotated[Path, typer.Option(help="Folder of all state.")] = Path(".factrfm"),
-    host: Annotated[str, typer.Option(help="Address of the API; other than loopback needs FACTRFM_API_KEYS.")] = (
-        "127.0.0.1"
-    ),
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the API. Default: FACTRFM_PORT, or 8000.")
+    ] = None,
+    home: Annotated[Path | None, typer.Option(help="Folder of all state. Default: FACTRFM_HOME, or .factrfm.")] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of the API. Other than loopback needs FACTRFM_API_KEYS. Default: FACTRFM_HOST, or 127.0.0.1."
+        ),
+    ] = None,
 ) -> None:
     """Start everything on this machine: queue, worker, API. Ctrl-C stops all of it."""
-    from service.embedded import CannotStart, Embedded
+    from service.embedded import Embedded
 
+    flags = {"port": port, "home": home, "host": host}
+    settings = read_settings(ServiceSettings, **{name: value for name, value in flags.items() if value is not None})
+    read_settings(WorkerSettings)
+    if settings.port == 0:
+        raise WrongSetting("FACTRFM_PORT is 0: up needs a port that callers can be told, from 1 to 65535")
+    preflight.check_exposure(settings)
+    preflight.check_state(settings)
+    if "redis_url" in settings.model_fields_set:
+        preflight.reach_queue(settings)
     console = Console()
-    settings = _settings(ServiceSettings, host=host, port=port, home=home)
-    _check_exposure(settings)
-    parts = Embedded(home, port, host, lambda text: console.print(text, highlight=False, markup=False))
+    parts = Embedded(settings, lambda text: console.print(text, highlight=False, markup=False))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: parts.stopping.set())
     threading.Thread(target=_announce, args=(parts, console), daemon=True).start()
-    try:
-        parts.run()
-    except CannotStart as error:
-        _give_up(str(error))
+    parts.run()
     console.print("stopped")
 
 
@@ -58,38 +85,39 @@ def up(
 def demo(
     url: Annotated[str | None, typer.Option(help="A running service. Default: start one for the demo.")] = None,
     key: Annotated[
-        str | None, typer.Option(envvar="FACTRFM_KEY", help="API key, where the service asks for one.")
+        str | None, typer.Option(envvar="FACTRFM_API_KEY", help="API key for --url, where that service asks for one.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the heatmap is saved.")] = Path("factrfm-demo.png"),
     keep: Annotated[bool, typer.Option("--keep", help="Leave the started service running until Ctrl-C.")] = False,
 ) -> None:
     """Train on a real table over HTTP, compare with a plain kernel machine, show what was learned."""
-    from service.demo import DemoFailed, run_demo
-    from service.embedded import CannotStart
+    from service.demo import run_demo
+    from service.embedded import private_service
 
     console = Console()
-    try:
-        if url is not None:
-            run_demo(url.rstrip("/"), key, out, console)
+    if url is not None:
+        run_demo(url, key, out, console)
+        return
+    _leave_on_signals()
+    with private_service(console.print) as (address, service):
+        run_demo(address, None, out, console)
+        if keep:
+            console.print(f"{address} keeps running; Ctrl-C stops it")
+            with suppress(SystemExit):
+                service.wait()
+                raise CannotStart(f"{service.name} ended by itself:\n{service.words()}")
             return
-        with tempfile.TemporaryDirectory(prefix="factrfm-demo-") as folder, _started(Path(folder), console) as address:
-            run_demo(address, key, out, console)
-            if keep:
-                console.print(f"{address} keeps running; Ctrl-C stops it")
-                _wait_for_signal()
-            else:
-                console.print("The service of the demo is stopped now; start your own with: factrfm up", markup=False)
-    except (CannotStart, DemoFailed) as error:
-        _give_up(str(error))
-    except httpx.HTTPError as error:
-        _give_up(f"the service cannot be reached: {error}")
+        console.print("The service of the demo is stopped now; start your own with: factrfm up", markup=False)
 
 
 @app.command()
 def serve() -> None:
     """Run the API alone, with the settings of the environment."""
-    settings = _settings(ServiceSettings)
-    _check_exposure(settings)
+    settings = read_settings(ServiceSettings)
+    preflight.check_exposure(settings)
+    preflight.check_state(settings)
+    preflight.check_port(settings.host, settings.port)
+    preflight.reach_database(settings, migrate=True)
     if not settings.api_keys:
         typer.echo("no FACTRFM_API_KEYS: every caller on this machine is let in, and none from elsewhere", err=True)
     uvicorn.run(
@@ -97,6 +125,8 @@ def serve() -> None:
         factory=True,
         host=settings.host,
         port=settings.port,
+        # said, because uvicorn would take WEB_CONCURRENCY for it
+        workers=1,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
@@ -107,18 +137,22 @@ def serve() -> None:
 @app.command()
 def worker() -> None:
     """Run one worker, with the settings of the environment."""
-    _settings(WorkerSettings)
-    os.execv(sys.executable, [sys.executable, "-m", "worker.app"])  # noqa: S606 - our own module
+    settings = read_settings(WorkerSettings)
+    preflight.check_state(settings)
+    preflight.check_device(settings.device)
+    preflight.reach_database(settings, migrate=True)
+    environment = {name: value for name, value in os.environ.items() if name not in CELERY_OPTIONS}
+    # -P: without it a folder ``worker`` where the user stands is imported instead of ours
+    program = [sys.executable, "-P", "-m", "worker.app"]
+    os.execve(sys.executable, program, environment)  # noqa: S606 - our own module
 
 
 @app.command()
 def migrate() -> None:
     """Bring the database to the newest revision."""
-    from worker.store.database import Database
-
-    database = Database(_settings(ServiceSettings).database_address)
-    database.migrate()
-    database.dispose()
+    settings = read_settings(ServiceSettings)
+    preflight.check_state(settings)
+    preflight.reach_database(settings, migrate=True)
     typer.echo("the database is at the newest revision")
 
 
@@ -127,30 +161,19 @@ def check(
     process: Annotated[bool, typer.Option("--worker", help="Look at what a worker needs, not at the API.")] = False,
 ) -> None:
     """Exit with 0 when the API, or what a worker needs, can be reached: for container health checks."""
-    from service.queue import JobQueue
-    from worker.store.artifacts import Artifacts
-    from worker.store.database import Database
-
-    settings = _settings(ServiceSettings)
-    if not process:
-        try:
-            answer = httpx.get(f"http://127.0.0.1:{settings.port}/readyz", timeout=4)
-        except httpx.HTTPError as error:
-            _give_up(f"the API does not answer: {error}")
-        if answer.status_code != 200:
-            _give_up(answer.text)
+    settings = read_settings(ServiceSettings)
+    if process:
+        preflight.check_state(settings)
+        preflight.reach_database(settings, migrate=False)
+        preflight.reach_queue(settings)
+        preflight.reach_storage(settings)
         return
-    database = Database(settings.database_address)
-    queue = JobQueue(settings.redis_url.get_secret_value(), settings.queue)
-    for name, reach in (
-        ("database", database.check),
-        ("redis", queue.check),
-        ("storage", Artifacts(settings.storage_address).check),
-    ):
-        try:
-            reach()
-        except Exception as error:
-            _give_up(f"{name} cannot be reached ({type(error).__name__})")
+    try:
+        answer = httpx.get(f"{settings.local_url}/readyz", timeout=4)
+    except httpx.HTTPError as error:
+        raise CannotStart(f"no API answers at {settings.local_url}: {error}") from error
+    if answer.status_code != 200:
+        raise CannotStart(f"{settings.local_url} is not ready, it answered {answer.status_code}: {answer.text[:500]}")
 
 
 @app.command(name="settings")
@@ -179,7 +202,11 @@ def main() -> None:
 
 
 def _rows() -> Iterator[dict[str, str]]:
-    shared, service, own = set(SharedSettings.model_fields), _settings(ServiceSettings), _settings(WorkerSettings)
+    shared, service, own = (
+        set(SharedSettings.model_fields),
+        read_settings(ServiceSettings),
+        read_settings(WorkerSettings),
+    )
     for name, info in ServiceSettings.model_fields.items():
         yield _row(name, info, getattr(service, name), "both" if name in shared else "API")
     for name, info in WorkerSettings.model_fields.items():
@@ -205,61 +232,23 @@ def _shown(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _settings(kind: type[Any], **given: object) -> Any:
-    try:
-        return kind(**given)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = "FACTRFM_" + "_".join(str(step) for step in first["loc"]).upper()
-        _give_up(f"{name}: {first['msg']}")
-
-
-def _check_exposure(settings: ServiceSettings) -> None:
-    if settings.host not in LOOPBACK and not settings.api_keys:
-        _give_up(
-            f"{settings.host} can be reached from other machines, so callers need keys: set FACTRFM_API_KEYS, or "
-            "listen on 127.0.0.1"
-        )
-
-
 def _announce(parts: Any, console: Console) -> None:
     parts.ready.wait()
     console.print(f"FACT-RFM is at {parts.url}   (interface: {parts.url}/docs, state: {parts.home})", highlight=False)
     console.print("Ctrl-C stops it", highlight=False)
 
 
-@contextmanager
-def _started(home: Path, console: Console) -> Iterator[str]:
-    """Run a service for as long as the block lasts. It is a process of its own, so Ctrl-C here ends it too."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    from service.embedded import CannotStart, wait_until_ready
+def _leave_on_signals() -> None:
+    """Let the first signal unwind this process like an error does, and no other disturb it while it cleans up."""
+    numbers = [one for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
 
-    console.print("Starting a queue, a worker and the API for the demo")
-    log = home / "up.log"
-    with log.open("wb") as output:
-        arguments = [sys.executable, "-m", "service.cli", "up", "--port", str(port), "--home", str(home / "state")]
-        process = subprocess.Popen(arguments, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603 - ourselves
-    try:
-        if not wait_until_ready(f"http://127.0.0.1:{port}", lambda: process.poll() is None):
-            raise CannotStart(log.read_text(errors="replace"))
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
+    def leave(number: int, _: FrameType | None) -> None:
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)
+        raise SystemExit(128 + number)
 
-
-def _wait_for_signal() -> None:
-    done = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: done.set())
-    done.wait()
-
-
-def _give_up(message: str) -> Any:
-    typer.echo(message, err=True)
-    raise typer.Exit(1)
+    for one in numbers:
+        signal.signal(one, leave)
 
 
 if __name__ == "__main__":

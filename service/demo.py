@@ -7,6 +7,7 @@ Machine Learning Repository 1995, doi:10.24432/C5DW2B, licence CC BY 4.0. 569 ro
 import csv
 import io
 import json
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from service.complaints import Complaint, WrongSetting
+
 TARGET = "diagnosis"
 SEED = 0
 TEST_SHARE = 0.3
@@ -26,7 +29,7 @@ TOP = 8
 SPECS: dict[str, dict[str, Any]] = {"FACT-RFM": {}, "plain kernel machine": {"update": "none"}}
 
 
-class DemoFailed(Exception):
+class DemoFailed(Complaint):
     """The service did not do what the demo asked; the message says what it answered."""
 
 
@@ -61,21 +64,62 @@ def run_demo(url: str, key: str | None, out: Path, console: Console) -> None:
     """Run the demo against the service at ``url`` and save the heatmap to ``out``.
 
     Raises:
-        DemoFailed: the service answered an error, or a job did not succeed.
+        WrongSetting: there can be no such address, key or file.
+        DemoFailed: the service was not reached or answered an error, or a job did not succeed.
     """
+    _check(url, key, out)
+    url = url.rstrip("/")
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    split = split_table()
-    with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
-        dataset = _upload(client, split, console)
-        models = _train(client, dataset, console)
-        _compare(client, models, split, console)
-        _features(client, models["FACT-RFM"], console)
-        picture = _checked(
-            client.get(f"/v1/models/{models['FACT-RFM']}/features/matrix", headers={"Accept": "image/png"})
-        )
-        out.write_bytes(picture.content)
+    try:
+        with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+            _greet(client, url)
+            picture = _show(client, console)
+    except httpx.HTTPError as error:
+        raise DemoFailed(f"{url} cannot be reached: {error}") from error
+    try:
+        out.write_bytes(picture)
+    except OSError as error:
+        raise DemoFailed(f"the heatmap cannot be saved as {out}: {error.strerror}") from error
     console.print(f"The learned feature matrix as a picture: [bold]{out.absolute()}[/]")
     console.print(f"The HTTP interface, to try by hand:      [bold]{url}/docs[/]")
+
+
+def _check(url: str, key: str | None, out: Path) -> None:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise WrongSetting(f"--url is {url!r}: {error}; it must look like http://localhost:8000") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise WrongSetting(f"--url is {url!r}: it must look like http://localhost:8000")
+    if key is not None and not (key.isascii() and key.isprintable()):
+        raise WrongSetting("--key, or FACTRFM_API_KEY, holds characters that no HTTP header can carry")
+    if out.is_dir() or not os.access(out if out.exists() else out.absolute().parent, os.W_OK):
+        raise WrongSetting(f"--out is {out}: it must be a file that can be written, in a folder that exists")
+
+
+def _greet(client: httpx.Client, url: str) -> None:
+    """See that a FACT-RFM service answers, and that it can work."""
+    answer = client.get("/readyz")
+    try:
+        document = answer.json()
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or "checks" not in document:
+        raise DemoFailed(f"{url} is no FACT-RFM service: it answered {answer.status_code} to GET /readyz")
+    missing = [check["detail"] for check in document["checks"].values() if not check["ok"]]
+    if missing:
+        raise DemoFailed(f"{url} cannot work: {'; '.join(missing)}")
+
+
+def _show(client: httpx.Client, console: Console) -> bytes:
+    """Run the main job, print what comes of it, and return the heatmap."""
+    split = split_table()
+    dataset = _upload(client, split, console)
+    models = _train(client, dataset, console)
+    _compare(client, models, split, console)
+    _features(client, models["FACT-RFM"], console)
+    path = f"/v1/models/{models['FACT-RFM']}/features/matrix"
+    return _checked(client.get(path, headers={"Accept": "image/png"})).content
 
 
 def _upload(client: httpx.Client, split: Split, console: Console) -> str:

@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from service.problems import RangeNotSatisfiable
-from worker.contracts.messages import ArtifactRef
+from worker.contracts.artifacts import ArtifactRef
 from worker.store.artifacts import Artifacts
 
 BLOCK = 2**20

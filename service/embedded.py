@@ -3,101 +3,65 @@
 A part that dies is started again. All parts end with the process that started them, however that ends.
 """
 
-import ctypes
 import fcntl
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import redis
 
+from service.complaints import CannotStart
+from service.parts import STOP_SECONDS, Part
+from service.preflight import check_folder, check_port
+from service.settings import ServiceSettings
+
 LONGEST_SOCKET_PATH = 100
 """Unix socket addresses hold 107 bytes on Linux and 103 on macOS."""
-PR_SET_PDEATHSIG = 1
-STOP_SECONDS = 15.0
 START_SECONDS = 90.0
-LONGEST_PAUSE = 10.0
-CALM_SECONDS = 60.0
 SERVERS = ("redis-server", "valkey-server")
-
-
-class CannotStart(Exception):
-    """Something on the machine stands in the way; the message says what and what to do."""
-
-
-@dataclass
-class Part:
-    """A program that is kept running."""
-
-    name: str
-    arguments: list[str]
-    log: Path
-    process: subprocess.Popen[bytes] | None = None
-    deaths: int = 0
-    start_at: float = field(default=0.0)
-
-    def start(self, environment: Mapping[str, str]) -> None:
-        """Start the program in a process group of its own, its output in its log."""
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(  # noqa: S603 - our own programs
-                self.arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=dict(environment),
-                start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-            )
-
-    def stop(self) -> None:
-        """SIGTERM, then SIGKILL to the whole group."""
-        if self.process is None:
-            return
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
+FACTRFM = [sys.executable, "-P", "-m", "service.cli"]
+"""Our own command line. -P: without it a folder ``service`` or ``worker`` where the user stands is imported instead."""
+FOREIGN = ("FACTRFM_", "CELERY_")
+"""Beginnings of the variables that could lead a private service to somebody's state or queue."""
 
 
 class Embedded:
-    """The parts and the thread of control over them. ``run`` returns when ``stop`` was called, or on a signal."""
+    """The parts and the thread of control over them. ``run`` returns when ``stopping`` was set."""
 
-    def __init__(self, home: Path, port: int, host: str, say: Callable[[str], None]) -> None:
-        self.home = home.absolute()
-        self.port = port
-        self.host = host
-        self.url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104 - a comparison
+    def __init__(self, settings: ServiceSettings, say: Callable[[str], None]) -> None:
+        self.home = settings.home.absolute()
+        self.url = settings.local_url
         self.stopping = threading.Event()
         self.ready = threading.Event()
+        self.parts: list[Part] = []
+        self._host = settings.host
+        self._port = settings.port
+        self._own_queue = "redis_url" not in settings.model_fields_set
         self._say = say
         self._sockets: Path | None = None
-        self._environment = dict(os.environ)
-        self.parts: list[Part] = []
+        self._environment = os.environ | {
+            "FACTRFM_HOME": str(self.home),
+            "FACTRFM_HOST": self._host,
+            "FACTRFM_PORT": str(self._port),
+        }
 
     def run(self) -> None:
         """Start all parts, keep them running, and stop them in the end.
 
         Raises:
-            CannotStart: the folder or the port is taken, or a part does not come up.
+            Complaint: the folder or the port is taken, or a part does not come up or does not stay up.
         """
-        self.home.mkdir(parents=True, exist_ok=True)
+        check_folder("the folder of the logs", self.home / "logs")
         with _only_one(self.home / "up.lock"):
-            _check_port(self.host, self.port)
-            (self.home / "logs").mkdir(exist_ok=True)
+            check_port(self._host, self._port)
             try:
                 self._prepare()
                 self._start_all()
@@ -107,30 +71,24 @@ class Embedded:
                 self._stop_all()
 
     def _prepare(self) -> None:
-        python = sys.executable
-        self._environment |= {
-            "FACTRFM_HOME": str(self.home),
-            "FACTRFM_HOST": self.host,
-            "FACTRFM_PORT": str(self.port),
-        }
-        if "FACTRFM_REDIS_URL" in os.environ:
-            self._say("Redis: the one that FACTRFM_REDIS_URL names")
-        else:
+        if self._own_queue:
             self.parts.append(self._queue_server())
-        worker = Part("worker", [python, "-m", "worker.app"], self.home / "logs" / "worker.log")
-        api = Part("api", [python, "-m", "service.cli", "serve"], self.home / "logs" / "api.log")
-        self.parts += [worker, api]
+        else:
+            self._say("Redis: the one that FACTRFM_REDIS_URL names")
+        for name, command in (("worker", "worker"), ("api", "serve")):
+            self.parts.append(Part(name, [*FACTRFM, command], self.home / "logs" / f"{name}.log"))
 
     def _queue_server(self) -> Part:
         program = next((found for name in SERVERS if (found := shutil.which(name))), None) or _packaged_server()
         self._say(f"Redis: {program}")
-        path = self.home / "queue" / "redis.sock"
+        folder = self.home / "queue"
+        check_folder("the folder of the queue", folder)
+        folder.chmod(0o700)
+        path = folder / "redis.sock"
         if len(str(path).encode()) > LONGEST_SOCKET_PATH:
             self._sockets = Path(tempfile.mkdtemp(prefix="factrfm-"))
             path = self._sockets / "redis.sock"
             self._say(f"the path of {self.home} is too long for a socket; it is in {self._sockets}")
-        folder = self.home / "queue"
-        folder.mkdir(mode=0o700, exist_ok=True)
         path.unlink(missing_ok=True)
         self._environment["FACTRFM_REDIS_URL"] = f"redis+socket://{path}"
         arguments = [program, "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700", "--dir", str(folder)]
@@ -139,20 +97,23 @@ class Embedded:
 
     def _start_all(self) -> None:
         for part in self.parts:
-            part.start(self._environment)
+            part.start(self._environment, time.monotonic())
             if part.name == "redis":
                 self._wait(self._queue_answers, part)
-        self._wait(self._api_ready, self.parts[-1])
-        self.ready.set()
+        self._wait(lambda: is_ready(self.url), self.parts[-1])
+        if not self.stopping.is_set():
+            self.ready.set()
 
     def _wait(self, condition: Callable[[], bool], part: Part) -> None:
         ends_at = time.monotonic() + START_SECONDS
         while not condition():
             if self.stopping.wait(0.1):
                 return
-            dead = part.process is not None and part.process.poll() is not None
-            if dead or time.monotonic() > ends_at:
-                raise CannotStart(f"{part.name} did not come up; the end of {part.log}:\n{_tail(part.log)}")
+            self._revive()
+            if time.monotonic() > ends_at:
+                raise CannotStart(
+                    f"{part.name} is not ready after {START_SECONDS:g} s; from {part.log}:\n{part.words()}"
+                )
 
     def _queue_answers(self) -> bool:
         path = self._environment["FACTRFM_REDIS_URL"].removeprefix("redis+socket://")
@@ -162,25 +123,44 @@ class Embedded:
         except redis.RedisError:
             return False
 
-    def _api_ready(self) -> bool:
-        return is_ready(self.url)
-
     def _revive(self) -> None:
-        """Start again what has died. A part that dies again within a minute waits longer each time."""
-        now = time.monotonic()
         for part in self.parts:
-            if part.process is None or part.process.poll() is None or now < part.start_at:
-                continue
-            part.deaths = 0 if now - part.start_at > CALM_SECONDS else part.deaths + 1
-            part.start_at = now + min(0.5 * 2**part.deaths, LONGEST_PAUSE)
-            self._say(f"{part.name} ended with code {part.process.returncode} and is started again")
-            part.start(self._environment)
+            part.revive(self._environment, time.monotonic(), self._say)
 
     def _stop_all(self) -> None:
         for part in reversed(self.parts):
             part.stop()
         if self._sockets is not None:
             shutil.rmtree(self._sockets, ignore_errors=True)
+
+
+@contextmanager
+def private_service(say: Callable[[str], None]) -> Iterator[tuple[str, Part]]:
+    """Run ``factrfm up`` in a temporary folder for as long as the block lasts; yield its address and its process.
+
+    It takes no setting of the caller's, so nothing of it can reach the caller's database, queue or keys.
+
+    Raises:
+        CannotStart: it does not come up.
+    """
+    say("Starting a queue, a worker and the API for the demo")
+    environment = {name: value for name, value in os.environ.items() if not name.upper().startswith(FOREIGN)}
+    port = _free_port()
+    with tempfile.TemporaryDirectory(prefix="factrfm-demo-") as folder:
+        arguments = [*FACTRFM, "up", "--host", "127.0.0.1", "--port", str(port), "--home", f"{folder}/state"]
+        up = Part("the service of the demo", arguments, Path(folder) / "up.log")
+        url = f"http://127.0.0.1:{port}"
+        try:
+            up.start(environment, time.monotonic())
+            ends_at = time.monotonic() + START_SECONDS
+            while not is_ready(url):
+                if not up.alive() or time.monotonic() > ends_at:
+                    raise CannotStart(f"{up.name} did not come up:\n{up.words()}")
+                time.sleep(0.1)
+            yield url, up
+        finally:
+            # it stops its own parts one after another
+            up.stop(4 * STOP_SECONDS)
 
 
 def is_ready(url: str) -> bool:
@@ -191,24 +171,18 @@ def is_ready(url: str) -> bool:
         return False
 
 
-def wait_until_ready(url: str, alive: Callable[[], bool]) -> bool:
-    """Wait for the service at ``url``; False when it is not ``alive`` any more, or takes too long."""
-    ends_at = time.monotonic() + START_SECONDS
-    while time.monotonic() < ends_at and alive():
-        if is_ready(url):
-            return True
-        time.sleep(0.1)
-    return False
-
-
 @contextmanager
 def _only_one(path: Path) -> Iterator[None]:
     """Hold a lock that ends with this process.
 
     Raises:
-        CannotStart: another process holds it.
+        CannotStart: another process holds it, or the file cannot be written.
     """
-    with path.open("a+") as file:
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise CannotStart(f"{path}: {error.strerror}; delete it, or give another --home") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -222,14 +196,10 @@ def _only_one(path: Path) -> Iterator[None]:
         yield
 
 
-def _check_port(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise CannotStart(f"cannot listen on {host}:{port}: {error.strerror}; give another --port") from error
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _packaged_server() -> str:
@@ -241,11 +211,3 @@ def _packaged_server() -> str:
             "FACTRFM_REDIS_URL"
         ) from error
     return str(get_binary_path())
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _tail(path: Path, lines: int = 15) -> str:
-    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])

@@ -8,7 +8,7 @@ import anyio
 import anyio.to_thread
 import pyarrow as pa
 
-from worker.contracts.messages import ArtifactRef
+from worker.contracts.artifacts import ArtifactRef
 from worker.prediction import Answer, ServedModel
 from worker.store.artifacts import Artifacts
 from worker.store.tensors import unpack

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
+from service.invalid import field_errors
 from worker.contracts import errors
 
 log = structlog.get_logger()
@@ -152,27 +153,34 @@ def on_own_error(request: Request, error: Exception) -> JSONResponse:
 
 def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
-    fields = [_field(one) for one in error.errors()]
+    fields = _fields(error)
     first = fields[0]
     detail = f"{first.pointer}: {first.message}" if first.pointer else first.message
     return problem(request, 422, "invalid_request", detail, fields=fields)
 
 
-def _field(one: Mapping[str, Any]) -> FieldProblem:
-    place, *steps = one["loc"]
-    if one["type"] == "json_invalid":
-        return FieldProblem(pointer="", message=f"the body is not JSON: {one.get('ctx', {}).get('error', one['msg'])}")
-    steps = [step for step in steps if not (place == "body" and step in TAGS)]
-    pointer = "".join(f"/{step}" for step in steps) if place == "body" else f"{place}:{'.'.join(map(str, steps))}"
-    message = str(one["msg"]).removeprefix("Value error, ")
-    given = one.get("input")
-    if isinstance(given, str | int | float | bool) and one["type"] != "missing":
-        message += f"; got {str(given)[:80]!r}" if isinstance(given, str) else f"; got {given}"
-    return FieldProblem(pointer=pointer, message=message)
-
-
-TAGS = ("fit", "predict")
-"""Pydantic puts the tag of a tagged union into the location; it is no part of the body."""
+def _fields(error: RequestValidationError) -> list[FieldProblem]:
+    """Return one entry a place: JSON pointers into the body, names of query parameters and headers."""
+    found = error.errors()
+    if found[0]["type"] == "json_invalid":
+        why = found[0].get("ctx", {}).get("error", found[0]["msg"])
+        return [FieldProblem(pointer="", message=f"the body is not JSON: {why}")]
+    places = dict.fromkeys(one["loc"][0] for one in found)
+    fields: list[FieldProblem] = []
+    for place in places:
+        inside = [{**one, "loc": one["loc"][1:]} for one in found if one["loc"][0] == place]
+        if place == "body":
+            fields += [
+                FieldProblem(pointer=one.pointer, message=one.message) for one in field_errors(error.body, inside)
+            ]
+        else:
+            # a parameter is no document: its name stands for the pointer's first step
+            named: dict[str, Any] = {one["loc"][0]: {} for one in inside}
+            fields += [
+                FieldProblem(pointer=f"{place}:{one.pointer.removeprefix('/')}", message=one.message)
+                for one in field_errors(named, inside)
+            ]
+    return fields
 
 
 def _on_http_exception(request: Request, error: Exception) -> JSONResponse:

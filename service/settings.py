@@ -1,11 +1,17 @@
 """Settings that the API reads from the environment."""
 
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode
 
+from service.complaints import WrongSetting
 from worker.settings import GIB, SharedSettings
+
+Kind = TypeVar("Kind", bound=SharedSettings)
+
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - names, not a listener
+"""Where a caller on the same machine finds a service that listens on all addresses."""
 
 
 class ServiceSettings(SharedSettings):
@@ -39,3 +45,28 @@ class ServiceSettings(SharedSettings):
         if isinstance(value, str):
             return tuple(part for part in (piece.strip() for piece in value.split(",")) if part)
         return value
+
+    @property
+    def local_url(self) -> str:
+        """Where a caller on this machine finds the API."""
+        host = EVERYWHERE.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def read_settings(kind: type[Kind], **given: Any) -> Kind:
+    """Return settings: what is ``given`` wins over the environment, and the environment over the defaults.
+
+    Raises:
+        WrongSetting: with a line for each variable that has a value it cannot have.
+    """
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        raise WrongSetting("\n".join(_wrong(kind, one["loc"][0], one["input"], one["msg"]) for one in found)) from None
+
+
+def _wrong(kind: type[SharedSettings], name: Any, value: object, message: str) -> str:
+    info = kind.model_fields[name]
+    shown = "" if "SecretStr" in repr(info.annotation) else f" is {str(value)!r}"
+    return f"FACTRFM_{name.upper()}{shown}: {message[0].lower()}{message[1:]}. Meaning: {info.description}"

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,41 +10,24 @@ from sqlalchemy.orm import Session
 
 from service.context import Context
 from service.idempotency import STARTED
-from worker.contracts.errors import FieldError, InvalidRequest, NotFound, QueueFull
-from worker.contracts.resources import Batch, BatchCounts, Dataset, DryRun, Estimate, Job
-from worker.contracts.specs import BatchGrid, FitRequest, JobRequest, PredictRequest
-from worker.engine.estimate import estimate as estimate_fit
-from worker.engine.recursion import FitConfig
-from worker.store import batches, datasets, idempotency, jobs, models
+from service.invalid import field_errors
+from service.planning import Plan, plan
+from worker.contracts.errors import FieldError, InvalidRequest, QueueFull
+from worker.contracts.requests import (
+    AnyRequest,
+    BatchGrid,
+    JobRequest,
+    TrainRequest,
+)
+from worker.contracts.resources import Batch, BatchCounts, Job
+from worker.store import batches, idempotency, jobs
 from worker.store.ids import new_id
 from worker.store.job_queries import find, to_resource
-from worker.tables import schema
 
-REQUEST: TypeAdapter[FitRequest | PredictRequest] = TypeAdapter(JobRequest)
-
-PREDICT_BLOCK_ROWS = 8192
+REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(JobRequest)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A request that was checked against its data, with nothing left to resolve."""
-
-    request: FitRequest | PredictRequest
-    dry_run: DryRun
-    datasets: list[str]
-    model_id: str | None = None
-
-
-def plan(context: Context, request: FitRequest | PredictRequest) -> Plan:
-    """Return what ``request`` would run.
-
-    Raises:
-        InvalidRequest: the request and the data do not go together; pointers say where.
-    """
-    return _plan_fit(context, request) if isinstance(request, FitRequest) else _plan_predict(context, request)
-
-
-def submit(context: Context, request: FitRequest | PredictRequest) -> Job:
+def submit(context: Context, request: AnyRequest) -> Job:
     """Queue one job: row first, message after the commit.
 
     Raises:
@@ -59,7 +41,7 @@ def submit(context: Context, request: FitRequest | PredictRequest) -> Job:
     return jobs.get(context.database, job_id)
 
 
-def submit_batch(context: Context, requests: Sequence[FitRequest | PredictRequest]) -> str:
+def submit_batch(context: Context, requests: Sequence[AnyRequest]) -> str:
     """Queue all of ``requests`` or none. Returns the batch's id.
 
     Raises:
@@ -98,7 +80,7 @@ def retry(context: Context, job_id: str) -> Job:
     return job
 
 
-def expand_grid(grid: BatchGrid, limit: int) -> list[FitRequest | PredictRequest]:
+def expand_grid(grid: BatchGrid, limit: int) -> list[AnyRequest]:
     """Return every combination of the grid's values set into its base.
 
     Raises:
@@ -118,27 +100,23 @@ def expand_grid(grid: BatchGrid, limit: int) -> list[FitRequest | PredictRequest
     return parse_all(bodies)
 
 
-def parse_all(bodies: Sequence[Any]) -> list[FitRequest | PredictRequest]:
+def parse_all(bodies: Sequence[Any]) -> list[AnyRequest]:
     """Return the requests that ``bodies`` spell.
 
     Raises:
         InvalidRequest: at least one is not a valid body; pointers begin with its index.
     """
-    parsed: list[FitRequest | PredictRequest] = []
+    parsed: list[AnyRequest] = []
     wrong: list[FieldError] = []
     for index, body in enumerate(bodies):
         try:
             parsed.append(REQUEST.validate_python(body, strict=None))
         except ValidationError as error:
-            wrong += [_field_error(index, one["loc"], one["msg"]) for one in error.errors(include_url=False)]
+            found = field_errors(body, error.errors(include_url=False))
+            wrong += [FieldError(f"/{index}{one.pointer}", one.message) for one in found]
     if wrong:
         raise InvalidRequest(f"{wrong[0].pointer}: {wrong[0].message}", errors=tuple(wrong))
     return parsed
-
-
-def _field_error(index: int, location: tuple[int | str, ...], message: str) -> FieldError:
-    steps = [str(step) for step in location if step not in ("fit", "predict")]
-    return FieldError("/" + "/".join([str(index), *steps]), message)
 
 
 def _with(body: dict[str, Any], path: list[str], value: object, whole: str) -> dict[str, Any]:
@@ -149,94 +127,6 @@ def _with(body: dict[str, Any], path: list[str], value: object, whole: str) -> d
     if not isinstance(inner, dict):
         raise InvalidRequest.at("/grid", f"{whole!r} leads into {head!r}, which is no object in the base")
     return {**body, head: _with(inner, rest, value, whole)}
-
-
-def _plan_fit(context: Context, request: FitRequest) -> Plan:
-    dataset = _dataset(context, request.dataset, "/dataset")
-    features = schema.resolve_features(request, dataset.columns)
-    targets = schema.resolve_targets(request, dataset.columns)
-    task = schema.resolve_task(request.task, targets)
-    schema.check_fit(
-        request, features, targets, task, rows=dataset.rows, max_encoded=context.settings.max_encoded_columns
-    )
-    held_out = None
-    used = [dataset.id]
-    if request.validation is not None and request.validation.dataset is not None:
-        other = _dataset(context, request.validation.dataset, "/validation/dataset")
-        schema.check_validation_dataset(features + targets, other.columns)
-        held_out = other.rows
-        used.append(other.id)
-    width = schema.encoded_width(features)
-    outputs = targets[0].distinct if task == "classification" else len(targets)
-    fitted, scored = _split(request, dataset.rows, held_out)
-    resolved = request.model_copy(
-        update={
-            "task": task,
-            "features": [column.name for column in features],
-            "exclude": [],
-            "spec": request.spec.resolved(),
-        }
-    )
-    cost = estimate_fit(fitted, width, outputs, scored, FitConfig(**resolved.spec.engine_options()))
-    return Plan(
-        resolved,
-        DryRun(
-            request=resolved.model_dump(mode="json"),
-            task=task,
-            rows=dataset.rows,
-            encoded_columns=width,
-            outputs=outputs,
-            estimate=Estimate(bytes=cost.bytes, flops=cost.flops),
-        ),
-        used,
-    )
-
-
-def _plan_predict(context: Context, request: PredictRequest) -> Plan:
-    try:
-        record = models.get(context.database, request.model)
-    except NotFound as error:
-        raise InvalidRequest.at("/model", error.detail) from error
-    model = record.resource
-    dataset = _dataset(context, request.dataset, "/dataset")
-    schema.check_predict(model.features, dataset.columns)
-    outputs = len(model.classes) if model.classes is not None else len(model.targets)
-    resolved = request.model_copy(update={"model": model.id})
-    block = min(dataset.rows, PREDICT_BLOCK_ROWS) * (model.training_rows + model.encoded_features)
-    cost = Estimate(
-        bytes=model.bytes + 8 * block,
-        flops=2.0 * dataset.rows * model.training_rows * (model.encoded_features + outputs),
-    )
-    return Plan(
-        resolved,
-        DryRun(
-            request=resolved.model_dump(mode="json"),
-            task=model.task,
-            rows=dataset.rows,
-            encoded_columns=model.encoded_features,
-            outputs=outputs,
-            estimate=cost,
-        ),
-        [dataset.id],
-        model.id,
-    )
-
-
-def _split(request: FitRequest, rows: int, held_out: int | None) -> tuple[int, int]:
-    """Return how many rows train at most and how many validate."""
-    if held_out is not None:
-        return rows, held_out
-    if request.validation is None or request.validation.folds is not None:
-        return rows, 0
-    scored = max(1, round(rows * (request.validation.fraction or 0.0)))
-    return rows - scored, scored
-
-
-def _dataset(context: Context, dataset_id: str, pointer: str) -> Dataset:
-    try:
-        return datasets.get(context.database, dataset_id)
-    except NotFound as error:
-        raise InvalidRequest.at(pointer, error.detail) from error
 
 
 def _check_room(context: Context, more: int) -> None:
@@ -254,7 +144,7 @@ def _insert(context: Context, planned: list[Plan], batch_id: str | None) -> list
             batches.insert(session, batch_id, total=len(planned), now=now)
         for job_id, one in zip(ids, planned, strict=True):
             request = one.request
-            if isinstance(request, FitRequest) and request.model is None:
+            if isinstance(request, TrainRequest) and request.model is None:
                 request = request.model_copy(update={"model": job_id})
             jobs.insert_job(
                 session,

@@ -13,6 +13,8 @@ BREACHES = {
     "the engine imports torch alone": ("worker/engine/kernels.py", "import numpy"),
     "contracts import neither torch nor I/O": ("worker/contracts/specs.py", "import torch"),
     "layers of the worker": ("worker/tables/encoder.py", "import worker.store.jobs"),
+    "the search knows no jobs": ("worker/search.py", "import worker.store.artifacts"),
+    "only the search knows optuna": ("worker/runs/tune.py", "import optuna"),
     "the computing process knows no database": ("worker/runs/fit.py", "import worker.store.jobs"),
     "nothing in worker imports service": ("worker/lease.py", "import service.settings"),
     "service never reaches the Celery shell": ("service/queue.py", "import worker.tasks"),

@@ -13,17 +13,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from worker.contracts.messages import (
-    REPORTS,
-    Failed,
-    FitDone,
-    FitOrder,
-    IterationReport,
-    LogReport,
-    PredictDone,
-    PredictOrder,
-    ProgressReport,
-)
+from worker.contracts.messages import REPORTS, AnyOrder, AnyReport
 
 HIDDEN = ("FACTRFM_DATABASE_URL", "FACTRFM_REDIS_URL", "FACTRFM_API_KEYS")
 """The child needs no database and no queue, so it gets no password of theirs."""
@@ -36,7 +26,7 @@ class Died:
     reason: str
 
 
-Answer = ProgressReport | IterationReport | LogReport | FitDone | PredictDone | Failed | Died
+Answer = AnyReport | Died
 
 
 class Child:
@@ -48,7 +38,8 @@ class Child:
         options += [f"--memory-bytes={memory_bytes}"] if memory_bytes is not None else []
         environment = {name: value for name, value in os.environ.items() if name not in HIDDEN}
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "worker.runs", *options],
+            # -P: without it a folder ``worker`` where the user stands is imported instead of ours
+            [sys.executable, "-P", "-m", "worker.runs", *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -69,7 +60,7 @@ class Child:
         """Return whether the process still runs."""
         return self._process.poll() is None
 
-    def order(self, order: FitOrder | PredictOrder) -> None:
+    def order(self, order: AnyOrder) -> None:
         """Hand over a job. A child that is dead already says so by its next answer."""
         assert self._process.stdin is not None  # noqa: S101 - Popen was given a pipe
         try:

@@ -14,15 +14,19 @@ import structlog
 from sqlalchemy.exc import OperationalError
 
 from worker.child import Child, Died
+from worker.contracts.artifacts import AnyCheckpoint
 from worker.contracts.errors import LeaseLost, NotFound
 from worker.contracts.messages import (
-    Checkpoint,
+    Done,
     Failed,
-    FitDone,
     IterationReport,
     LogReport,
+    NetworkDone,
     PredictDone,
     ProgressReport,
+    StepReport,
+    TrialReport,
+    TuneDone,
 )
 from worker.contracts.resources import JobError
 from worker.lease import Lease
@@ -153,7 +157,7 @@ class Attempt:
                 raise LeaseLost(f"job {self._claim.job_id} has another owner")
             if self._lease.cancelled.is_set():
                 return self._cancel()
-            if isinstance(answer, FitDone | PredictDone):
+            if isinstance(answer, Done):
                 return self._succeed(answer)
             if isinstance(answer, Failed):
                 return self._fail(answer.error)
@@ -167,7 +171,7 @@ class Attempt:
             if self._supervisor.stopping.is_set():
                 return self._release()
 
-    def _record(self, answer: ProgressReport | IterationReport | LogReport) -> None:
+    def _record(self, answer: ProgressReport | IterationReport | TrialReport | StepReport | LogReport) -> None:
         if isinstance(answer, ProgressReport):
             self._write(lambda: self._save(progress=answer.progress))
         elif isinstance(answer, LogReport):
@@ -176,7 +180,7 @@ class Attempt:
             self._write(
                 lambda: self._save(
                     progress=answer.progress,
-                    metrics=answer.data.metrics,
+                    metrics=answer.metrics,
                     events=[answer.data],
                     checkpoint=answer.checkpoint,
                 )
@@ -192,30 +196,30 @@ class Attempt:
             **changes,  # type: ignore[arg-type]
         )
 
-    def _drop_old_checkpoint(self, checkpoint: Checkpoint) -> None:
+    def _drop_old_checkpoint(self, checkpoint: AnyCheckpoint) -> None:
         """Delete the files that only the checkpoint before needed: its row is gone, so nothing names them."""
         old, self._checkpoint = self._checkpoint, checkpoint
-        if old is None:
-            return
-        kept = {checkpoint.newest.key, checkpoint.best.key, *(matrix.key for matrix in checkpoint.matrices)}
-        for key in {old.newest.key, old.best.key} - kept:
-            self._supervisor.artifacts.delete(key)
+        if old is not None:
+            for key in old.keys - checkpoint.keys:
+                self._supervisor.artifacts.delete(key)
 
     def _drop_checkpoints(self) -> None:
-        """Delete what the fit needed to go on. The model is stored, so a failure of storage here costs nothing."""
+        """Delete what the run needed to go on. What it made is stored, so a failure of storage here costs nothing."""
         try:
             self._supervisor.artifacts.delete_prefix(f"jobs/{self._claim.job_id}")
         except OSError as error:
             log.warning("checkpoints not deleted", error=type(error).__name__)
 
-    def _succeed(self, answer: FitDone | PredictDone) -> str:
+    def _succeed(self, answer: Done) -> str:
         now = self._supervisor.now
         claim = self._claim
-        if isinstance(answer, FitDone):
-            self._write(lambda: jobs.succeed_fit(self._database, claim.job_id, claim.token, answer, now()))
-            self._drop_checkpoints()
+        if isinstance(answer, PredictDone | NetworkDone):
+            self._write(lambda: jobs.succeed_with_file(self._database, claim.job_id, claim.token, answer.file, now()))
         else:
-            self._write(lambda: jobs.succeed_predict(self._database, claim.job_id, claim.token, answer, now()))
+            done, file = (answer.fit, answer.file) if isinstance(answer, TuneDone) else (answer, None)
+            self._write(lambda: jobs.succeed_fit(self._database, claim.job_id, claim.token, done, now(), file))
+        if not isinstance(answer, PredictDone):
+            self._drop_checkpoints()
         return "succeeded"
 
     def _fail(self, error: JobError) -> str:

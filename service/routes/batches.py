@@ -9,11 +9,12 @@ from pydantic import ValidationError
 
 from service import submission
 from service.context import CurrentContext
+from service.invalid import field_errors
 from service.negotiation import content_type
 from service.problems import problems
-from worker.contracts.errors import FieldError, InvalidRequest
+from worker.contracts.errors import InvalidRequest
+from worker.contracts.requests import AnyRequest, BatchGrid
 from worker.contracts.resources import Batch
-from worker.contracts.specs import BatchGrid, FitRequest, PredictRequest
 from worker.store import batches
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
@@ -94,7 +95,7 @@ def _submit(context: CurrentContext, body: bytes, kind: str, limit: int) -> str:
     return submission.submit_batch(context, _parse(body, kind, limit))
 
 
-def _parse(body: bytes, kind: str, limit: int) -> list[FitRequest | PredictRequest]:
+def _parse(body: bytes, kind: str, limit: int) -> list[AnyRequest]:
     if kind != JSON:
         lines = [line for line in body.splitlines() if line.strip()]
         return submission.parse_all([_document(line, f"/{index}") for index, line in enumerate(lines)])
@@ -104,10 +105,7 @@ def _parse(body: bytes, kind: str, limit: int) -> list[FitRequest | PredictReque
     try:
         grid = BatchGrid.model_validate(document)
     except ValidationError as error:
-        wrong = tuple(
-            FieldError("/" + "/".join(str(step) for step in one["loc"]), one["msg"])
-            for one in error.errors(include_url=False)
-        )
+        wrong = tuple(field_errors(document, error.errors(include_url=False)))
         raise InvalidRequest(f"{wrong[0].pointer}: {wrong[0].message}", errors=wrong) from error
     return submission.expand_grid(grid, limit)
 

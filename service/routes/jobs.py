@@ -8,7 +8,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from service import submission
+from service import planning, submission
 from service.context import Context, CurrentContext
 from service.downloads import send_artifact
 from service.negotiation import choose, content_type
@@ -16,8 +16,9 @@ from service.pages import After, Limit
 from service.problems import problems
 from worker.contracts.errors import Conflict, NotFound
 from worker.contracts.events import Event
+from worker.contracts.requests import JobRequest
 from worker.contracts.resources import FINAL_STATES, DryRun, Job, JobKind, JobState, Page
-from worker.contracts.specs import JobRequest
+from worker.contracts.results import NetworkReport, TuneResult
 from worker.store import events, jobs
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -26,7 +27,7 @@ EVENT_STREAM = "text/event-stream"
 PING_SECONDS = 15.0
 RETRY_MS = 1000
 EVENTS_AT_ONCE = 1000
-RESULT_TYPES = ("application/vnd.apache.parquet", "text/csv", "application/vnd.apache.arrow.file")
+FILE_TYPES = ("application/vnd.apache.parquet", "text/csv", "application/vnd.apache.arrow.file")
 SUBMIT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": DryRun, "description": "With dry_run: what the job would be"},
     202: {"model": Job, "description": "The job is queued"},
@@ -41,8 +42,9 @@ EVENT_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The file",
-        "content": {kind: {} for kind in RESULT_TYPES},
+        "model": TuneResult | NetworkReport,
+        "description": "predict: the file, in the format that was asked for; tune: every trial; network: the report",
+        "content": {kind: {} for kind in FILE_TYPES},
     },
     206: {"description": "A part of the file"},
     304: {"description": "The file has not changed"},
@@ -62,6 +64,45 @@ EXAMPLES = {
             "model": "house-prices",
             "validation": {"fraction": 0.2},
             "spec": {"kernel": "laplace", "ridge": 0.01, "iterations": 8},
+        },
+    },
+    "tune": {
+        "summary": "Search the default space around the default spec; the best of 30 trials becomes the model",
+        "value": {
+            "kind": "tune",
+            "dataset": "ds_01jd0000000000000000000000",
+            "target": "price",
+            "model": "house-prices",
+            "search": {"trials": 30},
+        },
+    },
+    "space": {
+        "summary": "Search some options, the others fixed by the spec",
+        "value": {
+            "kind": "tune",
+            "dataset": "ds_01jd0000000000000000000000",
+            "target": "price",
+            "validation": {"folds": 3},
+            "spec": {"iterations": 8},
+            "search": {
+                "trials": 20,
+                "seed": 1,
+                "space": {
+                    "ridge": {"low": 1e-4, "high": 10, "log": True},
+                    "bandwidth_factor": {"low": 0.5, "high": 5, "step": 0.5},
+                    "kernel": {"choices": ["laplace", "gaussian"]},
+                },
+            },
+        },
+    },
+    "network": {
+        "summary": "Train a network and report how FACT, AGOP and eNFA agree with its weights, layer by layer",
+        "value": {
+            "kind": "network",
+            "dataset": "ds_01jd0000000000000000000000",
+            "target": "diagnosis",
+            "validation": {"fraction": 0.2},
+            "spec": {"hidden": [128, 128], "loss": "cross_entropy", "steps": 2000, "report_every": 200},
         },
     },
     "predict": {
@@ -86,7 +127,7 @@ async def create_job(
     """Queue a job, or with ``dry_run`` say what it would be."""
     if dry_run:
         response.status_code = 200
-        return (await to_thread.run_sync(submission.plan, context, request)).dry_run
+        return (await to_thread.run_sync(planning.plan, context, request)).dry_run
     job = await to_thread.run_sync(submission.submit, context, request)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     seconds = _wanted_wait(prefer)
@@ -148,9 +189,12 @@ def retry_job(context: CurrentContext, response: Response, job_id: str) -> Job:
 
 @router.get("/{job_id}/result", response_class=Response, responses=RESULT_RESPONSES)
 def get_result(context: CurrentContext, request: Request, job_id: str) -> Response:
-    """Download the file that a predict job made."""
+    """Download what a job made: a predict job's file, a tune job's trials, a network job's report.
+
+    While a job runs, its events of type ``trial`` or ``step`` say the same.
+    """
     job = jobs.get(context.database, job_id)
-    if job.kind != "predict":
+    if job.kind == "fit":
         raise Conflict(f"job {job_id} is a {job.kind}: its result is the model, see GET /v1/models")
     result = jobs.result(context.database, job_id)
     if result is None:
@@ -164,6 +208,7 @@ def delete_job(context: CurrentContext, job_id: str) -> None:
     """Forget a finished job with its checkpoints and result. A model that it made stays."""
     jobs.delete(context.database, job_id)
     context.artifacts.delete_prefix(f"jobs/{job_id}/")
+    context.artifacts.delete_prefix(f"results/{job_id}/")
 
 
 def _wanted_wait(prefer: str | None) -> float | None:

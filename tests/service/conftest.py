@@ -11,17 +11,21 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.context import Context
 from service.settings import ServiceSettings
-from worker.contracts.messages import FitDone, PredictDone
+from worker.contracts.messages import FitDone, NetworkDone, PredictDone, TuneDone
 from worker.orders import build_order
 from worker.runs.fit import fit
 from worker.runs.machine import Machine
+from worker.runs.network import network
 from worker.runs.predict import predict
+from worker.runs.tune import tune
 from worker.store import jobs
 
 CSV = "size,city,price\n" + "".join(
     f"{index % 7},{['Bern', 'Basel', 'Chur'][index % 3]},{100 * (index % 7) + 50 * (index % 3)}.5\n"
     for index in range(40)
 )
+
+RUNS: dict[str, Any] = {"fit": fit, "tune": tune, "network": network, "predict": predict}
 
 
 @pytest.fixture
@@ -66,12 +70,14 @@ def run_job(context: Context) -> Callable[[str], None]:
         assert claim is not None
         order = build_order(claim)
         machine = Machine.find("cpu", None)
-        done: Any = (fit if order.kind == "fit" else predict)(order, context.artifacts, machine, lambda _: None)
-        if isinstance(done, FitDone):
+        done: Any = RUNS[order.kind](order, context.artifacts, machine, lambda _: None)
+        if isinstance(done, TuneDone):
+            jobs.succeed_fit(context.database, job_id, claim.token, done.fit, context.now(), done.file)
+        elif isinstance(done, FitDone):
             jobs.succeed_fit(context.database, job_id, claim.token, done, context.now())
         else:
-            assert isinstance(done, PredictDone)
-            jobs.succeed_predict(context.database, job_id, claim.token, done, context.now())
+            assert isinstance(done, PredictDone | NetworkDone)
+            jobs.succeed_with_file(context.database, job_id, claim.token, done.file, context.now())
 
     return run
 

@@ -1,9 +1,11 @@
 """``factrfm up`` as a real process: it starts everything, keeps it running, and leaves nothing behind."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -15,25 +17,34 @@ PROGRAM = [sys.executable, "-m", "service.cli"]
 
 
 @pytest.fixture
-def start_up(tmp_path: Path) -> Iterator[Start]:
-    """Starts ``factrfm up`` on a folder and a free port; what is left of it is killed after the test."""
+def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Starts ``factrfm`` with nothing but the settings given; what is left of it is killed after the test."""
     started: list[Process] = []
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("FACTRFM_")}
 
-    def start(home: Path = tmp_path / "home", port: int | None = None) -> tuple[Process, str]:
-        port = port or free_port()
-        environment = {
-            "FACTRFM_LEASE_SECONDS": "3",
-            "FACTRFM_RECONCILE_SECONDS": "0.5",
-            "PATH": str(Path(sys.executable).parent),
-        }
-        arguments = [*PROGRAM, "up", "--port", str(port), "--home", str(home)]
-        started.append(Process(arguments, tmp_path / f"up-{len(started)}.log", environment))
-        return started[-1], f"http://127.0.0.1:{port}"
+    def one(arguments: list[str], environment: dict[str, str], **options: Any) -> Process:
+        log = tmp_path / f"factrfm-{len(started)}.log"
+        path = {"PATH": str(Path(sys.executable).parent)}
+        started.append(Process(arguments, log, bare | path | environment, **options))
+        return started[-1]
 
-    yield start
+    yield one
     for process in started:
         if process.alive():
             process.kill()
+
+
+@pytest.fixture
+def start_up(start: Callable[..., Process], tmp_path: Path) -> Start:
+    """Starts ``factrfm up`` on a folder and a free port."""
+
+    def one(home: Path = tmp_path / "home", port: int | None = None) -> tuple[Process, str]:
+        port = port or free_port()
+        environment = {"FACTRFM_LEASE_SECONDS": "3", "FACTRFM_RECONCILE_SECONDS": "0.5"}
+        up = start([*PROGRAM, "up", "--port", str(port), "--home", str(home)], environment)
+        return up, f"http://127.0.0.1:{port}"
+
+    return one
 
 
 def _ready(url: str) -> bool:
@@ -154,8 +165,73 @@ def test_a_folder_with_a_long_path_works(start_up: Start, tmp_path: Path) -> Non
     assert (home / "factrfm.db").exists()
 
 
-def test_the_demo_ends_well_and_leaves_no_process(tmp_path: Path) -> None:
-    demo = Process([*PROGRAM, "demo", "--out", str(tmp_path / "heatmap.png")], tmp_path / "demo.log")
+def test_home_and_port_come_from_the_environment_too(start: Callable[..., Process], tmp_path: Path) -> None:
+    port = free_port()
+    start([*PROGRAM, "up"], {"FACTRFM_HOME": str(tmp_path / "own"), "FACTRFM_PORT": str(port)}, folder=tmp_path)
+    wait_until(lambda: _ready(f"http://127.0.0.1:{port}"), 60, "the service is ready")
+    assert (tmp_path / "own" / "factrfm.db").exists()
+    assert not (tmp_path / ".factrfm").exists()
+
+
+def test_a_worker_that_cannot_start_ends_up_with_its_own_words(start: Callable[..., Process], tmp_path: Path) -> None:
+    up = start(
+        [*PROGRAM, "up", "--port", str(free_port()), "--home", str(tmp_path / "home")], {"FACTRFM_DEVICE": "abacus"}
+    )
+    family: list[psutil.Process] = []
+
+    def ended() -> bool:
+        family.extend(_family(up) if up.alive() else [])
+        return not up.alive()
+
+    wait_until(ended, 60, "up ends")
+    text = up.log.read_text()
+    assert up.stop() == 1
+    assert "worker did not come up" in text
+    assert "FACTRFM_DEVICE is 'abacus': torch knows no such device" in text
+    assert "started again" not in text
+    assert "Traceback" not in text
+    assert _gone(family)
+
+
+def test_programs_that_lie_where_the_user_stands_are_not_run(start: Callable[..., Process], tmp_path: Path) -> None:
+    for name in ("service", "worker", "celery", "uvicorn"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"open({str(tmp_path / 'run')!r}, 'a').write('{name} ')")
+    port = free_port()
+    program = str(Path(sys.executable).with_name("factrfm"))
+    environment = {"APP": "worker", "CONFIG_MODULE": "worker", "WEB_CONCURRENCY": "2"}
+    start([program, "up", "--port", str(port), "--home", "home"], environment, folder=tmp_path)
+    url = f"http://127.0.0.1:{port}"
+    wait_until(lambda: _ready(url), 60, "the service is ready")
+    job = _submit(url, 1)
+    wait_until(lambda: httpx.get(f"{url}/v1/jobs/{job}").json()["state"] == "succeeded", 60, "the job ends")
+    assert not (tmp_path / "run").exists()
+
+
+def _demo(start: Callable[..., Process], folder: Path, environment: dict[str, str]) -> Process:
+    (folder / "temporary").mkdir()
+    arguments = [*PROGRAM, "demo", "--out", str(folder / "heatmap.png")]
+    return start(arguments, {"TMPDIR": str(folder / "temporary"), **environment})
+
+
+def _left(folder: Path) -> list[Path]:
+    return list((folder / "temporary").glob("factrfm*"))
+
+
+def test_the_demo_heeds_no_setting_and_leaves_nothing(start: Callable[..., Process], tmp_path: Path) -> None:
+    foreign = {
+        "FACTRFM_HOME": str(tmp_path / "home"),
+        "FACTRFM_DATABASE_URL": f"sqlite:///{tmp_path / 'foreign.db'}",
+        "FACTRFM_STORAGE_URL": str(tmp_path / "artifacts"),
+        "FACTRFM_REDIS_URL": "redis://127.0.0.1:9/0",
+        "CELERY_BROKER_URL": "redis://127.0.0.1:9/0",
+        "FACTRFM_API_KEYS": "keys-of-another-service",
+        "FACTRFM_API_KEY": "key-of-another-service",
+        "FACTRFM_HOST": "0.0.0.0",
+        "FACTRFM_PORT": "9",
+        "FACTRFM_DEVICE": "abacus",
+    }
+    demo = _demo(start, tmp_path, foreign)
     family: dict[int, psutil.Process] = {}
 
     def ended() -> bool:
@@ -171,3 +247,28 @@ def test_the_demo_ends_well_and_leaves_no_process(tmp_path: Path) -> None:
     assert (tmp_path / "heatmap.png").read_bytes().startswith(b"\x89PNG")
     assert len(family) >= 4
     assert _gone(list(family.values()))
+    assert not _left(tmp_path)
+    assert not [name for name in ("home", "foreign.db", "artifacts") if (tmp_path / name).exists()]
+
+
+@pytest.mark.parametrize(("number", "word"), [(signal.SIGINT, "valkey"), (signal.SIGTERM, "worker.runs")])
+def test_a_signal_to_the_demo_ends_all_of_it(
+    start: Callable[..., Process], tmp_path: Path, number: signal.Signals, word: str
+) -> None:
+    demo = _demo(start, tmp_path, {})
+    wait_until(lambda: bool(_named(_family(demo), word)), 60, f"{word} runs")
+    family = _family(demo)
+    demo.signal(number)
+    wait_until(lambda: not demo.alive(), 30, "the demo ends")
+    assert demo.stop() == 128 + number
+    assert _gone(family)
+    assert not _left(tmp_path)
+    assert "Traceback" not in demo.log.read_text()
+
+
+def test_a_kill_of_the_demo_takes_everything_with_it(start: Callable[..., Process], tmp_path: Path) -> None:
+    demo = _demo(start, tmp_path, {})
+    wait_until(lambda: bool(_named(_family(demo), "valkey")), 60, "parts run")
+    family = _family(demo)
+    demo.kill()
+    wait_until(lambda: _gone(family), 20, "all parts end")

@@ -39,7 +39,9 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None
 class Process:
     """A program with its output in a file."""
 
-    def __init__(self, arguments: list[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, arguments: list[str], log: Path, environment: Mapping[str, str] | None = None, folder: Path = REPOSITORY
+    ) -> None:
         self.log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -48,7 +50,7 @@ class Process:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(environment or {})},
-                cwd=REPOSITORY,
+                cwd=folder,
                 start_new_session=True,
             )
 

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from worker.contracts.messages import ArtifactRef, Checkpoint, FitDone, FittedModelSummary, PredictDone
+from worker.contracts.artifacts import ArtifactRef, Checkpoint, ResultFile
+from worker.contracts.messages import FitDone, FittedModelSummary, PredictDone
+from worker.contracts.requests import FitRequest, PredictRequest
 from worker.contracts.resources import Column, Dataset, ModelColumn
-from worker.contracts.specs import FitRequest, PredictRequest
 from worker.store import datasets, jobs
 from worker.store.database import Database
 from worker.store.ids import new_id
@@ -86,7 +87,7 @@ def fit_done(key: str = "models/m") -> FitDone:
 
 
 def predict_done() -> PredictDone:
-    return PredictDone(result=ref("results/r"), media_type="text/csv", rows=9)
+    return PredictDone(file=ResultFile(result=ref("results/r"), media_type="text/csv"), rows=9)
 
 
 def make_checkpoint(iteration: int) -> Checkpoint:

@@ -11,7 +11,7 @@ FactRFMError
 ├── KeyReused               an idempotency key came back with another body
 ├── QueueFull               as many jobs wait as the service takes
 ├── DoesNotFit              a fit needs more memory than there is
-├── NumericalFailure        the mathematics broke down on this data
+├── NoTrialSucceeded        every trial of a search failed
 ├── ArtifactMissing         storage has lost a file that a row names
 ├── ArtifactCorrupt         a stored file's checksum or format is wrong
 └── LeaseLost               another attempt owns the job now
@@ -27,6 +27,11 @@ class FieldError:
 
     pointer: str
     message: str
+
+
+def pointer(*steps: str | int) -> str:
+    """Return the JSON pointer (RFC 6901) of the value at ``steps``."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 class FactRFMError(Exception):
@@ -88,8 +93,8 @@ class DoesNotFit(FactRFMError):
     code = "does_not_fit"
 
 
-class NumericalFailure(FactRFMError):
-    code = "numerical_failure"
+class NoTrialSucceeded(FactRFMError):
+    code = "no_trial_succeeded"
 
 
 class ArtifactMissing(FactRFMError):

@@ -4,40 +4,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from worker.contracts.artifacts import (
+    AnyCheckpoint,
+    ArtifactRef,
+    Checkpoint,
+    NetworkCheckpoint,
+    ResultFile,
+    TableRef,
+    TuneCheckpoint,
+)
 from worker.contracts.base import Contract, Label, Task
-from worker.contracts.events import IterationData, LogData
-from worker.contracts.resources import Column, IterationSummary, JobError, ModelColumn, Progress
-from worker.contracts.specs import FitRequest, PredictRequest
+from worker.contracts.events import IterationData, LogData, StepData, TrialData
+from worker.contracts.requests import FitRequest, NetworkRequest, PredictRequest, TuneRequest
+from worker.contracts.resources import HeatSummary, IterationSummary, JobError, ModelColumn, Progress
 
 LOOK_AT_JOB = "worker.look_at_job"
 """Name of the one Celery task. Its only argument is a job's id; it means: look whether this job wants a worker."""
-
-
-class ArtifactRef(Contract):
-    """A file in storage: its key, checksum and length in bytes."""
-
-    key: str
-    sha256: str
-    bytes: int
-
-
-class TableRef(Contract):
-    """A dataset's typed table in storage."""
-
-    dataset: str
-    table: ArtifactRef
-    rows: int
-    columns: list[Column]
-
-
-class Checkpoint(Contract):
-    """Where a fit may go on: after ``iteration`` (of ``fold``, counting from 1, in a cross-validation)."""
-
-    iteration: int
-    fold: int | None = None
-    newest: ArtifactRef
-    best: ArtifactRef
-    matrices: list[ArtifactRef] = Field(description="M of every iteration so far, in order.")
 
 
 class FitOrder(Contract):
@@ -53,6 +35,32 @@ class FitOrder(Contract):
     checkpoint: Checkpoint | None = None
 
 
+class TuneOrder(Contract):
+    """A search for the child to run. Everything it writes goes under ``prefix``."""
+
+    kind: Literal["tune"] = "tune"
+    job: str
+    prefix: str
+    request: TuneRequest
+    task: Task
+    table: TableRef
+    validation: TableRef | None = None
+    checkpoint: TuneCheckpoint | None = None
+
+
+class NetworkOrder(Contract):
+    """A network for the child to train. Everything it writes goes under ``prefix``."""
+
+    kind: Literal["network"] = "network"
+    job: str
+    prefix: str
+    request: NetworkRequest
+    task: Task
+    table: TableRef
+    validation: TableRef | None = None
+    checkpoint: NetworkCheckpoint | None = None
+
+
 class PredictOrder(Contract):
     """A batch prediction for the child to run."""
 
@@ -64,7 +72,8 @@ class PredictOrder(Contract):
     table: TableRef
 
 
-Order = Annotated[FitOrder | PredictOrder, Field(discriminator="kind")]
+AnyOrder = FitOrder | TuneOrder | NetworkOrder | PredictOrder
+Order = Annotated[AnyOrder, Field(discriminator="kind")]
 
 
 class ProgressReport(Contract):
@@ -78,7 +87,36 @@ class IterationReport(Contract):
     kind: Literal["iteration"] = "iteration"
     progress: Progress
     data: IterationData
-    checkpoint: Checkpoint
+    checkpoint: AnyCheckpoint
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the job's row shows."""
+        return self.data.metrics
+
+
+class TrialReport(Contract):
+    """One trial has ended and the list with it is in storage. ``metrics`` are those of the best trial so far."""
+
+    kind: Literal["trial"] = "trial"
+    progress: Progress
+    metrics: dict[str, float]
+    data: TrialData
+    checkpoint: TuneCheckpoint
+
+
+class StepReport(Contract):
+    """A network has been looked at and its state is in storage."""
+
+    kind: Literal["step"] = "step"
+    progress: Progress
+    data: StepData
+    checkpoint: NetworkCheckpoint
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the job's row shows."""
+        return self.data.metrics
 
 
 class LogReport(Contract):
@@ -102,6 +140,9 @@ class FittedModelSummary(Contract):
     ridge: float
     bandwidth: float | None = None
     precision: str
+    solver: str | None = None
+    refitted: bool = False
+    choices: list[HeatSummary] = Field(default_factory=list)
     training_rows: int
     history: list[IterationSummary]
 
@@ -115,10 +156,24 @@ class FitDone(Contract):
     summary: FittedModelSummary
 
 
+class TuneDone(Contract):
+    """The model of the best trial is in storage, and the list of all trials."""
+
+    kind: Literal["tune_done"] = "tune_done"
+    fit: FitDone
+    file: ResultFile
+
+
+class NetworkDone(Contract):
+    """The report of a network is in storage."""
+
+    kind: Literal["network_done"] = "network_done"
+    file: ResultFile
+
+
 class PredictDone(Contract):
     kind: Literal["predict_done"] = "predict_done"
-    result: ArtifactRef
-    media_type: str
+    file: ResultFile
     rows: int
 
 
@@ -129,11 +184,9 @@ class Failed(Contract):
     error: JobError
 
 
-Report = Annotated[
-    ProgressReport | IterationReport | LogReport | FitDone | PredictDone | Failed, Field(discriminator="kind")
-]
+Done = FitDone | TuneDone | NetworkDone | PredictDone
+AnyReport = ProgressReport | IterationReport | TrialReport | StepReport | LogReport | Done | Failed
+Report = Annotated[AnyReport, Field(discriminator="kind")]
 
-ORDERS: TypeAdapter[FitOrder | PredictOrder] = TypeAdapter(Order)
-REPORTS: TypeAdapter[ProgressReport | IterationReport | LogReport | FitDone | PredictDone | Failed] = TypeAdapter(
-    Report
-)
+ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(Order)
+REPORTS: TypeAdapter[AnyReport] = TypeAdapter(Report)

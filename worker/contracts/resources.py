@@ -8,7 +8,7 @@ from worker.contracts.base import ColumnType, Contract, Label, Task, UtcDatetime
 
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINAL_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
-JobKind = Literal["fit", "predict"]
+JobKind = Literal["fit", "tune", "network", "predict"]
 
 T = TypeVar("T")
 
@@ -57,8 +57,10 @@ class DatasetRows(Contract):
 
 
 class Progress(Contract):
-    """How far a job is. ``fraction`` in [0, 1]; ``eta_seconds`` null while unknown."""
+    """How far a job is. ``fraction`` in [0, 1]; ``eta_seconds`` null while unknown; ``trial`` of a tune from 1."""
 
+    trial: int | None = None
+    trials: int | None = None
     iteration: int | None = None
     iterations: int | None = None
     fraction: float = 0.0
@@ -91,7 +93,7 @@ class Job(Contract):
     progress: Progress
     metrics: dict[str, float] = Field(default_factory=dict)
     error: JobError | None = None
-    model: str | None = Field(None, description="Id of the model that a fit made, or that a predict uses.")
+    model: str | None = Field(None, description="Id of the model that a fit or tune made, or that a predict uses.")
     dataset: str
     batch: str | None = None
     request: dict[str, Any] = Field(description="The body with every default resolved.")
@@ -152,6 +154,22 @@ class IterationSummary(Contract):
     matrix: bool = Field(description="M of this iteration is stored.")
 
 
+class HeatSummary(Contract):
+    """One short run of a way to fit, on a part of the rows, judged on others: what an 'auto' was decided by."""
+
+    encoding: str
+    feature_matrix: str
+    exponent: float | None = None
+    update: str
+    lap: int = Field(description="From 1. Only the better third runs the next lap, on more rows.")
+    rows: int
+    loss: float | None = Field(None, description="Mean squared error of standardised targets, or the Brier score.")
+    iteration: int
+    ridge: float | None = None
+    seconds: float | None = None
+    failed: str | None = Field(None, description="Why it could not run to its end.")
+
+
 class Model(Contract):
     """A trained model: named, versioned, immutable."""
 
@@ -170,6 +188,9 @@ class Model(Contract):
     ridge: float
     bandwidth: float | None = None
     precision: str
+    solver: str | None = Field(None, description="How the ridge systems were solved, and why so.")
+    refitted: bool = Field(False, description="The last solve has the held-out rows too; the metrics are from before.")
+    choices: list[HeatSummary] = Field(default_factory=list, description="What the options left to 'auto' came of.")
     training_rows: int
     bytes: int
     sha256: str

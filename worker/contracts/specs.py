@@ -1,30 +1,29 @@
-"""What a caller may ask for: the training spec and the bodies of jobs and batches."""
+"""How to train: the spec of a fit and that of a network."""
 
+from itertools import product
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from worker.contracts.base import ColumnType, Contract, Task
+from worker.contracts.base import Contract
 
-__all__ = ["BatchGrid", "ColumnType", "FitRequest", "FitSpec", "JobRequest", "PredictRequest", "Task", "Validation"]
-
-DATASET_ID = r"^ds_[0-9a-z]{20,40}$"
-MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
-MODEL_REF = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(@[1-9][0-9]{0,8})?$"
-
-DatasetId = Annotated[str, Field(pattern=DATASET_ID, examples=["ds_01jd0000000000000000000000"])]
-ColumnName = Annotated[str, Field(min_length=1, max_length=1000)]
-
-GENERALIZED_EXPONENT = 1.3
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "encoding": ("plain", "expanded"),
+    "feature_matrix": ("full", "diagonal"),
+    "exponent": (1.3, 1.0),
+    "update": ("fact", "nfa"),
+}
+"""What 'auto' chooses from, by option."""
 
 
 class FitSpec(Contract):
     """How to train. Every field is optional; the answer to a job shows what each was resolved to."""
 
-    update: Literal["fact", "nfa", "none"] = Field(
+    update: Literal["auto", "fact", "nfa", "none"] = Field(
         "fact",
         description="How the feature matrix M is re-learned after each solve: fact = (FACT FACTᵀ)^½; "
-        "nfa = AGOP^agop_power, the recursive feature machine; none = plain kernel ridge regression.",
+        "nfa = AGOP^agop_power, the recursive feature machine; none = plain kernel ridge regression; "
+        "'auto' chooses between fact and nfa.",
     )
     geometric_average: bool = Field(
         False, description="fact only: M ← (F M² Fᵀ)^¼ with F = FACT; steadier, about half the pace."
@@ -44,8 +43,8 @@ class FitSpec(Contract):
         "the median distance between training rows, again at every iteration.",
     )
     bandwidth_factor: float = Field(3.0, gt=0, le=1e6, description="Multiple of the median when bandwidth is 'median'.")
-    exponent: float | None = Field(
-        None, gt=0, le=2, description=f"generalized only: q in (0, 2]. Null means {GENERALIZED_EXPONENT}."
+    exponent: Annotated[float, Field(gt=0, le=2)] | Literal["auto"] | None = Field(
+        None, description="generalized only: q in (0, 2]. 'auto' chooses between 1 and 1.3. Null means 'auto'."
     )
     ridge: Annotated[float, Field(ge=0, le=1e9)] | Literal["auto"] = Field(
         "auto",
@@ -53,11 +52,23 @@ class FitSpec(Contract):
         "iteration and keeps the best on validation rows, or by the leave-one-out error where there are none.",
     )
     iterations: int = Field(5, ge=0, le=1000, description="Updates of M. 0 is the plain kernel machine.")
-    feature_matrix: Literal["full", "diagonal"] = Field("full", description="M as a whole matrix or its diagonal only.")
+    feature_matrix: Literal["auto", "full", "diagonal"] = Field(
+        "auto", description="M as a whole matrix or its diagonal only; 'auto' chooses."
+    )
+    encoding: Literal["auto", "plain", "expanded"] = Field(
+        "auto",
+        description="plain: each numeric column is one number. expanded: beside it stand its normal score by rank and "
+        "how much of each of eight quantile bins lies below it; needs standardize. 'auto' chooses.",
+    )
     scale: Literal["trace", "max", "none"] = Field(
         "trace", description="After each update M is rescaled: trace d, largest entry 1, or not at all."
     )
-    solver: Literal["auto", "cholesky"] = Field("auto", description="How the ridge system is solved.")
+    solver: Literal["auto", "cholesky", "cg"] = Field(
+        "auto",
+        description="How ridge systems are solved: cholesky factors the kernel matrix; cg runs conjugate gradients "
+        "with a preconditioner and keeps no more of the matrix than memory allows; 'auto' chooses by rows, ridge and "
+        "memory.",
+    )
     precision: Literal["auto", "float32", "float64"] = Field(
         "auto", description="auto: float32 for radial kernels with ridge ≥ 0.001, else float64."
     )
@@ -71,98 +82,100 @@ class FitSpec(Contract):
         le=1000,
         description="Stop after this many iterations without a better validation loss. Null: never.",
     )
+    refit: bool = Field(
+        True, description="Rows held out by a fraction join the others for the last solve, after they have chosen."
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of the validation split and of any sampling.")
 
     @model_validator(mode="after")
     def _options_belong_together(self) -> Self:
+        if self.encoding == "expanded" and not self.standardize:
+            raise ValueError("encoding 'expanded' needs standardize true: its views of a column share one scale")
         if self.geometric_average and self.update != "fact":
             raise ValueError(f"geometric_average is for update 'fact', not {self.update!r}")
         if self.update != "nfa" and (self.agop_power is not None or self.center_gradients):
             raise ValueError(f"agop_power and center_gradients are for update 'nfa', not {self.update!r}")
+        if self.solver == "cg" and self.ridge == 0:
+            raise ValueError("solver 'cg' needs a ridge above 0; use solver 'cholesky'")
         if self.exponent is not None and self.kernel != "generalized":
             raise ValueError(f"exponent is for kernel 'generalized', not {self.kernel!r}")
         return self
 
     def resolved(self) -> "FitSpec":
-        """Return the same spec with every null that means a number replaced by the number."""
-        return self.model_copy(
-            update={
-                "agop_power": 1.0 if self.update == "nfa" and self.agop_power is None else self.agop_power,
-                "exponent": GENERALIZED_EXPONENT
-                if self.kernel == "generalized" and self.exponent is None
-                else self.exponent,
-                "solver": "cholesky",
-            }
-        )
+        """Return the same spec with every null that means something replaced by what it means."""
+        update: dict[str, Any] = {}
+        if self.update == "nfa" and self.agop_power is None:
+            update["agop_power"] = 1.0
+        if self.kernel == "generalized" and self.exponent is None:
+            update["exponent"] = "auto"
+        if self.encoding == "auto" and not self.standardize:
+            update["encoding"] = "plain"
+        if self.feature_matrix == "auto" and self.update == "none":
+            update["feature_matrix"] = "full"
+        return self.model_copy(update=update)
+
+    def candidates(self) -> list["FitSpec"]:
+        """Return the specs that the options left to choice leave open, each of them resolved and without choice."""
+        spec = self.resolved()
+        ways = [
+            dict(zip(CHOICES, values, strict=True))
+            for values in product(
+                *(CHOICES[name] if getattr(spec, name) == "auto" else (getattr(spec, name),) for name in CHOICES)
+            )
+        ]
+        return [spec.model_copy(update=way).resolved() for way in ways]
 
     def engine_options(self) -> dict[str, Any]:
-        """Return the keyword arguments of ``worker.engine.recursion.FitConfig``."""
-        return self.resolved().model_dump(exclude={"standardize", "normalize_rows"})
+        """Return the keyword arguments of ``worker.engine.recursion.FitConfig`` for the first of the candidates."""
+        options = self.candidates()[0].model_dump(exclude={"standardize", "normalize_rows", "encoding", "refit"})
+        return {**options, "solver": "cholesky" if self.solver == "auto" else self.solver}
 
 
-class Validation(Contract):
-    """Which rows choose the iteration (and the ridge): exactly one of the three ways."""
+MOST_REPORTS = 1000
 
-    fraction: float | None = Field(None, gt=0, lt=1, description="Share of the rows held out, by the spec's seed.")
-    dataset: DatasetId | None = Field(None, description="Another dataset with the same columns.")
-    folds: int | None = Field(
-        None, ge=2, le=20, description="Cross-validation chooses; the model is then fitted on all rows."
+
+class NetworkSpec(Contract):
+    """A multilayer perceptron and how to train it: all rows in every step, weight decay on every matrix."""
+
+    hidden: Annotated[list[Annotated[int, Field(ge=1, le=8192)]], Field(min_length=1, max_length=16)] = Field(
+        default=[256, 256, 256], description="Width of each hidden layer."
     )
+    activation: Literal["relu", "quadratic", "tanh", "gelu", "linear"] = "relu"
+    bias: bool = Field(True, description="A bias beside each weight matrix. Biases do not decay.")
+    loss: Literal["squared", "cross_entropy"] = Field(
+        "squared",
+        description="squared: the mean squared error of standardised targets, of classes of their one-hot columns; "
+        "cross_entropy: classification only.",
+    )
+    weight_decay: float = Field(5e-3, gt=0, le=1e3, description="λ of the objective, mean loss + (λ/2) Σ‖W‖².")
+    learning_rate: float = Field(0.1, gt=0, le=1e3)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    steps: int = Field(3000, ge=1, le=1_000_000, description="Steps of gradient descent.")
+    cooldown: float = Field(
+        0.5, ge=0, le=1, description="Over this last share of the steps the learning rate falls to 0."
+    )
+    report_every: int = Field(100, ge=1, description=f"Steps between two reports; at most {MOST_REPORTS} reports.")
+    encoding: Literal["plain", "expanded"] = Field("plain", description="As in the spec of a fit.")
+    standardize: bool = Field(
+        True, description="Numeric and boolean columns to mean 0 and deviation 1 (training rows)."
+    )
+    normalize_rows: bool = Field(False, description="Each encoded row to Euclidean length 1.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of the validation split and of the first weights.")
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if sum(value is not None for value in (self.fraction, self.dataset, self.folds)) != 1:
-            raise ValueError("give exactly one of fraction, dataset and folds")
+    def _options_belong_together(self) -> Self:
+        if self.encoding == "expanded" and not self.standardize:
+            raise ValueError("encoding 'expanded' needs standardize true: its views of a column share one scale")
         return self
 
+    @model_validator(mode="after")
+    def _not_too_many_reports(self) -> Self:
+        if self.steps > MOST_REPORTS * self.report_every:
+            least = -(-self.steps // MOST_REPORTS)
+            raise ValueError(f"{self.steps} steps need report_every of at least {least}, not {self.report_every}")
+        return self
 
-class FitRequest(Contract):
-    """Train a model on a dataset."""
-
-    kind: Literal["fit"] = "fit"
-    dataset: DatasetId
-    target: ColumnName | Annotated[list[ColumnName], Field(min_length=1, max_length=1000)] = Field(
-        description="The column to learn, or several for a regression with several outputs."
-    )
-    features: Annotated[list[ColumnName], Field(min_length=1)] | None = Field(
-        None, description="Columns to learn from. Null: all but the target."
-    )
-    exclude: list[ColumnName] = Field(default_factory=list, description="Columns to leave out.")
-    task: Literal["auto", "regression", "classification"] = Field(
-        "auto",
-        description="auto: classification for a categorical or boolean target and for whole numbers "
-        "with at most 20 distinct values, else regression.",
-    )
-    model: Annotated[str, Field(pattern=MODEL_NAME)] | None = Field(
-        None, description="The model's name; a further fit under it makes the next version. Null: the job's id."
-    )
-    validation: Validation | None = Field(
-        default_factory=lambda: Validation(fraction=0.2), description="Null: all rows train, all iterations run."
-    )
-    spec: FitSpec = Field(default_factory=FitSpec)
-
-    @property
-    def targets(self) -> list[str]:
-        """The target columns as a list."""
-        return [self.target] if isinstance(self.target, str) else list(self.target)
-
-
-class PredictRequest(Contract):
-    """Predict every row of a stored dataset into a file to download."""
-
-    kind: Literal["predict"] = "predict"
-    model: Annotated[str, Field(pattern=MODEL_REF)] = Field(description="mdl_…, name or name@version.")
-    dataset: DatasetId
-    format: Literal["parquet", "csv", "arrow"] = "parquet"
-
-
-JobRequest = Annotated[FitRequest | PredictRequest, Field(discriminator="kind")]
-
-
-class BatchGrid(Contract):
-    """One base body and the values that vary: every combination is a job."""
-
-    base: dict[str, Any]
-    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
-        min_length=1, description="Dotted path into the body → values, e.g. {'spec.ridge': [0.1, 1]}."
-    )
+    def engine_options(self) -> dict[str, Any]:
+        """Return the keyword arguments of ``worker.engine.network.NetworkConfig``."""
+        options = self.model_dump(exclude={"standardize", "normalize_rows", "encoding"})
+        return {**options, "hidden": tuple(self.hidden)}

@@ -1,8 +1,9 @@
 """Which of several ways to fit does best on rows that did not train: a race on a part of the rows.
 
-Each candidate runs a short recursion on a part of the rows, with all ridges of its path, and is judged on the other
-rows, those to validate on included. The better third runs again on half of the rows. A ridge is a ratio of noise to
-signal and does not grow with the rows, so what wins on a part is what the whole is then fitted with, once.
+Each candidate runs a short recursion on a part of the rows, with every second ridge of its path, and is judged on the
+other rows, those to validate on included. The better third runs again on half of the rows, with the best ridge and its
+neighbours. A ridge is a ratio of noise to signal and does not grow with the rows, so what wins on a part is what the
+whole is then fitted with, once.
 """
 
 import math
@@ -20,7 +21,7 @@ LAPS = ((1 / 3, 2, 1.0), (1 / 2, 3, 1 / 3))
 """Of every lap: the share of rows that train, the updates of M, the share of candidates that run it."""
 LEAST_ROWS = 500
 """A lap trains on so many rows or on 4/5 of them, where its share is fewer."""
-JUDGING_ROWS = 2000
+JUDGING_ROWS = 1000
 """At most so many of the rows left over judge a lap, beside those to validate on."""
 
 
@@ -70,13 +71,13 @@ def race(
     if len(Y) < 2 and validation is None:
         raise InvalidConfig(f"choosing between ways to fit needs at least 2 rows, not {len(Y)}")
     order = _shuffled(Y, targets, seed)
-    running = list(candidates)
+    running = [(candidate, _every_second(candidate.config.ridges)) for candidate in candidates]
     for lap, (share, updates, kept) in enumerate(LAPS):
         rows, judges = _parted(order, share)
         running = running[: max(math.ceil(kept * len(candidates)), 1)]
         heats: list[Heat] = []
         errors: list[EngineError] = []
-        for candidate in running:
+        for candidate, ridges in running:
             X = encoded[candidate.encoding]
             judging = (X[judges], Y[judges])
             if validation is not None:
@@ -84,7 +85,7 @@ def race(
                 judging = (torch.cat([judging[0], held_out[candidate.encoding]]), torch.cat([judging[1], held_out_Y]))
             began = clock() if clock is not None else None
             try:
-                heat = _run(candidate, lap, X[rows], Y[rows], targets, judging, updates)
+                heat = _run(candidate, ridges, lap, X[rows], Y[rows], targets, judging, updates)
             except (NonFiniteValues, NotPositiveDefinite) as error:
                 errors.append(error)
                 heat = Heat(candidate, lap, len(rows), (math.inf,), 0, math.nan, failed=str(error))
@@ -95,7 +96,7 @@ def race(
         if len(errors) == len(running):
             raise errors[0]
         heats.sort(key=lambda heat: heat.loss)
-        running = [heat.candidate for heat in heats]
+        running = [(heat.candidate, _around(heat)) for heat in heats]
 
 
 def heats_to_run(candidates: int) -> int:
@@ -111,6 +112,7 @@ def winner(heats: Sequence[Heat]) -> Heat:
 
 def _run(
     candidate: Candidate,
+    ridges: tuple[float, ...],
     lap: int,
     X: Tensor,
     Y: Tensor,
@@ -118,13 +120,28 @@ def _run(
     judging: tuple[Tensor, Tensor],
     updates: int,
 ) -> Heat:
-    config = replace(candidate.config, iterations=min(updates, candidate.config.iterations), patience=None)
+    config = replace(
+        candidate.config, ridges=ridges, iterations=min(updates, candidate.config.iterations), patience=None
+    )
     best = None
     for state in iterate(X, Y, targets, config, validation=judging):
         best = state.best
     if best is None or best.loss is None:
         raise InvalidConfig("a recursion with rows to judge it reaches a loss")
     return Heat(candidate, lap, len(X), best.loss, best.iteration, best.ridge)
+
+
+def _every_second(ridges: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(sorted(ridges)[::2])
+
+
+def _around(heat: Heat) -> tuple[float, ...]:
+    """Return the ridge that did best and its neighbours on the path."""
+    path = sorted(heat.candidate.config.ridges)
+    if heat.ridge not in path:
+        return heat.candidate.config.ridges
+    place = path.index(heat.ridge)
+    return tuple(path[max(place - 1, 0) : place + 2])
 
 
 def _shuffled(Y: Tensor, targets: Targets, seed: int) -> Tensor:

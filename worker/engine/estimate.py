@@ -6,7 +6,7 @@ import torch
 
 from worker.engine.conjugate import PIVOTS
 from worker.engine.kernels import rows_in_block
-from worker.engine.recursion import MEDIAN_ROWS, FitConfig
+from worker.engine.recursion import KEPT_ROWS, MEDIAN_ROWS, FitConfig
 from worker.engine.solvers import INVERSE_BLOCK
 
 DIRECT_ROWS = 20_000
@@ -42,7 +42,8 @@ def estimate(n: int, d: int, c: int, m: int, config: FitConfig) -> Estimate:
         rank = min(config.rank, n)
         solving = tiles + n * rank + 2 * rank * rank + 4 * n * PIVOTS + 8 * n * c + block
     else:
-        solving = n * n + 2 * n * c + (3 * columns_at_once * n if left_out else 0)
+        squares = 2 if ridges > 1 and n <= KEPT_ROWS else 1
+        solving = squares * n * n + 2 * n * c + (3 * columns_at_once * n if left_out else 0)
     predicting = min(m, rows_in_block(n)) * n + m * ridges * c
     # blocks are small, and malloc keeps small blocks that are freed: they add to the largest step
     kept = max(updating, median)
@@ -62,20 +63,27 @@ def estimate(n: int, d: int, c: int, m: int, config: FitConfig) -> Estimate:
     return Estimate(int(item * numbers + 8 * 6 * d * d), (config.iterations + 1) * one + config.iterations * update)
 
 
-def with_solver(n: int, d: int, c: int, m: int, config: FitConfig, available_bytes: int) -> tuple[FitConfig, str]:
-    """Return the config with the solver that suits the rows, the ridge and the memory, and a sentence that says why."""
-    direct = replace(config, solver="cholesky")
-    needed = estimate(n, d, c, m, direct).bytes
+def choose_solver(n: int, d: int, c: int, m: int, config: FitConfig, available_bytes: int) -> tuple[str, str]:
+    """Return the solver that suits the rows, the ridge and the memory, and a sentence that says why."""
+    needed = estimate(n, d, c, m, replace(config, solver="cholesky")).bytes
     figures = f"a factorisation takes {needed / GIB:.2f} GiB of {available_bytes / GIB:.2f} GiB"
     ridge = min(config.ridges) if config.ridge == "auto" else config.ridge
-    blind = config.ridge == "auto" and m == 0
-    if ridge <= 0 or blind:
+    if ridge <= 0 or (config.ridge == "auto" and m == 0):
         need = "a ridge above 0" if ridge <= 0 else "validation rows to choose the ridge by"
-        return direct, f"cholesky: conjugate gradients need {need}"
+        return "cholesky", f"cholesky: conjugate gradients need {need}"
     if needed <= available_bytes and n <= DIRECT_ROWS:
-        return direct, f"cholesky: {n} rows are at most {DIRECT_ROWS}, and {figures}"
+        return "cholesky", f"cholesky: {n} rows are at most {DIRECT_ROWS}, and {figures}"
     if needed <= available_bytes and ridge < WELL_POSED_RIDGE:
-        return direct, f"cholesky: ridge {ridge:g} is below {WELL_POSED_RIDGE:g}, and {figures}"
-    bare = estimate(n, d, c, m, replace(config, solver="cg", kept_bytes=0)).bytes
-    kept = max(int(KEPT_SHARE * (available_bytes - bare)), 0)
-    return replace(config, solver="cg", kept_bytes=kept), f"cg: {n} rows, and {figures}"
+        return "cholesky", f"cholesky: ridge {ridge:g} is below {WELL_POSED_RIDGE:g}, and {figures}"
+    return "cg", f"cg: {n} rows, and {figures}"
+
+
+def within(n: int, d: int, c: int, m: int, config: FitConfig, available_bytes: int) -> FitConfig:
+    """Return the config with as much of the kernel matrix kept as the memory allows, where its solver can do with less.
+
+    What is kept changes the time that a fit takes, and nothing of what it finds.
+    """
+    if config.solver != "cg":
+        return config
+    bare = estimate(n, d, c, m, replace(config, kept_bytes=0)).bytes
+    return replace(config, kept_bytes=max(int(KEPT_SHARE * (available_bytes - bare)), 0))

@@ -30,9 +30,10 @@ class FittedModel:
     @classmethod
     def from_iterate(cls, X: Tensor, iterate: Iterate, config: FitConfig, targets: Targets) -> Self:
         """Return the model of one iterate of a fit on rows X."""
-        return cls(
-            X.to(iterate.alpha.dtype), iterate.alpha, iterate.M, config.kernel_function, iterate.bandwidth, targets
-        )
+        # rounding depends on the layout in memory: as it is laid out here it comes back from a file
+        alpha = iterate.alpha.contiguous()
+        X = X.to(alpha.dtype).contiguous()
+        return cls(X, alpha, iterate.M.contiguous(), config.kernel_function, iterate.bandwidth, targets)
 
     def raw(self, X: Tensor) -> Tensor:
         """Return standardised outputs or class scores, (m, c). Memory is one block of kernel rows."""

@@ -13,10 +13,13 @@ from worker.engine.errors import InvalidConfig, NonFiniteValues, NotConverged, N
 from worker.engine.kernels import Kernel, Landmarks, median_bandwidth, rows_in_block
 from worker.engine.targets import Targets
 
-MEDIAN_ROWS = 2000
+MEDIAN_ROWS = 1000
 """The median distance is taken between so many rows at most, drawn by the seed."""
 GENERALIZED_EXPONENT = 1.3
 """The exponent of kernel 'generalized' when none is given."""
+
+KEPT_ROWS = 4000
+"""Up to so many rows the kernel matrix is kept from one ridge to the next."""
 
 CHOICES = {
     "update": ("fact", "nfa", "none"),
@@ -310,9 +313,13 @@ class _Problem:
 
     def _direct(self, marks: Landmarks, bandwidth: float | None) -> tuple[list["_Fit"], tuple[float, ...]]:
         """Return the fit of every ridge to choose from, and the ridges whose system could not be factored."""
+        again = self.config.ridge == "auto" and len(self.config.ridges) > 1
+        kept = marks.triangle(bandwidth) if again and len(marks) <= KEPT_ROWS else None
 
         def solved(ridge: float) -> _Fit:
-            factor = solvers.cholesky_(marks.triangle(bandwidth), ridge)
+            # a factorisation destroys its kernel matrix; of many rows it is built again, for want of a second place
+            K = marks.triangle(bandwidth) if kept is None else kept.clone()
+            factor = solvers.cholesky_(K, ridge)
             alpha = solvers.solve(factor, self.Y)
             wanted = self.config.ridge == "auto" and self.validation is None
             return _Fit(ridge, alpha, solvers.leave_one_out_residuals(factor, alpha) if wanted else None)

@@ -14,13 +14,14 @@ from typing import IO
 import torch
 
 from worker.contracts.errors import FactRFMError
-from worker.contracts.messages import ORDERS, Failed, FitOrder, PredictOrder
-from worker.contracts.messages import Report as AnyReport
+from worker.contracts.messages import ORDERS, AnyOrder, AnyReport, Failed, FitOrder, NetworkOrder, TuneOrder
 from worker.contracts.resources import JobError
 from worker.engine.errors import EngineError
 from worker.runs.fit import fit
 from worker.runs.machine import Machine
+from worker.runs.network import network
 from worker.runs.predict import predict
+from worker.runs.tune import tune
 from worker.store.artifacts import Artifacts
 
 PR_SET_PDEATHSIG = 1
@@ -54,11 +55,15 @@ class Reporter:
             self._stream.flush()
 
 
-def _run(order: FitOrder | PredictOrder, artifacts: Artifacts, machine: Machine, report: Reporter) -> AnyReport:
+def _run(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Reporter) -> AnyReport:
     """Return the last report of a job: done, or why it cannot succeed. An error of our own making ends the process."""
     try:
         if isinstance(order, FitOrder):
             return fit(order, artifacts, machine, report)
+        if isinstance(order, TuneOrder):
+            return tune(order, artifacts, machine, report)
+        if isinstance(order, NetworkOrder):
+            return network(order, artifacts, machine, report)
         return predict(order, artifacts, machine, report)
     except FactRFMError as error:
         return Failed(error=JobError(type=error.code, detail=error.detail))

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from worker.contracts.artifacts import ArtifactRef, Checkpoint
 from worker.contracts.base import Contract
-from worker.contracts.messages import ArtifactRef, Checkpoint
-from worker.contracts.resources import IterationSummary
+from worker.contracts.resources import HeatSummary, IterationSummary
+from worker.contracts.specs import FitSpec
 from worker.engine.recursion import FitState, Iterate
 from worker.store.artifacts import Artifacts
 from worker.store.tensors import pack, unpack
@@ -32,9 +33,14 @@ class Score(Contract):
 class Trail:
     """What a fit remembers beside the state of the recursion.
 
-    ``folds``: scores of each finished fold, by iteration; ``scores``: those of the fold under way. ``history`` and
-    ``matrices`` belong to the fit under way.
+    ``spec``: without choice, the ``heats`` that decided, and why this ``solver``. ``folds``: scores of each finished
+    fold, by iteration; ``scores``: those of the fold under way. ``history`` and ``matrices`` belong to the fit under
+    way.
     """
+
+    spec: FitSpec | None = None
+    heats: list[HeatSummary] = field(default_factory=list)
+    solver: str | None = None
 
     folds: list[list[Score]] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
@@ -88,6 +94,9 @@ class Checkpoints:
             best = _iterate(best_tensors, best_metadata["iterate"], device)
         state = FitState(current=current, best=best, **metadata["state"])
         trail = Trail(
+            spec=None if metadata["spec"] is None else FitSpec.model_validate(metadata["spec"]),
+            heats=[HeatSummary.model_validate(heat) for heat in metadata["heats"]],
+            solver=metadata["solver"],
             folds=[[Score.model_validate(score) for score in fold] for fold in metadata["folds"]],
             scores=[Score.model_validate(score) for score in metadata["scores"]],
             history=[IterationSummary.model_validate(one) for one in metadata["history"]],
@@ -127,6 +136,9 @@ def _metadata(state: FitState, trail: Trail) -> dict[str, Any]:
             "stopped": state.stopped,
             "skipped_ridges": list(state.skipped_ridges),
         },
+        "spec": None if trail.spec is None else trail.spec.model_dump(mode="json"),
+        "solver": trail.solver,
+        "heats": [heat.model_dump(mode="json") for heat in trail.heats],
         "folds": [[score.model_dump(mode="json") for score in fold] for fold in trail.folds],
         "scores": [score.model_dump(mode="json") for score in trail.scores],
         "history": [one.model_dump(mode="json") for one in trail.history],

@@ -1,18 +1,18 @@
-"""The rows of a fit: from the stored table to encoded training and validation rows."""
+"""The rows of a training: from the stored table to encoded training and validation rows."""
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor
 
+from worker.choosing import TrainingRows
+from worker.contracts.artifacts import TableRef
 from worker.contracts.base import Label
-from worker.contracts.messages import FitOrder, TableRef
+from worker.contracts.messages import FitOrder, NetworkOrder
 from worker.contracts.resources import ModelColumn
-from worker.engine.targets import ClassTargets, RegressionTargets, Targets
+from worker.engine.targets import ClassTargets, RegressionTargets
 from worker.store.artifacts import Artifacts
 from worker.tables import splits
 from worker.tables.encoder import Encoder
@@ -20,19 +20,7 @@ from worker.tables.storage import load_table
 from worker.tables.targets import class_codes, regression_targets
 
 
-@dataclass(frozen=True)
-class TrainingRows:
-    """Encoded rows X (n, d) float64 and raw targets Y: (n, c) outputs or (n,) class codes; and those to validate on."""
-
-    X: Tensor
-    Y: Tensor
-    targets: Targets
-    classes: list[Label] | None
-    encoder: Encoder
-    validation: tuple[Tensor, Tensor] | None
-
-
-def load_rows(order: FitOrder, artifacts: Artifacts, fold: int | None) -> TrainingRows:
+def load_rows(order: FitOrder | NetworkOrder, artifacts: Artifacts, fold: int | None) -> TrainingRows:
     """Read, split and encode. ``fold`` counts from 1; None is the fit that becomes the model.
 
     Raises:
@@ -48,6 +36,7 @@ def load_rows(order: FitOrder, artifacts: Artifacts, fold: int | None) -> Traini
         [ModelColumn(name=name, type=types[name]) for name in request.features or ()],
         standardize=request.spec.standardize,
         normalize_rows=request.spec.normalize_rows,
+        expanded=request.spec.encoding == "expanded",
     )
     validation = None
     if held_out is not None:
@@ -73,14 +62,14 @@ def _read(ref: TableRef, artifacts: Artifacts, names: list[str]) -> pa.Table:
 
 
 def _raw_targets(
-    order: FitOrder, table: pa.Table, classes: list[Label] | None
+    order: FitOrder | NetworkOrder, table: pa.Table, classes: list[Label] | None
 ) -> tuple[np.ndarray, list[Label] | None]:
     if order.task == "regression":
         return regression_targets(table, order.request.targets), None
     return class_codes(table, order.request.targets[0], classes)
 
 
-def _split(order: FitOrder, Y: np.ndarray, fold: int | None) -> tuple[np.ndarray, np.ndarray | None]:
+def _split(order: FitOrder | NetworkOrder, Y: np.ndarray, fold: int | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the rows that train and those that validate, None where no row of this table does."""
     wanted = order.request.validation
     seed = order.request.spec.seed

@@ -1,31 +1,44 @@
 """The run kind ``fit``: load and encode the table, run the recursion, store the model.
 
-With ``folds`` every fold is fitted first; the iteration and the ridge that did best over them then fit all rows.
+What the spec leaves to choice is decided first. With ``folds`` every fold is fitted next; the iteration and the ridge
+that did best over them then fit all rows. Rows held out by a fraction join the last solve.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
 
+from worker.choosing import Choice, TrainingRows, choose, described
 from worker.contracts.events import IterationData, LogData
-from worker.contracts.messages import FitDone, FitOrder, FittedModelSummary, IterationReport, LogReport
-from worker.contracts.messages import Report as AnyReport
+from worker.contracts.messages import (
+    AnyReport,
+    FitDone,
+    FitOrder,
+    FittedModelSummary,
+    IterationReport,
+    LogReport,
+    ProgressReport,
+)
 from worker.contracts.resources import IterationSummary, ModelColumn, Progress
+from worker.contracts.specs import CHOICES, FitSpec
 from worker.engine import summary
-from worker.engine.estimate import estimate
+from worker.engine.choice import Heat
+from worker.engine.estimate import choose_solver
 from worker.engine.model import FittedModel
-from worker.engine.recursion import FitConfig, FitState, iterate
+from worker.engine.recursion import FitConfig, FitState, refit
 from worker.prediction import ServedModel
 from worker.runs.checkpoints import Checkpoints, Score, Trail
-from worker.runs.data import TrainingRows, load_rows
+from worker.runs.data import load_rows
 from worker.runs.machine import Machine
+from worker.runs.recurse import bounded, recurse
 from worker.store.artifacts import Artifacts
 from worker.store.tensors import pack, unpack
 
 TOP_FEATURES = 10
+CHOOSING_SHARE = 0.5
+"""Of the whole work that is what choosing is taken for, where there is something to choose."""
 FINAL = "fit"
 
 
@@ -52,7 +65,7 @@ class _Fit:
         self._machine = machine
         self._report = report
         self._spec = order.request.spec
-        self._config = FitConfig(**self._spec.engine_options())
+        self._begun = 0.0
         self._folds = (order.request.validation.folds or 0) if order.request.validation is not None else 0
         self._checkpoints = Checkpoints(artifacts, order.prefix)
         self._seconds: list[float] = []
@@ -66,20 +79,64 @@ class _Fit:
             state, trail = self._checkpoints.load(self._order.checkpoint, self._machine.device)
             message = f"going on from the checkpoint of iteration {state.current.iteration}"
             self._report(LogReport(data=LogData(message=message)))
+        if trail.spec is None:
+            self._choose(trail)
+        else:
+            self._decided(trail.spec, bool(trail.heats))
         resumed_fold = None if self._order.checkpoint is None else self._order.checkpoint.fold
+        config = FitConfig(**self._spec.engine_options())
         while trail.fold <= self._folds:
             resumed = state if resumed_fold == trail.fold else None
-            self._run_fold(resumed, trail)
-        config = self._config if not self._folds else _chosen(self._config, trail.folds)
+            self._run_fold(resumed, config, trail)
+        if self._folds:
+            config = _chosen(config, trail.folds)
         rows = load_rows(self._order, self._artifacts, fold=None)
         final = self._recurse(rows, config, state if resumed_fold is None else None, trail, FINAL)
         return self._store(rows, config, final, trail)
 
-    def _run_fold(self, state: FitState | None, trail: Trail) -> None:
+    def _choose(self, trail: Trail) -> None:
+        """Decide what the spec leaves to choice, and remember it in the trail."""
+
+        def load(spec: FitSpec) -> TrainingRows:
+            return load_rows(_with_spec(self._order, spec), self._artifacts, fold=None)
+
+        def ended(heat: Heat, number: int, heats: int) -> None:
+            done = CHOOSING_SHARE * number / heats
+            stage = f"choosing between ways to fit ({number} of {heats})"
+            self._report(ProgressReport(progress=Progress(fraction=done, stage=stage)))
+
+        choice = choose(self._spec, load, device=self._machine.device, ended=ended)
+        trail.heats = described(choice.heats)
+        solver, trail.solver = self._solver(choice)
+        # folds tell the ridges apart better than a part of the rows does
+        ridge = self._spec.ridge if self._folds else choice.spec.ridge
+        trail.spec = choice.spec.model_copy(update={"ridge": ridge, "solver": solver})
+        if trail.heats:
+            decided = ", ".join(f"{name} {getattr(trail.spec, name)}" for name in CHOICES)
+            message = f"{decided} and ridge {trail.spec.ridge} did best in {len(trail.heats)} short runs"
+            self._report(LogReport(data=LogData(message=message)))
+        self._decided(trail.spec, bool(trail.heats))
+
+    def _solver(self, choice: Choice) -> tuple[str, str]:
+        """Return the solver of all further systems, and why it is that one."""
+        if self._spec.solver != "auto":
+            return self._spec.solver, f"{self._spec.solver}: as asked for"
+        rows = choice.rows
+        m = 0 if rows.validation is None else len(rows.validation[0])
+        config = FitConfig(**choice.spec.engine_options())
+        n, d = rows.X.shape
+        return choose_solver(n, d, rows.targets.n_outputs, m, config, self._machine.available_bytes())
+
+    def _decided(self, spec: FitSpec, raced: bool) -> None:
+        self._spec = spec
+        self._order = _with_spec(self._order, spec)
+        self._begun = CHOOSING_SHARE if raced else 0.0
+
+    def _run_fold(self, state: FitState | None, config: FitConfig, trail: Trail) -> None:
         if state is None:
             trail.scores = []
         rows = load_rows(self._order, self._artifacts, fold=trail.fold)
-        self._recurse(rows, self._config, state, trail, f"fold-{trail.fold:02d}")
+        self._recurse(rows, config, state, trail, f"fold-{trail.fold:02d}")
         trail.folds.append(trail.scores)
         trail.scores, trail.history, trail.matrices = [], [], []
 
@@ -87,22 +144,9 @@ class _Fit:
         self, rows: TrainingRows, config: FitConfig, state: FitState | None, trail: Trail, stage: str
     ) -> FitState:
         """Run one recursion to its end and return its last state; every state is stored and reported."""
-        self._check_memory(rows, config)
         self._names = tuple(rows.encoder.names)
         self._last_M = None if state is None else state.current.M
-        device = self._machine.device
-        held_out = rows.validation
-        validation = None if held_out is None else (held_out[0].to(device), held_out[1].to(device))
-        states = iterate(
-            rows.X.to(device),
-            rows.Y.to(device),
-            rows.targets.to(device),
-            config,
-            validation=validation,
-            state=state,
-            clock=time.perf_counter,
-        )
-        for reached in states:
+        for reached in recurse(rows, config, self._machine, state):
             self._take(reached, config, trail, stage)
             state = reached
         assert state is not None  # noqa: S101 - a recursion yields at least once, or was resumed from a state
@@ -173,19 +217,21 @@ class _Fit:
         return Progress(
             iteration=iteration,
             iterations=config.iterations,
-            fraction=min(done / total, 1.0),
+            fraction=min(self._begun + (1 - self._begun) * done / total, 1.0),
             stage="fitting" if fold is None else f"fitting fold {fold} of {self._folds}",
             eta_seconds=sum(self._seconds) / len(self._seconds) * max(total - done, 0),
         )
 
-    def _check_memory(self, rows: TrainingRows, config: FitConfig) -> None:
-        n, d = rows.X.shape
-        m = 0 if rows.validation is None else rows.validation[0].shape[0]
-        self._machine.check_fits(estimate(n, d, rows.targets.n_outputs, m, config).bytes)
-
     def _store(self, rows: TrainingRows, config: FitConfig, state: FitState, trail: Trail) -> FitDone:
-        best = state.best
-        fitted = FittedModel.from_iterate(rows.X.to(self._machine.device), best, config, rows.targets)
+        best, X = state.best, rows.X.to(self._machine.device)
+        validation = self._order.request.validation
+        refitted = self._spec.refit and validation is not None and validation.fraction is not None
+        if refitted:
+            X, Y = (part.to(self._machine.device) for part in rows.together)
+            fixed = replace(config, ridge=best.ridge)
+            fixed = bounded(len(X), X.shape[1], rows.targets.n_outputs, 0, fixed, self._machine)
+            best = refit(X, Y, rows.targets.to(self._machine.device), fixed, best)
+        fitted = FittedModel.from_iterate(X, best, config, rows.targets)
         request = self._order.request
         types = {column.name: column.type for column in self._order.table.columns}
         features = [ModelColumn(name=name, type=types[name]) for name in request.features or ()]
@@ -208,14 +254,17 @@ class _Fit:
                 targets=targets,
                 encoded_names=list(rows.encoder.names),
                 encoded_sources=list(rows.encoder.sources),
-                spec=self._spec.resolved().model_dump(mode="json"),
+                spec=self._spec.model_dump(mode="json"),
                 metrics=best.metrics,
                 iteration=best.iteration,
                 iterations=state.current.iteration,
                 ridge=best.ridge,
                 bandwidth=best.bandwidth,
                 precision=str(config.dtype).removeprefix("torch."),
-                training_rows=rows.X.shape[0],
+                solver=trail.solver,
+                refitted=refitted,
+                choices=trail.heats,
+                training_rows=X.shape[0],
                 history=history,
             ),
         )
@@ -227,6 +276,10 @@ class _Fit:
             tensors |= unpack(self._artifacts.read_bytes(ref))[0]
         tensors[f"{state.best.iteration:04d}"] = state.best.M.to("cpu", torch.float32).numpy()
         return pack(tensors, {"iterations": sorted(tensors)})
+
+
+def _with_spec(order: FitOrder, spec: FitSpec) -> FitOrder:
+    return order.model_copy(update={"request": order.request.model_copy(update={"spec": spec})})
 
 
 def _chosen(config: FitConfig, folds: list[list[Score]]) -> FitConfig:

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from worker.contracts.messages import PredictDone, PredictOrder, ProgressReport
-from worker.contracts.messages import Report as AnyReport
+from worker.contracts.artifacts import ResultFile
+from worker.contracts.messages import AnyReport, PredictDone, PredictOrder, ProgressReport
 from worker.contracts.resources import Progress
 from worker.prediction import ServedModel
 from worker.runs.machine import Machine
@@ -42,7 +42,7 @@ def predict(
                 rows += table.num_rows
                 report(ProgressReport(progress=_progress(rows, order.table.rows, time.monotonic() - started)))
         result = artifacts.put_file(f"jobs/{order.prefix}/{target.name}", target)
-    return PredictDone(result=result, media_type=MEDIA_TYPES[order.request.format], rows=rows)
+    return PredictDone(file=ResultFile(result=result, media_type=MEDIA_TYPES[order.request.format]), rows=rows)
 
 
 def _progress(done: int, rows: int, seconds: float) -> Progress:

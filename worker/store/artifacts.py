@@ -16,8 +16,8 @@ from typing import IO, Any, BinaryIO, cast
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from worker.contracts.artifacts import ArtifactRef
 from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing
-from worker.contracts.messages import ArtifactRef
 
 KEY_PART = re.compile(r"[A-Za-z0-9_=@+-][A-Za-z0-9._=@+-]*")
 LONGEST_KEY = 512

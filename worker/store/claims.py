@@ -6,33 +6,35 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
+from worker.contracts.artifacts import AnyCheckpoint, ArtifactRef, TableRef
 from worker.contracts.base import Task
-from worker.contracts.messages import ArtifactRef, Checkpoint, TableRef
+from worker.contracts.requests import AnyRequest, JobRequest, TableRequest
 from worker.contracts.resources import JobKind
-from worker.contracts.specs import FitRequest, JobRequest, PredictRequest
 from worker.store import datasets, models
 from worker.store.rows import DatasetRow, JobRow, ModelRow
 
-REQUESTS: TypeAdapter[FitRequest | PredictRequest] = TypeAdapter(JobRequest)
+REQUESTS: TypeAdapter[AnyRequest] = TypeAdapter(JobRequest)
+CHECKPOINTS: TypeAdapter[AnyCheckpoint | None] = TypeAdapter(AnyCheckpoint | None)
 
 
 @dataclass(frozen=True)
 class Claim:
     """A job in the hands of one attempt. Every write about it names ``token``.
 
-    ``task`` is a fit's, ``model`` the file of the model that a predict job uses; ``checkpoint`` is where to go on.
+    ``task`` is that of a training, ``model`` the file of the model that a predict job uses; ``checkpoint`` is where to
+    go on.
     """
 
     job_id: str
     token: str
     attempt: int
     kind: JobKind
-    request: FitRequest | PredictRequest
+    request: AnyRequest
     task: Task | None
     table: TableRef
     validation: TableRef | None
     model: ArtifactRef | None
-    checkpoint: Checkpoint | None
+    checkpoint: AnyCheckpoint | None
     cancel_requested: bool
 
 
@@ -55,11 +57,11 @@ def load_claim(session: Session, job: JobRow, token: str) -> Callable[[], Claim]
             attempt=job.attempt,
             kind=request.kind,
             request=request,
-            task=request.task if isinstance(request, FitRequest) and request.task != "auto" else None,
+            task=request.task if isinstance(request, TableRequest) and request.task != "auto" else None,
             table=datasets.to_record(table).table_ref,
             validation=None if validation is None else datasets.to_record(validation).table_ref,
             model=None if model is None else models.to_record(model).model,
-            checkpoint=None if job.checkpoint is None else Checkpoint.model_validate(job.checkpoint),
+            checkpoint=CHECKPOINTS.validate_python(job.checkpoint),
             cancel_requested=job.cancel_requested,
         )
 

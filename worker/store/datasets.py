@@ -7,8 +7,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from worker.contracts.artifacts import ArtifactRef, TableRef
 from worker.contracts.errors import Conflict, NotFound
-from worker.contracts.messages import ArtifactRef, TableRef
 from worker.contracts.resources import Dataset, Page
 from worker.store.columns import storable
 from worker.store.database import Database, insert_into, names_a_missing_row

@@ -11,12 +11,32 @@ from pydantic import TypeAdapter
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from worker.contracts.events import Event, EventData, IterationData, IterationEvent, LogEvent, StateData, StateEvent
+from worker.contracts.events import (
+    Event,
+    EventData,
+    IterationData,
+    IterationEvent,
+    LogData,
+    LogEvent,
+    StateData,
+    StateEvent,
+    StepData,
+    StepEvent,
+    TrialData,
+    TrialEvent,
+)
 from worker.store.columns import storable
 from worker.store.database import Database
 from worker.store.rows import EventRow
 
-AnyEvent = StateEvent | IterationEvent | LogEvent
+AnyEvent = StateEvent | IterationEvent | TrialEvent | StepEvent | LogEvent
+TYPES: dict[type[EventData], str] = {
+    StateData: "state",
+    IterationData: "iteration",
+    TrialData: "trial",
+    StepData: "step",
+    LogData: "log",
+}
 EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(Event)
 
 
@@ -27,7 +47,7 @@ def write(session: Session, job_id: str, last_seq: int, data: Sequence[EventData
         {
             "job_id": job_id,
             "seq": seq,
-            "type": _type(one),
+            "type": TYPES[type(one)],
             "data": one.model_dump(mode="json"),
             "created_at": now,
         }
@@ -52,9 +72,3 @@ def list_events(database: Database, job_id: str, after_seq: int = 0, limit: int 
         EVENTS.validate_python({"seq": row.seq, "type": row.type, "created_at": row.created_at, "data": row.data})
         for row in rows
     ]
-
-
-def _type(data: EventData) -> str:
-    if isinstance(data, StateData):
-        return "state"
-    return "iteration" if isinstance(data, IterationData) else "log"

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from worker.contracts.artifacts import AnyCheckpoint, ResultFile
 from worker.contracts.errors import NotFound
-from worker.contracts.messages import Checkpoint, PredictDone
 from worker.contracts.resources import FINAL_STATES, BatchCounts, Job, JobKind, JobState, Page, Progress
+from worker.store.claims import CHECKPOINTS
 from worker.store.columns import storable
 from worker.store.database import Database
 from worker.store.pages import first_page
@@ -44,18 +45,18 @@ def get(database: Database, job_id: str) -> Job:
         return to_resource(find(session, job_id))
 
 
-def result(database: Database, job_id: str) -> PredictDone | None:
-    """Return the file that a predict job made; None while, or where, there is none.
+def result(database: Database, job_id: str) -> ResultFile | None:
+    """Return the file that a job made; None while, or where, there is none.
 
     Raises:
         NotFound: no such job.
     """
     with database.reading() as session:
         stored = find(session, job_id).result
-    return None if stored is None else PredictDone.model_validate(stored)
+    return None if stored is None else ResultFile(result=stored["result"], media_type=stored["media_type"])
 
 
-def checkpoint(database: Database, job_id: str) -> Checkpoint | None:
+def checkpoint(database: Database, job_id: str) -> AnyCheckpoint | None:
     """Return where the job would go on; None where it would start afresh.
 
     Raises:
@@ -63,7 +64,7 @@ def checkpoint(database: Database, job_id: str) -> Checkpoint | None:
     """
     with database.reading() as session:
         stored = find(session, job_id).checkpoint
-    return None if stored is None else Checkpoint.model_validate(stored)
+    return CHECKPOINTS.validate_python(stored)
 
 
 def list_page(

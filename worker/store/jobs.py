@@ -16,11 +16,12 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from worker.contracts.artifacts import AnyCheckpoint, ResultFile
 from worker.contracts.errors import Conflict
 from worker.contracts.events import EventData, LogData, StateData
-from worker.contracts.messages import Checkpoint, FitDone, PredictDone
+from worker.contracts.messages import FitDone
+from worker.contracts.requests import AnyRequest, TableRequest, TrainRequest
 from worker.contracts.resources import FINAL_STATES, Estimate, Job, JobError, JobState, Progress
-from worker.contracts.specs import FitRequest, PredictRequest
 from worker.store import models
 from worker.store.claims import Claim as Claim
 from worker.store.claims import load_claim
@@ -55,7 +56,7 @@ def insert_job(
     session: Session,
     *,
     job_id: str,
-    request: FitRequest | PredictRequest,
+    request: AnyRequest,
     dataset_ids: Sequence[str],
     model_id: str | None = None,
     estimate: Estimate | None = None,
@@ -64,15 +65,16 @@ def insert_job(
 ) -> None:
     """Queue a job in the caller's transaction; its message may leave after the commit.
 
-    ``request`` is resolved: a fit's task is known. ``dataset_ids``: the table, then the validation table if any.
+    ``request`` is resolved: its task is known. ``dataset_ids``: the table, then the validation table if any.
     ``model_id``: the model that a predict job uses.
 
     Raises:
         Conflict: a dataset, the model or the batch does not exist any more.
     """
-    fit = request if isinstance(request, FitRequest) else None
-    if fit is not None and fit.task == "auto":
-        raise ValueError("a fit is queued with its task resolved")
+    training = request if isinstance(request, TableRequest) else None
+    making = request if isinstance(request, TrainRequest) else None
+    if training is not None and training.task == "auto":
+        raise ValueError("a training is queued with its task resolved")
     dataset_id, validation_id = dataset_ids[0], dataset_ids[1] if len(dataset_ids) > 1 else None
     values = {
         "id": job_id,
@@ -83,12 +85,12 @@ def insert_job(
         "cancel_requested": False,
         "last_seq": 1,
         "request": request.model_dump(mode="json"),
-        "task": None if fit is None else fit.task,
+        "task": None if training is None else training.task,
         "estimate": None if estimate is None else estimate.model_dump(mode="json"),
         "batch_id": batch_id,
         "dataset_id": dataset_id,
         "validation_id": validation_id,
-        "model_name": None if fit is None else fit.model or job_id,
+        "model_name": None if making is None else making.model or job_id,
         "model_id": model_id,
         **held(request.kind, dataset_id, validation_id, model_id),
         "progress": Progress().model_dump(mode="json"),
@@ -165,7 +167,7 @@ def record(
     progress: Progress | None = None,
     metrics: Mapping[str, float] | None = None,
     events: Sequence[EventData] = (),
-    checkpoint: Checkpoint | None = None,
+    checkpoint: AnyCheckpoint | None = None,
 ) -> None:
     """Write down what a running attempt reports; what is None stays as it is.
 
@@ -186,8 +188,10 @@ def record(
         write(session, job_id, row.last_seq, events, now)
 
 
-def succeed_fit(database: Database, job_id: str, token: str, done: FitDone, now: datetime) -> str | None:
-    """End a fit with its model, in one transaction. Returns the model's id.
+def succeed_fit(
+    database: Database, job_id: str, token: str, done: FitDone, now: datetime, file: ResultFile | None = None
+) -> str | None:
+    """End a fit with its model, and a search also with its file, in one transaction. Returns the model's id.
 
     A cancel request that came first wins: the job is cancelled, no model is made, and None is returned.
 
@@ -204,13 +208,17 @@ def succeed_fit(database: Database, job_id: str, token: str, done: FitDone, now:
         model_id = models.insert(
             session, name=row.model_name or job_id, job_id=job_id, dataset_id=row.dataset_id, done=done, now=now
         )
-        values = {"model_id": model_id, "metrics": dict(done.summary.metrics)}
+        values: dict[str, Any] = {"model_id": model_id, "metrics": dict(done.summary.metrics)}
+        if file is not None:
+            values["result"] = file.model_dump(mode="json")
         enter(session, row, "succeeded", now, model=model_id, values=values)
         return model_id
 
 
-def succeed_predict(database: Database, job_id: str, token: str, done: PredictDone, now: datetime) -> bool:
-    """End a prediction with its file. Returns False when a cancel request came first: the job is then cancelled.
+def succeed_with_file(database: Database, job_id: str, token: str, file: ResultFile, now: datetime) -> bool:
+    """End a job that makes a file and no model.
+
+    Returns False when a cancel request came first: the job is then cancelled.
 
     Raises:
         LeaseLost: another attempt owns the job, or none.
@@ -222,7 +230,7 @@ def succeed_predict(database: Database, job_id: str, token: str, done: PredictDo
         if row.cancel_requested:
             enter(session, row, "cancelled", now)
             return False
-        enter(session, row, "succeeded", now, model=row.model_id, values={"result": done.model_dump(mode="json")})
+        enter(session, row, "succeeded", now, model=row.model_id, values={"result": file.model_dump(mode="json")})
         return True
 
 

@@ -9,8 +9,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from worker.contracts.artifacts import ArtifactRef
 from worker.contracts.errors import Conflict, NotFound
-from worker.contracts.messages import ArtifactRef, FitDone, FittedModelSummary
+from worker.contracts.messages import FitDone, FittedModelSummary
 from worker.contracts.resources import Model, Page
 from worker.store.columns import storable
 from worker.store.database import Database, insert_into, names_a_missing_row
@@ -145,6 +146,9 @@ def to_record(row: ModelRow) -> ModelRecord:
             ridge=summary.ridge,
             bandwidth=summary.bandwidth,
             precision=summary.precision,
+            solver=summary.solver,
+            refitted=summary.refitted,
+            choices=summary.choices,
             training_rows=summary.training_rows,
             bytes=model.bytes,
             sha256=model.sha256,

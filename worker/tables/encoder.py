@@ -24,6 +24,8 @@ from worker.contracts.resources import ModelColumn
 
 FORMAT_VERSION = 1
 BINS = 8
+WIDTH = 320
+"""The views of all numeric columns are at most so many together, as long as every column has two bins."""
 KNOTS = 257
 """The normal score of a value is read off so many quantiles of the training rows."""
 VIEWS = 3
@@ -46,22 +48,22 @@ class Expansion:
     bin_scale: float
 
     @classmethod
-    def fit(cls, values: np.ndarray) -> Self:
+    def fit(cls, values: np.ndarray, bins: int) -> Self:
         """Learn from the values (n,) of training rows, of which at least two differ."""
         levels = np.linspace(0, 1, min(KNOTS, len(values)))
         knots = np.quantile(values, levels)
         # the outermost values stand for the middle of the first and the last 1/n
         inside = np.clip(levels, 0.5 / len(values), 1 - 0.5 / len(values))
         scores = np.array([NormalDist().inv_cdf(level) for level in inside])
-        edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)))
+        edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
         raw = cls(tuple(knots), tuple(scores), 0.0, 1.0, tuple(edges), (0.0,) * (len(edges) - 1), 1.0)
-        found, bins = raw.scored(values), raw.binned(values)
+        scored, shares = raw.scored(values), raw.binned(values)
         return replace(
             raw,
-            score_shift=float(found.mean()),
-            score_scale=float(found.std()) or 1.0,
-            bin_means=tuple(bins.mean(0)),
-            bin_scale=float(np.sqrt(bins.var(0).sum())) or 1.0,
+            score_shift=float(scored.mean()),
+            score_scale=float(scored.std()) or 1.0,
+            bin_means=tuple(shares.mean(0)),
+            bin_scale=float(np.sqrt(shares.var(0).sum())) or 1.0,
         )
 
     def scored(self, values: np.ndarray) -> np.ndarray:
@@ -150,7 +152,9 @@ class Encoder:
         Raises:
             InvalidRequest: no column tells the rows apart.
         """
-        codes = {column.name: _learn(table.column(column.name), column, standardize, expanded) for column in features}
+        numeric = sum(column.type == "numeric" for column in features)
+        bins = min(max(WIDTH // max(numeric, 1) - (VIEWS - 1), 2), BINS) if expanded else None
+        codes = {column.name: _learn(table.column(column.name), column, standardize, bins) for column in features}
         kept = tuple(code for code in codes.values() if code is not None)
         if not kept:
             raise InvalidRequest.at("/features", "every feature column is constant or empty in the training rows")
@@ -212,7 +216,7 @@ def _tuples(document: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in document.items()}
 
 
-def _learn(column: pa.ChunkedArray, described: ModelColumn, standardize: bool, expanded: bool) -> ColumnCode | None:
+def _learn(column: pa.ChunkedArray, described: ModelColumn, standardize: bool, bins: int | None) -> ColumnCode | None:
     missing = 0 < column.null_count < len(column)
     if described.type == "categorical":
         categories = sorted(value for value in pc.unique(column).to_pylist() if value is not None)
@@ -228,6 +232,6 @@ def _learn(column: pa.ChunkedArray, described: ModelColumn, standardize: bool, e
     scale = deviation if standardize and deviation > 0 else 1.0
     shift = mean if standardize else 0.0
     expansion = None
-    if expanded and described.type == "numeric" and len(np.unique(values)) > 2:
-        expansion = Expansion.fit(values)
+    if bins is not None and described.type == "numeric" and len(np.unique(values)) > 2:
+        expansion = Expansion.fit(values, bins)
     return ColumnCode(described.name, described.type, missing, fill=mean, shift=shift, scale=scale, expansion=expansion)

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 
 from worker.contracts.base import Task
 from worker.contracts.errors import ColumnMismatch, InvalidRequest
+from worker.contracts.requests import TableRequest
 from worker.contracts.resources import Column, ModelColumn
-from worker.contracts.specs import FitRequest
+from worker.tables.encoder import BINS
 
 MOST_AUTO_CLASSES = 20
 MOST_CLASSES = 1000
 WIDEST_NAMED = 3
 
 
-def resolve_targets(request: FitRequest, columns: Sequence[Column]) -> list[Column]:
+def resolve_targets(request: TableRequest, columns: Sequence[Column]) -> list[Column]:
     """Return the target columns.
 
     Raises:
@@ -24,7 +25,7 @@ def resolve_targets(request: FitRequest, columns: Sequence[Column]) -> list[Colu
     return _pick(names, pointers, columns, "target")
 
 
-def resolve_features(request: FitRequest, columns: Sequence[Column]) -> list[Column]:
+def resolve_features(request: TableRequest, columns: Sequence[Column]) -> list[Column]:
     """Return the feature columns: those asked for or all, without the targets and the excluded.
 
     Raises:
@@ -71,15 +72,16 @@ def resolve_task(wanted: str, targets: Sequence[Column]) -> Task:
 
 
 def check_fit(
-    request: FitRequest,
+    request: TableRequest,
     features: Sequence[Column],
     targets: Sequence[Column],
     task: Task,
     *,
     rows: int,
     max_encoded: int,
+    expanded: bool = False,
 ) -> None:
-    """Check what the statistics of the columns can tell.
+    """Check what the statistics of the columns can tell. ``expanded``: the rows may be encoded so.
 
     Raises:
         InvalidRequest: naming the column, what is wrong with it, and what would be right.
@@ -95,10 +97,10 @@ def check_fit(
             )
     if all(column.distinct <= 1 and not (column.distinct and column.missing) for column in features):
         raise InvalidRequest.at("/features", "every feature column is constant or empty; nothing can be learned")
-    width = encoded_width(features)
+    width = encoded_width(features, expanded)
     if width > max_encoded:
-        widest = sorted(features, key=lambda column: -_width(column))[:WIDEST_NAMED]
-        named = ", ".join(f"{column.name!r} ({_width(column)})" for column in widest)
+        widest = sorted(features, key=lambda column: -_width(column, expanded))[:WIDEST_NAMED]
+        named = ", ".join(f"{column.name!r} ({_width(column, expanded)})" for column in widest)
         raise InvalidRequest.at(
             "/features",
             f"the features make {width} encoded columns and at most {max_encoded} are allowed; the widest are {named}: "
@@ -144,17 +146,19 @@ def check_predict(features: Sequence[ModelColumn], columns: Sequence[Column]) ->
             raise ColumnMismatch.at("/dataset", f"column {column.name!r} has {found.infinite} infinite values")
 
 
-def encoded_width(columns: Sequence[Column]) -> int:
-    """Return how many encoded columns there will be at most."""
-    return sum(_width(column) for column in columns)
+def encoded_width(columns: Sequence[Column], expanded: bool = False) -> int:
+    """Return how many encoded columns there will be at most; ``expanded`` numeric columns have further views."""
+    return sum(_width(column, expanded) for column in columns)
 
 
-def _width(column: Column) -> int:
+def _width(column: Column, expanded: bool) -> int:
     own = column.distinct + 1 if column.type == "categorical" else 1
+    if expanded and column.type == "numeric" and column.distinct > 2:
+        own += 1 + BINS
     return own + (1 if column.missing else 0)
 
 
-def _check_rows(request: FitRequest, rows: int) -> None:
+def _check_rows(request: TableRequest, rows: int) -> None:
     validation = request.validation
     needed = 2
     if validation is not None and validation.fraction is not None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from support.stored import at_once
 
+from worker.contracts.artifacts import ArtifactRef
 from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing
-from worker.contracts.messages import ArtifactRef
 from worker.store import artifacts as artifacts_module
 from worker.store.artifacts import Artifacts
 

@@ -5,8 +5,8 @@ from support.clock import START
 from support.stored import queue_fit, store_dataset
 
 from worker.contracts.errors import Conflict, NotFound
+from worker.contracts.requests import FitRequest
 from worker.contracts.resources import BatchCounts
-from worker.contracts.specs import FitRequest
 from worker.store import batches, jobs
 from worker.store.database import Database
 from worker.store.ids import new_id

@@ -5,8 +5,8 @@ from support.clock import START, Clock
 from support.stored import make_dataset, queue_fit, ref, store_dataset
 
 from worker.contracts.errors import Conflict, InvalidRequest, NotFound
+from worker.contracts.requests import FitRequest, Validation
 from worker.contracts.resources import Dataset, JobError
-from worker.contracts.specs import FitRequest, Validation
 from worker.store import datasets, jobs
 from worker.store.database import Database
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.clock import START
 from support.stored import at_once
 
-from worker.contracts.specs import DATASET_ID
+from worker.contracts.requests import DATASET_ID
 from worker.store.ids import new_id
 
 

@@ -16,8 +16,8 @@ from support.stored import (
 
 from worker.contracts.errors import Conflict, LeaseLost, NotFound
 from worker.contracts.events import IterationData, LogData, StateData
+from worker.contracts.requests import FitRequest, Validation
 from worker.contracts.resources import Estimate, Job, JobError, Progress
-from worker.contracts.specs import FitRequest, Validation
 from worker.store import datasets, jobs, models
 from worker.store.database import Database
 from worker.store.events import list_events
@@ -143,8 +143,8 @@ def test_a_prediction_keeps_its_file(database: Database, clock: Clock) -> None:
     claim = claimed(database, clock, job_id)
     assert claim.model == ref("models/m")
     assert jobs.result(database, job_id) is None
-    assert jobs.succeed_predict(database, job_id, claim.token, predict_done(), clock())
-    assert jobs.result(database, job_id) == predict_done()
+    assert jobs.succeed_with_file(database, job_id, claim.token, predict_done().file, clock())
+    assert jobs.result(database, job_id) == predict_done().file
     assert jobs.get(database, job_id).model == model_id
 
 
@@ -247,7 +247,7 @@ def test_a_cancel_wins_over_a_result_that_comes_later(database: Database, clock:
             if claim.kind == "fit":
                 assert jobs.succeed_fit(database, job_id, claim.token, fit_done(), clock()) is None
             else:
-                assert not jobs.succeed_predict(database, job_id, claim.token, predict_done(), clock())
+                assert not jobs.succeed_with_file(database, job_id, claim.token, predict_done().file, clock())
         assert jobs.get(database, job_id).state == "cancelled"
         assert jobs.result(database, job_id) is None
     assert [model.id for model in models.list_page(database).items] == [model_id]

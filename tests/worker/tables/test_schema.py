@@ -1,8 +1,8 @@
 import pytest
 
 from worker.contracts.errors import ColumnMismatch, InvalidRequest
+from worker.contracts.requests import FitRequest, Validation
 from worker.contracts.resources import Column, ModelColumn
-from worker.contracts.specs import FitRequest, Validation
 from worker.tables import schema
 
 DATASET = "ds_" + "0" * 26
@@ -109,7 +109,9 @@ def test_a_million_different_texts_are_refused_by_name_with_what_to_do():
 
 
 def test_the_width_is_that_of_the_encoder_at_most():
-    assert schema.encoded_width([_number("a"), _number("b", missing=2), _text("c", 4), _text("d", 4, missing=1)]) == 14
+    columns = [_number("a"), _number("b", missing=2), _text("c", 4), _text("d", 4, missing=1)]
+    assert schema.encoded_width(columns) == 14
+    assert schema.encoded_width(columns, expanded=True) == 14 + 2 * 9
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,147 @@
+"""From a request to what it would run: checked against the data, every default resolved, its cost estimated."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service.context import Context
+from worker import estimates, space
+from worker.contracts.base import Task
+from worker.contracts.errors import InvalidRequest, NotFound
+from worker.contracts.requests import AnyRequest, FitRequest, NetworkRequest, PredictRequest, TableRequest, TuneRequest
+from worker.contracts.resources import Column, Dataset, DryRun, Estimate
+from worker.store import datasets, models
+from worker.tables import schema
+
+PREDICT_BLOCK_ROWS = 8192
+
+Training = FitRequest | TuneRequest | NetworkRequest
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request that was checked against its data, with nothing left to resolve."""
+
+    request: AnyRequest
+    dry_run: DryRun
+    datasets: list[str]
+    model_id: str | None = None
+
+
+def plan(context: Context, request: AnyRequest) -> Plan:
+    """Return what ``request`` would run.
+
+    Raises:
+        InvalidRequest: the request and the data do not go together; pointers say where.
+    """
+    return _plan_predict(context, request) if isinstance(request, PredictRequest) else _plan_training(context, request)
+
+
+def _plan_training(context: Context, request: Training) -> Plan:
+    dataset = _dataset(context, request.dataset, "/dataset")
+    features = schema.resolve_features(request, dataset.columns)
+    targets = schema.resolve_targets(request, dataset.columns)
+    task = schema.resolve_task(request.task, targets)
+    resolved = _resolved(request, features, task)
+    expanded = _may_expand(resolved)
+    most = context.settings.max_encoded_columns
+    schema.check_fit(request, features, targets, task, rows=dataset.rows, max_encoded=most, expanded=expanded)
+    held_out = None
+    used = [dataset.id]
+    if request.validation is not None and request.validation.dataset is not None:
+        other = _dataset(context, request.validation.dataset, "/validation/dataset")
+        schema.check_validation_dataset(features + targets, other.columns)
+        held_out = other.rows
+        used.append(other.id)
+    width = schema.encoded_width(features, expanded)
+    outputs = targets[0].distinct if task == "classification" else len(targets)
+    fitted, scored = _split(request, dataset.rows, held_out)
+    cost = estimates.training(resolved, fitted, width, outputs, scored)
+    return Plan(
+        resolved,
+        DryRun(
+            request=resolved.model_dump(mode="json"),
+            task=task,
+            rows=dataset.rows,
+            encoded_columns=width,
+            outputs=outputs,
+            estimate=cost,
+        ),
+        used,
+    )
+
+
+def _resolved(request: Training, features: Sequence[Column], task: Task) -> Training:
+    """Return the request with nothing left to resolve.
+
+    Raises:
+        InvalidRequest: the space of a search, or the loss of a network, cannot be.
+    """
+    changes: dict[str, Any] = {"task": task, "features": [column.name for column in features], "exclude": []}
+    if isinstance(request, NetworkRequest):
+        _check_loss(request, task)
+    elif isinstance(request, TuneRequest):
+        found = space.resolve(request.spec, request.search.space)
+        changes |= {"spec": space.around(request.spec), "search": request.search.model_copy(update={"space": found})}
+    else:
+        changes["spec"] = request.spec.resolved()
+    return request.model_copy(update=changes)
+
+
+def _may_expand(request: Training) -> bool:
+    """Return whether some of the rows' encodings that the request may come upon is the expanded one."""
+    tried = (request.search.space or {}).get("encoding") if isinstance(request, TuneRequest) else None
+    own = "plain" if isinstance(request, NetworkRequest) else request.spec.encoding
+    return bool({"expanded", "auto"} & {own, *(tried.corners if tried is not None else ())})
+
+
+def _check_loss(request: NetworkRequest, task: Task) -> None:
+    if request.spec.loss == "cross_entropy" and task == "regression":
+        raise InvalidRequest.at("/spec/loss", "cross_entropy is for a classification; a regression has loss 'squared'")
+
+
+def _plan_predict(context: Context, request: PredictRequest) -> Plan:
+    try:
+        record = models.get(context.database, request.model)
+    except NotFound as error:
+        raise InvalidRequest.at("/model", error.detail) from error
+    model = record.resource
+    dataset = _dataset(context, request.dataset, "/dataset")
+    schema.check_predict(model.features, dataset.columns)
+    outputs = len(model.classes) if model.classes is not None else len(model.targets)
+    resolved = request.model_copy(update={"model": model.id})
+    block = min(dataset.rows, PREDICT_BLOCK_ROWS) * (model.training_rows + model.encoded_features)
+    cost = Estimate(
+        bytes=model.bytes + 8 * block,
+        flops=2.0 * dataset.rows * model.training_rows * (model.encoded_features + outputs),
+    )
+    return Plan(
+        resolved,
+        DryRun(
+            request=resolved.model_dump(mode="json"),
+            task=model.task,
+            rows=dataset.rows,
+            encoded_columns=model.encoded_features,
+            outputs=outputs,
+            estimate=cost,
+        ),
+        [dataset.id],
+        model.id,
+    )
+
+
+def _split(request: TableRequest, rows: int, held_out: int | None) -> tuple[int, int]:
+    """Return how many rows train at most and how many validate."""
+    if held_out is not None:
+        return rows, held_out
+    if request.validation is None or request.validation.folds is not None:
+        return rows, 0
+    scored = max(1, round(rows * (request.validation.fraction or 0.0)))
+    return rows - scored, scored
+
+
+def _dataset(context: Context, dataset_id: str, pointer: str) -> Dataset:
+    try:
+        return datasets.get(context.database, dataset_id)
+    except NotFound as error:
+        raise InvalidRequest.at(pointer, error.detail) from error

@@ -1,0 +1,169 @@
+import inspect
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from worker.contracts.specs import FitSpec
+from worker.engine.model import FittedModel
+from worker.engine.recursion import FitConfig, iterate
+from worker.engine.targets import RegressionTargets
+from worker.estimators import FactRFMClassifier, FactRFMRegressor
+from worker.prediction import ServedModel
+from worker.store.tensors import unpack
+
+CLOSED = {"encoding": "plain", "feature_matrix": "full", "exponent": 1.3, "ridge": 0.1}
+
+
+@parametrize_with_checks([FactRFMClassifier(), FactRFMRegressor()])
+def test_conventions_of_scikit_learn_are_kept(estimator, check):
+    check(estimator)
+
+
+def test_parameters_and_defaults_are_those_of_the_spec():
+    parameters = inspect.signature(FactRFMRegressor).parameters
+    defaults = {name: one.default for name, one in parameters.items()}
+    assert defaults.pop("validation_fraction") == 0.2
+    assert defaults.pop("device") == "cpu"
+    assert defaults == FitSpec().model_dump()
+
+
+def _frame(n=200, seed=0):
+    generator = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "length": generator.normal(size=n),
+            "noise": generator.normal(size=n),
+            "colour": generator.choice(["red", "green", "blue"], size=n),
+            "open": generator.random(n) < 0.5,
+        }
+    )
+    y = frame["length"] ** 2 + 2.0 * (frame["colour"] == "red") + 0.01 * generator.normal(size=n)
+    frame.loc[5, "length"] = np.nan
+    frame.loc[6, "colour"] = None
+    return frame, y.fillna(0.0).to_numpy()
+
+
+def test_it_is_the_engine_on_standardised_rows():
+    generator = np.random.default_rng(0)
+    X, y = generator.normal(size=(120, 4)), generator.normal(size=120)
+    model = FactRFMRegressor(**CLOSED, validation_fraction=None, iterations=2).fit(X, y)
+    rows = torch.from_numpy((X - X.mean(0)) / X.std(0))
+    Y = torch.from_numpy(y[:, None])
+    config = FitConfig(ridge=0.1, iterations=2, exponent=1.3, precision="float64")
+    targets = RegressionTargets.fit(Y)
+    last = list(iterate(rows, Y, targets, config))[-1].current
+    bare = FittedModel.from_iterate(rows, last, config, targets)
+    np.testing.assert_allclose(model.predict(X), bare.predict(rows)[:, 0].numpy(), rtol=1e-9)
+    np.testing.assert_allclose(model.feature_matrix_, last.M.numpy(), rtol=1e-9)
+    assert [one["iteration"] for one in model.history_] == [0, 1, 2]
+    assert (model.best_iteration_, model.n_iter_) == (2, 3)
+
+
+def test_a_frame_with_texts_truths_and_gaps_is_learned_from():
+    frame, y = _frame()
+    model = FactRFMRegressor().fit(frame, y)
+    assert model.score(frame, y) > 0.9
+    assert model.feature_names_in_.tolist() == ["length", "noise", "colour", "open"]
+    assert model.feature_importances_.sum() == pytest.approx(1.0)
+    assert model.feature_importances_.argmax() == 0
+    assert "colour=red" in model.encoded_feature_names_
+    assert model.feature_matrix_.shape == (len(model.encoded_feature_names_),) * 2
+    assert {one["encoding"] for one in model.choices_} == {"plain", "expanded"}
+    assert model.spec_["encoding"] in ("plain", "expanded")
+
+
+def test_categories_of_a_frame_may_come_in_another_order_and_unseen():
+    frame, y = _frame()
+    model = FactRFMRegressor(**CLOSED).fit(frame, y)
+    shuffled = frame[["length", "noise", "colour", "open"]].astype({"colour": "category"})
+    np.testing.assert_array_equal(model.predict(shuffled), model.predict(frame))
+    assert np.isfinite(model.predict(frame.assign(colour="violet"))).all()
+
+
+@pytest.mark.parametrize("labels", [["no", "yes"], [3, 7], [False, True], [1.0, 2.0]])
+def test_labels_keep_their_type_through_files_and_pickles(labels, tmp_path):
+    frame, y = _frame()
+    y = np.array(labels)[(y > 1).astype(int)]
+    model = FactRFMClassifier(iterations=1).fit(frame, y)
+    model.save(tmp_path / "model.safetensors")
+    loaded = FactRFMClassifier.load(tmp_path / "model.safetensors")
+    unpickled = pickle.loads(pickle.dumps(model))
+    for other in (loaded, unpickled):
+        np.testing.assert_array_equal(other.predict(frame), model.predict(frame))
+        np.testing.assert_array_equal(other.predict_proba(frame), model.predict_proba(frame))
+        assert other.classes_.tolist() == labels
+        np.testing.assert_array_equal(other.feature_importances_, model.feature_importances_)
+
+
+def test_several_outputs_through_a_file(tmp_path):
+    frame, y = _frame()
+    Y = np.column_stack([y, -2.0 * y])
+    model = FactRFMRegressor(iterations=1).fit(frame, Y)
+    assert model.predict(frame).shape == Y.shape
+    model.save(tmp_path / "model.safetensors")
+    loaded = FactRFMRegressor.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.predict(frame), model.predict(frame))
+    with pytest.raises(ValueError, match="holds a regression, which is not for FactRFMClassifier"):
+        FactRFMClassifier.load(tmp_path / "model.safetensors")
+
+
+def test_the_file_is_one_that_the_service_reads(tmp_path):
+    frame, y = _frame()
+    model = FactRFMRegressor(iterations=1).fit(frame, y)
+    model.save(tmp_path / "model.safetensors")
+    served = ServedModel.from_tensors(*unpack((tmp_path / "model.safetensors").read_bytes()))
+    table, _ = model._table(frame, fitting=False)
+    np.testing.assert_array_equal(served.predict(table).predictions[:, 0], model.predict(frame))
+
+
+def test_given_rows_validate_and_then_join_the_last_solve_unless_told_not_to():
+    frame, y = _frame(300)
+    own, held_out = (frame[:200], y[:200]), (frame[200:], y[200:])
+    alone = FactRFMRegressor(**CLOSED, refit=False).fit(*own, validation=held_out)
+    together = FactRFMRegressor(**CLOSED).fit(*own, validation=held_out)
+    assert len(alone.model_.fitted.X) == 200
+    assert len(together.model_.fitted.X) == 300
+    assert alone.best_iteration_ == together.best_iteration_
+    np.testing.assert_array_equal(alone.feature_matrix_, together.feature_matrix_)
+    best = alone.history_[alone.best_iteration_]["validation_rmse"]
+    assert np.sqrt(((alone.predict(held_out[0]) - held_out[1]) ** 2).mean()) == pytest.approx(best, rel=1e-6)
+
+
+def test_the_same_seed_gives_the_same_model_and_a_class_of_one_row_trains():
+    frame, y = _frame()
+    labels = np.where(y > 1, "high", "low").astype(object)
+    labels[0] = "single"
+    one, other = (FactRFMClassifier(iterations=1, seed=3).fit(frame, labels) for _ in range(2))
+    np.testing.assert_array_equal(one.predict_proba(frame), other.predict_proba(frame))
+    assert one.classes_.tolist() == ["high", "low", "single"]
+    assert clone(one).get_params() == one.get_params()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ridge": -1.0}, r"ridge: .*greater than or equal to 0, not -1.0"),
+        ({"kernel": "cubic"}, r"kernel: .*'laplace'.*, not 'cubic'"),
+        ({"validation_fraction": 1.5}, r"validation_fraction must be None or lie in \(0, 1\), not 1.5"),
+        ({"update": "none", "geometric_average": True}, "geometric_average is for update 'fact', not 'none'"),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_its_value(options, message):
+    frame, y = _frame(50)
+    with pytest.raises(ValueError, match=message):
+        FactRFMRegressor(**options).fit(frame, y)
+
+
+def test_wrong_rows_are_named():
+    frame, y = _frame(50)
+    with pytest.raises(ValueError, match="X has 50 rows and y has 49"):
+        FactRFMRegressor().fit(frame, y[:-1])
+    with pytest.raises(ValueError, match="column 'noise' of X contains infinity"):
+        FactRFMRegressor().fit(frame.assign(noise=np.inf), y)
+    with pytest.raises(ValueError, match="label 'c' of the validation rows does not occur in y"):
+        FactRFMClassifier().fit(frame, np.array(["a", "b"] * 25), validation=(frame[:1], np.array(["c"])))

@@ -1,0 +1,124 @@
+"""The bodies of jobs and batches: on which data to do what."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from worker.contracts.base import Contract
+from worker.contracts.search import Search
+from worker.contracts.specs import FitSpec, NetworkSpec
+
+DATASET_ID = r"^ds_[0-9a-z]{20,40}$"
+MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+MODEL_REF = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(@[1-9][0-9]{0,8})?$"
+
+DatasetId = Annotated[str, Field(pattern=DATASET_ID, examples=["ds_01jd0000000000000000000000"])]
+ColumnName = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class Validation(Contract):
+    """Which rows choose the iteration (and the ridge): exactly one of the three ways."""
+
+    fraction: float | None = Field(None, gt=0, lt=1, description="Share of the rows held out, by the spec's seed.")
+    dataset: DatasetId | None = Field(None, description="Another dataset with the same columns.")
+    folds: int | None = Field(
+        None, ge=2, le=20, description="Cross-validation chooses; the model is then fitted on all rows."
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if sum(value is not None for value in (self.fraction, self.dataset, self.folds)) != 1:
+            raise ValueError("give exactly one of fraction, dataset and folds")
+        return self
+
+
+class TableRequest(Contract):
+    """A table and what to learn of it: what all kinds of training have in common."""
+
+    kind: str
+    dataset: DatasetId
+    target: ColumnName | Annotated[list[ColumnName], Field(min_length=1, max_length=1000)] = Field(
+        description="The column to learn, or several for a regression with several outputs."
+    )
+    features: Annotated[list[ColumnName], Field(min_length=1)] | None = Field(
+        None, description="Columns to learn from. Null: all but the target."
+    )
+    exclude: list[ColumnName] = Field(default_factory=list, description="Columns to leave out.")
+    task: Literal["auto", "regression", "classification"] = Field(
+        "auto",
+        description="auto: classification for a categorical or boolean target and for whole numbers "
+        "with at most 20 distinct values, else regression.",
+    )
+    validation: Validation | None = Field(
+        default_factory=lambda: Validation(fraction=0.2), description="Null: all rows train, all iterations run."
+    )
+
+    @property
+    def targets(self) -> list[str]:
+        """The target columns as a list."""
+        return [self.target] if isinstance(self.target, str) else list(self.target)
+
+
+class TrainRequest(TableRequest):
+    """What the kinds of job that make a model have in common."""
+
+    model: Annotated[str, Field(pattern=MODEL_NAME)] | None = Field(
+        None, description="The model's name; a further fit under it makes the next version. Null: the job's id."
+    )
+    spec: FitSpec = Field(default_factory=FitSpec)
+
+
+class FitRequest(TrainRequest):
+    """Train a model on a dataset."""
+
+    kind: Literal["fit"] = "fit"
+
+
+class TuneRequest(TrainRequest):
+    """Train many models on a dataset, each with another spec, and keep the best on the validation rows."""
+
+    kind: Literal["tune"] = "tune"
+    search: Search = Field(default_factory=Search)
+
+    @field_validator("validation")
+    @classmethod
+    def _something_to_compare_by(cls, value: Validation | None) -> Validation | None:
+        if value is None:
+            raise ValueError("a search compares trials on validation rows: give a fraction, a dataset or folds")
+        return value
+
+
+class NetworkRequest(TableRequest):
+    """Train a multilayer perceptron and report how the theorem holds for each of its layers."""
+
+    kind: Literal["network"] = "network"
+    spec: NetworkSpec = Field(default_factory=NetworkSpec)
+
+    @field_validator("validation")
+    @classmethod
+    def _one_network(cls, value: Validation | None) -> Validation | None:
+        if value is not None and value.folds is not None:
+            raise ValueError("a report is of one network: give a fraction, a dataset or null, not folds")
+        return value
+
+
+class PredictRequest(Contract):
+    """Predict every row of a stored dataset into a file to download."""
+
+    kind: Literal["predict"] = "predict"
+    model: Annotated[str, Field(pattern=MODEL_REF)] = Field(description="mdl_…, name or name@version.")
+    dataset: DatasetId
+    format: Literal["parquet", "csv", "arrow"] = "parquet"
+
+
+AnyRequest = FitRequest | TuneRequest | NetworkRequest | PredictRequest
+JobRequest = Annotated[AnyRequest, Field(discriminator="kind")]
+
+
+class BatchGrid(Contract):
+    """One base body and the values that vary: every combination is a job."""
+
+    base: dict[str, Any]
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        min_length=1, description="Dotted path into the body → values, e.g. {'spec.ridge': [0.1, 1]}."
+    )

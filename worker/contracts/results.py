@@ -1,0 +1,28 @@
+"""What a job's result file says, where that is a JSON document."""
+
+from typing import Any
+
+from pydantic import Field
+
+from worker.contracts.base import Contract, Task
+from worker.contracts.events import StepData, TrialData
+
+
+class TuneResult(Contract):
+    """Every trial of a search. The best is the complete one with the least validation loss; it became the model."""
+
+    metric: str = Field(description="The metric to compare trials by; lower is better.")
+    best: int = Field(description="The best trial, counted from 1.")
+    spec: dict[str, Any] = Field(description="The best trial's whole spec.")
+    metrics: dict[str, float] = Field(description="The best trial's.")
+    trials: list[TrialData] = Field(description="In the order in which they ran.")
+
+
+class NetworkReport(Contract):
+    """What a network's layers say of the theorem, from the first weights to the last."""
+
+    task: Task
+    spec: dict[str, Any]
+    rows: int = Field(description="Rows that trained.")
+    features: list[str] = Field(description="The encoded columns: the inputs of layer 1.")
+    steps: list[StepData]

@@ -1,0 +1,66 @@
+"""What a search may try: options of the training spec with the values that they may take."""
+
+from decimal import Decimal
+from typing import Annotated, Self
+
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
+
+from worker.contracts.base import Contract
+
+MOST_CHOICES = 20
+MOST_TRIALS = 1000
+
+OptionValue = StrictBool | StrictInt | StrictFloat | StrictStr | None
+"""A value of an option of the training spec."""
+
+
+class SearchOption(Contract):
+    """The values of one option: numbers from ``low`` to ``high``, or one of ``choices``."""
+
+    low: float | None = Field(None, description="The least value.")
+    high: float | None = Field(None, description="The largest value.")
+    log: bool = Field(False, description="Draw evenly between the logarithms of low and high.")
+    step: Annotated[float, Field(gt=0)] | None = Field(None, description="Only low, low + step, low + 2 step, …")
+    integer: bool = Field(False, description="Whole numbers only; options that are whole numbers have it set.")
+    choices: Annotated[list[OptionValue], Field(min_length=1, max_length=MOST_CHOICES)] | None = Field(
+        None, description="The values to choose from."
+    )
+
+    @property
+    def corners(self) -> list[OptionValue]:
+        """The choices, or the least and the largest number."""
+        if self.choices is not None:
+            return list(self.choices)
+        return [int(end) if self.integer else end for end in (self.low, self.high) if end is not None]
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or self.log or self.step is not None or self.integer:
+                raise ValueError("give either choices, or low and high")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("give either choices, or both low and high")
+        if self.low > self.high:
+            raise ValueError(f"low must not be above high; got low {self.low:g} and high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"log needs low above 0; got {self.low:g}")
+        if self.log and self.step is not None:
+            raise ValueError("give either log or step")
+        if self.step is not None and (Decimal(str(self.high)) - Decimal(str(self.low))) % Decimal(str(self.step)):
+            raise ValueError("high must be a whole number of steps above low")
+        if self.integer and not all(value is None or value.is_integer() for value in (self.low, self.high, self.step)):
+            raise ValueError("low, high and step of whole numbers must be whole")
+        return self
+
+
+class Search(Contract):
+    """How to look for the best spec."""
+
+    trials: int = Field(30, ge=1, le=MOST_TRIALS, description="Fits to try. The first is the spec as it is given.")
+    space: Annotated[dict[str, SearchOption], Field(min_length=1)] | None = Field(
+        None,
+        description="Option of the spec → its values. Null: bandwidth_factor, encoding, exponent, feature_matrix, "
+        "geometric_average, ridge and update, without those that the spec names.",
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of the draws. The same seed draws the same trials.")

@@ -1,0 +1,385 @@
+"""scikit-learn estimators over the engine: what a fit job does, on rows in memory.
+
+scikit-learn is imported here alone; install the extra ``sklearn``.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+import psutil
+import pyarrow as pa
+import torch
+from pydantic import ValidationError
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from worker.choosing import Choice, TrainingRows, choose, described
+from worker.contracts.base import ColumnType, Task
+from worker.contracts.errors import InvalidRequest
+from worker.contracts.resources import ModelColumn
+from worker.contracts.specs import FitSpec
+from worker.engine import summary
+from worker.engine.errors import EngineError
+from worker.engine.estimate import choose_solver, within
+from worker.engine.model import FittedModel
+from worker.engine.recursion import FitConfig, FitState, iterate, refit
+from worker.engine.targets import ClassTargets, RegressionTargets
+from worker.prediction import ServedModel
+from worker.store.tensors import pack, unpack
+from worker.tables import splits
+from worker.tables.encoder import Encoder
+
+Rows = tuple[Any, Any]
+
+
+class _FactRFM(BaseEstimator):  # type: ignore[misc]
+    """What the two estimators share."""
+
+    def __init__(
+        self,
+        *,
+        update: str = "fact",
+        geometric_average: bool = False,
+        agop_power: float | None = None,
+        center_gradients: bool = False,
+        kernel: str = "generalized",
+        bandwidth: float | Literal["median"] = "median",
+        bandwidth_factor: float = 3.0,
+        exponent: float | Literal["auto"] | None = None,
+        ridge: float | Literal["auto"] = "auto",
+        iterations: int = 5,
+        feature_matrix: str = "auto",
+        encoding: str = "auto",
+        scale: str = "trace",
+        solver: str = "auto",
+        precision: str = "auto",
+        standardize: bool = True,
+        normalize_rows: bool = False,
+        patience: int | None = None,
+        refit: bool = True,
+        seed: int = 0,
+        validation_fraction: float | None = 0.2,
+        device: str = "cpu",
+    ) -> None:
+        self.update = update
+        self.geometric_average = geometric_average
+        self.agop_power = agop_power
+        self.center_gradients = center_gradients
+        self.kernel = kernel
+        self.bandwidth = bandwidth
+        self.bandwidth_factor = bandwidth_factor
+        self.exponent = exponent
+        self.ridge = ridge
+        self.iterations = iterations
+        self.feature_matrix = feature_matrix
+        self.encoding = encoding
+        self.scale = scale
+        self.solver = solver
+        self.precision = precision
+        self.standardize = standardize
+        self.normalize_rows = normalize_rows
+        self.patience = patience
+        self.refit = refit
+        self.seed = seed
+        self.validation_fraction = validation_fraction
+        self.device = device
+
+    def fit(self, X: Any, y: Any, *, validation: Rows | None = None) -> Self:
+        """Train on X (n, columns), an array or a DataFrame, and y.
+
+        ``validation`` (X, y) chooses instead of a share of the rows, ``validation_fraction``; those rows too join the
+        last solve where ``refit`` is true.
+
+        Raises:
+            ValueError: naming the parameter or the input, its value and what would be right.
+        """
+        spec = self._spec()
+        table, types = self._table(X, fitting=True)
+        self._types = types
+        Y, classes, targets = self._targets(y)
+        if table.num_rows != len(Y):
+            raise ValueError(f"X has {table.num_rows} rows and y has {len(Y)}")
+        if len(Y) < 2:
+            raise ValueError(f"a fit needs at least 2 rows, not {len(Y)} (n_samples = {len(Y)})")
+        columns = [ModelColumn(name=name, type=kind) for name, kind in types.items()]
+        own, held_out = self._split(table, Y, classes, validation)
+
+        def load(one: FitSpec) -> TrainingRows:
+            return _encoded(one, columns, targets, classes, own, held_out)
+
+        try:
+            choice = choose(spec, load, device=torch.device(self.device))
+            states = self._recurse(choice)
+            self._keep(choice, states, columns, table.num_rows)
+        except (EngineError, InvalidRequest) as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted model as one safetensors file, the same as the service exports."""
+        check_is_fitted(self, "model_")
+        Path(path).write_bytes(pack(*self.model_.to_tensors()))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Return an estimator that predicts with a model from a file; its parameters are the defaults."""
+        model = ServedModel.from_tensors(*unpack(Path(path).read_bytes()))
+        if (model.classes is None) != issubclass(cls, RegressorMixin):
+            raise ValueError(f"{path} holds a {model.task}, which is not for {cls.__name__}")
+        found = cls()
+        found._describe(model)
+        names = [column.name for column in model.features]
+        if names != [f"x{index}" for index in range(len(names))]:
+            found.feature_names_in_ = np.array(names, dtype=object)
+        return found
+
+    def _spec(self) -> FitSpec:
+        options = {name: getattr(self, name) for name in FitSpec.model_fields}
+        if not (self.validation_fraction is None or 0 < self.validation_fraction < 1):
+            raise ValueError(f"validation_fraction must be None or lie in (0, 1), not {self.validation_fraction!r}")
+        try:
+            return FitSpec(**options)
+        except ValidationError as error:
+            told = [
+                f"{'.'.join(str(part) for part in one['loc'][:1]) or 'options'}: {one['msg']}, not {one['input']!r}"
+                for one in error.errors(include_url=False)
+            ]
+            raise ValueError("; ".join(dict.fromkeys(told))) from None
+
+    def _table(self, X: Any, *, fitting: bool) -> tuple[pa.Table, dict[str, ColumnType]]:
+        """Return the columns and their types; a DataFrame keeps its own, an array has numbers alone."""
+        if isinstance(X, pd.DataFrame):
+            validate_data(self, X, reset=fitting, skip_check_array=True)
+            if X.shape[1] == 0 or len(X) == 0:
+                raise ValueError(f"X needs at least one row and one column, not the shape {X.shape}")
+            types = {str(name): _kind(X[name]) for name in X} if fitting else self._types
+            return pa.table({str(name): _column(X[name], types[str(name)]) for name in X}), types
+        X = validate_data(self, X, reset=fitting, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=1)
+        if np.isinf(X).any():
+            raise ValueError("Input X contains infinity; missing values are NaN")
+        names = [f"x{index}" for index in range(X.shape[1])]
+        return pa.table({name: pa.array(X[:, i], from_pandas=True) for i, name in enumerate(names)}), dict.fromkeys(
+            names, "numeric"
+        )
+
+    def _split(
+        self, table: pa.Table, Y: np.ndarray, classes: list[Any] | None, validation: Rows | None
+    ) -> tuple[tuple[pa.Table, np.ndarray], tuple[pa.Table, np.ndarray] | None]:
+        if validation is not None:
+            held_out, _ = self._table(validation[0], fitting=False)
+            return (table, Y), (held_out, self._codes(validation[1], classes))
+        if self.validation_fraction is None or len(Y) < 2:
+            return (table, Y), None
+        fitted, held = splits.holdout(len(Y), self.validation_fraction, self.seed, None if classes is None else Y)
+        return (table.take(fitted), Y[fitted]), (table.take(held), Y[held])
+
+    def _recurse(self, choice: Choice) -> list[FitState]:
+        rows, device = choice.rows, torch.device(self.device)
+        n, d = rows.X.shape
+        m = 0 if rows.validation is None else len(rows.validation[0])
+        self._config = FitConfig(**choice.spec.engine_options())
+        c = rows.targets.n_outputs
+        free = int(psutil.virtual_memory().available if device.type == "cpu" else torch.cuda.mem_get_info(device)[0])
+        self.solver_reason_ = f"{self.solver}: as asked for"
+        if self.solver == "auto":
+            solver, self.solver_reason_ = choose_solver(n, d, c, m, self._config, free)
+            self._config = replace(self._config, solver=solver)
+        self._config = within(n, d, c, m, self._config, free)
+        held_out = rows.validation
+        return list(
+            iterate(
+                rows.X.to(device),
+                rows.Y.to(device),
+                rows.targets.to(device),
+                self._config,
+                validation=None if held_out is None else (held_out[0].to(device), held_out[1].to(device)),
+                clock=time.perf_counter,
+            )
+        )
+
+    def _keep(self, choice: Choice, states: Sequence[FitState], columns: list[ModelColumn], n: int) -> None:
+        rows, best, device = choice.rows, states[-1].best, torch.device(self.device)
+        X, Y = rows.X, rows.Y
+        if self.refit and rows.validation is not None:
+            X, Y = rows.together
+            best = refit(X.to(device), Y.to(device), rows.targets.to(device), self._config, best)
+        fitted = FittedModel.from_iterate(X.to(device), best, self._config, rows.targets.to(device))
+        task: Task = "regression" if rows.classes is None else "classification"
+        outputs = [ModelColumn(name=f"y{index}", type="numeric") for index in range(rows.targets.n_outputs)]
+        self.spec_ = choice.spec.model_dump()
+        self.choices_ = [heat.model_dump() for heat in described(choice.heats)]
+        self.history_ = [
+            {
+                "iteration": state.current.iteration,
+                "ridge": state.current.ridge,
+                "bandwidth": state.current.bandwidth,
+                "seconds": sum(state.timings.values()),
+                **state.current.metrics,
+            }
+            for state in states
+        ]
+        self.best_iteration_ = best.iteration
+        self.n_iter_ = states[-1].current.iteration + 1
+        targets = outputs if rows.classes is None else [ModelColumn(name="y", type="categorical")]
+        self._describe(ServedModel(rows.encoder, fitted, task, rows.classes, columns, targets))
+
+    def _describe(self, model: ServedModel) -> None:
+        """Set what is learned from the model alone."""
+        self.model_ = model
+        self._types = {column.name: column.type for column in model.features}
+        self.n_features_in_ = len(model.features)
+        M = model.fitted.M
+        self.feature_matrix_ = (torch.diag(M) if M.ndim == 1 else M).double().cpu().numpy()
+        self.encoded_feature_names_ = list(model.encoder.names)
+        place = {column.name: index for index, column in enumerate(model.features)}
+        self.feature_importances_ = np.zeros(len(place))
+        for source, share in zip(model.encoder.sources, summary.importance(M).cpu().tolist(), strict=True):
+            self.feature_importances_[place[source]] += share
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def _targets(self, y: Any) -> tuple[np.ndarray, list[Any] | None, Any]:
+        raise NotImplementedError
+
+    def _codes(self, y: Any, classes: list[Any] | None) -> np.ndarray:
+        raise NotImplementedError
+
+
+class FactRFMRegressor(RegressorMixin, _FactRFM):  # type: ignore[misc]
+    """FACT-RFM for one or several outputs. The parameters are those of the service's training spec.
+
+    Learned: ``feature_matrix_`` (d, d) over ``encoded_feature_names_``, ``feature_importances_`` by column, summing to
+    1, ``history_`` by iteration, ``best_iteration_``, ``spec_`` with every choice made, ``choices_`` that led there.
+    """
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return (n,) or, for several outputs, (n, c), in the units of y."""
+        check_is_fitted(self, "model_")
+        table, _ = self._table(X, fitting=False)
+        found: np.ndarray = self.model_.predict(table).predictions.astype(np.float64)
+        return found[:, 0] if self._flat else found
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        return tags
+
+    def _targets(self, y: Any) -> tuple[np.ndarray, list[Any] | None, Any]:
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        Y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+        self._flat = Y.ndim == 1
+        Y = Y.reshape(len(Y), -1)
+        return Y, None, RegressionTargets
+
+    def _codes(self, y: Any, classes: list[Any] | None) -> np.ndarray:
+        Y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+        reshaped: np.ndarray = Y.reshape(len(Y), -1)
+        return reshaped
+
+    def _describe(self, model: ServedModel) -> None:
+        self._flat = getattr(self, "_flat", len(model.targets) == 1)
+        super()._describe(model)
+
+
+class FactRFMClassifier(ClassifierMixin, _FactRFM):  # type: ignore[misc]
+    """FACT-RFM for classes. The parameters are those of the service's training spec.
+
+    Learned: ``classes_``, and what ``FactRFMRegressor`` learns.
+    """
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of every row, (n,)."""
+        places = self.predict_proba(X).argmax(axis=1)
+        predicted: np.ndarray = self.classes_[places]
+        return predicted
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return probabilities (n, classes) in the order of ``classes_``."""
+        check_is_fitted(self, "model_")
+        table, _ = self._table(X, fitting=False)
+        found = self.model_.predict(table).probabilities
+        if found is None:
+            raise TypeError("the model is a regression")
+        return found
+
+    def _targets(self, y: Any) -> tuple[np.ndarray, list[Any] | None, Any]:
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        y = _labels(y)
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"a classifier needs at least 2 classes, and y holds one class: {self.classes_[0]!r}")
+        return codes.astype(np.int64), self.classes_.tolist(), ClassTargets(len(self.classes_))
+
+    def _codes(self, y: Any, classes: list[Any] | None) -> np.ndarray:
+        y = _labels(y)
+        strangers = np.setdiff1d(y, self.classes_)
+        if len(strangers):
+            raise ValueError(f"label {strangers.tolist()[0]!r} of the validation rows does not occur in y")
+        codes: np.ndarray = np.searchsorted(self.classes_, y).astype(np.int64)
+        return codes
+
+    def _describe(self, model: ServedModel) -> None:
+        if not hasattr(self, "classes_"):
+            self.classes_ = np.array(model.classes)
+        super()._describe(model)
+
+
+def _labels(y: Any) -> np.ndarray:
+    labels: np.ndarray = column_or_1d(np.asarray(y), warn=True)
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise ValueError("Input y contains NaN or infinity")
+    return labels
+
+
+def _encoded(
+    spec: FitSpec,
+    columns: list[ModelColumn],
+    targets: Any,
+    classes: list[Any] | None,
+    own: tuple[pa.Table, np.ndarray],
+    held_out: tuple[pa.Table, np.ndarray] | None,
+) -> TrainingRows:
+    table, Y = own
+    encoder = Encoder.fit(
+        table,
+        columns,
+        standardize=spec.standardize,
+        normalize_rows=spec.normalize_rows,
+        expanded=spec.encoding == "expanded",
+    )
+    raw = torch.tensor(Y)
+    validation = None
+    if held_out is not None:
+        validation = (torch.from_numpy(encoder.encode(held_out[0])), torch.tensor(held_out[1]))
+    coded = RegressionTargets.fit(raw) if classes is None else targets
+    return TrainingRows(torch.from_numpy(encoder.encode(table)), raw, coded, classes, encoder, validation)
+
+
+def _kind(column: pd.Series) -> ColumnType:
+    if pd.api.types.is_bool_dtype(column):
+        return "boolean"
+    return "numeric" if pd.api.types.is_numeric_dtype(column) else "categorical"
+
+
+def _column(column: pd.Series, kind: ColumnType) -> pa.Array:
+    if kind == "categorical":
+        texts = [None if pd.isna(value) else str(value) for value in column]
+        return pa.array(texts, pa.string())
+    numbers = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+    if np.isinf(numbers).any():
+        raise ValueError(f"column {column.name!r} of X contains infinity; missing values are NaN")
+    return pa.array(numbers, pa.float64(), from_pandas=True)

@@ -1,0 +1,167 @@
+"""The run kind ``network``: train a multilayer perceptron and report how the theorem holds for its layers."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from worker import estimates
+from worker.choosing import TrainingRows
+from worker.contracts.artifacts import NetworkCheckpoint, ResultFile
+from worker.contracts.events import LayerData, LogData, StepData
+from worker.contracts.messages import AnyReport, LogReport, NetworkDone, NetworkOrder, StepReport
+from worker.contracts.resources import Progress
+from worker.contracts.results import NetworkReport
+from worker.engine.network import CHUNK_ROWS, LOSSES, NetworkConfig, NetworkState, agreement, build, train
+from worker.runs.data import load_rows
+from worker.runs.machine import Machine
+from worker.store.artifacts import Artifacts
+from worker.store.tensors import pack, unpack
+
+
+def network(
+    order: NetworkOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]
+) -> NetworkDone:
+    """Train a network, from the order's checkpoint if it has one, and store the report.
+
+    Raises:
+        InvalidRequest: the rows cannot be learned from.
+        DoesNotFit: there is too little memory.
+        EngineError: the training broke down.
+        ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
+    """
+    return _Network(order, artifacts, machine, report).run()
+
+
+class _Network:
+    """One network under way."""
+
+    def __init__(
+        self, order: NetworkOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]
+    ) -> None:
+        self._order = order
+        self._artifacts = artifacts
+        self._machine = machine
+        self._report = report
+        self._spec = order.request.spec
+        self._config = NetworkConfig(**self._spec.engine_options())
+        self._steps: list[StepData] = []
+
+    def run(self) -> NetworkDone:
+        """Return where the report is."""
+        state = self._resumed()
+        rows = load_rows(self._order, self._artifacts, fold=None)
+        self._check_memory(rows)
+        device = self._machine.device
+        X, Y = rows.X.to(device, torch.float32), self._wanted(rows).to(device)
+        module = build(self._config, X.shape[1], rows.targets.n_outputs)
+        started = time.perf_counter()
+        for reached in train(module, X, Y, self._config, state):
+            found = agreement(module, X, Y, LOSSES[self._config.loss], self._config.weight_decay)
+            layers = [
+                LayerData(
+                    layer=index,
+                    inputs=one.n_inputs,
+                    outputs=one.n_outputs,
+                    fact=one.fact,
+                    fact_symmetrised=one.fact_symmetrised,
+                    bfact=one.bfact,
+                    agop=one.agop,
+                    agop_root=one.agop_root,
+                    enfa=one.enfa,
+                    enfa_root=one.enfa_root,
+                    residual_gradient=one.residual_gradient,
+                    weight_norm=one.weight_norm,
+                )
+                for index, one in enumerate(found, 1)
+            ]
+            self._take(reached, layers, self._metrics(module, X, rows), time.perf_counter() - started)
+            started = time.perf_counter()
+        return self._store(rows)
+
+    def _wanted(self, rows: TrainingRows) -> Tensor:
+        """Return the targets as the loss takes them: class codes (n,), or standardised or one-hot columns (n, c)."""
+        return rows.Y if self._config.loss == "cross_entropy" else rows.targets.encode(rows.Y).to(torch.float32)
+
+    def _metrics(self, module: nn.Module, X: Tensor, rows: TrainingRows) -> dict[str, float]:
+        device = self._machine.device
+        parts = {"train": (X, rows.Y)}
+        if rows.validation is not None:
+            parts["validation"] = (rows.validation[0].to(device, torch.float32), rows.validation[1])
+        targets = rows.targets.to(device)
+        found: dict[str, float] = {}
+        for part, (x, y) in parts.items():
+            with torch.no_grad():
+                outputs = torch.cat([module(block) for block in torch.split(x, CHUNK_ROWS)])
+            scores = outputs.softmax(1) if self._config.loss == "cross_entropy" else outputs
+            found |= {f"{part}_{name}": value for name, value in targets.metrics(scores, y.to(device)).items()}
+        return found
+
+    def _take(self, state: NetworkState, layers: list[LayerData], metrics: dict[str, float], seconds: float) -> None:
+        """Store and report where the training stands."""
+        total = self._config.steps
+        spent = sum(one.seconds for one in self._steps) + seconds
+        data = StepData(
+            step=state.step,
+            steps=total,
+            loss=state.loss,
+            penalty=state.penalty,
+            metrics=metrics,
+            layers=layers,
+            seconds=seconds,
+            eta_seconds=spent / state.step * (total - state.step) if state.step else None,
+        )
+        self._steps.append(data)
+        progress = Progress(
+            iteration=state.step,
+            iterations=total,
+            fraction=state.step / total,
+            stage="training",
+            eta_seconds=data.eta_seconds,
+        )
+        self._report(StepReport(progress=progress, data=data, checkpoint=self._save(state)))
+
+    def _save(self, state: NetworkState) -> NetworkCheckpoint:
+        tensors = {f"weights.{name}": W.cpu().numpy() for name, W in state.weights.items()}
+        tensors |= {f"momentum.{name}": V.cpu().numpy() for name, V in state.momentum.items()}
+        metadata: dict[str, Any] = {
+            "step": state.step,
+            "loss": state.loss,
+            "penalty": state.penalty,
+            "steps": [one.model_dump(mode="json") for one in self._steps],
+        }
+        key = f"jobs/{self._order.prefix}/step-{state.step:07d}.safetensors"
+        return NetworkCheckpoint(step=state.step, state=self._artifacts.put_bytes(key, pack(tensors, metadata)))
+
+    def _resumed(self) -> NetworkState | None:
+        checkpoint = self._order.checkpoint
+        if checkpoint is None:
+            return None
+        tensors, metadata = unpack(self._artifacts.read_bytes(checkpoint.state))
+        self._steps = [StepData.model_validate(one) for one in metadata["steps"]]
+        self._report(LogReport(data=LogData(message=f"going on from the checkpoint of step {checkpoint.step}")))
+        named = {name: torch.from_numpy(tensor).to(self._machine.device) for name, tensor in tensors.items()}
+        weights, momentum = (
+            {name.removeprefix(kind): tensor for name, tensor in named.items() if name.startswith(kind)}
+            for kind in ("weights.", "momentum.")
+        )
+        return NetworkState(metadata["step"], weights, momentum, metadata["loss"], metadata["penalty"])
+
+    def _check_memory(self, rows: TrainingRows) -> None:
+        n, d = rows.X.shape
+        m = 0 if rows.validation is None else rows.validation[0].shape[0]
+        self._machine.check_fits(estimates.network(self._spec, n, d, rows.targets.n_outputs, m).bytes)
+
+    def _store(self, rows: TrainingRows) -> NetworkDone:
+        report = NetworkReport(
+            task=self._order.task,
+            spec=self._spec.model_dump(mode="json"),
+            rows=rows.X.shape[0],
+            features=list(rows.encoder.names),
+            steps=self._steps,
+        )
+        key = f"results/{self._order.prefix}/report.json"
+        stored = self._artifacts.put_bytes(key, report.model_dump_json().encode())
+        return NetworkDone(file=ResultFile(result=stored, media_type="application/json"))

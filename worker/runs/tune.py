@@ -1,0 +1,226 @@
+"""The run kind ``tune``: try many specs on the same rows, then fit the best one and store it as a fit would be.
+
+The fit is run again rather than kept from its trial: it costs one trial more, and the model, its history and its
+checkpoints are those of any fit.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from pydantic import TypeAdapter
+
+from worker import space
+from worker.choosing import TrainingRows
+from worker.contracts.artifacts import ArtifactRef, Checkpoint, ResultFile, TuneCheckpoint
+from worker.contracts.errors import DoesNotFit, NoTrialSucceeded
+from worker.contracts.events import LogData, TrialData
+from worker.contracts.messages import (
+    AnyReport,
+    FitOrder,
+    IterationReport,
+    LogReport,
+    ProgressReport,
+    TrialReport,
+    TuneDone,
+    TuneOrder,
+)
+from worker.contracts.requests import FitRequest
+from worker.contracts.resources import Progress
+from worker.contracts.results import TuneResult
+from worker.contracts.specs import FitSpec
+from worker.engine.errors import EngineError
+from worker.engine.recursion import FitConfig
+from worker.runs.data import load_rows
+from worker.runs.fit import fit
+from worker.runs.machine import Machine
+from worker.runs.recurse import recurse
+from worker.search import Loss, Params, Trial, best, search
+from worker.store.artifacts import Artifacts
+
+TRIALS: TypeAdapter[list[TrialData]] = TypeAdapter(list[TrialData])
+
+
+def tune(order: TuneOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]) -> TuneDone:
+    """Search, from the order's checkpoint if it has one, and train a model with what was best.
+
+    Raises:
+        NoTrialSucceeded: every trial failed.
+        InvalidRequest: the rows cannot be learned from.
+        ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
+    """
+    return _Tune(order, artifacts, machine, report).run()
+
+
+class _Tune:
+    """One search under way."""
+
+    def __init__(
+        self, order: TuneOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]
+    ) -> None:
+        self._order = order
+        self._artifacts = artifacts
+        self._machine = machine
+        self._report = report
+        self._spec = order.request.spec
+        self._space = order.request.search.space or {}
+        self._trials = order.request.search.trials
+        self._rows: dict[str, list[TrainingRows]] = {}
+        self._ended: list[TrialData] = []
+        self._metrics: list[dict[str, float]] = []
+
+    def run(self) -> TuneDone:
+        """Return where the model and the list of trials are."""
+        checkpoint = self._order.checkpoint
+        if checkpoint is not None:
+            self._ended = TRIALS.validate_json(self._artifacts.read_bytes(checkpoint.trials))
+            message = f"going on from the checkpoint of trial {len(self._ended)}"
+            self._report(LogReport(data=LogData(message=message)))
+        trials = [_trial(data) for data in self._ended]
+        if len(trials) == self._trials and best(trials) is None:
+            # retried after every trial failed: there may be more memory now
+            trials, self._ended = [], []
+        stored = None if checkpoint is None else checkpoint.trials
+        started = time.perf_counter()
+        for trial in search(
+            self._losses,
+            self._space,
+            trials=self._trials,
+            seed=self._order.request.search.seed,
+            first=space.values_of(self._spec, self._space),
+            applies=lambda name, params: space.applies(self._spec, name, params),
+            failures=(EngineError, DoesNotFit),
+            finished=trials,
+        ):
+            trials.append(trial)
+            stored = self._take(trial, trials, time.perf_counter() - started)
+            started = time.perf_counter()
+        winner = best(trials)
+        if winner is None or stored is None:
+            raise NoTrialSucceeded(f"all {len(trials)} trials failed; the first: {trials[0].reason}")
+        self._rows.clear()
+        return self._fit(winner, stored, None if checkpoint is None else checkpoint.winner)
+
+    def _losses(self, number: int, params: Params) -> Iterator[Loss]:
+        """Yield the loss after each iteration of one trial; over folds, which go step by step together, the mean."""
+        self._metrics = []
+        spec = self._configured(params)
+        config = FitConfig(**spec.engine_options())
+        for states in zip(*(recurse(rows, config, self._machine) for rows in self._load(spec)), strict=False):
+            reached = [state.current for state in states]
+            self._metrics.append({name: _mean([one.metrics[name] for one in reached]) for name in reached[0].metrics})
+            done = len(self._metrics) / (config.iterations + 1)
+            self._report(ProgressReport(progress=self._progress(number, done, reached[0].iteration, config)))
+            yield tuple(_mean(parts) for parts in zip(*(one.loss or () for one in reached), strict=True))
+
+    def _configured(self, params: Params) -> FitSpec:
+        """Return the whole spec of a trial, which the fit of the best one repeats to the last bit."""
+        spec = space.configured(self._spec, params)
+        precision = str(FitConfig(**spec.engine_options()).dtype).removeprefix("torch.")
+        return FitSpec.model_validate({**spec.model_dump(), "precision": precision})
+
+    def _load(self, spec: FitSpec) -> list[TrainingRows]:
+        """Return the rows of each fold, read and encoded once for all trials that encode alike."""
+        encoding = spec.model_dump_json(exclude=set(spec.engine_options()))
+        if encoding not in self._rows:
+            validation = self._order.request.validation
+            folds = range(1, validation.folds + 1) if validation is not None and validation.folds else [None]
+            order = self._fit_order(spec, None)
+            self._rows[encoding] = [load_rows(order, self._artifacts, fold) for fold in folds]
+        return self._rows[encoding]
+
+    def _take(self, trial: Trial, trials: Sequence[Trial], seconds: float) -> ArtifactRef:
+        """Store and report a trial that has ended. Returns where the list of trials is."""
+        step = trial.best_step if trial.losses else None
+        twin = None if trial.same_as is None else self._ended[trial.same_as]
+        metrics = twin.metrics if twin is not None else {} if step is None else self._metrics[step]
+        progress = self._progress(trial.number + 1, 0.0, None, None)
+        left = self._trials - trial.number  # the fit of the best one counts too
+        eta = (sum(one.seconds for one in self._ended) + seconds) / (trial.number + 1) * left
+        data = TrialData(
+            trial=trial.number + 1,
+            trials=self._trials,
+            state=trial.state,
+            reason=trial.reason if trial.same_as is None else f"the same options as trial {trial.same_as + 1}",
+            params=dict(trial.params),
+            iteration=step,
+            iterations=max(len(trial.losses) - 1, 0),
+            metrics=metrics,
+            losses=list(trial.losses),
+            seconds=seconds,
+            eta_seconds=eta,
+        )
+        self._ended.append(data)
+        key = f"jobs/{self._order.prefix}/trials-{data.trial:04d}.json"
+        stored = self._artifacts.put_bytes(key, TRIALS.dump_json(self._ended))
+        leader = best(trials)
+        self._report(
+            TrialReport(
+                progress=progress.model_copy(update={"eta_seconds": eta}),
+                metrics={} if leader is None else self._ended[leader.number].metrics,
+                data=data,
+                checkpoint=TuneCheckpoint(trials=stored),
+            )
+        )
+        return stored
+
+    def _progress(self, number: int, done: float, iteration: int | None, config: FitConfig | None) -> Progress:
+        mean = _mean([one.seconds for one in self._ended]) if self._ended else None
+        return Progress(
+            trial=min(number + 1, self._trials),
+            trials=self._trials,
+            iteration=iteration,
+            iterations=None if config is None else config.iterations,
+            fraction=min((number + done) / (self._trials + 1), 1.0),
+            stage=f"trial {number + 1} of {self._trials}" if number < self._trials else "fitting the best trial",
+            eta_seconds=None if mean is None else mean * (self._trials + 1 - number - done),
+        )
+
+    def _fit(self, winner: Trial, stored: ArtifactRef, checkpoint: Checkpoint | None) -> TuneDone:
+        """Fit the best spec to its end, and store the list of trials beside the model."""
+        spec = self._configured(winner.params)
+        self._report(LogReport(data=LogData(message=f"trial {winner.number + 1} is the best; fitting it")))
+
+        def report(answer: AnyReport) -> None:
+            if isinstance(answer, IterationReport) and isinstance(answer.checkpoint, Checkpoint):
+                fraction = (self._trials + answer.progress.fraction) / (self._trials + 1)
+                shown = {"trial": self._trials, "trials": self._trials, "fraction": fraction}
+                answer = answer.model_copy(
+                    update={
+                        "progress": answer.progress.model_copy(update={**shown, "stage": "fitting the best trial"}),
+                        "checkpoint": TuneCheckpoint(trials=stored, winner=answer.checkpoint),
+                    }
+                )
+            self._report(answer)
+
+        done = fit(self._fit_order(spec, checkpoint), self._artifacts, self._machine, report)
+        result = TuneResult(
+            metric="validation_brier" if self._order.task == "classification" else "validation_rmse",
+            best=winner.number + 1,
+            spec=spec.model_dump(mode="json"),
+            metrics=self._ended[winner.number].metrics,
+            trials=self._ended,
+        )
+        key = f"results/{self._order.prefix}/trials.json"
+        content = self._artifacts.put_bytes(key, result.model_dump_json().encode())
+        return TuneDone(fit=done, file=ResultFile(result=content, media_type="application/json"))
+
+    def _fit_order(self, spec: FitSpec, checkpoint: Checkpoint | None) -> FitOrder:
+        order = self._order
+        shared = order.request.model_dump(exclude={"kind", "search", "spec"})
+        return FitOrder(
+            job=order.job,
+            prefix=order.prefix,
+            request=FitRequest(**shared, spec=spec),
+            task=order.task,
+            table=order.table,
+            validation=order.validation,
+            checkpoint=checkpoint,
+        )
+
+
+def _trial(data: TrialData) -> Trial:
+    return Trial(data.trial - 1, data.params, data.state, tuple(data.losses), data.reason)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

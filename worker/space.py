@@ -1,0 +1,166 @@
+"""The space of a search over the training spec: what it may try, which options go together, what a draw spells."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+from pydantic import ValidationError
+
+from worker.contracts.errors import FieldError, InvalidRequest, pointer
+from worker.contracts.search import OptionValue, SearchOption
+from worker.contracts.specs import FitSpec
+
+Space = dict[str, SearchOption]
+Params = Mapping[str, OptionValue]
+
+NEEDS: dict[str, tuple[str, OptionValue]] = {
+    "geometric_average": ("update", "fact"),
+    "agop_power": ("update", "nfa"),
+    "center_gradients": ("update", "nfa"),
+    "exponent": ("kernel", "generalized"),
+    "bandwidth_factor": ("bandwidth", "median"),
+    "encoding": ("standardize", True),
+}
+"""Options that mean something only where another one has a certain value."""
+
+SHARED = ("seed",)
+"""It splits the rows: trials on different rows cannot be compared."""
+
+DEFAULT: Space = {
+    "bandwidth_factor": SearchOption(low=0.3, high=30, log=True),
+    "encoding": SearchOption(choices=["plain", "expanded"]),
+    "exponent": SearchOption(low=0.7, high=2),
+    "feature_matrix": SearchOption(choices=["full", "diagonal"]),
+    "geometric_average": SearchOption(choices=[False, True]),
+    "ridge": SearchOption(low=1e-5, high=10, log=True),
+    "update": SearchOption(choices=["fact", "nfa"]),
+}
+
+
+def around(spec: FitSpec) -> FitSpec:
+    """Return the spec that a search begins with: the first of what ``spec`` leaves to choice."""
+    return spec.candidates()[0]
+
+
+def resolve(given: FitSpec, space: Space | None) -> Space:
+    """Return the space to search around the spec that was given, checked; options that depend on others come last.
+
+    Raises:
+        InvalidRequest: an option is unknown, a value is refused by the spec, or options never go together.
+    """
+    spec = around(given)
+    if space is None:
+        named = {name for name in given.model_fields_set if getattr(given, name) == getattr(spec, name)}
+        free = {name: option for name, option in DEFAULT.items() if name not in named}
+        space = {name: option for name, option in free.items() if _possible(spec, free, name)}
+        if not space:
+            raise InvalidRequest.at("/search/space", "the spec names all that is searched by default; give a space")
+    wrong = [error for name in space for error in _check_option(spec, space, name)]
+    _refuse(wrong)
+    resolved = {name: _typed(name, space[name]) for name in sorted(space, key=lambda name: (name in NEEDS, name))}
+    _refuse(_check_pairs(spec, resolved))
+    return resolved
+
+
+def applies(spec: FitSpec, name: str, params: Params) -> bool:
+    """Return whether the option means something beside ``params``; what they do not set is as in ``spec``."""
+    if name not in NEEDS:
+        return True
+    parent, needed = NEEDS[name]
+    return bool(params.get(parent, getattr(spec, parent)) == needed)
+
+
+def configured(spec: FitSpec, params: Params) -> FitSpec:
+    """Return ``spec`` with ``params`` set, and without what means nothing beside them."""
+    values: dict[str, Any] = {**spec.model_dump(), **params}
+    for name in NEEDS:
+        if not applies(spec, name, params) and (name in params or applies(spec, name, {})):
+            del values[name]
+    return around(FitSpec.model_validate(values))
+
+
+def values_of(spec: FitSpec, space: Space) -> dict[str, OptionValue]:
+    """Return what ``spec`` itself has for the options of the space."""
+    return {name: getattr(spec, name) for name in space if applies(spec, name, {})}
+
+
+def _check_option(spec: FitSpec, space: Space, name: str) -> list[FieldError]:
+    """Return what is wrong with an option and each of its values alone."""
+    place = pointer("search", "space", name)
+    if name not in FitSpec.model_fields:
+        return [FieldError(place, f"the spec has no option {name!r}; it has {', '.join(FitSpec.model_fields)}")]
+    if name in SHARED:
+        return [FieldError(place, f"{name} splits the rows, and trials on different rows cannot be compared")]
+    if not _possible(spec, space, name):
+        parent, needed = NEEDS[name]
+        return [FieldError(place, f"{name} is for {parent} {needed!r}, which this search never tries")]
+    option = space[name]
+    if option.choices is None and not _kinds(name) & {"number", "integer"}:
+        return [FieldError(place, f"{name} is no number; give choices")]
+    ends = ("low", "high") if option.choices is None else tuple(f"choices/{i}" for i in range(len(option.choices)))
+    context = _context(space, name)
+    return [
+        FieldError(f"{place}/{end}", message)
+        for end, value in zip(ends, option.corners, strict=True)
+        if (message := _refusal(spec, {**context, name: value})) is not None
+    ]
+
+
+def _check_pairs(spec: FitSpec, space: Space) -> list[FieldError]:
+    """Return the pairs of options that the spec refuses together."""
+    wrong = []
+    for first, second in combinations(space, 2):
+        for one in space[first].corners:
+            for other in space[second].corners:
+                params = {**_context(space, first), **_context(space, second), first: one, second: other}
+                if not (applies(spec, first, params) and applies(spec, second, params)):
+                    continue
+                message = _refusal(spec, params)
+                if message is not None:
+                    text = f"{other!r} does not go together with {first} {one!r}: {message}"
+                    wrong.append(FieldError(pointer("search", "space", second), text))
+    return wrong
+
+
+def _possible(spec: FitSpec, space: Space, name: str) -> bool:
+    if name not in NEEDS:
+        return True
+    parent, needed = NEEDS[name]
+    tried = space[parent].choices or [] if parent in space else [getattr(spec, parent)]
+    return needed in tried
+
+
+def _context(space: Space, name: str) -> dict[str, OptionValue]:
+    """Return what else must be set for the option to mean something."""
+    if name not in NEEDS or NEEDS[name][0] not in space:
+        return {}
+    parent, needed = NEEDS[name]
+    return {parent: needed}
+
+
+def _refusal(spec: FitSpec, params: Params) -> str | None:
+    try:
+        configured(spec, params)
+    except ValidationError as error:
+        return "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors(include_url=False))
+    return None
+
+
+def _typed(name: str, option: SearchOption) -> SearchOption:
+    """Return the option with whole numbers and equal choices recognised as what they are."""
+    if option.choices is not None:
+        return option.model_copy(update={"choices": list(dict.fromkeys(option.choices))})
+    if _kinds(name) & {"number", "integer"} == {"integer"}:
+        return option.model_copy(update={"integer": True})
+    return option
+
+
+def _kinds(name: str) -> set[str]:
+    """Return the JSON types that an option of the spec takes."""
+    schema = FitSpec.model_json_schema()["properties"][name]
+    return {one["type"] for one in [schema, *schema.get("anyOf", [])] if "type" in one}
+
+
+def _refuse(wrong: list[FieldError]) -> None:
+    if wrong:
+        raise InvalidRequest(f"{wrong[0].pointer}: {wrong[0].message}", errors=tuple(wrong))
