@@ -86,10 +86,10 @@ def _report_agreement(arguments: argparse.Namespace, report: Report) -> None:
     columns += ["corr(FACT, AGOP)", "corr(FACT, AGOP^½)"]
     report.table(f"τ fitted by k′ over all pairs of {len(training)} rows, addition modulo {modulus}", columns, rows)
     report.note(
-        "R² is of the line through all pairs, R² without an intercept of τ = b k′ (negative: worse than the mean of τ), "
-        "R² of the terms of (αᵢ·αⱼ) τ by (αᵢ·αⱼ) k′, which is what is summed. FACT here is (FACT FACTᵀ)^½. With a wide "
-        "exponential kernel k′ hardly varies between pairs, so there is little to fit and R² is small, while the terms "
-        "agree. The paper reports R² = 0.987 on this task, for the kernel machine that it trains."
+        "R² is of the line through all pairs, R² without an intercept of τ = b k′ (negative: worse than the mean of "
+        "τ), R² of the terms of (αᵢ·αⱼ) τ by (αᵢ·αⱼ) k′, which is what is summed. FACT here is (FACT FACTᵀ)^½. With a "
+        "wide exponential kernel k′ hardly varies between pairs, so there is little to fit and R² is small, while the "
+        "terms agree. The paper reports R² = 0.987 on this task, for the kernel machine that it trains."
     )
     report.picture("pairs", _scattered(last, arguments.seed), "τ against k′ at the last iteration, with the line.")
 

@@ -85,7 +85,8 @@ def run_job(context: Context) -> Callable[[str], None]:
 @pytest.fixture
 def model(client: TestClient, dataset: str, run_job: Callable[[str], None]) -> dict[str, Any]:
     """A trained regression named ``prices``."""
-    body = {"kind": "fit", "dataset": dataset, "target": "price", "model": "prices", "spec": {"iterations": 2}}
+    body = {"kind": "fit", "dataset": dataset, "target": "price", "model": "prices"}
+    body["spec"] = {"iterations": 2, "encoding": "plain", "feature_matrix": "full", "precision": "float32"}
     answer = client.post("/v1/jobs", json=body)
     assert answer.status_code == 202, answer.text
     run_job(answer.json()["id"])

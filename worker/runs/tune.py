@@ -196,7 +196,7 @@ class _Tune:
         result = TuneResult(
             metric="validation_brier" if self._order.task == "classification" else "validation_rmse",
             best=winner.number + 1,
-            spec=spec.model_dump(mode="json"),
+            spec=done.summary.spec,
             metrics=self._ended[winner.number].metrics,
             trials=self._ended,
         )

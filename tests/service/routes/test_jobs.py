@@ -23,7 +23,9 @@ def test_a_job_is_accepted_with_its_place_and_every_default_resolved(client, bod
     assert (job["state"], job["attempt"], job["progress"]["stage"]) == ("queued", 0, "queued")
     assert job["request"]["task"] == "regression"
     assert job["request"]["features"] == ["size", "city"]
-    assert job["request"]["spec"]["exponent"] == 1.3
+    spec = job["request"]["spec"]
+    assert (spec["exponent"], spec["encoding"], spec["feature_matrix"]) == ("auto", "auto", "auto")
+    assert spec["bandwidth_factor"] == 3
     assert job["estimate"]["bytes"] > 0
 
 
@@ -31,8 +33,10 @@ def test_a_dry_run_queues_nothing(client, body):
     answer = client.post("/v1/jobs?dry_run=true", json=body)
     assert answer.status_code == 200
     assert {"request", "encoded_columns", "estimate", "rows", "outputs"} <= set(answer.json())
-    # size, three cities and the bucket of other ones
-    assert answer.json()["encoded_columns"] == 5
+    # size, its rank and eight bins, three cities and the bucket of other ones
+    assert answer.json()["encoded_columns"] == 14
+    plain = {**body, "spec": {**body["spec"], "encoding": "plain"}}
+    assert client.post("/v1/jobs?dry_run=true", json=plain).json()["encoded_columns"] == 5
     assert client.get("/v1/jobs").json()["items"] == []
 
 

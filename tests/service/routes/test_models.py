@@ -22,7 +22,7 @@ def test_a_model_is_found_by_id_name_and_version(client, model):
     assert client.get("/v1/models/prices@2").status_code == 404
     assert client.get("/v1/models?name=prices").json()["items"] == [model]
     assert [column["name"] for column in model["features"]] == ["size", "city"]
-    assert (model["task"], model["training_rows"], model["version"]) == ("regression", 32, 1)
+    assert (model["task"], model["training_rows"], model["version"]) == ("regression", 40, 1)
 
 
 def test_versions_go_on_and_a_deleted_number_does_not_come_back(client, model, run_job):
