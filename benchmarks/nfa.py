@@ -130,7 +130,7 @@ def _fits(pairs: Pairs) -> list[float]:
 
 
 def _features(X: Tensor, seen: Iterate, config: FitConfig) -> list[float | None]:
-    arguments = (X, seen.M, seen.alpha, config.kernel_function, seen.bandwidth)
+    arguments = (Landmarks(X, seen.M, config.kernel_function), seen.alpha, seen.bandwidth)
     F, G = fact(*arguments), agop(*arguments)
     symmetric = matrix_power(F @ F.T, 0.5)
     return [correlation(symmetric, G), correlation(symmetric, matrix_power(G, 0.5))]

@@ -4,14 +4,13 @@ The preconditioner is a partial Cholesky factor of K with randomly chosen pivots
 Webber, arXiv 2207.06503). One operator serves all ridges.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from worker.engine.errors import NonFiniteValues, NotConverged
-from worker.engine.kernels import Landmarks
+from worker.engine.kernels import Landmarks, outputs
 
 PIVOTS = 128
 """Pivots of the partial Cholesky factor are taken so many at a time."""
@@ -36,15 +35,17 @@ class KernelOperator:
         self.marks = marks
         self.bandwidth = bandwidth
         self._left = kept_bytes
-        self._kept: dict[int, Tensor] = {}
+        self._kept: dict[tuple[int, int], Tensor] = {}
 
     def __matmul__(self, V: Tensor) -> Tensor:
         """Return K V, (n, c), by way of each pair once."""
         product = torch.zeros_like(V)
-        for rows, tile in self._tiles():
-            product[rows].addmm_(tile, V[rows.start :])
-            beyond = tile[:, rows.stop - rows.start :]
-            product[rows.stop :].addmm_(beyond.T, V[rows])
+        for rows, columns in self.marks.tiles():
+            tile = self._tile(rows, columns)
+            product[rows] += outputs(tile, V[columns])
+            # the square on the diagonal has its pairs on both sides already
+            twice = rows.stop - rows.start if rows.start == columns.start else 0
+            product[columns.start + twice : columns.stop] += outputs(tile[:, twice:].T, V[rows])
         return product
 
     def diagonal(self) -> Tensor:
@@ -52,7 +53,7 @@ class KernelOperator:
         X = self.marks.X
         if self.marks.kernel.radial:
             return X.new_ones(len(X))
-        own = torch.stack([self.marks.own_products(slice(i, i + 1), i)[0, 0] for i in range(len(X))])
+        own = torch.stack([self.marks.own_products(slice(i, i + 1), slice(i, i + 1))[0, 0] for i in range(len(X))])
         return self.marks.kernel.value_(own, self.bandwidth)
 
     def columns(self, chosen: Tensor) -> Tensor:
@@ -61,17 +62,16 @@ class KernelOperator:
         rows = self.marks.X[chosen] if origin is None else self.marks.X[chosen] + origin
         return self.marks.kernel.value_(self.marks.products(rows), self.bandwidth).T
 
-    def _tiles(self) -> Iterator[tuple[slice, Tensor]]:
-        for rows in self.marks.slabs():
-            tile = self._kept.get(rows.start)
-            if tile is None:
-                tile = self.marks.own_products(rows, rows.start)
-                tile = self.marks.kernel.value_(tile, self.bandwidth)
-                bytes_ = tile.numel() * tile.element_size()
-                if self._left is None or bytes_ <= self._left:
-                    self._kept[rows.start] = tile
-                    self._left = None if self._left is None else self._left - bytes_
-            yield rows, tile
+    def _tile(self, rows: slice, columns: slice) -> Tensor:
+        place = (rows.start, columns.start)
+        tile = self._kept.get(place)
+        if tile is None:
+            tile = self.marks.kernel.value_(self.marks.own_products(rows, columns), self.bandwidth)
+            bytes_ = tile.numel() * tile.element_size()
+            if self._left is None or bytes_ <= self._left:
+                self._kept[place] = tile
+                self._left = None if self._left is None else self._left - bytes_
+        return tile
 
 
 class Preconditioner:

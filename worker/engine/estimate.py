@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from worker.engine.conjugate import PIVOTS
-from worker.engine.kernels import rows_in_block
+from worker.engine.features import BLOCK_ROWS
+from worker.engine.kernels import TILE
 from worker.engine.recursion import KEPT_ROWS, MEDIAN_ROWS, FitConfig
 from worker.engine.solvers import INVERSE_BLOCK
 
@@ -33,22 +34,23 @@ def estimate(n: int, d: int, c: int, m: int, config: FitConfig) -> Estimate:
     ridges = len(config.ridges) if config.ridge == "auto" else 1
     left_out = config.ridge == "auto" and m == 0
     columns_at_once = min(n, INVERSE_BLOCK)
-    block = min(n, rows_in_block(n)) * n
+    tile = min(n, TILE[0]) * min(n, TILE[1])
     median = min(n, MEDIAN_ROWS) ** 2 * 3 // 2 if config.bandwidth == "median" else 0
-    updating = 4 * block + 2 * n * d
+    block = 3 * min(n, BLOCK_ROWS) * n if config.update == "nfa" else 2 * tile
+    updating = block + 2 * n * d
     if config.solver == "cg":
-        triangle = n * (n + rows_in_block(n)) // 2
+        triangle = n * (n + TILE[0]) // 2
         tiles = triangle if config.kept_bytes is None else min(triangle, config.kept_bytes // item)
         rank = min(config.rank, n)
-        solving = tiles + n * rank + 2 * rank * rank + 4 * n * PIVOTS + 8 * n * c + block
+        solving = tiles + n * rank + 2 * rank * rank + 4 * n * PIVOTS + 8 * n * c + tile
     else:
         squares = 2 if ridges > 1 and n <= KEPT_ROWS else 1
         solving = squares * n * n + 2 * n * c + (3 * columns_at_once * n if left_out else 0)
-    predicting = min(m, rows_in_block(n)) * n + m * ridges * c
+    predicting = tile + m * ridges * c
     # blocks are small, and malloc keeps small blocks that are freed: they add to the largest step
     kept = max(updating, median)
-    # the rows as the fit's own precision holds them, once as they are and once relative to their mean
-    rows = (2 * n + m) * d + (2 + ridges * (2 if left_out else 1)) * n * c
+    # the rows as the fit's own precision holds them: as they are, relative to their mean, and times M
+    rows = (3 * n + m) * d + (2 + ridges * (2 if left_out else 1)) * n * c
     numbers = rows + kept + max(solving, predicting)
     square = float(n) * n
     if config.solver == "cg":

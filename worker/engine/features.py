@@ -6,55 +6,60 @@ FACT: Features at Convergence Theorem (arXiv 2507.05644), here in closed form fo
 import torch
 from torch import Tensor
 
-from worker.engine.kernels import Kernel, Landmarks, rows_in_block
+from worker.engine.kernels import Landmarks, outputs, part
+
+BLOCK_ROWS = 256
+"""AGOP takes the gradients of so many rows at a time."""
 
 
-def fact(X: Tensor, M: Tensor, alpha: Tensor, kernel: Kernel, bandwidth: float | None) -> Tensor:
+def fact(marks: Landmarks, alpha: Tensor, bandwidth: float | None) -> Tensor:
     """Return FACT = Σᵢ J_f(xᵢ)ᵀ αᵢ xᵢᵀ, (d, d), or its diagonal (d,) when M is diagonal.
 
     radial: M Xᵀ(diag(C1) − C)X, a graph Laplacian; inner product: M XᵀCX, with Cᵢⱼ = (αᵢ·αⱼ) times the profile.
-    C is symmetric, so each pair is visited once, in blocks of rows: memory is one block of C and an (n, d) matrix.
+    C is symmetric, so each pair is visited once, in tiles: memory is two of them, and an (n, d) matrix.
     """
-    marks = Landmarks(X, M, kernel)
-    # a graph Laplacian does not change either when all rows are moved
-    X = marks.X
-    CX = torch.zeros_like(X)
+    # a graph Laplacian does not change when all rows are moved
+    X, M, kernel = marks.X, marks.M, marks.kernel
+    # Xᵀ(diag(C1) − C)X, or XᵀCX, is XᵀZ and its transpose, where Z is of the pairs above the diagonal alone
+    Z = torch.zeros_like(X)
     degrees = X.new_zeros(len(X))
-    for rows in marks.slabs():
-        start, stop = rows.start, rows.stop
-        C = kernel.profile_(marks.own_products(rows, start), bandwidth)
-        C.mul_(alpha[rows] @ alpha[start:].T)
-        beyond = C[:, stop - start :]
-        CX[rows] += C @ X[start:]
-        CX[stop:].addmm_(beyond.T, X[rows])
-        degrees[rows] += C.sum(1)
-        degrees[stop:] += beyond.sum(0)
-    part = degrees.unsqueeze(1) * X - CX if kernel.radial else CX
-    return M * (X * part).sum(0) if M.ndim == 1 else M @ (X.T @ part)
+    first, second = marks.workspace(), marks.workspace()
+    for rows, columns in marks.tiles():
+        C, work = part(first, rows, columns), part(second, rows, columns)
+        kernel.profile_(marks.own_products(rows, columns, C), bandwidth, work)
+        C.mul_(torch.mm(alpha[rows], alpha[columns].T, out=work))
+        if rows.start == columns.start:
+            C[:, : len(C)].mul_(0.5)
+        Z[rows] += outputs(C, X[columns])
+        if kernel.radial:
+            degrees[rows] += C.sum(1)
+            degrees[columns] += C.sum(0)
+    if kernel.radial:
+        Z = torch.addcmul(-Z, degrees.unsqueeze(1), X, value=0.5)
+    if M.ndim == 1:
+        return M * (X * Z).sum(0) * 2
+    half = X.T @ Z
+    return M @ (half + half.T)
 
 
-def agop(
-    X: Tensor, M: Tensor, alpha: Tensor, kernel: Kernel, bandwidth: float | None, *, centered: bool = False
-) -> Tensor:
+def agop(marks: Landmarks, alpha: Tensor, bandwidth: float | None, *, centered: bool = False) -> Tensor:
     """Return AGOP = (1/n) Σᵢ J_f(xᵢ)ᵀJ_f(xᵢ), (d, d), or its diagonal (d,) when M is diagonal.
 
     ``centered`` subtracts each output's mean gradient first. One output and one block of rows at a time: memory is a
     block of the n × n weights, work n²·c·d.
     """
-    marks = Landmarks(X, M, kernel)
-    X = marks.X
+    X, M, kernel = marks.X, marks.M, marks.kernel
     n, d = X.shape
     c = alpha.shape[1]
     diagonal = M.ndim == 1
     total = X.new_zeros(d if diagonal else (d, d))
     means = X.new_zeros((c, d))
-    block = rows_in_block(n)
-    for start in range(0, n, block):
-        rows = slice(start, min(start + block, n))
-        profile = kernel.profile_(marks.own_products(rows), bandwidth)
-        degrees = profile @ alpha
+    for start in range(0, n, BLOCK_ROWS):
+        rows = slice(start, min(start + BLOCK_ROWS, n))
+        profile = kernel.profile_(marks.own_products(rows, slice(0, n)), bandwidth)
+        degrees = outputs(profile, alpha)
         for k in range(c):
-            G = profile @ (alpha[:, k : k + 1] * X)
+            G = outputs(profile, alpha[:, k : k + 1] * X)
             if kernel.radial:
                 G = degrees[:, k : k + 1] * X[rows] - G
             means[k] += G.sum(0)

@@ -42,7 +42,9 @@ class FittedModel:
     @cached_property
     def _landmarks(self) -> Landmarks:
         # what M makes of the training rows costs n·d² once; a few rows to predict cost far less
-        return Landmarks(self.X, self.M.to(self.X.dtype), self.kernel)
+        marks = Landmarks(self.X, self.M.to(self.X.dtype), self.kernel)
+        marks.release()
+        return marks
 
     def predict(self, X: Tensor) -> Tensor:
         """Return outputs in original units (m, c) float64, or class codes (m,) int64."""

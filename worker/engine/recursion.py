@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worker.engine import conjugate, features, solvers
 from worker.engine.errors import InvalidConfig, NonFiniteValues, NotConverged, NotPositiveDefinite
-from worker.engine.kernels import Kernel, Landmarks, median_bandwidth, rows_in_block
+from worker.engine.kernels import Kernel, Landmarks, median_bandwidth, outputs
 from worker.engine.targets import Targets
 
 MEDIAN_ROWS = 1000
@@ -249,6 +249,9 @@ class _Problem:
         self.median_rows = drawn.to(X.device)
         self._clock = clock
         self._marks: list[tuple[str, float]] = []
+        self._seen: tuple[Tensor, Landmarks] | None = None
+        # of the kernel matrix, and of a copy to keep: taken once, for fresh pages at every solve cost as much as K
+        self._memory: tuple[Tensor, Tensor | None] | None = None
 
     def start_timing(self) -> None:
         self._marks = []
@@ -271,14 +274,14 @@ class _Problem:
 
     def next_metric(self, iterate: Iterate) -> Tensor | None:
         """Return the next M, None when the fitted function says nothing of any feature."""
-        M = iterate.M.to(self.X.dtype)
         config = self.config
-        arguments = (self.X, M, iterate.alpha, self.kernel, iterate.bandwidth)
+        marks = self._landmarks(iterate.M)
         if config.update == "nfa":
             power = 1.0 if config.agop_power is None else config.agop_power
-            following = features.matrix_power(features.agop(*arguments, centered=config.center_gradients), power)
+            G = features.agop(marks, iterate.alpha, iterate.bandwidth, centered=config.center_gradients)
+            following = features.matrix_power(G, power)
         else:
-            F = features.fact(*arguments)
+            F = features.fact(marks, iterate.alpha, iterate.bandwidth)
             following = features.next_from_fact(F, iterate.M, geometric=config.geometric_average)
         self._mark("update")
         if not bool(torch.isfinite(following).all()):
@@ -286,6 +289,12 @@ class _Problem:
         if not bool((following != 0).any()):
             return None
         return features.rescaled(following, config.scale)
+
+    def _landmarks(self, metric: Tensor) -> Landmarks:
+        """Return the rows under a metric; the last are kept, for a solve and the update after it share them."""
+        if self._seen is None or self._seen[0] is not metric:
+            self._seen = (metric, Landmarks(self.X, metric.to(self.X.dtype), self.kernel))
+        return self._seen[1]
 
     def solve(self, metric: Tensor, iteration: int) -> tuple[Iterate, tuple[float, ...]]:
         """Fit at M and return the iterate, with the ridges that could not be used."""
@@ -297,7 +306,7 @@ class _Problem:
         )
         if self.kernel.name == "quadratic":
             bandwidth = None
-        marks = Landmarks(self.X, M, self.kernel)
+        marks = self._landmarks(metric)
         directly = self.config.solver == "cholesky"
         fits, skipped = self._direct(marks, bandwidth) if directly else self._iterative(marks, bandwidth, iteration)
         self._mark("solve")
@@ -314,11 +323,17 @@ class _Problem:
     def _direct(self, marks: Landmarks, bandwidth: float | None) -> tuple[list["_Fit"], tuple[float, ...]]:
         """Return the fit of every ridge to choose from, and the ridges whose system could not be factored."""
         again = self.config.ridge == "auto" and len(self.config.ridges) > 1
-        kept = marks.triangle(bandwidth) if again and len(marks) <= KEPT_ROWS else None
+        n = len(marks)
+        if self._memory is None:
+            kept = self.X.new_empty((n, n)) if again and n <= KEPT_ROWS else None
+            self._memory = self.X.new_empty((n, n)), kept
+        memory, kept = self._memory
+        if kept is not None:
+            marks.triangle(bandwidth, kept)
 
         def solved(ridge: float) -> _Fit:
             # a factorisation destroys its kernel matrix; of many rows it is built again, for want of a second place
-            K = marks.triangle(bandwidth) if kept is None else kept.clone()
+            K = marks.triangle(bandwidth, memory) if kept is None else memory.copy_(kept)
             factor = solvers.cholesky_(K, ridge)
             alpha = solvers.solve(factor, self.Y)
             wanted = self.config.ridge == "auto" and self.validation is None
@@ -402,6 +417,8 @@ class _Fit:
 
 
 def predict_rows(X: Tensor, marks: Landmarks, alpha: Tensor, bandwidth: float | None) -> Tensor:
-    """Return f(X) = K alpha, (m, c), with K between X and the training rows, in blocks of rows."""
-    blocks = torch.split(X, rows_in_block(len(marks)))
-    return torch.cat([marks.kernel.value_(marks.products(block), bandwidth) @ alpha for block in blocks])
+    """Return f(X) = K alpha, (m, c), with K between X and the training rows, in tiles."""
+    found = alpha.new_zeros((len(X), alpha.shape[1]))
+    for rows, columns, P in marks.blocks(X):
+        found[rows] += outputs(marks.kernel.value_(P, bandwidth), alpha[columns])
+    return found

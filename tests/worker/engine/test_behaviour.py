@@ -31,8 +31,7 @@ class _LargestTensor(TorchDispatchMode):
 
 
 def test_no_tensor_of_rows_by_outputs_by_columns_or_rows_by_rows_by_outputs_ever_exists(monkeypatch):
-    monkeypatch.setattr(kernels, "BLOCK_ROWS", 64)
-    monkeypatch.setattr(kernels, "BLOCK_NUMBERS", 1)
+    monkeypatch.setattr(kernels, "TILE", (64, 64 + 3))
     n, d, c = 150, 40, 30
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(n, d, generator=generator)

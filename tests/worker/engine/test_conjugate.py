@@ -34,7 +34,7 @@ def _dense(K):
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
 def test_the_operator_is_the_kernel_matrix(kernel, monkeypatch):
-    monkeypatch.setattr("worker.engine.kernels.BLOCK_NUMBERS", 2**16)
+    monkeypatch.setattr("worker.engine.kernels.TILE", (64, 256))
     X, V = _rows()
     K = _operator(X, kernel)
     dense = _dense(K)
@@ -46,7 +46,7 @@ def test_the_operator_is_the_kernel_matrix(kernel, monkeypatch):
 
 @pytest.mark.parametrize("kept_bytes", [0, 2**20, None])
 def test_how_much_is_kept_changes_nothing(kept_bytes, monkeypatch):
-    monkeypatch.setattr("worker.engine.kernels.BLOCK_NUMBERS", 2**16)
+    monkeypatch.setattr("worker.engine.kernels.TILE", (64, 256))
     X, V = _rows()
     K = _operator(X, KERNELS[2], kept_bytes)
     first, second = K @ V, K @ V

@@ -3,11 +3,12 @@ import torch
 from support import naive
 
 from worker.engine import features, kernels
+from worker.engine.kernels import Landmarks
 
 
 def _blocks_of(rows, monkeypatch):
-    monkeypatch.setattr(kernels, "BLOCK_ROWS", rows)
-    monkeypatch.setattr(kernels, "BLOCK_NUMBERS", 1)
+    monkeypatch.setattr(kernels, "TILE", (rows, rows + 3))
+    monkeypatch.setattr(features, "BLOCK_ROWS", rows)
 
 
 def _diagonal_of(expected, M):
@@ -21,7 +22,7 @@ def test_fact_equals_its_definition_for_every_kernel(kernel, M, rows, block, mon
     J = naive.jacobians(X, M, alpha, kernel, 1.7)
     # FACT = Σᵢ J_f(xᵢ)ᵀ αᵢ xᵢᵀ
     expected = torch.einsum("icd,ic,ie->de", J, alpha, X)
-    torch.testing.assert_close(features.fact(X, M, alpha, kernel, 1.7), _diagonal_of(expected, M))
+    torch.testing.assert_close(features.fact(Landmarks(X, M, kernel), alpha, 1.7), _diagonal_of(expected, M))
 
 
 @pytest.mark.parametrize("centered", [False, True])
@@ -32,15 +33,15 @@ def test_agop_equals_the_mean_of_jacobian_products(kernel, M, rows, centered, mo
     if centered:
         J = J - J.mean(0)
     expected = torch.einsum("icd,ice->de", J, J) / len(X)
-    found = features.agop(X, M, alpha, kernel, 1.7, centered=centered)
+    found = features.agop(Landmarks(X, M, kernel), alpha, 1.7, centered=centered)
     torch.testing.assert_close(found, _diagonal_of(expected, M))
 
 
 def test_rows_that_occur_twice_give_finite_features(kernel, M, rows):
     X, alpha = rows
     X, alpha = torch.cat([X, X]), torch.cat([alpha, alpha])
-    assert bool(torch.isfinite(features.fact(X, M, alpha, kernel, 1.7)).all())
-    assert bool(torch.isfinite(features.agop(X, M, alpha, kernel, 1.7)).all())
+    assert bool(torch.isfinite(features.fact(Landmarks(X, M, kernel), alpha, 1.7)).all())
+    assert bool(torch.isfinite(features.agop(Landmarks(X, M, kernel), alpha, 1.7)).all())
 
 
 def test_matrix_power_inverts_itself_and_cuts_negative_eigenvalues():

@@ -11,21 +11,20 @@ def _between(X, Z, M, kernel, bandwidth):
 
 
 def test_kernel_matrix_equals_its_formula_entry_by_entry(kernel, M, rows, monkeypatch):
-    monkeypatch.setattr(kernels, "BLOCK_ROWS", 5)
-    monkeypatch.setattr(kernels, "BLOCK_NUMBERS", 1)
+    monkeypatch.setattr(kernels, "TILE", (5, 5 + 3))
     X, _ = rows
     expected = torch.stack([torch.stack([naive.kernel_value(x, z, M, kernel, 1.7) for z in X]) for x in X])
     torch.testing.assert_close(Landmarks(X, M, kernel).triangle(1.7).triu(), expected.triu())
     torch.testing.assert_close(_between(X[:5], X, M, kernel, 1.7), expected[:5], atol=1e-7, rtol=1e-7)
 
 
-def test_blocks_of_rows_cover_every_pair_once(monkeypatch):
-    monkeypatch.setattr(kernels, "BLOCK_ROWS", 2)
-    monkeypatch.setattr(kernels, "BLOCK_NUMBERS", 30)
+def test_tiles_cover_every_pair_once(monkeypatch):
+    monkeypatch.setattr(kernels, "TILE", (2, 2 + 3))
     marks = Landmarks(torch.zeros(17, 1), torch.eye(1), Kernel("laplace"))
     seen = torch.zeros(17, 17)
-    for rows in marks.slabs():
-        seen[rows, rows.start :] += 1
+    for rows, columns in marks.tiles():
+        assert columns.start >= rows.start
+        seen[rows, columns] += 1
     assert torch.equal(seen.triu(), torch.ones(17, 17).triu())
 
 
@@ -34,8 +33,8 @@ def test_moving_all_rows_changes_no_distance(precision):
     X = torch.randint(-3, 4, (30, 4), generator=torch.Generator().manual_seed(0)).to(precision)
     M = torch.eye(4, dtype=precision)
     whole = slice(0, 30)
-    here = Landmarks(X, M, Kernel("laplace")).own_products(whole)
-    there = Landmarks(X + 2048, M, Kernel("laplace")).own_products(whole)
+    here = Landmarks(X, M, Kernel("laplace")).own_products(whole, whole)
+    there = Landmarks(X + 2048, M, Kernel("laplace")).own_products(whole, whole)
     torch.testing.assert_close(there, here, atol=1e-3, rtol=0)
     torch.testing.assert_close(here, torch.cdist(X, X).square(), atol=1e-3, rtol=0)
 
@@ -57,7 +56,7 @@ def test_laplace_is_the_generalized_kernel_with_exponent_1(M, rows):
     X, _ = rows
     laplace, generalized = Kernel("laplace"), Kernel("generalized", 1.0)
     torch.testing.assert_close(_between(X, X, M, laplace, 2.0), _between(X, X, M, generalized, 2.0))
-    products = Landmarks(X, M, laplace).own_products(slice(0, len(X)))
+    products = Landmarks(X, M, laplace).own_products(slice(0, len(X)), slice(0, len(X)))
     torch.testing.assert_close(laplace.profile_(products.clone(), 2.0), generalized.profile_(products.clone(), 2.0))
 
 
@@ -73,7 +72,7 @@ def test_coincident_rows_have_no_slope(M):
     X = torch.ones(3, 4, dtype=torch.float64)
     for kernel in (Kernel("laplace"), Kernel("generalized", 0.7), Kernel("gaussian")):
         marks = Landmarks(X, M, kernel)
-        for products in (marks.own_products(slice(0, 3)), marks.products(X)):
+        for products in (marks.own_products(slice(0, 3), slice(0, 3)), marks.products(X)):
             assert bool((kernel.profile_(products, 1.0) == 0).all())
 
 

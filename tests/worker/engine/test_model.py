@@ -36,8 +36,7 @@ def test_a_newer_format_is_refused():
 def test_prediction_in_blocks_is_the_prediction_at_once(monkeypatch):
     model, X = _fitted(FitConfig(iterations=1, precision="float64", ridge=0.1))
     whole = model.predict(X)
-    monkeypatch.setattr(kernels, "BLOCK_ROWS", 7)
-    monkeypatch.setattr(kernels, "BLOCK_NUMBERS", 1)
+    monkeypatch.setattr(kernels, "TILE", (7, 7 + 3))
     torch.testing.assert_close(model.predict(X), whole)
     torch.testing.assert_close(torch.cat([model.predict(row.unsqueeze(0)) for row in X]), whole)
 
