@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.report import QUICK_RESULTS, RESULTS, Report
 
-NAMES = ("grokking", "networks", "nfa", "parity", "speed", "tables", "uci")
+NAMES = ("grokking", "large", "networks", "nfa", "parity", "speed", "tables", "uci")
 
 
 def main() -> int:

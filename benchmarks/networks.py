@@ -176,8 +176,8 @@ def _tell_goal(runs: dict[str, list[Moment]], report: Report) -> None:
         report.note(f"{name}: FACT and bFACT in every layer at least {least:.5f}; the goal of 0.999 is {verdict}.")
     report.note(
         "A layer whose residual gradient is not small has not come to rest, and the theorem does not speak of it yet. "
-        "With little weight decay cross-entropy needs more steps, and rectified units make the gradient jump where rows "
-        "sit at a kink."
+        "With little weight decay cross-entropy needs more steps, and rectified units make the gradient jump where "
+        "rows sit at a kink."
     )
 
 
