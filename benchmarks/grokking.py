@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from benchmarks.report import Cell, Report
-from worker.engine.recursion import FitConfig, iterate
+from worker.engine.config import FitConfig
+from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets
 
 GROKKED = 0.995

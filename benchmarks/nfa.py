@@ -22,10 +22,11 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from benchmarks.report import Cell, Report
+from worker.engine.config import FitConfig
 from worker.engine.features import agop, fact, matrix_power
 from worker.engine.kernels import Landmarks
 from worker.engine.network import LOSSES, NetworkConfig, agreement, build, correlation, statistics
-from worker.engine.recursion import FitConfig, Iterate, iterate
+from worker.engine.recursion import Iterate, iterate
 from worker.engine.targets import ClassTargets
 
 MODULUS, QUICK_MODULUS = 61, 31

@@ -10,7 +10,8 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.report import Cell, Report
-from worker.engine.recursion import FitConfig, iterate
+from worker.engine.config import FitConfig
+from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets
 
 COLUMNS = 50

@@ -25,9 +25,10 @@ from torch import Tensor
 from benchmarks import memory
 from benchmarks.report import Cell, Report
 from worker.engine import solvers
+from worker.engine.config import FitConfig
 from worker.engine.kernels import Landmarks
 from worker.engine.model import FittedModel
-from worker.engine.recursion import FitConfig, iterate
+from worker.engine.recursion import iterate
 from worker.engine.targets import RegressionTargets
 
 SIZES = (2000, 4000, 8000, 16000)

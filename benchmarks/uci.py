@@ -27,8 +27,9 @@ from torch import Tensor
 
 import worker.engine
 from benchmarks.report import Cell, Report
+from worker.engine.config import FitConfig
 from worker.engine.model import FittedModel
-from worker.engine.recursion import FitConfig, iterate
+from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets
 
 RIDGES = (10.0, 1.0, 0.1, 0.01, 0.001)

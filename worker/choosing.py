@@ -12,7 +12,7 @@ from worker.contracts.base import Label
 from worker.contracts.resources import HeatSummary
 from worker.contracts.specs import FitSpec
 from worker.engine.choice import Candidate, Heat, heats_to_run, race, winner
-from worker.engine.recursion import FitConfig
+from worker.engine.config import FitConfig
 from worker.engine.targets import Targets
 from worker.tables.encoder import Encoder
 

@@ -9,7 +9,7 @@ from worker.contracts.resources import Estimate
 from worker.contracts.search import OptionValue
 from worker.contracts.specs import FitSpec, NetworkSpec
 from worker.engine import estimate as engine
-from worker.engine.recursion import FitConfig
+from worker.engine.config import FitConfig
 
 ROUNDS = 2
 CHOOSING_WORK = 2

@@ -26,10 +26,11 @@ from worker.contracts.errors import InvalidRequest
 from worker.contracts.resources import ModelColumn
 from worker.contracts.specs import FitSpec
 from worker.engine import summary
+from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
 from worker.engine.estimate import choose_solver, within
 from worker.engine.model import FittedModel
-from worker.engine.recursion import FitConfig, FitState, iterate, refit
+from worker.engine.recursion import FitState, iterate, refit
 from worker.engine.targets import ClassTargets, RegressionTargets
 from worker.prediction import ServedModel
 from worker.store.tensors import pack, unpack

@@ -9,8 +9,9 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from worker.contracts.specs import FitSpec
+from worker.engine.config import FitConfig
 from worker.engine.model import FittedModel
-from worker.engine.recursion import FitConfig, iterate
+from worker.engine.recursion import iterate
 from worker.engine.targets import RegressionTargets
 from worker.estimators import FactRFMClassifier, FactRFMRegressor
 from worker.prediction import ServedModel

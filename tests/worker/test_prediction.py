@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from worker.contracts.resources import ModelColumn
+from worker.engine.config import FitConfig
 from worker.engine.model import FittedModel
-from worker.engine.recursion import FitConfig, iterate
+from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets, RegressionTargets
 from worker.prediction import ServedModel
 from worker.tables.encoder import Encoder

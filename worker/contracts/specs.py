@@ -126,7 +126,7 @@ class FitSpec(Contract):
         return [spec.model_copy(update=way).resolved() for way in ways]
 
     def engine_options(self) -> dict[str, Any]:
-        """Return the keyword arguments of ``worker.engine.recursion.FitConfig`` for the first of the candidates."""
+        """Return the keyword arguments of ``worker.engine.config.FitConfig`` for the first of the candidates."""
         options = self.candidates()[0].model_dump(exclude={"standardize", "normalize_rows", "encoding", "refit"})
         return {**options, "solver": "cholesky" if self.solver == "auto" else self.solver}
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError, InvalidConfig, NonFiniteValues, NotPositiveDefinite
-from worker.engine.recursion import FitConfig, iterate
+from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets, Targets
 
 LAPS = ((1 / 3, 2, 1.0), (1 / 2, 3, 1 / 3))

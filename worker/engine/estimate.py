@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from worker.engine.config import FitConfig
 from worker.engine.conjugate import PIVOTS
 from worker.engine.features import BLOCK_ROWS
 from worker.engine.kernels import TILE
-from worker.engine.recursion import KEPT_ROWS, MEDIAN_ROWS, FitConfig
+from worker.engine.recursion import KEPT_ROWS, MEDIAN_ROWS
 from worker.engine.solvers import INVERSE_BLOCK
 
 DIRECT_ROWS = 20_000

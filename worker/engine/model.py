@@ -8,9 +8,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
 from worker.engine.kernels import Kernel, Landmarks
-from worker.engine.recursion import FitConfig, Iterate, predict_rows
+from worker.engine.recursion import Iterate, predict_rows
 from worker.engine.targets import ClassTargets, RegressionTargets, Targets
 
 FORMAT_VERSION = 1

@@ -1,6 +1,5 @@
 """The recursion: solve, validate, re-learn M from what was fitted, again."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -9,114 +8,15 @@ import torch
 from torch import Tensor
 
 from worker.engine import conjugate, features, solvers
+from worker.engine.config import FitConfig
 from worker.engine.errors import InvalidConfig, NonFiniteValues, NotConverged, NotPositiveDefinite
-from worker.engine.kernels import Kernel, Landmarks, median_bandwidth, outputs
+from worker.engine.kernels import Landmarks, median_bandwidth, outputs
 from worker.engine.targets import Targets
 
 MEDIAN_ROWS = 1000
 """The median distance is taken between so many rows at most, drawn by the seed."""
-GENERALIZED_EXPONENT = 1.3
-"""The exponent of kernel 'generalized' when none is given."""
-
 KEPT_ROWS = 4000
 """Up to so many rows the kernel matrix is kept from one ridge to the next."""
-
-CHOICES = {
-    "update": ("fact", "nfa", "none"),
-    "kernel": ("laplace", "gaussian", "generalized", "quadratic", "exponential"),
-    "feature_matrix": ("full", "diagonal"),
-    "scale": ("trace", "max", "none"),
-    "solver": ("cholesky", "cg"),
-    "precision": ("auto", "float32", "float64"),
-}
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How to fit. ``ridges`` are those that ridge 'auto' chooses from.
-
-    Of solver 'cg' alone: ``tolerance`` on the residual relative to the targets, ``max_steps`` to reach it, ``rank`` of
-    the preconditioner, and ``kept_bytes`` of the kernel matrix that may stay in memory (None: all of it).
-
-    Raises:
-        InvalidConfig: naming the parameter, its value and what would be right.
-    """
-
-    update: str = "fact"
-    geometric_average: bool = False
-    agop_power: float | None = None
-    center_gradients: bool = False
-    kernel: str = "generalized"
-    bandwidth: float | Literal["median"] = "median"
-    bandwidth_factor: float = 3.0
-    exponent: float | None = None
-    ridge: float | Literal["auto"] = "auto"
-    ridges: tuple[float, ...] = solvers.RIDGES
-    iterations: int = 5
-    feature_matrix: str = "full"
-    scale: str = "trace"
-    solver: str = "cholesky"
-    tolerance: float = 1e-3
-    max_steps: int = 500
-    rank: int = 1000
-    kept_bytes: int | None = None
-    precision: str = "auto"
-    patience: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise InvalidConfig(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
-        self._check_ranges()
-        self._check_togetherness()
-
-    def _check_ranges(self) -> None:
-        if self.exponent is not None and not 0 < self.exponent <= 2:
-            raise InvalidConfig(f"exponent must lie in (0, 2], not {self.exponent}")
-        if self.agop_power is not None and not 0 < self.agop_power < math.inf:
-            raise InvalidConfig(f"agop_power must be finite and above 0, not {self.agop_power}")
-        if self.bandwidth != "median" and not 0 < self.bandwidth < math.inf:
-            raise InvalidConfig(f"bandwidth must be 'median' or finite and above 0, not {self.bandwidth}")
-        if not 0 < self.bandwidth_factor < math.inf:
-            raise InvalidConfig(f"bandwidth_factor must be finite and above 0, not {self.bandwidth_factor}")
-        if self.ridge != "auto" and not 0 <= self.ridge < math.inf:
-            raise InvalidConfig(f"ridge must be 'auto' or finite and at least 0, not {self.ridge}")
-        if not self.ridges or not all(0 <= ridge < math.inf for ridge in self.ridges):
-            raise InvalidConfig(f"ridges must be finite, at least 0 and not none, not {self.ridges}")
-        if self.iterations < 0:
-            raise InvalidConfig(f"iterations must be at least 0, not {self.iterations}")
-        if not 0 < self.tolerance < 1:
-            raise InvalidConfig(f"tolerance must lie in (0, 1), not {self.tolerance}")
-        for name, value in (("max_steps", self.max_steps), ("rank", self.rank), ("kept_bytes", self.kept_bytes)):
-            if value is not None and value < (0 if name == "kept_bytes" else 1):
-                raise InvalidConfig(f"{name} must be positive, not {value}")
-        if self.patience is not None and self.patience < 1:
-            raise InvalidConfig(f"patience must be at least 1, not {self.patience}")
-
-    def _check_togetherness(self) -> None:
-        if self.geometric_average and self.update != "fact":
-            raise InvalidConfig(f"geometric_average is for update 'fact', not {self.update!r}")
-        if self.update != "nfa" and (self.agop_power is not None or self.center_gradients):
-            raise InvalidConfig(f"agop_power and center_gradients are for update 'nfa', not {self.update!r}")
-        if self.solver == "cg" and self.ridge != "auto" and self.ridge <= 0:
-            raise InvalidConfig(f"solver 'cg' needs a ridge above 0, not {self.ridge}; use solver 'cholesky'")
-        if self.exponent is not None and self.kernel != "generalized":
-            raise InvalidConfig(f"exponent is for kernel 'generalized', not {self.kernel!r}")
-
-    @property
-    def kernel_function(self) -> Kernel:
-        if self.kernel != "generalized":
-            return Kernel(self.kernel)
-        return Kernel(self.kernel, GENERALIZED_EXPONENT if self.exponent is None else self.exponent)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """float32 for radial kernels with ridge ≥ 0.001 (or chosen), else float64, unless precision says."""
-        if self.precision != "auto":
-            return torch.float32 if self.precision == "float32" else torch.float64
-        well_posed = min(self.ridges if self.ridge == "auto" else (self.ridge,)) >= 1e-3
-        return torch.float32 if well_posed and self.kernel_function.radial else torch.float64
 
 
 @dataclass(frozen=True)

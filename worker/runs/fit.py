@@ -25,9 +25,10 @@ from worker.contracts.resources import IterationSummary, ModelColumn, Progress
 from worker.contracts.specs import CHOICES, FitSpec
 from worker.engine import summary
 from worker.engine.choice import Heat
+from worker.engine.config import FitConfig
 from worker.engine.estimate import choose_solver
 from worker.engine.model import FittedModel
-from worker.engine.recursion import FitConfig, FitState, refit
+from worker.engine.recursion import FitState, refit
 from worker.prediction import ServedModel
 from worker.runs.checkpoints import Checkpoints, Score, Trail
 from worker.runs.data import load_rows

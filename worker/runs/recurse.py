@@ -4,8 +4,9 @@ import time
 from collections.abc import Iterator
 
 from worker.choosing import TrainingRows
+from worker.engine.config import FitConfig
 from worker.engine.estimate import estimate, within
-from worker.engine.recursion import FitConfig, FitState, iterate
+from worker.engine.recursion import FitState, iterate
 from worker.runs.machine import Machine
 
 

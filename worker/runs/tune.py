@@ -28,8 +28,8 @@ from worker.contracts.requests import FitRequest
 from worker.contracts.resources import Progress
 from worker.contracts.results import TuneResult
 from worker.contracts.specs import FitSpec
+from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
-from worker.engine.recursion import FitConfig
 from worker.runs.data import load_rows
 from worker.runs.fit import fit
 from worker.runs.machine import Machine

@@ -79,7 +79,8 @@ class Expansion:
         edges = np.array(self.edges)
         low, high = edges[:-1], edges[1:]
         # halves keep the widths of bins of huge numbers finite
-        shares = np.clip((values[:, None] / 2 - low / 2) / (high / 2 - low / 2), 0.0, 1.0)
+        below = np.clip(values[:, None], low, high)
+        shares = (below / 2 - low / 2) / (high / 2 - low / 2)
         binned: np.ndarray = (shares - np.array(self.bin_means)) / self.bin_scale
         return binned
 
@@ -121,7 +122,9 @@ class ColumnCode:
                 block[absent, -1] = 0.0
         else:
             values = pc.fill_null(column.cast(pa.float64()), self.fill).to_numpy()
-            block = ((values - self.shift) / self.scale)[:, None]
+            # a value beyond all measure becomes infinite, and whoever predicts names its row
+            with np.errstate(over="ignore"):
+                block = ((values - self.shift) / self.scale)[:, None]
             if self.expansion is not None:
                 further = [self.expansion.scored(values)[:, None], self.expansion.binned(values)]
                 block = np.hstack([block, *further]) / np.sqrt(VIEWS)

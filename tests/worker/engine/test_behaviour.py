@@ -5,7 +5,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from worker.engine import kernels
-from worker.engine.recursion import FitConfig, iterate
+from worker.engine.config import FitConfig
+from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets
 
 

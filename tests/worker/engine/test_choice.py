@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from worker.engine.choice import Candidate, heats_to_run, race, winner
+from worker.engine.config import FitConfig
 from worker.engine.errors import InvalidConfig, NotPositiveDefinite
-from worker.engine.recursion import FitConfig
 from worker.engine.targets import ClassTargets, RegressionTargets
 
 BASE = FitConfig(kernel="gaussian", ridge=1e-2, iterations=3)
@@ -87,3 +87,10 @@ def test_a_candidate_that_breaks_down_loses_and_says_why():
 def test_one_row_cannot_be_trained_on_and_judged_by():
     with pytest.raises(InvalidConfig, match="at least 2 rows, not 1"):
         _heats({"x": torch.ones(1, 1)}, torch.ones(1, 1, dtype=torch.float64), [Candidate("x", BASE)])
+
+
+def test_a_lap_trains_on_so_many_rows_at_most(monkeypatch):
+    monkeypatch.setattr("worker.engine.choice.MOST_ROWS", 700)
+    X, Y = _smooth(3000)
+    heats = _heats({"x": X}, Y, [Candidate("x", BASE)])
+    assert [heat.rows for heat in heats] == [700, 700]

@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from worker.engine import conjugate, solvers
+from worker.engine.config import FitConfig
 from worker.engine.errors import InvalidConfig, NonFiniteValues, NotConverged
 from worker.engine.kernels import Kernel, Landmarks
 from worker.engine.model import FittedModel
-from worker.engine.recursion import FitConfig, iterate
+from worker.engine.recursion import iterate
 from worker.engine.targets import RegressionTargets
 
 KERNELS = [

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from worker.engine.config import FitConfig
 from worker.engine.estimate import choose_solver, estimate, within
-from worker.engine.recursion import FitConfig
 
 PROGRAM = """
 import sys, torch
 from pathlib import Path
-from worker.engine.recursion import FitConfig, iterate
+from worker.engine.config import FitConfig
+from worker.engine.recursion import iterate
 from worker.engine.targets import RegressionTargets
 torch.set_num_threads(1)
 n, d, c, m = map(int, sys.argv[1:5])

@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from worker.engine import kernels
+from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
 from worker.engine.model import FittedModel
-from worker.engine.recursion import FitConfig, iterate
+from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets, RegressionTargets
 
 

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import naive
 
+from worker.engine.config import FitConfig
 from worker.engine.errors import InvalidConfig, NonFiniteValues, NotPositiveDefinite
 from worker.engine.model import FittedModel
-from worker.engine.recursion import FitConfig, iterate
+from worker.engine.recursion import iterate, refit
 from worker.engine.solvers import RIDGES
 from worker.engine.targets import RegressionTargets
 
@@ -289,3 +290,43 @@ def test_the_answer_to_a_row_does_not_depend_on_the_others_it_came_with(stacked)
     alone = torch.cat([model.predict(row) for row in X.split(1)])
     together = torch.cat([model.predict(rows) for rows in X.split(stacked * 7)])
     torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_a_refit_solves_all_rows_at_the_metric_ridge_and_bandwidth_that_were_chosen(solver):
+    X, Y = _regression(120)
+    config = FitConfig(kernel="laplace", iterations=2, solver=solver, tolerance=1e-8, precision="float64")
+    targets = RegressionTargets.fit(Y[:80])
+    *_, last = iterate(X[:80], Y[:80], targets, config, validation=(X[80:], Y[80:]))
+    chosen = last.best
+    again = refit(X, Y, targets, config, chosen)
+    assert (again.ridge, again.bandwidth, again.iteration) == (chosen.ridge, chosen.bandwidth, chosen.iteration)
+    assert (again.loss, again.metrics) == (chosen.loss, chosen.metrics)
+    assert torch.equal(again.M, chosen.M)
+    K = torch.stack(
+        [
+            torch.stack([naive.kernel_value(x, z, again.M, config.kernel_function, again.bandwidth) for z in X])
+            for x in X
+        ]
+    )
+    system = K + again.ridge * torch.eye(len(X), dtype=X.dtype)
+    torch.testing.assert_close(system @ again.alpha, targets.encode(Y), atol=1e-6, rtol=1e-6)
+
+
+def test_a_refit_on_the_same_rows_changes_nothing():
+    X, Y = _regression()
+    config = FitConfig(iterations=2, ridge=0.1, precision="float64")
+    targets = RegressionTargets.fit(Y)
+    *_, last = iterate(X, Y, targets, config)
+    again = refit(X, Y, targets, config, last.best)
+    assert torch.equal(again.alpha, last.best.alpha)
+
+
+def test_a_refit_of_rows_that_are_no_numbers_is_refused():
+    X, Y = _regression()
+    config = FitConfig(iterations=1, ridge=0.1)
+    *_, last = iterate(X, Y, RegressionTargets.fit(Y), config)
+    X = X.clone()
+    X[3, 0] = torch.nan
+    with pytest.raises(NonFiniteValues, match="X holds NaN"):
+        refit(X, Y, RegressionTargets.fit(Y), config, last.best)

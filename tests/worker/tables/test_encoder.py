@@ -184,3 +184,85 @@ def test_extreme_numbers_are_encoded_as_finite_ones(values):
     X = _fit(table, [ModelColumn(name="a", type="numeric")]).encode(table)
     assert np.isfinite(X).all()
     assert not math.isclose(X[0, 0], X[1, 0])
+
+
+def _expanded(values, **options):
+    table = pa.table({"a": pa.array(values, pa.float64())})
+    options = {"standardize": True, "normalize_rows": False, "expanded": True, **options}
+    return Encoder.fit(table, [ModelColumn(name="a", type="numeric")], **options), table
+
+
+def test_an_expanded_column_has_its_rank_and_its_bins_beside_it():
+    values = np.random.default_rng(0).exponential(size=400)
+    encoder, table = _expanded(values)
+    assert encoder.names == ["a", "a:rank", *(f"a:bin{number}" for number in range(1, 9))]
+    assert encoder.sources == ["a"] * 10
+    X = encoder.encode(table)
+    # three views, each of a third of the weight of a standardised column, the bins together
+    np.testing.assert_allclose(X.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose([X[:, 0].var(), X[:, 1].var(), X[:, 2:].var(0).sum()], 1 / 3)
+    order = np.argsort(values)
+    assert (np.diff(X[order], axis=0) >= -1e-12).all(), "every view grows with the value"
+
+
+def test_the_rank_is_the_normal_score_whatever_the_scale():
+    normal = np.random.default_rng(1).normal(size=1000)
+    for values in (normal, np.exp(3 * normal)):
+        encoder, table = _expanded(values)
+        rank = _column(encoder, encoder.encode(table), "a:rank")
+        assert np.corrcoef(rank, normal)[0, 1] > 0.999
+
+
+def test_bins_are_shares_of_quantile_bins_below_the_value():
+    encoder, _ = _expanded(np.arange(81.0))
+    [code] = encoder.codes
+    expansion = code.expansion
+    np.testing.assert_allclose(expansion.edges, np.arange(0, 81, 10))
+    raw = expansion.binned(np.array([-5.0, 25.0, 200.0])) * expansion.bin_scale + np.array(expansion.bin_means)
+    np.testing.assert_allclose(raw, [[0] * 8, [1, 1, 0.5, 0, 0, 0, 0, 0], [1] * 8], atol=1e-12)
+
+
+def test_values_beyond_the_training_rows_stay_at_the_ends_of_rank_and_bins():
+    encoder, _ = _expanded(np.arange(50.0))
+    X = encoder.encode(pa.table({"a": [49.0, 1e6, 0.0, -1e6]}))
+    np.testing.assert_array_equal(X[0, 1:], X[1, 1:])
+    np.testing.assert_array_equal(X[2, 1:], X[3, 1:])
+
+
+def test_a_missing_value_is_nought_in_every_view():
+    encoder, table = _expanded([1.0, 2.0, None, 7.0, 9.0])
+    X = encoder.encode(table)
+    assert encoder.names[-1] == "a:missing"
+    assert X[2].tolist() == [0.0] * (X.shape[1] - 1) + [1.0]
+
+
+def test_a_column_of_two_values_is_not_expanded():
+    encoder, _ = _expanded([0.0, 1.0, 1.0, 0.0])
+    assert encoder.names == ["a"]
+
+
+def test_many_columns_have_fewer_bins_each():
+    values = np.random.default_rng(0).normal(size=(60, 100))
+    names = [f"c{index}" for index in range(100)]
+    table = pa.table({name: values[:, index] for index, name in enumerate(names)})
+    features = [ModelColumn(name=name, type="numeric") for name in names]
+    encoder = Encoder.fit(table, features, standardize=True, normalize_rows=False, expanded=True)
+    assert len(encoder.names) == 100 * (1 + 1 + 2)
+
+
+@settings(max_examples=50)
+@given(
+    values=st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=30),
+    asked=st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=5),
+)
+def test_an_expanded_encoder_stays_finite_and_comes_back_from_json(values, asked):
+    try:
+        encoder, table = _expanded(values)
+    except InvalidRequest:
+        return
+    again = Encoder.from_json(json.loads(json.dumps(encoder.to_json())))
+    assert again == encoder
+    X = encoder.encode(table)
+    assert np.array_equal(again.encode(table), X)
+    assert np.isfinite(X).all()
+    assert np.isfinite(encoder.encode(pa.table({"a": asked}))[:, 1:]).all()

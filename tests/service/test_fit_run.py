@@ -1,0 +1,84 @@
+"""A fit as a worker's computing process does it, on a dataset that the service stored."""
+
+import pytest
+
+from worker.contracts.messages import IterationReport, LogReport
+from worker.orders import build_order
+from worker.runs.fit import fit
+from worker.runs.machine import Machine
+from worker.store import jobs
+from worker.store.tensors import unpack
+
+
+@pytest.fixture
+def run_fit(client, dataset, context):
+    """Runs a fit with the given changes to its body, from a checkpoint if one is given."""
+
+    def run(checkpoint=None, **changes):
+        body = {"kind": "fit", "dataset": dataset, "target": "price", "spec": {"iterations": 2}, **changes}
+        answer = client.post("/v1/jobs", json=body)
+        assert answer.status_code == 202, answer.text
+        claim = jobs.claim(context.database, answer.json()["id"], "test", 60, context.now())
+        order = build_order(claim).model_copy(update={"checkpoint": checkpoint})
+        reports = []
+        done = fit(order, context.artifacts, Machine.find("cpu", None), reports.append)
+        return done, reports
+
+    return run
+
+
+def _model(context, done):
+    tensors, metadata = unpack(context.artifacts.read_bytes(done.model))
+    return {name: values.tolist() for name, values in tensors.items()}, metadata
+
+
+def _told(reports):
+    return [report.data.message for report in reports if isinstance(report, LogReport)]
+
+
+@pytest.mark.parametrize("validation", [{"fraction": 0.2}, {"folds": 3}])
+def test_a_fit_that_goes_on_keeps_its_choice_and_ends_in_the_same_model(run_fit, context, validation):
+    whole, reports = run_fit(validation=validation)
+    checkpoints = [report.checkpoint for report in reports if isinstance(report, IterationReport)]
+    assert any("did best in" in told for told in _told(reports))
+    for checkpoint in checkpoints:
+        resumed, again = run_fit(checkpoint, validation=validation)
+        assert not any("did best in" in told for told in _told(again)), "nothing is chosen twice"
+        assert _model(context, resumed) == _model(context, whole)
+        assert resumed.summary.choices == whole.summary.choices
+        assert resumed.summary.solver == whole.summary.solver
+
+
+def test_a_model_tells_what_was_tried_and_that_all_rows_trained(run_fit):
+    done, _ = run_fit()
+    told = done.summary
+    assert {(one.encoding, one.feature_matrix, one.exponent) for one in told.choices if one.lap == 1} == {
+        (encoding, matrix, exponent)
+        for encoding in ("plain", "expanded")
+        for matrix in ("full", "diagonal")
+        for exponent in (1.3, 1.0)
+    }
+    assert {told.spec[name] for name in ("encoding", "feature_matrix", "exponent")} & {"auto"} == set()
+    assert told.solver.startswith("cholesky: 32 rows are at most")
+    assert (told.refitted, told.training_rows) == (True, 40)
+
+
+def test_folds_choose_the_ridge_and_no_row_is_left_to_refit(run_fit):
+    done, _ = run_fit(validation={"folds": 3})
+    assert (done.summary.refitted, done.summary.training_rows) == (False, 40)
+    assert done.summary.ridge in (1e-3, 1e-2, 0.1, 1.0, 10.0)
+
+
+def test_without_refit_the_rows_held_out_stay_out(run_fit):
+    done, _ = run_fit(spec={"iterations": 2, "refit": False, "encoding": "plain", "exponent": 1})
+    assert (done.summary.refitted, done.summary.training_rows) == (False, 32)
+    assert len({one.feature_matrix for one in done.summary.choices}) == 2
+
+
+def test_what_is_asked_for_is_not_put_to_choice(run_fit):
+    spec = {"iterations": 1, "encoding": "plain", "exponent": 1.3, "feature_matrix": "diagonal", "solver": "cg"}
+    done, reports = run_fit(spec={**spec, "ridge": 0.5})
+    assert done.summary.choices == []
+    assert done.summary.solver == "cg: as asked for"
+    assert done.summary.ridge == 0.5
+    assert not any("did best in" in told for told in _told(reports))
