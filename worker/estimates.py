@@ -1,6 +1,7 @@
 """What a training will take, before it starts."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 from worker import space
@@ -26,8 +27,16 @@ def training(
     if isinstance(request, NetworkRequest):
         return network(request.spec, fitted, width, outputs, scored)
 
+    held_out = request.validation.fraction if request.validation is not None else None
+
     def cost(spec: FitSpec) -> engine.Estimate:
-        return engine.estimate(fitted, width, outputs, scored, FitConfig(**spec.engine_options()))
+        config = FitConfig(**spec.engine_options())
+        found = engine.estimate(fitted, width, outputs, scored, config)
+        if not (spec.refit and held_out):
+            return found
+        last = replace(config, ridge=max(config.ridges) if config.ridge == "auto" else config.ridge, iterations=0)
+        refitted = engine.estimate(fitted + scored, width, outputs, 0, last)
+        return engine.Estimate(max(found.bytes, refitted.bytes), found.flops + refitted.flops)
 
     if isinstance(request, FitRequest):
         ways = [cost(spec) for spec in request.spec.candidates()]

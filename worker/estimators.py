@@ -190,7 +190,9 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         free = int(psutil.virtual_memory().available if device.type == "cpu" else torch.cuda.mem_get_info(device)[0])
         self.solver_reason_ = f"{self.solver}: as asked for"
         if self.solver == "auto":
-            solver, self.solver_reason_ = choose_solver(n, d, c, m, self._config, free)
+            # the last solve, of all rows together, is the largest
+            most = n + m if self.refit else n
+            solver, self.solver_reason_ = choose_solver(most, d, c, m, self._config, free)
             self._config = replace(self._config, solver=solver)
         self._config = within(n, d, c, m, self._config, free)
         held_out = rows.validation

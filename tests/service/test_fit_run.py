@@ -59,7 +59,7 @@ def test_a_model_tells_what_was_tried_and_that_all_rows_trained(run_fit):
         for exponent in (1.3, 1.0)
     }
     assert {told.spec[name] for name in ("encoding", "feature_matrix", "exponent")} & {"auto"} == set()
-    assert told.solver.startswith("cholesky: 32 rows are at most")
+    assert told.solver.startswith("cholesky: 40 rows are at most")
     assert (told.refitted, told.training_rows) == (True, 40)
 
 

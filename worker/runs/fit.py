@@ -126,7 +126,14 @@ class _Fit:
         m = 0 if rows.validation is None else len(rows.validation[0])
         config = FitConfig(**choice.spec.engine_options())
         n, d = rows.X.shape
-        return choose_solver(n, d, rows.targets.n_outputs, m, config, self._machine.available_bytes())
+        # the last solve, of all rows together, is the largest
+        most = n + m if self._refits else n
+        return choose_solver(most, d, rows.targets.n_outputs, m, config, self._machine.available_bytes())
+
+    @property
+    def _refits(self) -> bool:
+        validation = self._order.request.validation
+        return self._spec.refit and validation is not None and validation.fraction is not None
 
     def _decided(self, spec: FitSpec, raced: bool) -> None:
         self._spec = spec
@@ -225,9 +232,7 @@ class _Fit:
 
     def _store(self, rows: TrainingRows, config: FitConfig, state: FitState, trail: Trail) -> FitDone:
         best, X = state.best, rows.X.to(self._machine.device)
-        validation = self._order.request.validation
-        refitted = self._spec.refit and validation is not None and validation.fraction is not None
-        if refitted:
+        if self._refits:
             X, Y = (part.to(self._machine.device) for part in rows.together)
             fixed = replace(config, ridge=best.ridge)
             fixed = bounded(len(X), X.shape[1], rows.targets.n_outputs, 0, fixed, self._machine)
@@ -263,7 +268,7 @@ class _Fit:
                 bandwidth=best.bandwidth,
                 precision=str(config.dtype).removeprefix("torch."),
                 solver=trail.solver,
-                refitted=refitted,
+                refitted=self._refits,
                 choices=trail.heats,
                 training_rows=X.shape[0],
                 history=history,

@@ -40,6 +40,17 @@ def test_a_dry_run_queues_nothing(client, body):
     assert client.get("/v1/jobs").json()["items"] == []
 
 
+def test_a_dry_run_counts_the_last_solve_of_all_rows(client, body):
+    def needed(**spec):
+        own = {"iterations": 1, "encoding": "plain", "feature_matrix": "full", "exponent": 1, **spec}
+        answer = client.post("/v1/jobs?dry_run=true", json={**body, "spec": own})
+        return answer.json()["estimate"]
+
+    with_refit, without = needed(ridge=0.1), needed(ridge=0.1, refit=False)
+    assert with_refit["flops"] > without["flops"]
+    assert with_refit["bytes"] > without["bytes"]
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
 def test_a_body_of_another_type_is_refused(client, body, kind):
     headers = {} if kind is None else {"Content-Type": kind}
