@@ -2,7 +2,7 @@
 
 Twenty sets of 5,000 to 100,000 rows. Of each, ``--rows`` training rows are drawn from its training part by the seed, a
 third as many from its validation part, and at most 3,000 from its test part, which nothing sees before the end. Errors
-are RMSE over the deviation of the training target, or the share of wrong classes.
+are RMSE over the deviation of the training target, or the share of wrong classes. Searches have fewer training rows.
 
 Every method is given both the training and the validation rows, and uses the latter as it is made to: ours to choose,
 and then, unless "no refit", to train; xRFM to choose; trees to stop early; kernel and linear regression to choose their
@@ -82,6 +82,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--methods", nargs="+", help="names of methods; all by default")
     parser.add_argument("--ablation", action="store_true", help="also our own variants, on the first seed")
     parser.add_argument("--tuned", type=int, default=0, metavar="TRIALS", help="also a search of each, first seed")
+    parser.add_argument("--tuned-rows", type=int, default=1000, help="training rows of the searches")
     parser.add_argument("--work", type=Path, default=Path("build/tables-work"), help="measured cells, to go on from")
 
 
@@ -107,13 +108,15 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
                 cells[name, seeds[0], variant] = _measured(name, seeds[0], variant, arguments, _ours(**options))
         _tell_ablation(report, names, seeds[0], cells, arguments)
     if arguments.tuned:
+        arguments.rows = arguments.tuned_rows
         for name in names:
             for method in TUNED:
                 fit = tuned(method, arguments.tuned, seeds[0])
                 found = _measured(name, seeds[0], f"{method} tuned {arguments.tuned}", arguments, fit)
                 cells[name, seeds[0], f"{method} tuned"] = found
         own = [f"{method} tuned" for method in TUNED]
-        _tell(report, f"After {arguments.tuned} trials", names, seeds[:1], own, cells, arguments)
+        title = f"After {arguments.tuned} trials on {arguments.rows} training rows, seed {seeds[0]}"
+        _tell(report, title, names, seeds[:1], own, cells, arguments)
 
 
 def draw(data: Path, name: str, rows: int, seed: int) -> Task:

@@ -36,3 +36,14 @@ def test_curl_examples_work_when_pasted(shared_system: System, tmp_path: Path) -
 @pytest.mark.parametrize("target", ["demo", "serve", "test", "lint", "bench"])
 def test_makefile_has_the_target(target: str) -> None:
     subprocess.run(["make", "--dry-run", target], cwd=REPOSITORY, check=True, capture_output=True)
+
+
+def test_python_example_works_when_pasted(tmp_path: Path) -> None:
+    script = re.search(r"## In Python\n.*?```python\n(.*?)```", README, re.DOTALL)
+    assert script is not None
+    program = [sys.executable, "-c", script[1]]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    run = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert float(run.stdout.splitlines()[0]) > 0.95
+    assert (tmp_path / "cells.safetensors").stat().st_size > 0
