@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     report.table("Geometric means and extremes", ["what", "cells", "figure"], _summary(measured))
     report.picture("growth", _drawn(measured), "Seconds to fit by rows (d = 100 where measured), by outputs.")
     report.note(
-        "A fit has two solves. 'its solves' is the time of as many Cholesky factorisations and triangular solves of the "
+        "A fit has two solves. 'its solves' is the time of two Cholesky factorisations and triangular solves of the "
         "same size, measured in the same process. Memory is the process's growth over what it held before the fit."
     )
 
