@@ -52,6 +52,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     },
 }
 TEST_ROWS = 3000
+LEAST_ERROR = 0.01
 PATIENCE = 50
 ROUNDS = 2000
 
@@ -189,23 +190,21 @@ def _tell(
         summary: list[list[Cell]] = []
         for method in methods:
             ratios = [math.log(_over_best(cells, name, seed, methods, method)) for name in own for seed in seeds]
+            ranks = [_mean_rank(cells, own, seeds, five, method) if method in five else None]
+            if len(methods) > len(five):
+                ranks.append(_mean_rank(cells, own, seeds, methods, method))
             summary.append(
                 [
                     method,
-                    _mean_rank(cells, own, seeds, five, method) if method in five else None,
-                    _mean_rank(cells, own, seeds, methods, method),
+                    *ranks,
                     math.exp(sum(ratios) / len(ratios)),
                     float(np.mean([cells[name, seed, method]["fit_s"] for name in own for seed in seeds])),
                     float(np.mean([cells[name, seed, method]["predict_s"] for name in own for seed in seeds])),
                 ]
             )
-        columns = [
-            "method",
-            f"mean rank of {len(five)}",
-            f"mean rank of {len(methods)}",
-            "error / best, geometric mean",
-        ]
-        report.table(f"{title}, {kind}: summary", [*columns, "fit, s", "predict, s"], summary)
+        compared = [f"mean rank of {count}" for count in sorted({len(five), len(methods)})]
+        columns = ["method", *compared, "error / best, geometric mean", "fit, s", "predict, s"]
+        report.table(f"{title}, {kind}: summary", columns, summary)
 
 
 def _tell_ablation(
@@ -220,17 +219,21 @@ def _tell_ablation(
         row: list[Cell] = [variant]
         for kind in (False, True):
             own = [name for name in names if _is_classes(arguments.data, name) == kind]
-            ratios = [
-                math.log(_floored(cells[name, seed, variant]["error"]) / _floored(cells[name, seed, FIVE[0]]["error"]))
-                for name in own
-            ]
+            pairs = [(cells[name, seed, variant]["error"], cells[name, seed, FIVE[0]]["error"]) for name in own]
+            # a set where one test row more or less is half of the error would outweigh all others
+            ratios = [math.log(theirs / ours) for theirs, ours in pairs if min(theirs, ours) >= LEAST_ERROR]
             row.append(math.exp(sum(ratios) / len(ratios)) if ratios else None)
+            row.append(f"{sum(t < o for t, o in pairs)}-{sum(t == o for t, o in pairs)}-{sum(t > o for t, o in pairs)}")
         row.append(float(np.mean([cells[name, seed, variant]["fit_s"] for name in names])))
         rows.append(row)
     whole = float(np.mean([cells[name, seed, FIVE[0]]["fit_s"] for name in names]))
-    rows.append(["(no options)", 1.0, 1.0, whole])
-    columns = ["variant", "regression, error / ours", "classification, error / ours", "fit, s"]
+    rows.append(["(no options)", 1.0, None, 1.0, None, whole])
+    ways = [(f"{kind}, error / ours", "better-equal-worse") for kind in ("regression", "classification")]
+    columns = ["variant", *(name for way in ways for name in way), "fit, s"]
     report.table(f"Ablation, seed {seed}: geometric mean of the error over that of no options", columns, rows)
+    report.note(
+        f"Sets where either error is below {LEAST_ERROR} are left out of the geometric mean, not of the counts."
+    )
     single = [cells[name, seed, FIVE[0]]["fit_s"] / cells[name, seed, "single ridge"]["fit_s"] for name in names]
     report.note(
         f"A fit without options takes {np.exp(np.mean(np.log(single))):.2f} times as long as one with a single ridge, "
