@@ -91,8 +91,7 @@ def _resolved(request: Training, features: Sequence[Column], task: Task) -> Trai
 def _may_expand(request: Training) -> bool:
     """Return whether some of the rows' encodings that the request may come upon is the expanded one."""
     tried = (request.search.space or {}).get("encoding") if isinstance(request, TuneRequest) else None
-    own = "plain" if isinstance(request, NetworkRequest) else request.spec.encoding
-    return bool({"expanded", "auto"} & {own, *(tried.corners if tried is not None else ())})
+    return bool({"expanded", "auto"} & {request.spec.encoding, *(tried.corners if tried is not None else ())})
 
 
 def _check_loss(request: NetworkRequest, task: Task) -> None:

@@ -4,6 +4,7 @@ scikit-learn is imported here alone; install the extra ``sklearn``.
 """
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,8 @@ from worker.tables import splits
 from worker.tables.encoder import Encoder
 
 Rows = tuple[Any, Any]
+LEAST_ROWS = 3
+"""Of fewer rows none is held out."""
 
 
 class _FactRFM(BaseEstimator):  # type: ignore[misc]
@@ -102,6 +105,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
             ValueError: naming the parameter or the input, its value and what would be right.
         """
         spec = self._spec()
+        self._framed = isinstance(X, pd.DataFrame)
         table, types = self._table(X, fitting=True)
         self._types = types
         Y, classes, targets = self._targets(y)
@@ -137,25 +141,32 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         found = cls()
         found._describe(model)
         names = [column.name for column in model.features]
-        if names != [f"x{index}" for index in range(len(names))]:
+        found._framed = names != [f"x{index}" for index in range(len(names))]
+        if found._framed:
             found.feature_names_in_ = np.array(names, dtype=object)
         return found
 
     def _spec(self) -> FitSpec:
         options = {name: getattr(self, name) for name in FitSpec.model_fields}
-        if not (self.validation_fraction is None or 0 < self.validation_fraction < 1):
+        fraction = self.validation_fraction
+        if fraction is not None and not (isinstance(fraction, int | float) and 0 < fraction < 1):
             raise ValueError(f"validation_fraction must be None or lie in (0, 1), not {self.validation_fraction!r}")
         try:
             return FitSpec(**options)
         except ValidationError as error:
             told = [
-                f"{'.'.join(str(part) for part in one['loc'][:1]) or 'options'}: {one['msg']}, not {one['input']!r}"
+                f"{one['loc'][0]}: {one['msg']}, not {one['input']!r}"
+                if one["loc"]
+                else one["msg"].removeprefix("Value error, ")
                 for one in error.errors(include_url=False)
             ]
             raise ValueError("; ".join(dict.fromkeys(told))) from None
 
     def _table(self, X: Any, *, fitting: bool) -> tuple[pa.Table, dict[str, ColumnType]]:
         """Return the columns and their types; a DataFrame keeps its own, an array has numbers alone."""
+        if isinstance(X, pd.DataFrame) != self._framed:
+            # as everywhere in scikit-learn, columns without names are taken in their order
+            X = self._by_place(X)
         if isinstance(X, pd.DataFrame):
             validate_data(self, X, reset=fitting, skip_check_array=True)
             if X.shape[1] == 0 or len(X) == 0:
@@ -170,13 +181,29 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
             names, "numeric"
         )
 
+    def _by_place(self, X: Any) -> Any:
+        """Return an array as the DataFrame that was fitted, or a DataFrame as an array."""
+        if not self._framed:
+            return X.to_numpy()
+        X = np.asarray(X)
+        if X.ndim != 2 or X.shape[1] != len(self._types):
+            raise ValueError(f"X must have {len(self._types)} columns, not the shape {X.shape}")
+        return pd.DataFrame(X, columns=list(self._types)).infer_objects()
+
     def _split(
         self, table: pa.Table, Y: np.ndarray, classes: list[Any] | None, validation: Rows | None
     ) -> tuple[tuple[pa.Table, np.ndarray], tuple[pa.Table, np.ndarray] | None]:
         if validation is not None:
+            if not isinstance(validation, tuple | list) or len(validation) != 2:
+                raise ValueError(f"validation must be a pair of X and y, not {type(validation).__name__}")
             held_out, _ = self._table(validation[0], fitting=False)
-            return (table, Y), (held_out, self._codes(validation[1], classes))
-        if self.validation_fraction is None or len(Y) < 2:
+            held_Y = self._codes(validation[1], classes)
+            if len(held_Y) != held_out.num_rows:
+                raise ValueError(f"X of the validation rows has {held_out.num_rows} rows and y has {len(held_Y)}")
+            if held_Y.shape[1:] != Y.shape[1:]:
+                raise ValueError(f"y of the validation rows has the shape {held_Y.shape}, and y has {Y.shape}")
+            return (table, Y), (held_out, held_Y)
+        if self.validation_fraction is None or len(Y) < LEAST_ROWS:
             return (table, Y), None
         fitted, held = splits.holdout(len(Y), self.validation_fraction, self.seed, None if classes is None else Y)
         return (table.take(fitted), Y[fitted]), (table.take(held), Y[held])
@@ -209,10 +236,15 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
 
     def _keep(self, choice: Choice, states: Sequence[FitState], columns: list[ModelColumn], n: int) -> None:
         rows, best, device = choice.rows, states[-1].best, torch.device(self.device)
-        X, Y = rows.X, rows.Y
+        X = rows.X
+        self.refitted_ = False
         if self.refit and rows.validation is not None:
-            X, Y = rows.together
-            best = refit(X.to(device), Y.to(device), rows.targets.to(device), self._config, best)
+            together, Y = rows.together
+            try:
+                best = refit(together.to(device), Y.to(device), rows.targets.to(device), self._config, best)
+                X, self.refitted_ = together, True
+            except EngineError as error:
+                warnings.warn(f"the validation rows could not join the last solve: {error}", stacklevel=3)
         fitted = FittedModel.from_iterate(X.to(device), best, self._config, rows.targets.to(device))
         task: Task = "regression" if rows.classes is None else "classification"
         outputs = [ModelColumn(name=f"y{index}", type="numeric") for index in range(rows.targets.n_outputs)]
@@ -262,7 +294,8 @@ class FactRFMRegressor(RegressorMixin, _FactRFM):  # type: ignore[misc]
     """FACT-RFM for one or several outputs. The parameters are those of the service's training spec.
 
     Learned: ``feature_matrix_`` (d, d) over ``encoded_feature_names_``, ``feature_importances_`` by column, summing to
-    1, ``history_`` by iteration, ``best_iteration_``, ``spec_`` with every choice made, ``choices_`` that led there.
+    1, ``history_`` by iteration, ``best_iteration_``, ``spec_`` with every choice made before the first iteration,
+    ``choices_`` that led there, and ``refitted_``, whether validation rows joined the last solve.
     """
 
     def predict(self, X: Any) -> np.ndarray:
@@ -322,6 +355,8 @@ class FactRFMClassifier(ClassifierMixin, _FactRFM):  # type: ignore[misc]
             raise ValueError("requires y to be passed, but the target y is None")
         y = _labels(y)
         check_classification_targets(y)
+        if y.dtype.kind in "mM":
+            raise ValueError(f"y holds {y.dtype}; classes are texts, whole numbers or truth values")
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"a classifier needs at least 2 classes, and y holds one class: {self.classes_[0]!r}")
@@ -373,14 +408,24 @@ def _encoded(
 
 
 def _kind(column: pd.Series) -> ColumnType:
+    if column.dtype.kind in "mMc":
+        raise ValueError(
+            f"column {column.name!r} of X holds {column.dtype}; numbers, texts, categories and truth values can be "
+            "learned from. Turn it into numbers, such as days since some date"
+        )
     if pd.api.types.is_bool_dtype(column):
         return "boolean"
     return "numeric" if pd.api.types.is_numeric_dtype(column) else "categorical"
 
 
+def _text(value: Any) -> str:
+    # pandas turns whole numbers into floats where a value is missing: 1.0 is the category 1
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 def _column(column: pd.Series, kind: ColumnType) -> pa.Array:
     if kind == "categorical":
-        texts = [None if pd.isna(value) else str(value) for value in column]
+        texts = [None if pd.isna(value) else _text(value) for value in column]
         return pa.array(texts, pa.string())
     numbers = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
     if np.isinf(numbers).any():

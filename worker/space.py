@@ -97,6 +97,8 @@ def _check_option(spec: FitSpec, space: Space, name: str) -> list[FieldError]:
     option = space[name]
     if option.choices is None and not _kinds(name) & {"number", "integer"}:
         return [FieldError(place, f"{name} is no number; give choices")]
+    if _whole(name) and option.choices is None and option.step is not None and not option.step.is_integer():
+        return [FieldError(f"{place}/step", f"{name} is a whole number; its step must be one too, not {option.step:g}")]
     ends = ("low", "high") if option.choices is None else tuple(f"choices/{i}" for i in range(len(option.choices)))
     context = _context(space, name)
     return [
@@ -150,9 +152,13 @@ def _typed(name: str, option: SearchOption) -> SearchOption:
     """Return the option with whole numbers and equal choices recognised as what they are."""
     if option.choices is not None:
         return option.model_copy(update={"choices": list(dict.fromkeys(option.choices))})
-    if _kinds(name) & {"number", "integer"} == {"integer"}:
+    if _whole(name):
         return option.model_copy(update={"integer": True})
     return option
+
+
+def _whole(name: str) -> bool:
+    return _kinds(name) & {"number", "integer"} == {"integer"}
 
 
 def _kinds(name: str) -> set[str]:

@@ -3,6 +3,7 @@
 import pytest
 
 from worker.contracts.messages import IterationReport, LogReport
+from worker.engine.errors import NonFiniteValues, NotPositiveDefinite
 from worker.orders import build_order
 from worker.runs.fit import fit
 from worker.runs.machine import Machine
@@ -73,6 +74,30 @@ def test_without_refit_the_rows_held_out_stay_out(run_fit):
     done, _ = run_fit(spec={"iterations": 2, "refit": False, "encoding": "plain", "exponent": 1})
     assert (done.summary.refitted, done.summary.training_rows) == (False, 32)
     assert len({one.feature_matrix for one in done.summary.choices}) == 2
+
+
+def test_rows_that_cannot_join_the_last_solve_are_told_and_lose_no_model(run_fit, context, monkeypatch):
+    spec = {"iterations": 2, "encoding": "plain", "exponent": 1, "feature_matrix": "full"}
+    alone, _ = run_fit(spec={**spec, "refit": False})
+
+    def refuse(*arguments):
+        raise NotPositiveDefinite("not today")
+
+    monkeypatch.setattr("worker.runs.fit.refit", refuse)
+    done, reports = run_fit(spec=spec)
+    assert (done.summary.refitted, done.summary.training_rows) == (False, 32)
+    assert "the rows held out did not join the last solve: not today" in _told(reports)
+    assert _model(context, done) == _model(context, alone)
+
+
+def test_a_loss_that_is_no_number_is_an_error_of_the_mathematics(client, run_fit):
+    far = "size,city,price\n" + "".join(f"{size},Bern,1\n" for size in (1, 2, 1e7))
+    other = client.post("/v1/datasets", content=far, headers={"Content-Type": "text/csv"}).json()["id"]
+    spec = {"iterations": 1, "kernel": "exponential", "encoding": "plain"}
+    with pytest.raises(NonFiniteValues, match="validate on"):
+        run_fit(validation={"dataset": other}, spec=spec)
+    with pytest.raises(NonFiniteValues, match="validate on"):
+        run_fit(validation={"dataset": other}, spec={**spec, "feature_matrix": "full", "ridge": 0.1})
 
 
 def test_what_is_asked_for_is_not_put_to_choice(run_fit):

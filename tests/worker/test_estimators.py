@@ -10,12 +10,14 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from worker.contracts.specs import FitSpec
 from worker.engine.config import FitConfig
+from worker.engine.errors import NotPositiveDefinite
 from worker.engine.model import FittedModel
 from worker.engine.recursion import iterate
 from worker.engine.targets import RegressionTargets
 from worker.estimators import FactRFMClassifier, FactRFMRegressor
 from worker.prediction import ServedModel
 from worker.store.tensors import unpack
+from worker.tables import splits
 
 CLOSED = {"encoding": "plain", "feature_matrix": "full", "exponent": 1.3, "ridge": 0.1}
 
@@ -168,3 +170,109 @@ def test_wrong_rows_are_named():
         FactRFMRegressor().fit(frame.assign(noise=np.inf), y)
     with pytest.raises(ValueError, match="label 'c' of the validation rows does not occur in y"):
         FactRFMClassifier().fit(frame, np.array(["a", "b"] * 25), validation=(frame[:1], np.array(["c"])))
+
+
+PLAIN = {"iterations": 1, "encoding": "plain", "feature_matrix": "full", "exponent": 1.0}
+
+
+def _line(n=40, seed=1):
+    generator = np.random.default_rng(seed)
+    X = generator.normal(size=(n, 3))
+    return X, 2 * X[:, 0] + X[:, 1]
+
+
+@pytest.mark.filterwarnings("ignore:the validation rows could not join")
+@pytest.mark.parametrize("size", [1e3, 1e5, 1e6, 1e8, 1e12, 1e19, 1e25])
+def test_one_row_far_from_all_others_spoils_nothing(size):
+    X, y = _line(1500)
+    _, held = splits.holdout(len(y), 0.2, 0, None)
+    X[held[0], 2] = size
+    model = FactRFMRegressor(**PLAIN).fit(X, y)
+    T, wanted = _line(300, seed=2)
+    assert model.refitted_ == (size < 1e20), "beyond, its square is more than float32 holds"
+    assert model.score(T, wanted) > 0.95
+
+
+def test_rows_that_cannot_join_the_last_solve_are_told_and_lose_no_model(monkeypatch):
+    def refuse(*arguments):
+        raise NotPositiveDefinite("not today")
+
+    X, y = _line(100)
+    expected = FactRFMRegressor(**PLAIN, refit=False).fit(X, y).predict(X)
+    monkeypatch.setattr("worker.estimators.refit", refuse)
+    with pytest.warns(UserWarning, match="could not join the last solve: not today"):
+        model = FactRFMRegressor(**PLAIN).fit(X, y)
+    assert not model.refitted_
+    np.testing.assert_array_equal(model.predict(X), expected)
+
+
+def test_validation_rows_whose_loss_is_no_number_are_refused():
+    X, y = _line()
+    far = X[:10].copy()
+    far[3] = 1e6
+    with pytest.raises(ValueError, match="not finite"):
+        FactRFMRegressor(kernel="exponential", refit=False).fit(X, y, validation=(far, y[:10]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "answers", "message"),
+    [
+        (slice(10), slice(1), "has 10 rows and y has 1"),
+        (slice(10), slice(7), "has 10 rows and y has 7"),
+        (slice(10), "twice", r"the shape \(10, 2\)"),
+    ],
+)
+def test_validation_rows_of_another_shape_are_refused(rows, answers, message):
+    X, y = _line()
+    given = np.c_[y, y][:10] if answers == "twice" else y[answers]
+    with pytest.raises(ValueError, match=message):
+        FactRFMRegressor(**PLAIN).fit(X, y, validation=(X[rows], given))
+    with pytest.raises(ValueError, match="a pair of X and y"):
+        FactRFMRegressor(**PLAIN).fit(X, y, validation=3)
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names", "ignore:X has feature names")
+def test_arrays_and_frames_go_together_by_the_order_of_columns(tmp_path):
+    X, y = _line()
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    one, other = FactRFMRegressor(**PLAIN).fit(frame, y), FactRFMRegressor(**PLAIN).fit(X, y)
+    np.testing.assert_array_equal(one.predict(X), one.predict(frame))
+    np.testing.assert_array_equal(other.predict(frame), other.predict(X))
+    one.save(tmp_path / "one")
+    np.testing.assert_array_equal(FactRFMRegressor.load(tmp_path / "one").predict(X), one.predict(X))
+    again = FactRFMRegressor(**PLAIN).fit(frame, y, validation=(X[:10], y[:10]))
+    assert again.refitted_
+    with pytest.raises(ValueError, match="3 columns"):
+        one.predict(X[:, :2])
+
+
+def test_whole_numbers_are_one_category_however_pandas_holds_them():
+    codes = np.arange(60) % 3 + 1
+    frame = pd.DataFrame({"code": pd.Categorical(codes)})
+    model = FactRFMRegressor(**PLAIN).fit(frame, codes * 10.0)
+    asked = pd.DataFrame({"code": pd.Categorical([1.0, 3.0])})
+    np.testing.assert_array_equal(model.predict(asked), model.predict(pd.DataFrame({"code": pd.Categorical([1, 3])})))
+
+
+@pytest.mark.parametrize("column", [pd.date_range("2026-01-01", periods=40), np.arange(40) + 1j])
+def test_columns_that_cannot_be_learned_from_are_named(column):
+    X, y = _line()
+    frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(when=column)
+    with pytest.raises(ValueError, match="column 'when' of X holds"):
+        FactRFMRegressor(**PLAIN).fit(frame, y)
+
+
+def test_dates_are_no_labels_and_two_rows_are_enough():
+    X, y = _line()
+    with pytest.raises(ValueError, match="y holds datetime64"):
+        FactRFMClassifier(**PLAIN).fit(X, np.array(["2020-01-01", "2020-01-02"] * 20, dtype="M8[D]"))
+    assert np.isfinite(FactRFMRegressor(**PLAIN).fit(X[:2], y[:2]).predict(X)).all()
+
+
+@pytest.mark.parametrize("options", [{"bandwidth": 1e-300}, {"bandwidth_factor": 1e-300}, {"validation_fraction": "x"}])
+def test_options_out_of_range_are_named(options):
+    X, y = _line()
+    with pytest.raises(ValueError, match=next(iter(options))):
+        FactRFMRegressor(**options).fit(X, y)
+    with pytest.raises(ValueError, match=r"^exponent is for kernel 'generalized', not 'laplace'$"):
+        FactRFMRegressor(kernel="laplace", exponent=1.0).fit(X, y)

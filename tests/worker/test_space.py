@@ -26,6 +26,13 @@ def _refused(options, **spec) -> dict[str, str]:
         ({"kernel": {"choices": ["laplace", "round"]}}, {}, "/search/space/kernel/choices/1", "Input should be"),
         ({"kernel": {"low": 0, "high": 1}}, {}, "/search/space/kernel", "give choices"),
         ({"standardize": {"low": 0, "high": 1}}, {}, "/search/space/standardize", "give choices"),
+        (
+            {"iterations": {"low": 0, "high": 3, "step": 0.5}},
+            {},
+            "/search/space/iterations/step",
+            "must be one too, not 0.5",
+        ),
+        ({"patience": {"low": 1, "high": 4, "step": 1.5}}, {}, "/search/space/patience/step", "not 1.5"),
         ({"iterations": {"low": 0.5, "high": 3}}, {}, "/search/space/iterations/low", "integer"),
         ({"exponent": {"low": 1, "high": 2}}, {"kernel": "laplace"}, "/search/space/exponent", "kernel 'generalized'"),
         (

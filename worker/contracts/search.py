@@ -9,6 +9,7 @@ from worker.contracts.base import Contract
 
 MOST_CHOICES = 20
 MOST_TRIALS = 1000
+MOST_STEPS = 1_000_000
 
 OptionValue = StrictBool | StrictInt | StrictFloat | StrictStr | None
 """A value of an option of the training spec."""
@@ -47,6 +48,8 @@ class SearchOption(Contract):
             raise ValueError(f"log needs low above 0; got {self.low:g}")
         if self.log and self.step is not None:
             raise ValueError("give either log or step")
+        if self.step is not None and self.high - self.low > MOST_STEPS * self.step:
+            raise ValueError(f"step must be at least the {MOST_STEPS:,}th part of high less low; got {self.step:g}")
         if self.step is not None and (Decimal(str(self.high)) - Decimal(str(self.low))) % Decimal(str(self.step)):
             raise ValueError("high must be a whole number of steps above low")
         if self.integer and not all(value is None or value.is_integer() for value in (self.low, self.high, self.step)):

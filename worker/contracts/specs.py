@@ -37,12 +37,14 @@ class FitSpec(Contract):
         description="r is the distance under M, t the inner product, L the bandwidth, q the exponent: "
         "laplace exp(−r/L); gaussian exp(−r²/2L²); generalized exp(−(r/L)^q); quadratic t²; exponential exp(t/L²).",
     )
-    bandwidth: Annotated[float, Field(gt=0, le=1e9)] | Literal["median"] = Field(
+    bandwidth: Annotated[float, Field(ge=1e-9, le=1e9)] | Literal["median"] = Field(
         "median",
         description="The kernel's length in units of distance under M. 'median' takes bandwidth_factor times "
         "the median distance between training rows, again at every iteration.",
     )
-    bandwidth_factor: float = Field(3.0, gt=0, le=1e6, description="Multiple of the median when bandwidth is 'median'.")
+    bandwidth_factor: float = Field(
+        3.0, ge=1e-6, le=1e6, description="Multiple of the median when bandwidth is 'median'."
+    )
     exponent: Annotated[float, Field(gt=0, le=2)] | Literal["auto"] | None = Field(
         None, description="generalized only: q in (0, 2]. 'auto' chooses between 1 and 1.3. Null means 'auto'."
     )
@@ -110,7 +112,9 @@ class FitSpec(Contract):
             update["exponent"] = "auto"
         if self.encoding == "auto" and not self.standardize:
             update["encoding"] = "plain"
-        if self.feature_matrix == "auto" and self.update == "none":
+        if self.iterations == 0 and self.update == "auto":
+            update["update"] = "fact"
+        if self.feature_matrix == "auto" and (self.update == "none" or self.iterations == 0):
             update["feature_matrix"] = "full"
         return self.model_copy(update=update)
 

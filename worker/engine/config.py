@@ -13,6 +13,9 @@ from worker.engine.kernels import Kernel
 GENERALIZED_EXPONENT = 1.3
 """The exponent of kernel 'generalized' when none is given."""
 
+LEAST_LENGTH = 1e-30
+"""Of bandwidths: powers of smaller ones overflow."""
+
 CHOICES = {
     "update": ("fact", "nfa", "none"),
     "kernel": ("laplace", "gaussian", "generalized", "quadratic", "exponential"),
@@ -68,10 +71,14 @@ class FitConfig:
             raise InvalidConfig(f"exponent must lie in (0, 2], not {self.exponent}")
         if self.agop_power is not None and not 0 < self.agop_power < math.inf:
             raise InvalidConfig(f"agop_power must be finite and above 0, not {self.agop_power}")
-        if self.bandwidth != "median" and not 0 < self.bandwidth < math.inf:
-            raise InvalidConfig(f"bandwidth must be 'median' or finite and above 0, not {self.bandwidth}")
-        if not 0 < self.bandwidth_factor < math.inf:
-            raise InvalidConfig(f"bandwidth_factor must be finite and above 0, not {self.bandwidth_factor}")
+        if self.bandwidth != "median" and not LEAST_LENGTH <= self.bandwidth < math.inf:
+            raise InvalidConfig(
+                f"bandwidth must be 'median' or finite and at least {LEAST_LENGTH:g}, not {self.bandwidth}"
+            )
+        if not LEAST_LENGTH <= self.bandwidth_factor < math.inf:
+            raise InvalidConfig(
+                f"bandwidth_factor must be finite and at least {LEAST_LENGTH:g}, not {self.bandwidth_factor}"
+            )
         if self.ridge != "auto" and not 0 <= self.ridge < math.inf:
             raise InvalidConfig(f"ridge must be 'auto' or finite and at least 0, not {self.ridge}")
         if not self.ridges or not all(0 <= ridge < math.inf for ridge in self.ridges):

@@ -4,7 +4,8 @@ EngineError
 ├── InvalidConfig         an option is out of its range
 ├── NonFiniteValues       inputs or results hold NaN or infinities
 ├── NotPositiveDefinite   the ridge system cannot be factored
-└── NotConverged          an iterative solve did not reach its tolerance
+├── NotConverged          an iterative solve did not reach its tolerance
+└── Inconsistent          a solution does not predict what it was solved for: rounding has eaten it
 """
 
 
@@ -25,4 +26,8 @@ class NotPositiveDefinite(EngineError):
 
 
 class NotConverged(EngineError):
+    pass
+
+
+class Inconsistent(EngineError):
     pass

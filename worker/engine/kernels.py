@@ -18,6 +18,10 @@ TILE = (512, 2048)
 """Work on pairs of rows goes in tiles of so many: they stay in the cache, and matrix products with fewer are slow."""
 CARD_TILE = (4096, 8192)
 """The same on a GPU, which starts one piece of work after another and must not run dry between them."""
+LEAST_BANDWIDTH = 1e-100
+"""Powers of smaller ones overflow."""
+ORIGIN_ROWS = 1000
+"""About so many rows, evenly apart, tell where the middle of all is."""
 LOG2_E = math.log2(math.e)
 
 
@@ -108,8 +112,9 @@ def times_metric(X: Tensor, M: Tensor) -> Tensor:
 class Landmarks:
     """The rows X (n, d) that a kernel is taken against, as M sees them: what every block of pairs needs of them.
 
-    Radial kernels do not change when all rows are moved, so ``X`` is kept relative to the rows' mean: squared distances
-    come out as differences of squared lengths, and the smaller those are, the less rounding leaves.
+    Radial kernels do not change when all rows are moved, so ``X`` is kept relative to the rows' median: squared
+    distances come out as differences of squared lengths, and the smaller those are, the less rounding leaves. A mean
+    would be taken away by a single huge row, and all others would then look like one.
 
     Equal rows come out at distance zero: rounding leaves a squared distance as uncertain as a few units in the last
     place of the squared lengths, and that much is taken off before it is clamped at zero. Without it a pair of equal
@@ -119,7 +124,7 @@ class Landmarks:
     def __init__(self, X: Tensor, M: Tensor, kernel: Kernel) -> None:
         self.M = M
         self.kernel = kernel
-        self.origin = X.mean(0) if kernel.radial else None
+        self.origin = X[:: max(len(X) // ORIGIN_ROWS, 1)].median(0).values if kernel.radial else None
         self.X = X if self.origin is None else X - self.origin
         self._squares = self._lengths(self.X, self.XM) if kernel.radial else None
 
@@ -240,4 +245,4 @@ def median_bandwidth(X: Tensor, M: Tensor, kernel: Kernel, factor: float, rows: 
     else:
         typical = float((times_metric(S, M) * S).sum(1).clamp(min=0).sqrt().median())
     # Rows that all coincide have no length of their own.
-    return factor * typical if typical > 0 else factor
+    return max(factor * typical, LEAST_BANDWIDTH) if typical > 0 else factor

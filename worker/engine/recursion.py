@@ -1,5 +1,6 @@
 """The recursion: solve, validate, re-learn M from what was fitted, again."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -9,12 +10,13 @@ from torch import Tensor
 
 from worker.engine import conjugate, features, solvers
 from worker.engine.config import FitConfig
-from worker.engine.errors import InvalidConfig, NonFiniteValues, NotConverged, NotPositiveDefinite
+from worker.engine.errors import Inconsistent, InvalidConfig, NonFiniteValues, NotConverged, NotPositiveDefinite
 from worker.engine.kernels import Landmarks, median_bandwidth, outputs
 from worker.engine.targets import Targets
 
 MEDIAN_ROWS = 1000
 """The median distance is taken between so many rows at most, drawn by the seed."""
+INCONSISTENT = 0.1
 KEPT_ROWS = 4000
 """Up to so many rows the kernel matrix is kept from one ridge to the next."""
 
@@ -112,12 +114,15 @@ def refit(X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, chosen: Ite
     Raises:
         NonFiniteValues: X or the targets hold NaN or infinities.
         NotPositiveDefinite: the ridge system could not be factored.
+        NotConverged: conjugate gradients did not reach the tolerance.
+        Inconsistent: the solution does not answer its own rows as it was solved to.
     """
     kept: float | Literal["median"] = "median" if chosen.bandwidth is None else chosen.bandwidth
     precision = "float64" if config.dtype == torch.float64 else "float32"
     closed = replace(config, ridge=chosen.ridge, bandwidth=kept, precision=precision)
     problem = _Problem(X, Y, targets, closed, None, None)
     solved, _ = problem.solve(chosen.M, chosen.iteration)
+    problem.check(solved)
     return replace(solved, loss=chosen.loss, metrics=chosen.metrics)
 
 
@@ -214,11 +219,39 @@ class _Problem:
             found = predict_rows(self.validation[0], marks, torch.cat([fit.alpha for fit in fits], 1), bandwidth)
             parts = torch.split(found, self.targets.n_outputs, 1)
             fits = [replace(fit, validated=part) for fit, part in zip(fits, parts, strict=True)]
+        fits, skipped = self._told_apart(fits, skipped)
         chosen = min(fits, key=self._loss) if len(fits) > 1 else fits[0]
         loss = None if self.validation is None else self._loss(chosen)
         metrics = self._metrics(chosen)
         self._mark("metrics")
         return Iterate(iteration, metric, chosen.alpha, chosen.ridge, bandwidth, loss, metrics), skipped
+
+    def check(self, solved: Iterate) -> None:
+        """Compare what a solution predicts for some of its own rows with what it was solved for, Y − λ alpha.
+
+        Raises:
+            Inconsistent: they differ by more than a tenth of the targets' deviation.
+        """
+        some = self.median_rows
+        found = predict_rows(self.X[some], self._landmarks(solved.M), solved.alpha, solved.bandwidth)
+        missed = found - (self.Y[some] - solved.ridge * solved.alpha[some])
+        apart = float(missed.square().mean().sqrt())
+        if not apart <= INCONSISTENT:
+            raise Inconsistent(
+                f"the solution of all {len(self.X)} rows misses what it was solved for by {apart:.2g} of the targets' "
+                "deviation; look for rows that are far from all others, or use precision 'float64'"
+            )
+
+    def _told_apart(self, fits: list["_Fit"], skipped: tuple[float, ...]) -> tuple[list["_Fit"], tuple[float, ...]]:
+        """Return the fits whose loss is a number, and the ridges skipped, those of the other fits included."""
+        if self.validation is None and len(fits) == 1:
+            return fits, skipped
+        finite = [fit for fit in fits if all(map(math.isfinite, self._loss(fit)))]
+        if not finite:
+            raise NonFiniteValues(
+                "the loss on the rows to validate on is not finite; look for huge inputs or targets in them"
+            )
+        return finite, (*skipped, *(fit.ridge for fit in fits if not any(fit is one for one in finite)))
 
     def _direct(self, marks: Landmarks, bandwidth: float | None) -> tuple[list["_Fit"], tuple[float, ...]]:
         """Return the fit of every ridge to choose from, and the ridges whose system could not be factored."""

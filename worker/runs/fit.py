@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from worker.choosing import Choice, TrainingRows, choose, described
+from worker.contracts.errors import DoesNotFit
 from worker.contracts.events import IterationData, LogData
 from worker.contracts.messages import (
     AnyReport,
@@ -26,6 +27,7 @@ from worker.contracts.specs import CHOICES, FitSpec
 from worker.engine import summary
 from worker.engine.choice import Heat
 from worker.engine.config import FitConfig
+from worker.engine.errors import EngineError
 from worker.engine.estimate import choose_solver
 from worker.engine.model import FittedModel
 from worker.engine.recursion import FitState, refit
@@ -232,11 +234,18 @@ class _Fit:
 
     def _store(self, rows: TrainingRows, config: FitConfig, state: FitState, trail: Trail) -> FitDone:
         best, X = state.best, rows.X.to(self._machine.device)
+        refitted = False
         if self._refits:
-            X, Y = (part.to(self._machine.device) for part in rows.together)
+            together, Y = (part.to(self._machine.device) for part in rows.together)
             fixed = replace(config, ridge=best.ridge)
-            fixed = bounded(len(X), X.shape[1], rows.targets.n_outputs, 0, fixed, self._machine)
-            best = refit(X, Y, rows.targets.to(self._machine.device), fixed, best)
+            try:
+                fixed = bounded(len(together), X.shape[1], rows.targets.n_outputs, 0, fixed, self._machine)
+                best = refit(together, Y, rows.targets.to(self._machine.device), fixed, best)
+                X, refitted = together, True
+            except (EngineError, DoesNotFit) as error:
+                # what was chosen is a good model without them
+                message = f"the rows held out did not join the last solve: {error}"
+                self._report(LogReport(data=LogData(level="warning", message=message)))
         fitted = FittedModel.from_iterate(X, best, config, rows.targets)
         request = self._order.request
         types = {column.name: column.type for column in self._order.table.columns}
@@ -268,7 +277,7 @@ class _Fit:
                 bandwidth=best.bandwidth,
                 precision=str(config.dtype).removeprefix("torch."),
                 solver=trail.solver,
-                refitted=self._refits,
+                refitted=refitted,
                 choices=trail.heats,
                 training_rows=X.shape[0],
                 history=history,

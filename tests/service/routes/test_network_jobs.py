@@ -41,6 +41,16 @@ def test_a_dry_run_estimates_the_weights_and_the_steps(client, body):
     assert estimate(steps=20_000, report_every=10_000)["flops"] > 100 * estimate()["flops"]
 
 
+def test_expanded_columns_count(client, body):
+    def width(**spec):
+        answer = client.post("/v1/jobs?dry_run=true", json={**body, "spec": {**body["spec"], **spec}})
+        return answer.json()["encoded_columns"], answer.json()["estimate"]["bytes"]
+
+    plain, expanded = width(encoding="plain"), width(encoding="expanded")
+    assert expanded[0] > plain[0]
+    assert expanded[1] > plain[1]
+
+
 @pytest.mark.parametrize(
     ("change", "pointer"),
     [

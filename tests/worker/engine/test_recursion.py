@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from support import naive
 
 from worker.engine.config import FitConfig
-from worker.engine.errors import InvalidConfig, NonFiniteValues, NotPositiveDefinite
+from worker.engine.errors import Inconsistent, InvalidConfig, NonFiniteValues, NotPositiveDefinite
 from worker.engine.model import FittedModel
 from worker.engine.recursion import iterate, refit
 from worker.engine.solvers import RIDGES
@@ -330,3 +330,34 @@ def test_a_refit_of_rows_that_are_no_numbers_is_refused():
     X[3, 0] = torch.nan
     with pytest.raises(NonFiniteValues, match="X holds NaN"):
         refit(X, Y, RegressionTargets.fit(Y), config, last.best)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("size", [1e6, 1e8, 1e15])
+def test_a_refit_with_one_huge_row_still_answers_the_others(precision, size):
+    X, Y = _regression(400)
+    X[399, 2] = size
+    config = FitConfig(ridge=1e-3, iterations=1, precision=precision)
+    targets = RegressionTargets.fit(Y[:300])
+    *_, last = iterate(X[:300], Y[:300], targets, config, validation=(X[300:399], Y[300:399]))
+    again = refit(X, Y, targets, config, last.best)
+    found = FittedModel.from_iterate(X, again, config, targets).raw(X[:399])
+    wanted = targets.encode(Y[:399]) - again.ridge * again.alpha[:399]
+    torch.testing.assert_close(found.double(), wanted.double(), atol=1e-2, rtol=0)
+
+
+def test_a_refit_that_rounding_has_eaten_is_refused(monkeypatch):
+    X, Y = _regression()
+    config = FitConfig(ridge=1e-3, iterations=0, precision="float32")
+    *_, last = iterate(X, Y, RegressionTargets.fit(Y), config)
+    monkeypatch.setattr("worker.engine.recursion.predict_rows", lambda rows, marks, alpha, bandwidth: 0 * alpha)
+    with pytest.raises(Inconsistent, match="misses what it was solved for"):
+        refit(X, Y, RegressionTargets.fit(Y), config, last.best)
+
+
+def test_a_ridge_whose_loss_is_no_number_is_left_out():
+    X, Y = _regression()
+    far = (torch.full((3, 5), 1e6, dtype=torch.float64), torch.ones(3, 1, dtype=torch.float64))
+    config = FitConfig(kernel="exponential", bandwidth=1.0, ridge="auto", iterations=1, precision="float64")
+    with pytest.raises(NonFiniteValues, match="validate on"):
+        list(iterate(X, Y, RegressionTargets.fit(Y), config, validation=far))
