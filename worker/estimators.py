@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from worker.choosing import Choice, TrainingRows, choose, described
 from worker.contracts.base import ColumnType, Task
-from worker.contracts.errors import InvalidRequest
+from worker.contracts.errors import ArtifactCorrupt, InvalidRequest
 from worker.contracts.resources import ModelColumn
 from worker.contracts.specs import FitSpec
 from worker.engine import summary
@@ -135,7 +135,10 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Return an estimator that predicts with a model from a file; its parameters are the defaults."""
-        model = ServedModel.from_tensors(*unpack(Path(path).read_bytes()))
+        try:
+            model = ServedModel.from_tensors(*unpack(Path(path).read_bytes()))
+        except (ArtifactCorrupt, KeyError, EngineError) as error:
+            raise ValueError(f"{path} is no model that an estimator or the service wrote: {error}") from error
         if (model.classes is None) != issubclass(cls, RegressorMixin):
             raise ValueError(f"{path} holds a {model.task}, which is not for {cls.__name__}")
         found = cls()
@@ -151,6 +154,13 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         fraction = self.validation_fraction
         if fraction is not None and not (isinstance(fraction, int | float) and 0 < fraction < 1):
             raise ValueError(f"validation_fraction must be None or lie in (0, 1), not {self.validation_fraction!r}")
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            told = str(error).splitlines()[0]
+            raise ValueError(
+                f"device must be one of this machine's, such as cpu, not {self.device!r}: {told}"
+            ) from error
         try:
             return FitSpec(**options)
         except ValidationError as error:
@@ -168,6 +178,9 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
             # as everywhere in scikit-learn, columns without names are taken in their order
             X = self._by_place(X)
         if isinstance(X, pd.DataFrame):
+            if not X.columns.is_unique:
+                twice = X.columns[X.columns.duplicated()][0]
+                raise ValueError(f"X has several columns named {twice!r}; names must differ")
             validate_data(self, X, reset=fitting, skip_check_array=True)
             if X.shape[1] == 0 or len(X) == 0:
                 raise ValueError(f"X needs at least one row and one column, not the shape {X.shape}")

@@ -276,3 +276,15 @@ def test_options_out_of_range_are_named(options):
         FactRFMRegressor(**options).fit(X, y)
     with pytest.raises(ValueError, match=r"^exponent is for kernel 'generalized', not 'laplace'$"):
         FactRFMRegressor(kernel="laplace", exponent=1.0).fit(X, y)
+
+
+def test_what_cannot_be_used_is_named(tmp_path):
+    X, y = _line()
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(ValueError, match="text is no model"):
+        FactRFMRegressor.load(tmp_path / "text")
+    with pytest.raises(ValueError, match="several columns named 'a'"):
+        FactRFMRegressor(**PLAIN).fit(pd.DataFrame(X, columns=["a", "b", "a"]), y)
+    for device in ("bogus", "cuda:77"):
+        with pytest.raises(ValueError, match=f"such as cpu, not '{device}'"):
+            FactRFMRegressor(device=device).fit(X, y)
