@@ -157,9 +157,9 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         try:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
-            told = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0]
             raise ValueError(
-                f"device must be one of this machine's, such as cpu, not {self.device!r}: {told}"
+                f"device must be one of this machine's, such as cpu, not {self.device!r}: {reason}"
             ) from error
         try:
             return FitSpec(**options)
