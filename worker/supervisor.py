@@ -214,10 +214,16 @@ class Attempt:
         now = self._supervisor.now
         claim = self._claim
         if isinstance(answer, PredictDone | NetworkDone):
-            self._write(lambda: jobs.succeed_with_file(self._database, claim.job_id, claim.token, answer.file, now()))
+            kept = self._write(
+                lambda: jobs.succeed_with_file(self._database, claim.job_id, claim.token, answer.file, now())
+            )
         else:
             done, file = (answer.fit, answer.file) if isinstance(answer, TuneDone) else (answer, None)
-            self._write(lambda: jobs.succeed_fit(self._database, claim.job_id, claim.token, done, now(), file))
+            model = self._write(lambda: jobs.succeed_fit(self._database, claim.job_id, claim.token, done, now(), file))
+            kept = model is not None
+        if not kept:
+            # a cancel came first; a retry goes on from the checkpoint
+            return "cancelled"
         if not isinstance(answer, PredictDone):
             self._drop_checkpoints()
         return "succeeded"

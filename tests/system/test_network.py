@@ -82,10 +82,11 @@ def test_a_killed_worker_goes_on_bit_for_bit(start_system: Start, empty_database
 def test_a_network_is_cancelled_while_it_trains(shared_system: System) -> None:
     X = np.random.default_rng(1).normal(size=(1000, 20))
     dataset = shared_system.upload(X, X[:, 0])
-    job = _submit(shared_system, dataset, spec={"steps": 100_000, "report_every": 100})
+    job = _submit(shared_system, dataset, spec={"steps": 100_000, "report_every": 100, "learning_rate": 0.01})
     wait_until(lambda: len(_steps(shared_system, job)) >= 1, 60, "a report")
     assert shared_system.client.post(f"/v1/jobs/{job}/cancel").status_code == 202
-    assert shared_system.wait(job, 5)["state"] == "cancelled"
+    ended = shared_system.wait(job, 5)
+    assert ended["state"] == "cancelled", ended["error"]
     assert shared_system.client.get(f"/v1/jobs/{job}/result").status_code == 409
 
 

@@ -46,7 +46,7 @@ def test_a_killed_worker_loses_no_job_and_the_result_is_the_same(start_system: S
     system.workers[0].kill()
     system.start_worker()
     ended = system.wait(job, 60)
-    assert ended["state"] == "succeeded", ended
+    assert ended["state"] == "succeeded", ended["error"]
     assert ended["attempt"] == 2
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
     log = [event["data"]["message"] for event in system.events(job) if event["type"] == "log"]
@@ -83,7 +83,7 @@ def test_a_running_job_is_cancelled_within_seconds_and_can_be_retried(start_syst
     assert system.client.post(f"/v1/jobs/{job}/cancel").status_code == 409
     assert system.client.post(f"/v1/jobs/{job}/retry").status_code == 202
     ended = system.wait(job, 60)
-    assert ended["state"] == "succeeded", ended
+    assert ended["state"] == "succeeded", ended["error"]
     assert system.predict(ended["model"], _probe())["predictions"] == expected
     first = [event["data"]["iteration"] for event in system.events(job) if event["type"] == "iteration"]
     assert first == list(range(9)), "the retry went on after the checkpoint, so no iteration ran twice"
@@ -96,7 +96,7 @@ def test_a_stopped_worker_gives_its_job_back_at_once(start_system: Start) -> Non
     owner = next(worker for worker in system.workers if _children(worker.pid))
     owner.stop()
     ended = system.wait(job, 40)
-    assert ended["state"] == "succeeded", ended
+    assert ended["state"] == "succeeded", ended["error"]
     reasons = [event["data"].get("reason") for event in system.events(job) if event["type"] == "state"]
     assert "the worker was stopped" in reasons
 
@@ -111,7 +111,7 @@ def test_a_worker_that_sleeps_past_its_lease_can_write_nothing_that_counts(start
     sleeper.signal(signal.SIGSTOP)
     system.start_worker()
     ended = system.wait(job, 60)
-    assert ended["state"] == "succeeded", ended
+    assert ended["state"] == "succeeded", ended["error"]
     sleeper.signal(signal.SIGCONT)
     os.kill(child.pid, signal.SIGCONT)
     wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 20, "the old child is ended")
