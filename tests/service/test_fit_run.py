@@ -4,11 +4,14 @@ import pytest
 
 from worker.contracts.messages import IterationReport, LogReport
 from worker.engine.errors import NonFiniteValues, NotPositiveDefinite
+from worker.lease import Lease
 from worker.orders import build_order
 from worker.runs.fit import fit
 from worker.runs.machine import Machine
+from worker.settings import WorkerSettings
 from worker.store import jobs
 from worker.store.tensors import unpack
+from worker.supervisor import Attempt, Supervisor
 
 
 @pytest.fixture
@@ -107,3 +110,20 @@ def test_what_is_asked_for_is_not_put_to_choice(run_fit):
     assert done.summary.solver == "cg: as asked for"
     assert done.summary.ridge == 0.5
     assert not any("did best in" in told for told in _told(reports))
+
+
+def test_a_cancel_that_comes_before_the_end_keeps_what_a_retry_goes_on_from(client, dataset, context, settings):
+    body = {"kind": "fit", "dataset": dataset, "target": "price", "spec": {"iterations": 1, "encoding": "plain"}}
+    job = client.post("/v1/jobs", json=body).json()["id"]
+    claim = jobs.claim(context.database, job, "test", 60, context.now())
+    reports = []
+    done = fit(build_order(claim), context.artifacts, Machine.find("cpu", None), reports.append)
+    checkpoint = [report.checkpoint for report in reports if isinstance(report, IterationReport)][-1]
+    jobs.record(context.database, job, claim.token, context.now(), checkpoint=checkpoint)
+    assert client.post(f"/v1/jobs/{job}/cancel").status_code == 202
+    supervisor = Supervisor(WorkerSettings(home=settings.home), context.database, context.artifacts, worker="test")
+    attempt = Attempt(supervisor, claim, Lease(context.database, job, claim.token, 60, context.now))
+    assert attempt._succeed(done) == "cancelled"
+    assert client.get(f"/v1/jobs/{job}").json()["state"] == "cancelled"
+    for ref in (checkpoint.newest, checkpoint.best, *checkpoint.matrices):
+        assert context.artifacts.read_bytes(ref)
