@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from service import problems
 from service.auth import Authentication
-from service.context import Context, utc_now
+from service.context import Context, get_context, utc_now
 from service.idempotency import Idempotency
 from service.limits import BodyLimit
 from service.predictor import Predictor
@@ -45,9 +45,9 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         app.include_router(routes.router)
     problems.install(app)
     # the last one added is the first to see a request
-    app.add_middleware(Idempotency, database=lambda: app.state.context.database, now=utc_now)
+    app.add_middleware(Idempotency, database=lambda request: get_context(request).database, now=utc_now)
     app.add_middleware(BodyLimit, max_upload=settings.max_body_bytes, max_other=settings.max_json_bytes)
-    app.add_middleware(Authentication, keys=settings.api_keys)
+    app.add_middleware(Authentication, configured=settings.api_keys, database=lambda: app.state.context.database)
     app.add_middleware(RequestLog)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
@@ -97,6 +97,6 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             if path.startswith(("/v1", "/v2", "/metrics")):
                 # without configured keys the empty alternative holds
                 operation["security"] = [{"key": []}, {}]
-                responses.update({str(status): one for status, one in problems.problems(401, 503).items()})
+                responses.update({str(status): one for status, one in problems.problems(401, 403, 503).items()})
     app.openapi_schema = document
     return document

@@ -6,7 +6,8 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -23,6 +24,8 @@ from typer.core import TyperGroup
 from service import preflight
 from service.complaints import CannotStart, Complaint, WrongSetting
 from service.settings import ServiceSettings, read_settings
+from worker.contracts.errors import FactRFMError
+from worker.contracts.keys import Scope
 from worker.settings import SharedSettings, WorkerSettings
 
 GRACE_SECONDS = 10
@@ -117,9 +120,7 @@ def serve() -> None:
     preflight.check_exposure(settings)
     preflight.check_state(settings)
     preflight.check_port(settings.host, settings.port)
-    preflight.reach_database(settings, migrate=True)
-    if not settings.api_keys:
-        typer.echo("no FACTRFM_API_KEYS: every caller on this machine is let in, and none from elsewhere", err=True)
+    _say_who_may_call(settings)
     uvicorn.run(
         "service.app:from_environment",
         factory=True,
@@ -145,6 +146,62 @@ def worker() -> None:
     # -P: without it a folder ``worker`` where the user stands is imported instead of ours
     program = [sys.executable, "-P", "-m", "worker.app"]
     os.execve(sys.executable, program, environment)  # noqa: S606 - our own module
+
+
+keys_app = typer.Typer(help="Make, list and revoke the keys of callers.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+
+
+@keys_app.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    project: Annotated[
+        str, typer.Option(help="Whose datasets, jobs and models it opens; a new name is a new project.")
+    ] = "default",
+    scope: Annotated[list[Scope] | None, typer.Option(help="May be repeated. Default: read and write.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make a key. It is shown once: only a digest is kept."""
+    with _open_keys() as (store, database):
+        try:
+            key, text = store.create(
+                database, project=project, name=name, scopes=scope or [Scope.READ, Scope.WRITE], now=datetime.now(UTC)
+            )
+        except FactRFMError as error:
+            raise WrongSetting(error.detail) from error
+    if as_json:
+        typer.echo(json.dumps({**key.model_dump(mode="json"), "key": text}))
+        return
+    typer.echo(
+        f"{key.id} opens the project {key.project!r} for {', '.join(key.scopes)}. It is not shown again:", err=True
+    )
+    typer.echo(text)
+
+
+@keys_app.command("list")
+def list_keys(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show every key that was made, without its secret."""
+    with _open_keys() as (store, database):
+        found = store.list_all(database)
+    if as_json:
+        typer.echo(json.dumps([key.model_dump(mode="json") for key in found], indent=2))
+        return
+    table = Table("id", "project", "name", "scopes", "created", "revoked")
+    for key in found:
+        row = key.model_dump(mode="json")
+        table.add_row(key.id, key.project, key.name, ", ".join(key.scopes), row["created_at"], row["revoked_at"] or "")
+    Console().print(table)
+
+
+@keys_app.command("revoke")
+def revoke_key(key_id: Annotated[str, typer.Argument(help="The id that begins with key_.")]) -> None:
+    """Let a key open nothing from now on; a running API follows within seconds."""
+    with _open_keys() as (store, database):
+        try:
+            store.revoke(database, key_id.partition(store.MARK)[0], datetime.now(UTC))
+        except FactRFMError as error:
+            raise WrongSetting(error.detail) from error
+    typer.echo(f"{key_id} is revoked")
 
 
 @app.command()
@@ -194,6 +251,26 @@ def show_settings(
         for row in rows:
             table.add_row(row["variable"], row["process"], row["value"], row["default"], row["meaning"])
         Console().print(table)
+
+
+@contextmanager
+def _open_keys() -> Iterator[tuple[Any, Any]]:
+    """Yield the store of keys and the database that holds them."""
+    from worker.store import keys
+
+    settings = read_settings(ServiceSettings)
+    preflight.check_state(settings)
+    with preflight.open_database(settings, migrate=True) as database:
+        yield keys, database
+
+
+def _say_who_may_call(settings: ServiceSettings) -> None:
+    """Bring the database to the newest revision, and say so where callers need no key."""
+    from worker.store import keys
+
+    with preflight.open_database(settings, migrate=True) as database:
+        if not settings.api_keys and not keys.any_made(database):
+            typer.echo("no keys: every caller on this machine is let in, and none from elsewhere", err=True)
 
 
 def main() -> None:

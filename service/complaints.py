@@ -1,7 +1,7 @@
 """What ends a command: one message for the person who typed it, and an exit code.
 
 ``CannotStart``, code 1: something on this machine or in its reach stands in the way.
-``WrongSetting``, code 2: a flag or a variable asks for what cannot be.
+``WrongSetting``, code 2: a flag, an argument or a variable asks for what cannot be.
 """
 
 

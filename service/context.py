@@ -1,7 +1,7 @@
 """What the requests of one API process share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, cast
 
@@ -21,7 +21,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class Context:
-    """Opened and closed by the application's lifespan."""
+    """Opened and closed by the application's lifespan. A request's own sees the rows of the caller's project alone."""
 
     settings: ServiceSettings
     database: Database
@@ -32,8 +32,11 @@ class Context:
 
 
 def get_context(request: Request) -> Context:
-    """Return the context of the application that serves ``request``."""
-    return cast("Context", request.app.state.context)
+    """Return the context of the application that serves ``request``, as its caller may see it."""
+    context = cast("Context", request.app.state.context)
+    caller = getattr(request.state, "caller", None)
+    # a path that is not guarded has no caller, and is about the whole service
+    return context if caller is None else replace(context, database=context.database.of(caller.project))
 
 
 CurrentContext = Annotated[Context, Depends(get_context)]

@@ -42,7 +42,7 @@ STARTED: ContextVar[idempotency.Started | None] = ContextVar("started", default=
 class Idempotency:
     """Middleware over the application's database."""
 
-    def __init__(self, app: ASGIApp, database: Callable[[], Database], now: Callable[[], datetime]) -> None:
+    def __init__(self, app: ASGIApp, database: Callable[[Request], Database], now: Callable[[], datetime]) -> None:
         self._app = app
         self._database = database
         self._now = now
@@ -58,26 +58,29 @@ class Idempotency:
                 raise InvalidRequest(f"{HEADER} must have 1 to {LONGEST_KEY} characters, not {len(key)}")
             with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as body:
                 fingerprint = await _spool(scope, receive, body)
-                found = await to_thread.run_sync(idempotency.begin, self._database(), key, fingerprint, self._now())
+                database = self._database(request)
+                found = await to_thread.run_sync(idempotency.begin, database, key, fingerprint, self._now())
                 if isinstance(found, idempotency.Replay):
                     answer = Response(found.body, found.status, {**found.headers, "Idempotency-Replayed": "true"})
                     await answer(scope, receive, send)
                     return
-                await self._run(found, scope, _replayed(body, receive), send)
+                await self._run(database, found, scope, _replayed(body, receive), send)
         except FactRFMError as error:
             await on_own_error(request, error)(scope, receive, send)
 
-    async def _run(self, started: idempotency.Started, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _run(
+        self, database: Database, started: idempotency.Started, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         answer = _Answer(send)
         settled = False
         STARTED.set(started)
         try:
-            async with self._kept(started):
+            async with self._kept(database, started):
                 await self._app(scope, receive, answer)
             if answer.whole and answer.status < 500 and answer.status not in NOT_KEPT:
                 await to_thread.run_sync(
                     idempotency.finish,
-                    self._database(),
+                    database,
                     started,
                     answer.status,
                     answer.headers,
@@ -88,16 +91,16 @@ class Idempotency:
         finally:
             if not settled:
                 with contextlib.suppress(asyncio.CancelledError):
-                    await to_thread.run_sync(idempotency.abandon, self._database(), started)
+                    await to_thread.run_sync(idempotency.abandon, database, started)
 
     @asynccontextmanager
-    async def _kept(self, started: idempotency.Started) -> AsyncIterator[None]:
+    async def _kept(self, database: Database, started: idempotency.Started) -> AsyncIterator[None]:
         """Say now and then that the request still runs."""
 
         async def keep() -> None:
             while True:
                 await asyncio.sleep(KEEP_SECONDS)
-                await to_thread.run_sync(idempotency.keep, self._database(), started, self._now())
+                await to_thread.run_sync(idempotency.keep, database, started, self._now())
 
         task = asyncio.create_task(keep())
         try:
@@ -131,7 +134,7 @@ async def _spool(scope: Scope, receive: Receive, body: IO[bytes]) -> str:
     """Read the body into a file; return the digest of method, address, type and body."""
     headers = Headers(scope=scope)
     named = [scope["method"], scope["path"], scope.get("query_string", b"").decode("latin-1")]
-    named += [headers.get(name, "") for name in ("content-type", "content-encoding", "authorization")]
+    named += [headers.get(name, "") for name in ("content-type", "content-encoding")]
     digest = hashlib.sha256("\0".join(named).encode())
     while True:
         message = await receive()

@@ -7,12 +7,18 @@ import errno
 import re
 import socket
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from service.complaints import CannotStart, WrongSetting
 from service.settings import ServiceSettings
 from worker.settings import SharedSettings
+
+if TYPE_CHECKING:
+    from worker.store.database import Database
 
 # The libraries of the database, the queue and the device are imported where they are needed: together they take
 # seconds, and most commands need one of them or none.
@@ -25,16 +31,23 @@ RIGHT_FOLDER = "it must be a folder that this user can write"
 
 
 def check_exposure(settings: ServiceSettings) -> None:
-    """See that an address that other machines reach comes with keys.
+    """See that an address that other machines reach comes with keys, configured ones or ones in the database.
 
     Raises:
         WrongSetting: there are none.
+        CannotStart: the database does not answer.
     """
-    if settings.host not in LOOPBACK and not settings.api_keys:
-        raise WrongSetting(
-            f"FACTRFM_HOST (--host of up) is {settings.host!r}: it can be reached from other machines, so callers need "
-            "keys; set FACTRFM_API_KEYS, or listen on 127.0.0.1"
-        )
+    if settings.host in LOOPBACK or settings.api_keys:
+        return
+    check_state(settings)
+    with open_database(settings, migrate=True) as database:
+        from worker.store import keys
+
+        if not keys.any_made(database):
+            raise WrongSetting(
+                f"FACTRFM_HOST (--host of up) is {settings.host!r}: it can be reached from other machines, so callers "
+                "need keys; make one by 'factrfm keys create', set FACTRFM_API_KEYS, or listen on 127.0.0.1"
+            )
 
 
 def check_port(host: str, port: int) -> None:
@@ -113,6 +126,17 @@ def reach_database(settings: SharedSettings, *, migrate: bool) -> None:
     """Reach the database, and bring it to the newest revision where ``migrate`` says so.
 
     Raises:
+        WrongSetting, CannotStart: see ``open_database``.
+    """
+    with open_database(settings, migrate=migrate):
+        return
+
+
+@contextmanager
+def open_database(settings: SharedSettings, *, migrate: bool) -> Iterator["Database"]:
+    """Open the database for a command, brought to the newest revision where ``migrate`` says so.
+
+    Raises:
         WrongSetting: its address cannot be.
         CannotStart: it does not answer, or does not do what is asked.
     """
@@ -139,6 +163,7 @@ def reach_database(settings: SharedSettings, *, migrate: bool) -> None:
             database.migrate()
         else:
             database.check()
+        yield database
     except (SQLAlchemyError, CommandError) as error:
         reason = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         raise CannotStart(f"the database {_shown(address)} cannot be used: {_first_line(reason)}") from error

@@ -27,6 +27,10 @@ class Unauthorized(errors.FactRFMError):
     code = "unauthorized"
 
 
+class Forbidden(errors.FactRFMError):
+    code = "forbidden"
+
+
 class BodyTooLarge(errors.FactRFMError):
     code = "body_too_large"
 
@@ -56,6 +60,7 @@ STATUS: Mapping[type[errors.FactRFMError], int] = {
     errors.Conflict: 409,
     errors.QueueFull: 429,
     Unauthorized: 401,
+    Forbidden: 403,
     BodyTooLarge: 413,
     UnsupportedMediaType: 415,
     NotAcceptable: 406,
@@ -122,7 +127,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(errors.FactRFMError, on_own_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(OperationalError, _on_database_away)
+    app.add_exception_handler(OperationalError, on_database_away)
     app.add_exception_handler(Exception, _on_fault)
 
 
@@ -197,7 +202,8 @@ def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     return problem(request, error.status_code, code, detail, headers=error.headers)
 
 
-def _on_database_away(request: Request, error: Exception) -> JSONResponse:
+def on_database_away(request: Request, error: Exception) -> JSONResponse:
+    """Answer an error of a database that did not answer: also for middleware."""
     log.warning("database out of reach", error=type(error).__name__)
     detail = "the database cannot be reached right now; try again"
     return problem(request, 503, "unavailable", detail, headers={"Retry-After": RETRY_AFTER[503]})

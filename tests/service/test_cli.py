@@ -78,8 +78,9 @@ def test_settings_as_json_have_every_variable():
 
 
 @pytest.mark.parametrize("command", [["serve"], ["up"], ["up", "--host", "0.0.0.0"]])
-def test_an_open_address_without_keys_is_refused(command, monkeypatch):
+def test_an_open_address_without_keys_is_refused(command, tmp_path, monkeypatch):
     monkeypatch.setenv("FACTRFM_HOST", "127.0.0.1" if "--host" in command else "0.0.0.0")
+    monkeypatch.setenv("FACTRFM_HOME", str(tmp_path))
     result = runner.invoke(app, command)
     assert result.exit_code == 2
     assert "'0.0.0.0'" in result.output
@@ -251,3 +252,24 @@ def test_demo_takes_the_key_from_the_environment_or_its_flag(web_server: HTTPSer
         assert result.exit_code == 1
         assert "answered 401: no" in result.output
     assert Recorder.keys == ["Bearer of-the-environment", "Bearer of-the-flag"]
+
+
+def test_keys_are_made_listed_and_revoked(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACTRFM_HOME", str(tmp_path))
+    made = runner.invoke(app, ["keys", "create", "for ci", "--project", "lab", "--scope", "read", "--json"])
+    assert made.exit_code == 0, made.output
+    key = json.loads(made.output)
+    secret = key.pop("key").partition(".")[2]
+    assert (key["project"], key["name"], key["scopes"], key["revoked_at"]) == ("lab", "for ci", ["read"], None)
+    assert len(secret) >= 43
+    revoked = runner.invoke(app, ["keys", "revoke", key["id"]])
+    assert revoked.exit_code == 0
+    listed = runner.invoke(app, ["keys", "list", "--json"])
+    [found] = json.loads(listed.output)
+    assert found["id"] == key["id"]
+    assert found["revoked_at"] is not None
+    assert secret not in listed.output + revoked.output
+    for wrong in (["create", "x", "--project", "Lab"], ["revoke", "key_none"]):
+        result = runner.invoke(app, ["keys", *wrong])
+        assert result.exit_code == 2, result.output
+        assert "Traceback" not in result.output

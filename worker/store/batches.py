@@ -10,7 +10,7 @@ from worker.contracts.errors import Conflict, NotFound
 from worker.contracts.resources import Batch
 from worker.store import jobs
 from worker.store.columns import storable
-from worker.store.database import Database
+from worker.store.database import Database, owner
 from worker.store.rows import BatchRow, JobRow
 
 JOB_LINK = "/v1/jobs/"
@@ -18,7 +18,7 @@ JOB_LINK = "/v1/jobs/"
 
 def insert(session: Session, batch_id: str, *, total: int, now: datetime) -> None:
     """Store a batch, in the transaction that inserts its jobs."""
-    session.execute(sql_insert(BatchRow).values(id=batch_id, total=total, created_at=now))
+    session.execute(sql_insert(BatchRow).values(id=batch_id, project=owner(session), total=total, created_at=now))
 
 
 def get(database: Database, batch_id: str) -> Batch:

@@ -4,11 +4,13 @@ What fails because the database is away, locked or restarting surfaces as ``sqla
 step can then be tried again.
 """
 
+import copy
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
@@ -16,11 +18,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from worker.store import migrate
-from worker.store.rows import Base
+from worker.store.rows import DEFAULT_PROJECT, Base, Owned
 
 BUSY_SECONDS = 30
 """How long a transaction waits for a lock."""
@@ -30,10 +32,28 @@ IDLE_SECONDS = 30
 """PostgreSQL ends a transaction that is silent for so long: a stopped process must not keep a job's row locked."""
 
 
+class _Session(Session):
+    """A session that may see the rows of one project only: ``info["project"]``."""
+
+
+@event.listens_for(_Session, "do_orm_execute")
+def _keep_to_project(state: ORMExecuteState) -> None:
+    """Add the project to every SELECT, UPDATE and DELETE of rows that have one, so that no caller can forget it."""
+    project = state.session.info["project"]
+    if project is not None and not state.is_insert:
+        state.statement = state.statement.options(
+            with_loader_criteria(Owned, lambda row: row.project == project, include_aliases=True)
+        )
+
+
 class Database:
-    """One engine and its pool. Threads share it; processes do not."""
+    """One engine and its pool. Threads share it; processes do not.
+
+    ``project``: whose rows it sees and makes; None sees all and makes those of the default project.
+    """
 
     def __init__(self, url: str) -> None:
+        self.project: str | None = None
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
             self.engine = _sqlite(url, parsed.database)
@@ -46,14 +66,20 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """Open a transaction that may write; committed at the end, rolled back on an error."""
-        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+        with _Session(self._writing, expire_on_commit=False, info=self._info()) as session, session.begin():
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Open a transaction that only reads. On SQLite it waits for no writer."""
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with _Session(self.engine, expire_on_commit=False, info=self._info()) as session, session.begin():
             yield session
+
+    def of(self, project: str | None) -> Self:
+        """Return the same database as ``project`` sees it; None: all of it."""
+        scoped = copy.copy(self)
+        scoped.project = project
+        return scoped
 
     def migrate(self) -> None:
         """Bring the tables to the newest revision. Several processes may do so at once."""
@@ -71,6 +97,15 @@ class Database:
     def dispose(self) -> None:
         """Close the connections."""
         self.engine.dispose()
+
+    def _info(self) -> dict[str, str | None]:
+        return {"project": self.project}
+
+
+def owner(session: Session) -> str:
+    """Return the project that rows made in this session belong to."""
+    project: str | None = session.info["project"]
+    return DEFAULT_PROJECT if project is None else project
 
 
 def insert_into(session: Session, table: type[Base]) -> postgresql.Insert | sqlite.Insert:

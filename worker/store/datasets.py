@@ -11,7 +11,7 @@ from worker.contracts.artifacts import ArtifactRef, TableRef
 from worker.contracts.errors import Conflict, NotFound
 from worker.contracts.resources import Dataset, Page
 from worker.store.columns import storable
-from worker.store.database import Database, insert_into, names_a_missing_row
+from worker.store.database import Database, insert_into, names_a_missing_row, owner
 from worker.store.pages import first_page
 from worker.store.rows import DatasetRow
 
@@ -38,18 +38,23 @@ def insert(database: Database, dataset: Dataset, content: ArtifactRef, table: Ar
         InvalidRequest: the name holds NUL or half a surrogate pair.
     """
     values = dataset.model_dump(mode="json", exclude={"created_at"})
-    same = (DatasetRow.sha256 == dataset.sha256, DatasetRow.media_type == dataset.media_type)
     with database.transaction() as session:
+        same = (
+            DatasetRow.project == owner(session),
+            DatasetRow.sha256 == dataset.sha256,
+            DatasetRow.media_type == dataset.media_type,
+        )
         while True:
             created = session.execute(
                 insert_into(session, DatasetRow)
                 .values(
                     **values,
+                    project=owner(session),
                     created_at=dataset.created_at,
                     content=content.model_dump(mode="json"),
                     table=table.model_dump(mode="json"),
                 )
-                .on_conflict_do_nothing(index_elements=[DatasetRow.sha256, DatasetRow.media_type])
+                .on_conflict_do_nothing(index_elements=[DatasetRow.project, DatasetRow.sha256, DatasetRow.media_type])
                 .returning(DatasetRow.id)
             ).one_or_none()
             if created is not None:

@@ -9,7 +9,7 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from worker.contracts.errors import InvalidRequest, KeyReused, RequestInFlight
-from worker.store.database import Database, insert_into
+from worker.store.database import Database, insert_into, owner
 from worker.store.rows import IdempotencyRow
 
 IN_FLIGHT = timedelta(minutes=1)
@@ -46,11 +46,11 @@ def begin(database: Database, key: str, fingerprint: str, now: datetime) -> Star
     """
     if len(key) > LONGEST_KEY:
         raise InvalidRequest(f"an idempotency key has at most {LONGEST_KEY} characters, this one {len(key)}")
-    started = Started(key, secrets.token_hex(16))
     with database.transaction() as session:
+        started = Started(f"{owner(session)}/{key}", secrets.token_hex(16))
         if _take(session, started, fingerprint, now):
             return started
-        row = session.scalars(select(IdempotencyRow).where(IdempotencyRow.key == key)).one_or_none()
+        row = session.scalars(select(IdempotencyRow).where(IdempotencyRow.key == started.key)).one_or_none()
     if row is None:
         raise RequestInFlight("the first request with this idempotency key has only just ended; try again")
     if row.fingerprint != fingerprint:

@@ -25,7 +25,7 @@ from worker.contracts.resources import FINAL_STATES, Estimate, Job, JobError, Jo
 from worker.store import models
 from worker.store.claims import Claim as Claim
 from worker.store.claims import load_claim
-from worker.store.database import Database, names_a_missing_row
+from worker.store.database import Database, names_a_missing_row, owner
 from worker.store.events import write
 from worker.store.job_queries import checkpoint as checkpoint
 from worker.store.job_queries import count_queued as count_queued
@@ -61,12 +61,14 @@ def insert_job(
     model_id: str | None = None,
     estimate: Estimate | None = None,
     batch_id: str | None = None,
+    request_id: str | None = None,
+    traceparent: str | None = None,
     now: datetime,
 ) -> None:
     """Queue a job in the caller's transaction; its message may leave after the commit.
 
     ``request`` is resolved: its task is known. ``dataset_ids``: the table, then the validation table if any.
-    ``model_id``: the model that a predict job uses.
+    ``model_id``: the model that a predict job uses. ``request_id`` and ``traceparent``: what its logs will name.
 
     Raises:
         Conflict: a dataset, the model or the batch does not exist any more.
@@ -78,6 +80,7 @@ def insert_job(
     dataset_id, validation_id = dataset_ids[0], dataset_ids[1] if len(dataset_ids) > 1 else None
     values = {
         "id": job_id,
+        "project": owner(session),
         "kind": request.kind,
         "state": "queued",
         "attempt": 0,
@@ -98,6 +101,8 @@ def insert_job(
         "created_at": now,
         "queued_at": now,
         "sends": 0,
+        "request_id": request_id,
+        "traceparent": traceparent,
     }
     try:
         session.execute(insert(JobRow).values(values))
@@ -206,7 +211,13 @@ def succeed_fit(
             enter(session, row, "cancelled", now)
             return None
         model_id = models.insert(
-            session, name=row.model_name or job_id, job_id=job_id, dataset_id=row.dataset_id, done=done, now=now
+            session,
+            project=row.project,
+            name=row.model_name or job_id,
+            job_id=job_id,
+            dataset_id=row.dataset_id,
+            done=done,
+            now=now,
         )
         values: dict[str, Any] = {"model_id": model_id, "metrics": dict(done.summary.metrics)}
         if file is not None:

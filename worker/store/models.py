@@ -30,19 +30,25 @@ class ModelRecord:
     matrices: ArtifactRef
 
 
-def insert(session: Session, *, name: str, job_id: str, dataset_id: str, done: FitDone, now: datetime) -> str:
+def insert(
+    session: Session, *, project: str, name: str, job_id: str, dataset_id: str, done: FitDone, now: datetime
+) -> str:
     """Store a fitted model as the next version of ``name``, in the transaction that ends its job. Returns its id."""
     # The row of the name stays locked to the commit, so versions are given one after another.
     version = session.execute(
         insert_into(session, ModelNameRow)
-        .values(name=name, last_version=1)
-        .on_conflict_do_update(index_elements=[ModelNameRow.name], set_={"last_version": ModelNameRow.last_version + 1})
+        .values(project=project, name=name, last_version=1)
+        .on_conflict_do_update(
+            index_elements=[ModelNameRow.project, ModelNameRow.name],
+            set_={"last_version": ModelNameRow.last_version + 1},
+        )
         .returning(ModelNameRow.last_version)
     ).scalar_one()
     model_id = new_id("mdl", now)
     session.execute(
         sql_insert(ModelRow).values(
             id=model_id,
+            project=project,
             name=name,
             version=version,
             job_id=job_id,

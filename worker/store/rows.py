@@ -3,10 +3,23 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, MetaData, UniqueConstraint, false
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    MetaData,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from worker.store.columns import Json, Moment, Text
+
+DEFAULT_PROJECT = "default"
+"""Owns what was made without a key, or with one of the configured keys."""
 
 
 class Base(DeclarativeBase):
@@ -28,9 +41,15 @@ class Base(DeclarativeBase):
     }
 
 
-class DatasetRow(Base):
+class Owned:
+    """What belongs to a project. A database that is scoped to a project sees no row of another."""
+
+    project: Mapped[str] = mapped_column(server_default=DEFAULT_PROJECT)
+
+
+class DatasetRow(Owned, Base):
     __tablename__ = "datasets"
-    __table_args__ = (UniqueConstraint("sha256", "media_type"),)
+    __table_args__ = (UniqueConstraint("project", "sha256", "media_type"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
@@ -44,7 +63,7 @@ class DatasetRow(Base):
     created_at: Mapped[datetime]
 
 
-class BatchRow(Base):
+class BatchRow(Owned, Base):
     __tablename__ = "batches"
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -57,16 +76,20 @@ class ModelNameRow(Base):
 
     __tablename__ = "model_names"
 
+    project: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
     last_version: Mapped[int]
 
 
-class ModelRow(Base):
+class ModelRow(Owned, Base):
     __tablename__ = "models"
-    __table_args__ = (UniqueConstraint("name", "version"),)
+    __table_args__ = (
+        UniqueConstraint("project", "name", "version"),
+        ForeignKeyConstraint(["project", "name"], ["model_names.project", "model_names.name"]),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(ForeignKey("model_names.name"))
+    name: Mapped[str]
     version: Mapped[int]
     # The last barrier against two results of one job.
     job_id: Mapped[str] = mapped_column(unique=True)
@@ -77,7 +100,7 @@ class ModelRow(Base):
     created_at: Mapped[datetime]
 
 
-class JobRow(Base):
+class JobRow(Owned, Base):
     """A job. ``held_…`` name what must not be deleted while the job is queued or running; empty in a final state."""
 
     __tablename__ = "jobs"
@@ -88,6 +111,7 @@ class JobRow(Base):
         CheckConstraint("(state IN ('queued', 'running')) = (held_dataset_id IS NOT NULL)", name="held"),
         Index(None, "state", "id"),
         Index(None, "batch_id", "id"),
+        Index(None, "project", "state"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -100,6 +124,8 @@ class JobRow(Base):
     lease_expires_at: Mapped[datetime | None]
     cancel_requested: Mapped[bool] = mapped_column(server_default=false())
     last_seq: Mapped[int]
+    # Reports of the attempt under way that were written down: one that is repeated is known by its number.
+    reports: Mapped[int] = mapped_column(server_default="0")
 
     request: Mapped[dict[str, Any]]
     task: Mapped[str | None]
@@ -125,6 +151,9 @@ class JobRow(Base):
     finished_at: Mapped[datetime | None]
     sent_at: Mapped[datetime | None]
     sends: Mapped[int]
+    # The request that queued the job, and its place in a trace (W3C traceparent): the worker's logs name them.
+    request_id: Mapped[str | None]
+    traceparent: Mapped[str | None]
 
 
 class EventRow(Base):
@@ -138,7 +167,10 @@ class EventRow(Base):
 
 
 class IdempotencyRow(Base):
-    """A request that came with a key: in flight while ``status`` is empty, else with its answer."""
+    """A request that came with a key: in flight while ``status`` is empty, else with its answer.
+
+    ``key`` begins with the project: two projects may use the same one.
+    """
 
     __tablename__ = "idempotency_keys"
 
@@ -149,6 +181,20 @@ class IdempotencyRow(Base):
     status: Mapped[int | None]
     headers: Mapped[dict[str, Any] | None] = mapped_column(Json(none_as_null=True))
     body: Mapped[bytes | None]
+
+
+class ApiKeyRow(Base):
+    """A key that callers send. Only the digest of its secret is kept."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project: Mapped[str]
+    name: Mapped[str]
+    scopes: Mapped[list[Any]]
+    digest: Mapped[str]
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
 
 
 class LockRow(Base):

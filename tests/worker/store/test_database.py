@@ -128,7 +128,9 @@ def test_a_connection_lost_within_a_transaction_is_an_operational_error_and_leav
 
     def write_and_lose_the_connection() -> None:
         with database.transaction() as session:
-            models.insert(session, name="m", job_id=claim.job_id, dataset_id="ds", done=fit_done(), now=START)
+            models.insert(
+                session, project="default", name="m", job_id=claim.job_id, dataset_id="ds", done=fit_done(), now=START
+            )
             end_connection(session, postgres)
             session.execute(text("SELECT 1"))
 

@@ -5,11 +5,15 @@ import sys
 import threading
 from collections.abc import Callable
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect
+from support.clock import START
+from support.stored import queue_fit, train_model
 
-from worker.store import migrate
+from worker.contracts.errors import RequestInFlight
+from worker.store import idempotency, jobs, migrate, models
 from worker.store.database import Database
 from worker.store.rows import Base
 
@@ -33,6 +37,21 @@ def test_migrations_go_down_to_nothing_and_up_again(empty_database_url: str, ope
         assert set(inspect(database.engine).get_table_names()) >= set(Base.metadata.tables)
         migrate.downgrade(database.engine.execution_options(writes=True), "base")
         assert set(inspect(database.engine).get_table_names()) <= {"alembic_version"}
+
+
+def test_rows_survive_every_step_down_and_up(database: Database) -> None:
+    job_id = queue_fit(database, START, model="kept")
+    model_id = train_model(database, START)
+    assert isinstance(idempotency.begin(database, "k", "x", START), idempotency.Started)
+    before = jobs.get(database, job_id), models.get(database, model_id)
+    engine = database.engine.execution_options(writes=True)
+    migrate.downgrade(engine, "0001")
+    with engine.begin() as connection:
+        assert connection.exec_driver_sql("SELECT key FROM idempotency_keys").scalars().all() == ["k"]
+    migrate.upgrade(engine)
+    assert (jobs.get(database, job_id), models.get(database, model_id)) == before
+    with pytest.raises(RequestInFlight):
+        idempotency.begin(database, "k", "x", START)
 
 
 def test_migrating_again_changes_nothing(database: Database) -> None:
