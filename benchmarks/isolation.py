@@ -22,6 +22,7 @@ from service.context import Context
 from service.settings import ServiceSettings
 from worker.contracts.keys import Scope
 from worker.contracts.messages import FitOrder
+from worker.logs import configure_logging
 from worker.orders import build_order
 from worker.runs.fit import fit
 from worker.runs.machine import Machine
@@ -39,6 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, report: Report) -> None:
     report.note(__doc__ or "")
+    configure_logging("error", "text")
     with tempfile.TemporaryDirectory(prefix="factrfm-isolation-") as folder:
         settings = ServiceSettings(
             home=Path(folder) / "home", redis_url=f"redis+socket://{folder}/nobody.sock", reconcile_seconds=3600

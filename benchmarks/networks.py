@@ -36,13 +36,23 @@ STATISTICS = {
     "enfa_root": "eNFA^½",
 }
 DIGITS = (
-    NetworkConfig(loss="squared", weight_decay=5e-3, learning_rate=0.4, momentum=0.95, steps=2000),
-    NetworkConfig(loss="cross_entropy", weight_decay=2e-2, learning_rate=0.4, momentum=0.95, steps=2000),
-    NetworkConfig(loss="cross_entropy", weight_decay=5e-3, learning_rate=0.4, momentum=0.95, steps=8000),
+    NetworkConfig(
+        loss="squared", weight_decay=5e-3, learning_rate=0.4, momentum=0.95, steps=2000, max_gradient_norm=None
+    ),
+    NetworkConfig(
+        loss="cross_entropy", weight_decay=2e-2, learning_rate=0.4, momentum=0.95, steps=2000, max_gradient_norm=None
+    ),
+    NetworkConfig(
+        loss="cross_entropy", weight_decay=5e-3, learning_rate=0.4, momentum=0.95, steps=8000, max_gradient_norm=None
+    ),
 )
 MNIST = (
-    NetworkConfig(loss="squared", weight_decay=5e-3, learning_rate=0.4, momentum=0.95, steps=2000),
-    NetworkConfig(loss="cross_entropy", weight_decay=2e-2, learning_rate=0.4, momentum=0.95, steps=2000),
+    NetworkConfig(
+        loss="squared", weight_decay=5e-3, learning_rate=0.4, momentum=0.95, steps=2000, max_gradient_norm=None
+    ),
+    NetworkConfig(
+        loss="cross_entropy", weight_decay=2e-2, learning_rate=0.4, momentum=0.95, steps=2000, max_gradient_norm=None
+    ),
 )
 QUICK_STEPS = 500
 

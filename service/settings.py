@@ -17,11 +17,11 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S10
 class ServiceSettings(SharedSettings):
     """What one API process needs to know."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on. Other than loopback needs api_keys.")
+    host: str = Field("127.0.0.1", description="Address to listen on. Other than loopback needs keys.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
-        description="Comma-separated keys that callers must send as a bearer token. Empty: none needed, loopback only.",
+        description="Comma-separated keys of the project default, beside those of 'factrfm keys'. None of either: loopback only.",
     )
     max_body_bytes: int = Field(2 * GIB, ge=1, description="Largest upload, also after decompression.")
     max_json_bytes: int = Field(16 * 2**20, ge=1, description="Largest body of any other request.")

@@ -90,7 +90,10 @@ def test_a_network_is_cancelled_while_it_trains(shared_system: System) -> None:
     assert shared_system.client.get(f"/v1/jobs/{job}/result").status_code == 409
 
 
-@pytest.mark.parametrize("change", [{"learning_rate": 1000, "momentum": 0.99}])
+@pytest.mark.parametrize(
+    "change",
+    [{"learning_rate": 1000, "momentum": 0.99, "max_gradient_norm": None}, {"learning_rate": 1000, "momentum": 0.99}],
+)
 def test_a_training_that_diverges_fails_with_advice(shared_system: System, change: dict[str, Any]) -> None:
     X = np.random.default_rng(1).normal(size=(100, 5))
     spec = {"steps": 400, "report_every": 10, **change}

@@ -154,6 +154,13 @@ class NetworkSpec(Contract):
     weight_decay: float = Field(5e-3, gt=0, le=1e3, description="λ of the objective, mean loss + (λ/2) Σ‖W‖².")
     learning_rate: float = Field(0.1, gt=0, le=1e3)
     momentum: float = Field(0.9, ge=0, lt=1)
+    max_gradient_norm: float | None = Field(
+        1.0,
+        gt=0,
+        le=1e6,
+        description="A longer gradient is shortened to this length, which keeps steep beginnings from blowing up and "
+        "moves no critical point; null for no bound.",
+    )
     steps: int = Field(3000, ge=1, le=1_000_000, description="Steps of gradient descent.")
     cooldown: float = Field(
         0.5, ge=0, le=1, description="Over this last share of the steps the learning rate falls to 0."

@@ -6,6 +6,7 @@ FACT: Features at Convergence Theorem (arXiv 2507.05644), here in closed form fo
 import torch
 from torch import Tensor
 
+from worker.engine.errors import NonFiniteValues
 from worker.engine.kernels import Landmarks, outputs, part
 
 BLOCK_ROWS = 256
@@ -72,11 +73,19 @@ def agop(marks: Landmarks, alpha: Tensor, bandwidth: float | None, *, centered: 
 
 
 def matrix_power(S: Tensor, power: float) -> Tensor:
-    """Return S^power of a symmetric positive semidefinite S, in float64; negative eigenvalues are cut at 0."""
+    """Return S^power of a symmetric positive semidefinite S, in float64; negative eigenvalues are cut at 0.
+
+    Raises:
+        NonFiniteValues: S holds NaN, infinities, or numbers too far apart for its eigenvalues to be found.
+    """
     S = S.double()
     if S.ndim == 1:
         return S.clamp(min=0).pow(power)
-    values, vectors = torch.linalg.eigh((S + S.T) / 2)
+    try:
+        values, vectors = torch.linalg.eigh((S + S.T) / 2)
+    except torch.linalg.LinAlgError as error:
+        largest = float(S.abs().max())
+        raise NonFiniteValues(f"a matrix with entries up to {largest:g} has no eigenvalues to be found") from error
     powered: Tensor = (vectors * values.clamp(min=0).pow(power)) @ vectors.T
     return (powered + powered.T) / 2
 

@@ -65,7 +65,8 @@ class NetworkConfig:
     """A multilayer perceptron and how to train it, full batch.
 
     The learning rate holds for the first part of the steps and falls to zero along a half cosine over the last
-    ``cooldown`` share of them, so that the gradient comes to rest.
+    ``cooldown`` share of them, so that the gradient comes to rest. A gradient longer than ``max_gradient_norm``, its
+    decay included, is shortened to it: steep beginnings then do not blow up, and critical points stay where they are.
 
     Raises:
         InvalidConfig: naming the parameter, its value and what would be right.
@@ -78,6 +79,7 @@ class NetworkConfig:
     weight_decay: float = 5e-3
     learning_rate: float = 0.1
     momentum: float = 0.9
+    max_gradient_norm: float | None = 1.0
     steps: int = 3000
     cooldown: float = 0.5
     report_every: int = 100
@@ -92,6 +94,10 @@ class NetworkConfig:
         for name in ("weight_decay", "learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InvalidConfig(f"{name} must be finite and above 0, not {getattr(self, name)}")
+        if self.max_gradient_norm is not None and not 0 < self.max_gradient_norm < math.inf:
+            raise InvalidConfig(
+                f"max_gradient_norm must be finite and above 0, or None for no bound, not {self.max_gradient_norm}"
+            )
         if not 0 <= self.momentum < 1:
             raise InvalidConfig(f"momentum must lie in [0, 1), not {self.momentum}")
         if not 0 <= self.cooldown <= 1:
@@ -182,12 +188,23 @@ def train(
             return
         rate = config.learning_rate_at(step)
         with torch.no_grad():
-            for (name, W), G in zip(parameters.items(), gradients, strict=True):
-                momentum[name].mul_(config.momentum).add_(G)
-                if W.ndim > 1:
-                    momentum[name].add_(W, alpha=config.weight_decay)
+            downhill = [
+                G.add(W, alpha=config.weight_decay) if W.ndim > 1 else G
+                for W, G in zip(parameters.values(), gradients, strict=True)
+            ]
+            shortened = _shortening(downhill, config.max_gradient_norm)
+            for (name, W), G in zip(parameters.items(), downhill, strict=True):
+                momentum[name].mul_(config.momentum).add_(G * shortened)
                 W.sub_(momentum[name], alpha=rate)
         step += 1
+
+
+def _shortening(gradients: Sequence[Tensor], longest: float | None) -> Tensor | float:
+    """Return what to multiply gradients by so that together they are at most so long; nothing leaves the device."""
+    if longest is None:
+        return 1.0
+    length = torch.stack([torch.linalg.vector_norm(G) for G in gradients]).norm()
+    return (longest / length).clamp(max=1.0)
 
 
 def _snapshot(
@@ -250,8 +267,19 @@ def agreement(
     layers: Sequence[str] | None = None,
     chunk_rows: int = CHUNK_ROWS,
 ) -> list[LayerAgreement]:
-    """Return how far each linear layer is explained by FACT and its rivals; arguments as of ``statistics``."""
+    """Return how far each linear layer is explained by FACT and its rivals; arguments as of ``statistics``.
+
+    Raises:
+        InvalidConfig: as ``statistics``.
+        NonFiniteValues: so does it, and where a statistic has grown beyond all numbers.
+    """
     found = statistics(module, X, Y, loss, weight_decay, layers=layers, chunk_rows=chunk_rows)
+    for layer in found:
+        matrices = (layer.gradient, layer.fact, layer.bfact, layer.agop, layer.enfa)
+        if not all(bool(torch.isfinite(one).all()) for one in matrices):
+            raise NonFiniteValues(
+                f"the statistics of layer {layer.name!r} grew beyond all numbers; use a smaller learning_rate"
+            )
     return [_compared(layer, weight_decay) for layer in found]
 
 

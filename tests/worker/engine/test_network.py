@@ -326,12 +326,43 @@ def test_the_learning_rate_comes_to_rest():
     assert replace(SMALL, cooldown=0.0).learning_rate_at(SMALL.steps) == SMALL.learning_rate
 
 
-def test_training_that_cannot_go_well_says_so():
+def test_a_bounded_gradient_survives_a_beginning_that_blows_up_without_the_bound():
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(200, 20, generator=generator)
+    Y = X[:, :5].sum(1, keepdim=True) / 5**0.5
+    config = NetworkConfig(steps=200, report_every=200)
+    with pytest.raises(NonFiniteValues, match="smaller learning_rate"):
+        list(train(build(config, 20, 1), X, Y, replace(config, max_gradient_norm=None)))
+    *_, last = train(build(config, 20, 1), X, Y, config)
+    assert last.loss < 0.1
+
+
+def test_a_short_gradient_is_taken_as_it_is():
+    X, targets = _rows()
+    X = X.float()
+    ends = []
+    for longest in (None, 1e6):
+        network = build(SMALL, 4, 3)
+        list(train(network, X, targets["squared"].float(), replace(SMALL, max_gradient_norm=longest)))
+        ends.append(torch.cat([W.flatten() for W in network.parameters()]))
+    assert torch.equal(*ends)
+
+
+def test_statistics_that_overflow_say_so():
+    network = build(SMALL, 4, 3)
+    with torch.no_grad():
+        for W in network.parameters():
+            W.mul_(1e20)
     X, targets = _rows()
     with pytest.raises(NonFiniteValues, match="smaller learning_rate"):
-        list(
-            train(build(SMALL, 4, 3), X, 10 * targets["squared"], replace(SMALL, activation="relu", learning_rate=1e9))
-        )
+        agreement(network, X.float(), targets["cross_entropy"], LOSSES["cross_entropy"], WEIGHT_DECAY)
+
+
+def test_training_that_cannot_go_well_says_so():
+    X, targets = _rows()
+    config = replace(SMALL, activation="relu", learning_rate=1e9, max_gradient_norm=None)
+    with pytest.raises(NonFiniteValues, match="smaller learning_rate"):
+        list(train(build(SMALL, 4, 3), X, 10 * targets["squared"], config))
     with pytest.raises(NonFiniteValues, match="X holds NaN"):
         next(train(build(SMALL, 4, 3), X * math.inf, targets["squared"], SMALL))
     state = next(train(build(SMALL, 4, 3), X, targets["squared"], SMALL))
@@ -348,6 +379,7 @@ def test_training_that_cannot_go_well_says_so():
         ({"weight_decay": 0.0}, r"weight_decay must be finite and above 0, not 0\.0"),
         ({"learning_rate": math.inf}, "learning_rate must be finite and above 0, not inf"),
         ({"momentum": 1.0}, r"momentum must lie in \[0, 1\), not 1\.0"),
+        ({"max_gradient_norm": 0.0}, r"max_gradient_norm must be finite and above 0, or None for no bound, not 0\.0"),
         ({"cooldown": 1.5}, r"cooldown must lie in \[0, 1\], not 1\.5"),
         ({"steps": -1}, "steps must be at least 0, not -1"),
         ({"report_every": 0}, "report_every must be at least 1, not 0"),
