@@ -21,7 +21,7 @@ class ServiceSettings(SharedSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
-        description="Comma-separated keys of the project default, beside those of 'factrfm keys'. Neither: loopback only.",
+        description="Comma-separated keys of the project default, beside those of 'factrfm keys'. None: loopback only.",
     )
     max_body_bytes: int = Field(2 * GIB, ge=1, description="Largest upload, also after decompression.")
     max_json_bytes: int = Field(16 * 2**20, ge=1, description="Largest body of any other request.")

@@ -83,7 +83,7 @@ def matrix_power(S: Tensor, power: float) -> Tensor:
         return S.clamp(min=0).pow(power)
     try:
         values, vectors = torch.linalg.eigh((S + S.T) / 2)
-    except torch.linalg.LinAlgError as error:
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         largest = float(S.abs().max())
         raise NonFiniteValues(f"a matrix with entries up to {largest:g} has no eigenvalues to be found") from error
     powered: Tensor = (vectors * values.clamp(min=0).pow(power)) @ vectors.T

@@ -203,8 +203,9 @@ def _shortening(gradients: Sequence[Tensor], longest: float | None) -> Tensor | 
     """Return what to multiply gradients by so that together they are at most so long; nothing leaves the device."""
     if longest is None:
         return 1.0
-    length = torch.stack([torch.linalg.vector_norm(G) for G in gradients]).norm()
-    return (longest / length).clamp(max=1.0)
+    length = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(G) for G in gradients]))
+    shortening: Tensor = (longest / length).clamp(max=1.0)
+    return shortening
 
 
 def _snapshot(
