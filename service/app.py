@@ -1,7 +1,8 @@
 """The HTTP application: resources opened and closed, middleware, routes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 from anyio import to_thread
@@ -37,15 +38,16 @@ def from_environment() -> FastAPI:
     return create_app(settings)
 
 
-def create_app(settings: ServiceSettings) -> FastAPI:
+def create_app(settings: ServiceSettings, now: Callable[[], datetime] = utc_now) -> FastAPI:
     """Return an application that opens what it needs when it starts and closes it when it stops."""
     app = FastAPI(title="FACT-RFM", version=VERSION, description=DESCRIPTION, lifespan=_lifespan)
     app.state.settings = settings
+    app.state.now = now
     for routes in (datasets, jobs, batches, models, predictions, health):
         app.include_router(routes.router)
     problems.install(app)
     # the last one added is the first to see a request
-    app.add_middleware(Idempotency, database=lambda request: get_context(request).database, now=utc_now)
+    app.add_middleware(Idempotency, database=lambda request: get_context(request).database, now=now)
     app.add_middleware(BodyLimit, max_upload=settings.max_body_bytes, max_other=settings.max_json_bytes)
     app.add_middleware(Authentication, configured=settings.api_keys, database=lambda: app.state.context.database)
     app.add_middleware(RequestLog)
@@ -65,6 +67,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         artifacts=artifacts,
         queue=JobQueue(settings.redis_url.get_secret_value(), settings.queue),
         predictor=Predictor(artifacts, settings.model_cache_bytes, settings.predict_threads),
+        now=app.state.now,
     )
     app.state.context = context
     reconciler = Reconciler(context)

@@ -8,6 +8,8 @@ them on may stop consuming, celery/celery#10302), and nothing is reserved behind
 import os
 import platform
 import sys
+from collections.abc import Callable
+from datetime import datetime
 
 from celery import Celery, signals
 
@@ -15,7 +17,7 @@ from worker.logs import configure_logging
 from worker.settings import WorkerSettings
 from worker.store.artifacts import Artifacts
 from worker.store.database import Database
-from worker.supervisor import Supervisor
+from worker.supervisor import Supervisor, utc_now
 from worker.tasks import register_tasks
 
 
@@ -43,14 +45,14 @@ def create_celery(settings: WorkerSettings) -> Celery:
     return app
 
 
-def main() -> int:
-    """Run a worker until it is told to stop."""
+def main(now: Callable[[], datetime] = utc_now) -> int:
+    """Run a worker until it is told to stop. ``now`` is the clock of its leases."""
     settings = WorkerSettings()
     configure_logging(settings.log_level, settings.log_format)
     database = Database(settings.database_address)
     database.migrate()
     name = f"{platform.node()}-{os.getpid()}"
-    supervisor = Supervisor(settings, database, Artifacts(settings.storage_address), worker=name)
+    supervisor = Supervisor(settings, database, Artifacts(settings.storage_address), worker=name, now=now)
     app = create_celery(settings)
     register_tasks(app, supervisor)
     signals.worker_shutting_down.connect(lambda **_: supervisor.stop(), weak=False)
