@@ -11,16 +11,16 @@ from fastapi.openapi.utils import get_openapi
 
 from service import problems
 from service.auth import Authentication
-from service.context import Context, get_context, utc_now
+from service.context import Context, Draining, get_context, utc_now
 from service.idempotency import Idempotency
 from service.limits import BodyLimit
 from service.predictor import Predictor
 from service.queue import JobQueue
+from service.rates import RateLimit
 from service.reconciler import Reconciler
 from service.requests import RequestLog
 from service.routes import batches, datasets, health, jobs, models, predictions
 from service.settings import ServiceSettings
-from worker.logs import configure_logging
 from worker.store.artifacts import Artifacts
 from worker.store.database import Database
 
@@ -31,24 +31,19 @@ predict with the model, and look at the feature matrix that it learned.
 """
 
 
-def from_environment() -> FastAPI:
-    """Return the application with settings from the environment: what uvicorn's factory option calls."""
-    settings = ServiceSettings()
-    configure_logging(settings.log_level, settings.log_format)
-    return create_app(settings)
-
-
 def create_app(settings: ServiceSettings, now: Callable[[], datetime] = utc_now) -> FastAPI:
     """Return an application that opens what it needs when it starts and closes it when it stops."""
     app = FastAPI(title="FACT-RFM", version=VERSION, description=DESCRIPTION, lifespan=_lifespan)
     app.state.settings = settings
     app.state.now = now
+    app.state.draining = Draining()
     for routes in (datasets, jobs, batches, models, predictions, health):
         app.include_router(routes.router)
     problems.install(app)
     # the last one added is the first to see a request
     app.add_middleware(Idempotency, database=lambda request: get_context(request).database, now=now)
     app.add_middleware(BodyLimit, max_upload=settings.max_body_bytes, max_other=settings.max_json_bytes)
+    app.add_middleware(RateLimit, rate=settings.requests_per_second)
     app.add_middleware(Authentication, configured=settings.api_keys, database=lambda: app.state.context.database)
     app.add_middleware(RequestLog)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
@@ -66,7 +61,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         database=database,
         artifacts=artifacts,
         queue=JobQueue(settings.redis_url.get_secret_value(), settings.queue),
-        predictor=Predictor(artifacts, settings.model_cache_bytes, settings.predict_threads),
+        predictor=Predictor(
+            artifacts, settings.model_cache_bytes, settings.predict_threads, settings.max_waiting_predictions
+        ),
+        draining=app.state.draining,
         now=app.state.now,
     )
     app.state.context = context

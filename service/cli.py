@@ -14,7 +14,6 @@ from typing import Annotated, Any
 
 import httpx
 import typer
-import uvicorn
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from rich.console import Console
@@ -26,9 +25,9 @@ from service.complaints import CannotStart, Complaint, WrongSetting
 from service.settings import ServiceSettings, read_settings
 from worker.contracts.errors import FactRFMError
 from worker.contracts.keys import Scope
+from worker.logs import configure_logging
 from worker.settings import SharedSettings, WorkerSettings
 
-GRACE_SECONDS = 10
 CELERY_OPTIONS = ("APP", "BROKER_URL", "CONFIG_MODULE", "LOADER", "RESULT_BACKEND", "SKIP_CHECKS")
 """Variables that Celery's command line takes for its own flags; with one of them set it would run another program."""
 
@@ -113,26 +112,18 @@ def demo(
         console.print("The service of the demo is stopped now; start your own with: factrfm up", markup=False)
 
 
-@app.command()
-def serve() -> None:
+@app.command("serve")
+def serve_api() -> None:
     """Run the API alone, with the settings of the environment."""
     settings = read_settings(ServiceSettings)
     preflight.check_exposure(settings)
     preflight.check_state(settings)
     preflight.check_port(settings.host, settings.port)
     _say_who_may_call(settings)
-    uvicorn.run(
-        "service.app:from_environment",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        # said, because uvicorn would take WEB_CONCURRENCY for it
-        workers=1,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        server_header=False,
-    )
+    from service.server import serve
+
+    configure_logging(settings.log_level, settings.log_format)
+    serve(settings)
 
 
 @app.command()

@@ -19,6 +19,17 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+class Draining:
+    """Whether the process has been told to stop: it then finishes what it has and is not ready for more."""
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    def begin(self) -> None:
+        """Say that the process stops."""
+        self.begun = True
+
+
 @dataclass(frozen=True)
 class Context:
     """Opened and closed by the application's lifespan. A request's own sees the rows of the caller's project alone."""
@@ -28,6 +39,7 @@ class Context:
     artifacts: Artifacts
     queue: JobQueue
     predictor: Predictor
+    draining: Draining
     now: Callable[[], datetime] = utc_now
 
 

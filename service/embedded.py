@@ -51,6 +51,8 @@ class Embedded:
             "FACTRFM_HOME": str(self.home),
             "FACTRFM_HOST": self._host,
             "FACTRFM_PORT": str(self._port),
+            # there is no other process that a balancer could turn to
+            "FACTRFM_DRAIN_SECONDS": "0",
         }
 
     def run(self) -> None:

@@ -2,35 +2,62 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
 import pyarrow as pa
 
 from worker.contracts.artifacts import ArtifactRef
+from worker.contracts.errors import PredictionsBusy
 from worker.prediction import Answer, ServedModel
 from worker.store.artifacts import Artifacts
 from worker.store.tensors import unpack
 
+T = TypeVar("T")
+
 
 class Predictor:
-    """A cache of loaded models, bounded by bytes, and a bound on predictions under way."""
+    """A cache of loaded models, bounded by bytes, and a line of predictions, bounded by threads and places."""
 
-    def __init__(self, artifacts: Artifacts, cache_bytes: int, threads: int) -> None:
+    def __init__(self, artifacts: Artifacts, cache_bytes: int, threads: int, waiting: int) -> None:
         self._artifacts = artifacts
         self._cache_bytes = cache_bytes
         self._threads = threads
+        self._most = threads + waiting
+        self._under_way = 0
         self._limiter: anyio.CapacityLimiter | None = None
         self._lock = threading.Lock()
         self._models: OrderedDict[str, ServedModel] = OrderedDict()
         self._loading: dict[str, Future[ServedModel]] = {}
 
-    async def predict(self, model_id: str, ref: ArtifactRef, table: pa.Table) -> Answer:
-        """Answer rows. The event loop is free meanwhile; at most ``threads`` predictions run at once."""
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place in the line of predictions, from before a body is read.
+
+        Raises:
+            PredictionsBusy: as many wait as may.
+        """
+        if self._under_way >= self._most:
+            raise PredictionsBusy(f"{self._under_way} predictions are under way here, as many as may; try again later")
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` does in one of the threads of predictions, so that it takes none from other requests."""
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(self._threads)
-        return await anyio.to_thread.run_sync(self._predict, model_id, ref, table, limiter=self._limiter)
+        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+
+    def predict(self, model_id: str, ref: ArtifactRef, table: pa.Table) -> Answer:
+        """Answer rows, in a thread of ``run``."""
+        return self._model(model_id, ref).predict(table)
 
     def forget(self, model_id: str) -> None:
         """Drop a model that was deleted."""
@@ -41,9 +68,6 @@ class Predictor:
         """Return what the cache holds."""
         with self._lock:
             return sum(model.nbytes for model in self._models.values())
-
-    def _predict(self, model_id: str, ref: ArtifactRef, table: pa.Table) -> Answer:
-        return self._model(model_id, ref).predict(table)
 
     def _model(self, model_id: str, ref: ArtifactRef) -> ServedModel:
         """Return the model, loading it once however many ask at the same time."""

@@ -59,6 +59,8 @@ STATUS: Mapping[type[errors.FactRFMError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.QueueFull: 429,
+    errors.RateLimited: 429,
+    errors.PredictionsBusy: 429,
     Unauthorized: 401,
     Forbidden: 403,
     BodyTooLarge: 413,
@@ -143,7 +145,9 @@ def on_own_error(request: Request, error: Exception) -> JSONResponse:
     if status == 500:
         log.error("service fault", code=error.code, detail=error.detail)
     headers = {"Retry-After": RETRY_AFTER[status]} if status == 429 else {}
-    if isinstance(error, errors.RequestInFlight):
+    if isinstance(error, errors.RateLimited | errors.PredictionsBusy):
+        headers = {"Retry-After": "1"}
+    elif isinstance(error, errors.RequestInFlight):
         headers = {"Retry-After": RETRY_AFTER[409]}
     elif status == 409:
         # clients that retry every conflict by themselves are told that this one will not go away

@@ -28,10 +28,20 @@ class ServiceSettings(SharedSettings):
     max_cells: int = Field(200_000_000, ge=1, description="Largest table, rows × columns.")
     max_encoded_columns: int = Field(4096, ge=1, description="Largest width of a table after one-hot encoding.")
     max_queued_jobs: int = Field(10_000, ge=1, description="More waiting jobs are refused with 429.")
+    max_queued_jobs_per_project: int = Field(5000, ge=1, description="The same for the jobs of one project.")
     max_batch_jobs: int = Field(1000, ge=1, description="Most jobs in one batch.")
+    requests_per_second: float = Field(
+        1000.0, gt=0, description="Requests of one project that one API process takes a second; more are 429."
+    )
     max_predict_rows: int = Field(100_000, ge=1, description="Most rows in one synchronous prediction.")
     max_wait_seconds: float = Field(60.0, ge=0, description="Longest wait that 'Prefer: wait=N' gets.")
     model_cache_bytes: int = Field(GIB, ge=1, description="Memory for loaded models; the least recently used leaves.")
+    max_waiting_predictions: int = Field(
+        256, ge=0, description="Predictions that wait for a thread in one API process; more are refused with 429."
+    )
+    drain_seconds: float = Field(
+        2.0, ge=0, description="A stopping API says for so long that it is not ready before it takes no more requests."
+    )
     predict_threads: int = Field(2, ge=1, description="Predictions computed at once in one API process.")
     reconcile_seconds: float = Field(5.0, gt=0, description="Time between two looks for lost leases and messages.")
     resend_seconds: float = Field(

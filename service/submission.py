@@ -21,9 +21,11 @@ from worker.contracts.requests import (
 )
 from worker.contracts.resources import Batch, BatchCounts, Job
 from worker.store import batches, idempotency, jobs
+from worker.store.database import one_at_a_time, owner
 from worker.store.ids import new_id
 from worker.store.job_queries import find, to_resource
 
+ADMISSION = "admission"
 REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(JobRequest)
 
 
@@ -35,7 +37,6 @@ def submit(context: Context, request: AnyRequest) -> Job:
         QueueFull: too many jobs wait.
     """
     planned = plan(context, request)
-    _check_room(context, 1)
     [job_id] = _insert(context, [planned], batch_id=None)
     _send(context, [job_id])
     return jobs.get(context.database, job_id)
@@ -61,7 +62,6 @@ def submit_batch(context: Context, requests: Sequence[AnyRequest]) -> str:
             wrong += [FieldError(f"/{index}{one.pointer}", one.message) for one in found]
     if wrong:
         raise InvalidRequest(f"{wrong[0].pointer}: {wrong[0].message}", errors=tuple(wrong))
-    _check_room(context, len(planned))
     batch_id = new_id("bat", context.now())
     _send(context, _insert(context, planned, batch_id=batch_id))
     return batch_id
@@ -74,7 +74,8 @@ def retry(context: Context, job_id: str) -> Job:
         NotFound, Conflict: see ``worker.store.jobs.retry``.
         QueueFull: too many jobs wait.
     """
-    _check_room(context, 1)
+    with context.database.transaction() as session:
+        _check_room(context, session, 1)
     job = jobs.retry(context.database, job_id, context.now())
     _send(context, [job_id])
     return job
@@ -129,17 +130,28 @@ def _with(body: dict[str, Any], path: list[str], value: object, whole: str) -> d
     return {**body, head: _with(inner, rest, value, whole)}
 
 
-def _check_room(context: Context, more: int) -> None:
-    limit = context.settings.max_queued_jobs
-    waiting = jobs.count_queued(context.database)
-    if waiting + more > limit:
-        raise QueueFull(f"{waiting} jobs wait and at most {limit} may; try again later")
+def _check_room(context: Context, session: Session, more: int) -> None:
+    """See that so many jobs more may wait.
+
+    Raises:
+        QueueFull: too many do, of all projects or of this one.
+    """
+    settings = context.settings
+    waiting, own = jobs.count_waiting(session, owner(session))
+    if waiting + more > settings.max_queued_jobs:
+        raise QueueFull(f"{waiting} jobs wait and at most {settings.max_queued_jobs} may; try again later")
+    if own + more > settings.max_queued_jobs_per_project:
+        most = settings.max_queued_jobs_per_project
+        raise QueueFull(f"{own} jobs of this project wait and at most {most} may; try again later")
 
 
 def _insert(context: Context, planned: list[Plan], batch_id: str | None) -> list[str]:
     now = context.now()
     ids = [new_id("job", now) for _ in planned]
     with context.database.transaction() as session:
+        # two requests that come at once must not both find the last place
+        one_at_a_time(session, ADMISSION)
+        _check_room(context, session, len(planned))
         if batch_id is not None:
             batches.insert(session, batch_id, total=len(planned), now=now)
         for job_id, one in zip(ids, planned, strict=True):

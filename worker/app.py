@@ -11,14 +11,19 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 
+import structlog
 from celery import Celery, signals
+from kombu.exceptions import OperationalError
 
+from worker.contracts.messages import LOOK_AT_JOB
 from worker.logs import configure_logging
 from worker.settings import WorkerSettings
 from worker.store.artifacts import Artifacts
 from worker.store.database import Database
 from worker.supervisor import Supervisor, utc_now
 from worker.tasks import register_tasks
+
+log = structlog.get_logger()
 
 
 def create_celery(settings: WorkerSettings) -> Celery:
@@ -45,6 +50,18 @@ def create_celery(settings: WorkerSettings) -> Celery:
     return app
 
 
+def _announcer(app: Celery) -> Callable[[str], None]:
+    """Return what sends a job's id to the workers; a message that cannot leave is sent by the reconciler."""
+
+    def announce(job_id: str) -> None:
+        try:
+            app.send_task(LOOK_AT_JOB, args=[job_id], retry=False)
+        except OperationalError as error:
+            log.warning("message not sent", job_id=job_id, error=type(error).__name__)
+
+    return announce
+
+
 def main(now: Callable[[], datetime] = utc_now) -> int:
     """Run a worker until it is told to stop. ``now`` is the clock of its leases."""
     settings = WorkerSettings()
@@ -52,8 +69,10 @@ def main(now: Callable[[], datetime] = utc_now) -> int:
     database = Database(settings.database_address)
     database.migrate()
     name = f"{platform.node()}-{os.getpid()}"
-    supervisor = Supervisor(settings, database, Artifacts(settings.storage_address), worker=name, now=now)
     app = create_celery(settings)
+    supervisor = Supervisor(
+        settings, database, Artifacts(settings.storage_address), worker=name, now=now, announce=_announcer(app)
+    )
     register_tasks(app, supervisor)
     signals.worker_shutting_down.connect(lambda **_: supervisor.stop(), weak=False)
     try:

@@ -50,7 +50,10 @@ def utc_now() -> datetime:
 
 
 class Supervisor:
-    """Looks after the jobs of one worker process. ``look_at`` is called by one thread at a time."""
+    """Looks after the jobs of one worker process. ``look_at`` is called by one thread at a time.
+
+    ``announce`` tells the other workers of a job that was given back.
+    """
 
     def __init__(
         self,
@@ -60,11 +63,13 @@ class Supervisor:
         *,
         worker: str,
         now: Callable[[], datetime] = utc_now,
+        announce: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.settings = settings
         self.database = database
         self.artifacts = artifacts
         self.now = now
+        self.announce = announce
         self.stopping = threading.Event()
         self._worker = worker
         self._max_lost = settings.max_lost_attempts
@@ -79,19 +84,20 @@ class Supervisor:
         self.end_child()
 
     def look_at(self, job_id: str) -> None:
-        """Run the job if it wants a worker, then whatever else is queued, the oldest first.
+        """Run whatever is queued, in its order; where nothing waits, the job itself, if its lease has expired.
 
-        Returns when nothing waits or on a stop. Going on without a message saves the queue's latency, and heals a lost
-        message as soon as any other arrives.
+        A message says that there is work, not which: the order of messages is not the order of turns. Returns when
+        nothing waits or on a stop. Going on without a message saves the queue's latency, and heals a lost message as
+        soon as any other arrives.
         """
-        wanted: str | None = job_id
+        wanted: str | None = jobs.next_queued(self.database) or job_id
         while wanted is not None and not self.stopping.is_set():
             claim = jobs.claim(
                 self.database, wanted, self._worker, self.settings.lease_seconds, self.now(), self._max_lost
             )
             if claim is not None:
                 self._run(claim)
-            wanted = jobs.oldest_queued(self.database)
+            wanted = jobs.next_queued(self.database)
 
     def _run(self, claim: Claim) -> None:
         lease = Lease(self.database, claim.job_id, claim.token, self.settings.lease_seconds, self.now)
@@ -243,7 +249,11 @@ class Attempt:
         self._supervisor.end_child()
         claim = self._claim
         reason = "the worker was stopped"
-        self._write(lambda: jobs.release(self._database, claim.job_id, claim.token, self._supervisor.now(), reason))
+        released = self._write(
+            lambda: jobs.release(self._database, claim.job_id, claim.token, self._supervisor.now(), reason)
+        )
+        if released == "queued":
+            self._supervisor.announce(claim.job_id)
         return "given back"
 
     def _lose(self, reason: str) -> str:

@@ -18,12 +18,13 @@ def skewed_now() -> datetime:
 
 
 def api() -> int:
-    import service.app
-    import service.cli
+    from service.server import serve
     from service.settings import ServiceSettings
+    from worker.logs import configure_logging
 
-    service.app.from_environment = lambda: service.app.create_app(ServiceSettings(), now=skewed_now)
-    service.cli.app(["serve"], standalone_mode=False)
+    settings = ServiceSettings()
+    configure_logging(settings.log_level, settings.log_format)
+    serve(settings, now=skewed_now)
     return 0
 
 

@@ -49,6 +49,8 @@ def ready(context: CurrentContext) -> Response:
         "redis": _check("redis", context.queue.check),
         "storage": _check("storage", context.artifacts.check),
     }
+    if context.draining.begun:
+        checks["process"] = Check(ok=False, detail="this process is stopping; ask another")
     document = Readiness(ready=all(check.ok for check in checks.values()), checks=checks)
     return JSONResponse(document.model_dump(), 200 if document.ready else 503)
 

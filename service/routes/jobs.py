@@ -222,7 +222,7 @@ def _wanted_wait(prefer: str | None) -> float | None:
 
 async def _wait(context: Context, job: Job, seconds: float) -> Job:
     ends_at = anyio.current_time() + seconds
-    while job.state not in FINAL_STATES and anyio.current_time() < ends_at:
+    while job.state not in FINAL_STATES and anyio.current_time() < ends_at and not context.draining.begun:
         await anyio.sleep(context.settings.event_poll_seconds)
         job = await to_thread.run_sync(jobs.get, context.database, job.id)
     return job
@@ -255,6 +255,10 @@ async def _follow(context: Context, job_id: str, after: int) -> AsyncIterator[st
             after = event.seq
             yield f"id: {event.seq}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
         if job.state in FINAL_STATES and not found:
+            return
+        if context.draining.begun:
+            # the client comes back to another process, or to the next one, and goes on after the last event
+            yield ": the service is stopping\n\n"
             return
         now = anyio.current_time()
         if found:

@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.ipc
-from anyio import to_thread
 from fastapi import APIRouter, Header, Request, Response
 
 from service.context import Context, CurrentContext
@@ -67,7 +66,7 @@ BODY: dict[str, Any] = {
     openapi_extra=BODY,
     responses={
         200: {"description": "The predictions", "content": {kind: {} for kind in ANSWER_TYPES if kind != JSON}},
-        **problems(404, 406, 409, 413, 415, 422),
+        **problems(404, 406, 409, 413, 415, 422, 429),
     },
 )
 async def predict(
@@ -83,16 +82,15 @@ async def predict(
     """
     form = choose(accept, ANSWER_TYPES)
     kind = content_type(request, ROW_TYPES, default=JSON)
-    body = await request.body()
-    record, table = await to_thread.run_sync(_prepared, context, ref, body, kind)
-    answer = await context.predictor.predict(record.resource.id, record.model, table)
-    return await to_thread.run_sync(_written, record, answer, form)
+    with context.predictor.place():
+        body = await request.body()
+        return await context.predictor.run(lambda: _answer(context, ref, body, kind, form))
 
 
-def _prepared(context: Context, ref: str, body: bytes, kind: str) -> tuple[ModelRecord, pa.Table]:
+def _answer(context: Context, ref: str, body: bytes, kind: str, form: str) -> Response:
     record = models.get(context.database, ref)
     rows = read_rows(body, kind, record.resource.features, max_rows=context.settings.max_predict_rows)
-    return record, rows
+    return _written(record, context.predictor.predict(record.resource.id, record.model, rows), form)
 
 
 def _written(record: ModelRecord, answer: Answer, form: str) -> Response:

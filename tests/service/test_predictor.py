@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from service.predictor import Predictor
+from worker.contracts.errors import PredictionsBusy
 from worker.contracts.resources import ModelColumn
 from worker.engine.kernels import Kernel
 from worker.engine.model import FittedModel
@@ -55,12 +56,12 @@ def stored(tmp_path):
 
 def test_many_requests_at_once_load_a_model_once(stored):
     artifacts, refs = stored
-    predictor = Predictor(artifacts, 10**9, 8)
+    predictor = Predictor(artifacts, 10**9, 8, 100)
 
     async def ask():
         async with anyio.create_task_group() as group:
             for _ in range(20):
-                group.start_soon(predictor.predict, "mdl_1", refs["mdl_1"], TABLE)
+                group.start_soon(predictor.run, lambda: predictor.predict("mdl_1", refs["mdl_1"], TABLE))
 
     anyio.run(ask)
     assert artifacts.reads == 1
@@ -69,11 +70,11 @@ def test_many_requests_at_once_load_a_model_once(stored):
 def test_a_small_cache_lets_the_least_recently_used_go_and_answers_stay_right(stored):
     artifacts, refs = stored
     size = _model(0).nbytes
-    predictor = Predictor(artifacts, 2 * size, 4)
+    predictor = Predictor(artifacts, 2 * size, 4, 100)
 
     async def ask():
         for k in (0, 1, 0, 2, 0, 3, 1):
-            answer = await predictor.predict(f"mdl_{k}", refs[f"mdl_{k}"], TABLE)
+            answer = predictor.predict(f"mdl_{k}", refs[f"mdl_{k}"], TABLE)
             assert (answer.predictions == k).all()
             assert predictor.cached_bytes() <= 2 * size
 
@@ -83,15 +84,15 @@ def test_a_small_cache_lets_the_least_recently_used_go_and_answers_stay_right(st
 
 def test_a_model_larger_than_the_cache_still_answers(stored):
     artifacts, refs = stored
-    predictor = Predictor(artifacts, 1, 4)
-    answer = anyio.run(predictor.predict, "mdl_2", refs["mdl_2"], TABLE)
+    predictor = Predictor(artifacts, 1, 4, 100)
+    answer = predictor.predict("mdl_2", refs["mdl_2"], TABLE)
     assert (answer.predictions == 2).all()
     assert predictor.cached_bytes() == 0
 
 
 def test_the_event_loop_is_free_while_a_prediction_runs(stored):
     artifacts, refs = stored
-    predictor = Predictor(artifacts, 10**9, 1)
+    predictor = Predictor(artifacts, 10**9, 1, 100)
     big = pa.table({"x": np.zeros(200_000)})
     ticks = 0
 
@@ -104,8 +105,32 @@ def test_the_event_loop_is_free_while_a_prediction_runs(stored):
     async def ask():
         async with anyio.create_task_group() as group:
             group.start_soon(tick, group.cancel_scope)
-            await predictor.predict("mdl_1", refs["mdl_1"], big)
+            await predictor.run(lambda: predictor.predict("mdl_1", refs["mdl_1"], big))
             group.cancel_scope.cancel()
 
     anyio.run(ask)
     assert ticks >= 5
+
+
+def test_the_line_of_predictions_has_an_end_and_places_come_back(stored):
+    predictor = Predictor(stored[0], 10**9, 1, 2)
+    with predictor.place(), predictor.place():
+        with predictor.place(), pytest.raises(PredictionsBusy, match="3 predictions"), predictor.place():
+            pass
+        with predictor.place():
+            pass
+
+
+def test_predictions_take_no_thread_from_other_work(stored):
+    predictor = Predictor(stored[0], 10**9, 1, 100)
+    go_on = threading.Event()
+
+    async def ask():
+        async with anyio.create_task_group() as group:
+            for _ in range(60):
+                group.start_soon(predictor.run, lambda: go_on.wait(60))
+            # more predictions wait than there are other threads; other work still gets one
+            await anyio.to_thread.run_sync(go_on.set)
+
+    anyio.run(ask)
+    assert go_on.is_set()

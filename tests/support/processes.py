@@ -114,6 +114,7 @@ class System:
             "FACTRFM_RESEND_SECONDS": "2",
             "FACTRFM_EVENT_POLL_SECONDS": "0.05",
             "FACTRFM_THREADS": "1",
+            "FACTRFM_DRAIN_SECONDS": "0",
             **({} if database_url is None else {"FACTRFM_DATABASE_URL": database_url}),
             **{f"FACTRFM_{name.upper()}": value for name, value in settings.items()},
         }

@@ -10,6 +10,8 @@ FactRFMError
 │   └── RequestInFlight     the first request with this idempotency key still runs
 ├── KeyReused               an idempotency key came back with another body
 ├── QueueFull               as many jobs wait as the service takes
+├── RateLimited             a project sends more requests a second than one process takes
+├── PredictionsBusy         as many predictions wait as one process takes
 ├── DoesNotFit              a fit needs more memory than there is
 ├── NoTrialSucceeded        every trial of a search failed
 ├── ArtifactMissing         storage has lost a file that a row names
@@ -83,6 +85,14 @@ class RequestInFlight(Conflict):
 
 class KeyReused(FactRFMError):
     code = "idempotency_key_reused"
+
+
+class RateLimited(FactRFMError):
+    code = "rate_limited"
+
+
+class PredictionsBusy(FactRFMError):
+    code = "predictions_busy"
 
 
 class QueueFull(FactRFMError):

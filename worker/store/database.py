@@ -108,6 +108,12 @@ def owner(session: Session) -> str:
     return DEFAULT_PROJECT if project is None else project
 
 
+def one_at_a_time(session: Session, what: str) -> None:
+    """Let no other transaction that says the same go beside this one. SQLite has one writer at a time anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:what, 0))"), {"what": what})
+
+
 def insert_into(session: Session, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
     """Return an INSERT that knows ON CONFLICT in the session's dialect."""
     if session.get_bind().dialect.name == "postgresql":

@@ -1,10 +1,10 @@
 """Reading jobs: what callers see of a row, lists, counts, and which queued jobs want another message."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import and_, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import and_, func, or_, select, text, update
+from sqlalchemy.orm import Session, aliased
 
 from worker.contracts.artifacts import AnyCheckpoint, ResultFile
 from worker.contracts.errors import NotFound
@@ -18,6 +18,8 @@ from worker.store.rows import JobRow
 LONGEST_BACKOFF = 6
 """A message is repeated after 1, 2, 4, … times the first pause, at most 2 to this power times."""
 RESEND_AT_ONCE = 1000
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""The last turn of a project that had none."""
 
 
 def find(session: Session, job_id: str, *, lock: bool = False) -> JobRow:
@@ -94,9 +96,11 @@ def list_page(
         return Page[Job](items=items, next=following)
 
 
-def count_queued(database: Database) -> int:
-    """Return how many jobs wait for a worker."""
-    return counts(database).queued
+def count_waiting(session: Session, project: str) -> tuple[int, int]:
+    """Return how many jobs wait for a worker, of all projects and of one, whatever the session may see."""
+    query = text("SELECT count(*), count(CASE WHEN project = :project THEN 1 END) FROM jobs WHERE state = 'queued'")
+    waiting, own = session.execute(query, {"project": project}).one()
+    return int(waiting), int(own)
 
 
 def counts(database: Database) -> BatchCounts:
@@ -114,9 +118,18 @@ def counts_in(session: Session, batch_id: str | None) -> BatchCounts:
     return BatchCounts.model_validate(dict(found))
 
 
-def oldest_queued(database: Database) -> str | None:
-    """Return the job that was submitted first of those that wait; None where none waits."""
-    query = select(JobRow.id).where(JobRow.state == "queued").order_by(JobRow.id).limit(1)
+def next_queued(database: Database) -> str | None:
+    """Return the job whose turn it is of those that wait; None where none waits.
+
+    Projects take turns: the one with the fewest running jobs is next, of several the one whose turn was longest ago.
+    Within a project the job that was submitted first is next.
+    """
+    first = func.min(JobRow.id).label("first")
+    waiting = select(JobRow.project, first).where(JobRow.state == "queued").group_by(JobRow.project).subquery()
+    own = aliased(JobRow)
+    running = select(func.count()).where(own.project == waiting.c.project, own.state == "running").scalar_subquery()
+    turn = select(func.max(own.started_at)).where(own.project == waiting.c.project).scalar_subquery()
+    query = select(waiting.c.first).order_by(running, func.coalesce(turn, NEVER), waiting.c.first).limit(1)
     with database.reading() as session:
         return session.scalars(query).one_or_none()
 

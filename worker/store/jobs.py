@@ -28,14 +28,14 @@ from worker.store.claims import load_claim
 from worker.store.database import Database, names_a_missing_row, owner
 from worker.store.events import write
 from worker.store.job_queries import checkpoint as checkpoint
-from worker.store.job_queries import count_queued as count_queued
+from worker.store.job_queries import count_waiting as count_waiting
 from worker.store.job_queries import counts as counts
 from worker.store.job_queries import counts_in as counts_in
 from worker.store.job_queries import find, to_resource
 from worker.store.job_queries import get as get
 from worker.store.job_queries import list_page as list_page
 from worker.store.job_queries import mark_sent as mark_sent
-from worker.store.job_queries import oldest_queued as oldest_queued
+from worker.store.job_queries import next_queued as next_queued
 from worker.store.job_queries import result as result
 from worker.store.job_queries import unsent as unsent
 from worker.store.job_states import enter, held, lease_lost, lock, owned, running, unchanged
@@ -370,7 +370,10 @@ def _lose(session: Session, row: JobRow, now: datetime, reason: str, max_lost: i
         enter(session, row, "cancelled", now, reason=reason, values={"lost_attempts": lost})
         return "cancelled"
     if lost >= max_lost:
-        error = JobError(type="worker_lost", detail=f"{lost} attempts were lost; the last one: {reason}")
+        detail = f"{lost} attempts were lost; the last one: {reason}"
+        if row.estimate is not None:
+            detail += f"; the job was estimated to take {row.estimate['bytes'] / 2**30:.2f} GiB of memory"
+        error = JobError(type="worker_lost", detail=detail)
         enter(session, row, "failed", now, error=error, values={"lost_attempts": lost})
         return "failed"
     enter(session, row, "queued", now, reason=reason, values={"lost_attempts": lost})

@@ -112,6 +112,7 @@ class JobRow(Owned, Base):
         Index(None, "state", "id"),
         Index(None, "batch_id", "id"),
         Index(None, "project", "state"),
+        Index(None, "project", "started_at"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

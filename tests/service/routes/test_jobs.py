@@ -1,7 +1,15 @@
 import json
+from dataclasses import replace
 
 import pytest
+from starlette.testclient import TestClient
+from support.stored import at_once
 
+from service import submission
+from service.app import create_app
+from worker.contracts.errors import QueueFull
+from worker.contracts.requests import FitRequest
+from worker.contracts.resources import Job
 from worker.store import jobs
 
 
@@ -141,11 +149,35 @@ def test_a_predict_job_needs_its_model_and_columns(client, model, dataset):
     assert "city" in lacking.json()["detail"]
 
 
-def test_a_full_queue_asks_to_come_back(client, body, context, monkeypatch):
-    monkeypatch.setattr("service.submission.jobs.count_queued", lambda _: 10**9)
-    answer = client.post("/v1/jobs", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (429, "queue_full")
-    assert answer.headers["retry-after"]
+@pytest.mark.parametrize("limit", ["max_queued_jobs", "max_queued_jobs_per_project"])
+def test_a_full_queue_asks_to_come_back_and_keeps_nothing(settings, limit):
+    with TestClient(create_app(settings.model_copy(update={limit: 2}))) as client:
+        uploaded = client.post(
+            "/v1/datasets", content="a,y\n1,2\n2,3\n3,5\n4,4\n", headers={"Content-Type": "text/csv"}
+        )
+        body = {"kind": "fit", "dataset": uploaded.json()["id"], "target": "y"}
+        assert client.post("/v1/batches", json=[body] * 3).status_code == 429
+        first = client.post("/v1/jobs", json=body).json()["id"]
+        assert client.post("/v1/jobs", json=body).status_code == 202
+        answer = client.post("/v1/jobs", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (429, "queue_full")
+        assert answer.headers["retry-after"]
+        assert len(client.get("/v1/jobs").json()["items"]) == 2
+        client.post(f"/v1/jobs/{first}/cancel")
+        assert client.post(f"/v1/jobs/{first}/retry").status_code == 202
+        assert client.post("/v1/jobs", json=body).status_code == 429
+
+
+def test_requests_that_come_at_once_do_not_share_the_last_place(context, client, dataset):
+    limited = replace(context, settings=context.settings.model_copy(update={"max_queued_jobs": 5}))
+    request = FitRequest(dataset=dataset, target="price")
+
+    def submit():
+        return submission.submit(limited, request)
+
+    outcomes = at_once([submit] * 12)
+    assert sum(isinstance(outcome, Job) for outcome in outcomes) == 5
+    assert sum(isinstance(outcome, QueueFull) for outcome in outcomes) == 7
 
 
 @pytest.mark.parametrize(

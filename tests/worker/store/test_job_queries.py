@@ -5,7 +5,7 @@ from support.clock import Clock
 from support.stored import queue_fit, queue_predict, train_model
 
 from worker.contracts.errors import InvalidRequest, NotFound
-from worker.contracts.resources import BatchCounts
+from worker.contracts.resources import BatchCounts, JobError
 from worker.store import jobs
 from worker.store.database import Database
 
@@ -46,7 +46,6 @@ def test_jobs_are_found_by_state_kind_and_model(database: Database) -> None:
     assert ids(model=model_id) == [predicting, trained]
     assert ids(model="second") == [waiting]
     assert ids(state="succeeded", kind="predict") == []
-    assert jobs.count_queued(database) == 2
     assert jobs.counts(database) == BatchCounts(queued=2, succeeded=1)
 
 
@@ -58,13 +57,39 @@ def test_an_impossible_id_is_not_found_and_an_impossible_filter_is_refused(datab
         jobs.list_page(database, model="a\x00b")
 
 
-def test_the_job_that_waits_longest_is_found(database: Database) -> None:
+def test_within_a_project_the_job_that_waits_longest_is_next(database: Database) -> None:
     now = Clock()()
-    assert jobs.oldest_queued(database) is None
+    assert jobs.next_queued(database) is None
     first, second = queue_fit(database, now), queue_fit(database, now)
-    assert jobs.oldest_queued(database) == first
+    assert jobs.next_queued(database) == first
     claim = jobs.claim(database, first, "worker", 30, now)
     assert claim is not None
-    assert jobs.oldest_queued(database) == second
+    assert jobs.next_queued(database) == second
     jobs.release(database, first, claim.token, now, "stopped")
-    assert jobs.oldest_queued(database) == first
+    assert jobs.next_queued(database) == first
+
+
+def test_projects_take_turns(database: Database) -> None:
+    clock = Clock()
+    many = [queue_fit(database.of("many"), clock(), model=f"m{index}") for index in range(6)]
+    few = [queue_fit(database.of("few"), clock(), model=f"f{index}") for index in range(2)]
+    order = []
+    while (wanted := jobs.next_queued(database)) is not None:
+        clock.pass_seconds(1)
+        claim = jobs.claim(database, wanted, "worker", 30, clock())
+        assert claim is not None
+        order.append(wanted)
+        jobs.fail(database, wanted, claim.token, JobError(type="x", detail="x"), clock())
+    assert order == [many[0], few[0], many[1], few[1], *many[2:]]
+
+
+def test_a_project_with_fewer_running_jobs_is_next(database: Database) -> None:
+    clock = Clock()
+    busy = [queue_fit(database.of("busy"), clock(), model=f"m{index}") for index in range(3)]
+    late = queue_fit(database.of("late"), clock())
+    clock.pass_seconds(1)
+    assert jobs.claim(database, busy[0], "first", 30, clock()) is not None
+    clock.pass_seconds(1)
+    assert jobs.next_queued(database) == late
+    assert jobs.claim(database, late, "second", 30, clock()) is not None
+    assert jobs.next_queued(database) == busy[1], "both have one; the turn of busy was longer ago"

@@ -37,6 +37,7 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("request_id", TEXT))
     op.add_column("jobs", sa.Column("traceparent", TEXT))
     op.create_index("ix_jobs_project_state", "jobs", ["project", "state"])
+    op.create_index("ix_jobs_project_started_at", "jobs", ["project", "started_at"])
     op.create_table(
         "api_keys",
         sa.Column("id", TEXT, nullable=False),
@@ -58,6 +59,7 @@ def downgrade() -> None:
         )
     )
     op.drop_table("api_keys")
+    op.drop_index("ix_jobs_project_started_at", "jobs")
     op.drop_index("ix_jobs_project_state", "jobs")
     with op.batch_alter_table("models") as table:
         table.drop_constraint("fk_models_project_name_model_names", type_="foreignkey")

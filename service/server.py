@@ -1,0 +1,58 @@
+"""The HTTP server of one API process, and how it stops.
+
+On SIGTERM or SIGINT it first says that it is not ready, ends event streams and waits early, and still answers whatever
+comes, so that a balancer has time to look elsewhere. Then it takes no more connections, finishes requests in flight and
+ends. A second signal ends it at once.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from types import FrameType
+
+import uvicorn
+
+from service.app import create_app
+from service.context import Draining, utc_now
+from service.settings import ServiceSettings
+
+GRACE_SECONDS = 10
+
+
+class DrainingServer(uvicorn.Server):
+    """Stops ``drain_seconds`` after the first signal."""
+
+    def __init__(self, config: uvicorn.Config, draining: Draining, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._draining = draining
+        self._drain_seconds = drain_seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop on the first signal; end at once on the second."""
+        if self._draining.begun:
+            self.force_exit = True
+            self._stop()
+            return
+        self._draining.begin()
+        loop = asyncio.get_running_loop()
+        loop.call_soon_threadsafe(loop.call_later, self._drain_seconds, self._stop)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+
+def serve(settings: ServiceSettings, now: Callable[[], datetime] = utc_now) -> None:
+    """Answer until a signal ends it. ``now`` is the clock of the job states."""
+    app = create_app(settings, now)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        # said, because uvicorn would take WEB_CONCURRENCY for it
+        workers=1,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        server_header=False,
+    )
+    DrainingServer(config, app.state.draining, settings.drain_seconds).run()
