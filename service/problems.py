@@ -20,7 +20,7 @@ log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
 UNREADABLE_BODY = "There was an error parsing the body"
 """What FastAPI says, with status 400, of every body that its JSON reader breaks on."""
-RETRY_AFTER = {409: "1", 429: "5", 503: "2"}
+RETRY_AFTER = {409: "1", 429: "5", 503: "2", 507: "30"}
 
 
 class Unauthorized(errors.FactRFMError):
@@ -59,6 +59,7 @@ STATUS: Mapping[type[errors.FactRFMError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.QueueFull: 429,
+    errors.StorageFull: 507,
     Unauthorized: 401,
     Forbidden: 403,
     BodyTooLarge: 413,
@@ -142,7 +143,7 @@ def on_own_error(request: Request, error: Exception) -> JSONResponse:
     status = status_of(error)
     if status == 500:
         log.error("service fault", code=error.code, detail=error.detail)
-    headers = {"Retry-After": RETRY_AFTER[status]} if status == 429 else {}
+    headers = {"Retry-After": RETRY_AFTER[status]} if status in (429, 507) else {}
     if isinstance(error, errors.RequestInFlight):
         headers = {"Retry-After": RETRY_AFTER[409]}
     elif status == 409:

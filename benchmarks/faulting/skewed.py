@@ -8,6 +8,10 @@ import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 OFFSET = Path(os.environ["FAULTS_CLOCK"])
 
@@ -21,8 +25,14 @@ def api() -> int:
     import service.app
     import service.cli
     from service.settings import ServiceSettings
+    from worker.logs import configure_logging
 
-    service.app.from_environment = lambda: service.app.create_app(ServiceSettings(), now=skewed_now)
+    def from_environment() -> "FastAPI":
+        settings = ServiceSettings()
+        configure_logging(settings.log_level, settings.log_format)
+        return service.app.create_app(settings, now=skewed_now)
+
+    service.app.from_environment = from_environment
     service.cli.app(["serve"], standalone_mode=False)
     return 0
 
