@@ -88,10 +88,12 @@ def run(
     return Campaign(folder, seed, dialect, say).run(faults, pause, most_waiting, only)
 
 
-def run_seed(folder: Path, seed: int, faults: int, say: Callable[[str], None] = lambda _: None) -> Outcome:
+def run_seed(
+    folder: Path, seed: int, faults: int, pause: float = 1.6, say: Callable[[str], None] = lambda _: None
+) -> Outcome:
     """Run a campaign on SQLite for an odd seed, on PostgreSQL for an even one where that is installed."""
     dialect = "postgresql" if seed % 2 == 0 and find_binaries() is not None else "sqlite"
-    return run(folder, seed=seed, faults=faults, dialect=dialect, say=say)
+    return run(folder, seed=seed, faults=faults, dialect=dialect, pause=pause, say=say)
 
 
 class Campaign:
