@@ -8,7 +8,7 @@ PEERS := $(VENV)/.peers-installed
 HOME_DIR ?= .factrfm
 PORT ?= 8000
 
-.PHONY: demo serve test lint bench
+.PHONY: demo serve test lint bench faults
 
 demo: $(STAMP)
 	$(BIN)/factrfm demo
@@ -26,6 +26,12 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 	FACTRFM_API_KEYS=check POSTGRES_PASSWORD=check $(BIN)/docker-compose config --quiet
+
+# make faults [SEED=3] [FAULTS=300]: hurts the whole service for ten minutes and proves what is left
+SEED ?= 1
+FAULTS ?= 300
+faults: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks faults --threads 1 --seeds $(SEED) --faults $(FAULTS) --out build/faults
 
 # make bench NAME=parity [ARGS="--quick"]; without a name it lists them
 bench: $(STAMP) $(if $(filter tables speed,$(NAME)),$(PEERS))

@@ -8,28 +8,33 @@ import asyncio
 import contextlib
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 from typing import IO
 
+import structlog
 from anyio import to_thread
+from sqlalchemy.exc import OperationalError
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.problems import on_own_error
+from service.problems import on_database_away, on_own_error
 from worker.contracts.errors import FactRFMError, InvalidRequest
 from worker.store import idempotency
 from worker.store.database import Database
+from worker.store.room import needing_room
+
+log = structlog.get_logger()
 
 HEADER = "Idempotency-Key"
 LONGEST_KEY = 255
 IN_MEMORY = 2**20
 BLOCK = 2**18
-KEEP_SECONDS = 20.0
+KEEP_SECONDS = 5.0
 KEPT_HEADERS = ("content-type", "location", "etag", "preference-applied")
 NOT_KEPT = (401, 408, 409, 429)
 """Answers that another try may change, as may those from 500 up."""
@@ -57,7 +62,8 @@ class Idempotency:
             if not 0 < len(key) <= LONGEST_KEY:
                 raise InvalidRequest(f"{HEADER} must have 1 to {LONGEST_KEY} characters, not {len(key)}")
             with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as body:
-                fingerprint = await _spool(scope, receive, body)
+                with needing_room("the request"):
+                    fingerprint = await _spool(scope, receive, body)
                 database = self._database(request)
                 found = await to_thread.run_sync(idempotency.begin, database, key, fingerprint, self._now())
                 if isinstance(found, idempotency.Replay):
@@ -67,6 +73,9 @@ class Idempotency:
                 await self._run(database, found, scope, _replayed(body, receive), send)
         except FactRFMError as error:
             await on_own_error(request, error)(scope, receive, send)
+        except OperationalError as error:
+            # of ``begin``: errors of the route are answered there, and those after the answer are logged
+            await on_database_away(request, error)(scope, receive, send)
 
     async def _run(
         self, database: Database, started: idempotency.Started, scope: Scope, receive: Receive, send: Send
@@ -78,19 +87,20 @@ class Idempotency:
             async with self._kept(database, started):
                 await self._app(scope, receive, answer)
             if answer.whole and answer.status < 500 and answer.status not in NOT_KEPT:
-                await to_thread.run_sync(
-                    idempotency.finish,
-                    database,
-                    started,
-                    answer.status,
-                    answer.headers,
-                    bytes(answer.body),
-                    self._now(),
-                )
                 settled = True
+                with _unsettled_at_worst():
+                    await to_thread.run_sync(
+                        idempotency.finish,
+                        database,
+                        started,
+                        answer.status,
+                        answer.headers,
+                        bytes(answer.body),
+                        self._now(),
+                    )
         finally:
             if not settled:
-                with contextlib.suppress(asyncio.CancelledError):
+                with contextlib.suppress(asyncio.CancelledError), _unsettled_at_worst():
                     await to_thread.run_sync(idempotency.abandon, database, started)
 
     @asynccontextmanager
@@ -100,13 +110,23 @@ class Idempotency:
         async def keep() -> None:
             while True:
                 await asyncio.sleep(KEEP_SECONDS)
-                await to_thread.run_sync(idempotency.keep, database, started, self._now())
+                with _unsettled_at_worst():
+                    await to_thread.run_sync(idempotency.keep, database, started, self._now())
 
         task = asyncio.create_task(keep())
         try:
             yield
         finally:
             task.cancel()
+
+
+@contextmanager
+def _unsettled_at_worst() -> Iterator[None]:
+    """Let a database that is away change no answer: the key then counts as in flight, and after a while as dead."""
+    try:
+        yield
+    except OperationalError as error:
+        log.warning("idempotency key not settled", error=type(error).__name__)
 
 
 class _Answer:

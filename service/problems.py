@@ -20,7 +20,7 @@ log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
 UNREADABLE_BODY = "There was an error parsing the body"
 """What FastAPI says, with status 400, of every body that its JSON reader breaks on."""
-RETRY_AFTER = {409: "1", 429: "5", 503: "2"}
+RETRY_AFTER = {409: "1", 429: "5", 503: "2", 507: "30"}
 
 
 class Unauthorized(errors.FactRFMError):
@@ -61,6 +61,7 @@ STATUS: Mapping[type[errors.FactRFMError], int] = {
     errors.QueueFull: 429,
     errors.RateLimited: 429,
     errors.PredictionsBusy: 429,
+    errors.StorageFull: 507,
     Unauthorized: 401,
     Forbidden: 403,
     BodyTooLarge: 413,
@@ -144,7 +145,7 @@ def on_own_error(request: Request, error: Exception) -> JSONResponse:
     status = status_of(error)
     if status == 500:
         log.error("service fault", code=error.code, detail=error.detail)
-    headers = {"Retry-After": RETRY_AFTER[status]} if status == 429 else {}
+    headers = {"Retry-After": RETRY_AFTER[status]} if status in (429, 507) else {}
     if isinstance(error, errors.RateLimited | errors.PredictionsBusy):
         headers = {"Retry-After": "1"}
     elif isinstance(error, errors.RequestInFlight):

@@ -47,6 +47,9 @@ class ServiceSettings(SharedSettings):
     resend_seconds: float = Field(
         15.0, gt=0, description="A job queued for so long without a claim is sent again, then with backoff."
     )
+    orphan_seconds: float = Field(
+        3600.0, gt=0, description="A file in storage that no row names is deleted when that was seen for so long."
+    )
     event_poll_seconds: float = Field(0.3, gt=0, description="Time between two looks for new events of a followed job.")
 
     @field_validator("api_keys", mode="before")

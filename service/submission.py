@@ -12,7 +12,7 @@ from service.context import Context
 from service.idempotency import STARTED
 from service.invalid import field_errors
 from service.planning import Plan, plan
-from worker.contracts.errors import FieldError, InvalidRequest, QueueFull
+from worker.contracts.errors import FieldError, InvalidRequest, QueueFull, RequestInFlight
 from worker.contracts.requests import (
     AnyRequest,
     BatchGrid,
@@ -189,7 +189,9 @@ def _keep_answer(
             Batch(id=batch_id, counts=counts, total=len(ids), jobs=links, created_at=now),
         )
     headers = {"location": path, "content-type": "application/json"}
-    idempotency.finish_in(session, started, 202, headers, answer.model_dump_json().encode(), now)
+    if not idempotency.finish_in(session, started, 202, headers, answer.model_dump_json().encode(), now):
+        # this process was silent for so long that the client's next try took the key: that one makes the jobs
+        raise RequestInFlight("another try of this request has taken over; try again")
 
 
 def _send(context: Context, job_ids: list[str]) -> None:

@@ -1,10 +1,6 @@
 """From the body of an upload to a stored dataset. Memory stays small whatever the size; temporary files never stay."""
 
 import hashlib
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -45,18 +41,6 @@ class Received:
     path: Path
     media_type: str
     filename: str | None
-
-
-@contextmanager
-def upload_folder(context: Context) -> Iterator[Path]:
-    """Make a folder for one upload and remove it afterwards, whatever happens."""
-    parent = context.settings.home / "tmp"
-    parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="upload-", dir=parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def receive(request: Request, folder: Path) -> Received:

@@ -10,13 +10,11 @@ from typing import Self
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from worker.settings import LONGEST_RENEWAL_PAUSE
 from worker.store import jobs
 from worker.store.database import Database
 
 log = structlog.get_logger()
-
-LONGEST_PAUSE = 2.0
-"""Seconds between two renewals at most: a renewal is also the look for a cancel request."""
 
 
 class Lease:
@@ -39,6 +37,7 @@ class Lease:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=f"lease-{job_id}", daemon=True)
         self._renewed_at = time.monotonic()
+        self._asked_at: float | None = None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -50,10 +49,15 @@ class Lease:
         self._done.set()
         self._thread.join()
 
+    def silent(self) -> bool:
+        """Return whether a renewal has waited for its answer for as long as a lease lasts."""
+        asked_at = self._asked_at
+        return asked_at is not None and time.monotonic() - asked_at > self._seconds
+
     def _keep(self) -> None:
-        pause = min(self._seconds / 3, LONGEST_PAUSE)
+        pause = min(self._seconds / 3, LONGEST_RENEWAL_PAUSE)
         while not self._done.wait(pause) and not self.lost.is_set():
-            asked_at = time.monotonic()
+            self._asked_at = asked_at = time.monotonic()
             try:
                 renewal = jobs.renew(self._database, self._job_id, self._token, self._seconds, self._now())
             except SQLAlchemyError as error:
@@ -61,6 +65,8 @@ class Lease:
                 if time.monotonic() - self._renewed_at > self._seconds:
                     self.lost.set()
                 continue
+            finally:
+                self._asked_at = None
             if not renewal.owned:
                 self.lost.set()
                 continue

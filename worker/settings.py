@@ -7,6 +7,8 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 GIB = 2**30
+LONGEST_RENEWAL_PAUSE = 2.0
+"""A lease is renewed every third of its length, after so many seconds at most: that is also the look for a cancel."""
 
 
 class SharedSettings(BaseSettings):
@@ -27,6 +29,9 @@ class SharedSettings(BaseSettings):
     queue: str = Field("factrfm", description="Name of the Celery queue.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["json", "text"] = Field("json", description="One JSON object a line, or text for a terminal.")
+    lease_seconds: float = Field(
+        30.0, gt=0, description="A worker that is silent for so long loses its job to another."
+    )
     max_lost_attempts: int = Field(3, ge=1, description="A job whose attempts were lost this often fails.")
 
     @property
@@ -45,9 +50,6 @@ class SharedSettings(BaseSettings):
 class WorkerSettings(SharedSettings):
     """What one worker process needs to know."""
 
-    lease_seconds: float = Field(
-        30.0, gt=0, description="A worker that is silent for so long loses its job to another."
-    )
     device: str = Field(
         "auto", description="torch device of the training: auto (cuda:0 where there is one), cpu, cuda:1, …"
     )

@@ -19,6 +19,7 @@ from worker.contracts.errors import LeaseLost, NotFound
 from worker.contracts.messages import (
     Done,
     Failed,
+    Interrupted,
     IterationReport,
     LogReport,
     NetworkDone,
@@ -42,6 +43,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 LOOK_SECONDS = 0.2
 RETRY_SECONDS = 0.5
+PUT_OFF_SECONDS = 5.0
+"""A worker waits for so long after a job that storage had no room for."""
 
 
 def utc_now() -> datetime:
@@ -108,6 +111,10 @@ class Supervisor:
             except LeaseLost:
                 self.end_child()
                 outcome = "lease lost"
+            except BaseException:
+                # the child is in the middle of this job: the next one would get its reports
+                self.end_child()
+                raise
             log.info("attempt ended", outcome=outcome)
         if self._child is not None and self._child.resident_bytes() > self.settings.child_idle_bytes:
             self.end_child()
@@ -137,6 +144,7 @@ class Attempt:
         self._claim = claim
         self._lease = lease
         self._checkpoint = claim.checkpoint
+        self._reports = 0
 
     def run(self) -> str:
         """Return the outcome in a word or two.
@@ -159,7 +167,7 @@ class Attempt:
         ends_at = None if limit is None else time.monotonic() + limit
         while True:
             answer = child.receive(LOOK_SECONDS)
-            if self._lease.lost.is_set():
+            if self._lease.lost.is_set() or self._lease.silent():
                 raise LeaseLost(f"job {self._claim.job_id} has another owner")
             if self._lease.cancelled.is_set():
                 return self._cancel()
@@ -167,6 +175,8 @@ class Attempt:
                 return self._succeed(answer)
             if isinstance(answer, Failed):
                 return self._fail(answer.error)
+            if isinstance(answer, Interrupted):
+                return self._put_off(answer.error)
             if isinstance(answer, Died):
                 return self._lose(answer.reason)
             if answer is not None:
@@ -178,6 +188,7 @@ class Attempt:
                 return self._release()
 
     def _record(self, answer: ProgressReport | IterationReport | TrialReport | StepReport | LogReport) -> None:
+        self._reports += 1
         if isinstance(answer, ProgressReport):
             self._write(lambda: self._save(progress=answer.progress))
         elif isinstance(answer, LogReport):
@@ -199,6 +210,7 @@ class Attempt:
             self._claim.job_id,
             self._claim.token,
             self._supervisor.now(),
+            report=self._reports,
             **changes,  # type: ignore[arg-type]
         )
 
@@ -206,8 +218,12 @@ class Attempt:
         """Delete the files that only the checkpoint before needed: its row is gone, so nothing names them."""
         old, self._checkpoint = self._checkpoint, checkpoint
         if old is not None:
-            for key in old.keys - checkpoint.keys:
-                self._supervisor.artifacts.delete(key)
+            try:
+                for key in old.keys - checkpoint.keys:
+                    self._supervisor.artifacts.delete(key)
+            except OSError as error:
+                # the sweep finds them; the job need not suffer
+                log.warning("old checkpoint not deleted", error=type(error).__name__)
 
     def _drop_checkpoints(self) -> None:
         """Delete what the run needed to go on. What it made is stored, so a failure of storage here costs nothing."""
@@ -262,6 +278,14 @@ class Attempt:
         most = self._supervisor.settings.max_lost_attempts
         self._write(lambda: jobs.lose(self._database, claim.job_id, claim.token, self._supervisor.now(), reason, most))
         return f"lost: {reason}"
+
+    def _put_off(self, error: JobError) -> str:
+        """Give the job back after a pause, in which what was in the way may end; it counts as a lost attempt."""
+        self._supervisor.stopping.wait(PUT_OFF_SECONDS)
+        claim, now = self._claim, self._supervisor.now
+        most = self._supervisor.settings.max_lost_attempts
+        self._write(lambda: jobs.lose(self._database, claim.job_id, claim.token, now(), error.detail, most, error.type))
+        return f"put off: {error.type}"
 
     def _write(self, step: Callable[[], T]) -> T:
         """Do ``step``, again and again while the database cannot be reached and the lease lasts."""

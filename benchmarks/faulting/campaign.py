@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from benchmarks.faulting import proof
 from benchmarks.faulting.clients import FINAL, Asked, Caller, Followers, Ledger, Minder, Submitter, Uploader
 from benchmarks.faulting.injuries import Planned, Surgeon, kinds_for, schedule
+from benchmarks.faulting.postgres import find_binaries
 from benchmarks.faulting.processes import left_over
 from benchmarks.faulting.stage import Stage
 from benchmarks.faulting.work import POISON, RECIPES, REFERENCE, ROWS, table
@@ -49,6 +50,11 @@ class Outcome:
     left_out: int = 0
     seconds: float = 0.0
     settle_seconds: float = 0.0
+
+    @property
+    def deleted(self) -> int:
+        """Jobs that their clients deleted when they had ended."""
+        return sum(one.deleted for one in self.ledger.jobs.values())
 
     @property
     def wrongs(self) -> list[str]:
@@ -82,7 +88,17 @@ def run(
     return Campaign(folder, seed, dialect, say).run(faults, pause, most_waiting, only)
 
 
+def run_seed(
+    folder: Path, seed: int, faults: int, pause: float = 1.6, say: Callable[[str], None] = lambda _: None
+) -> Outcome:
+    """Run a campaign on SQLite for an odd seed, on PostgreSQL for an even one where that is installed."""
+    dialect = "postgresql" if seed % 2 == 0 and find_binaries() is not None else "sqlite"
+    return run(folder, seed=seed, faults=faults, dialect=dialect, pause=pause, say=say)
+
+
 class Campaign:
+    """The parts of a campaign, in the order in which they happen."""
+
     def __init__(self, folder: Path, seed: int, dialect: str, say: Callable[[str], None]) -> None:
         self.stage = Stage(folder, dialect)
         self._seed = seed

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from benchmarks.faulting.clients import FINAL, Asked, Followers, Ledger
 from benchmarks.faulting.stage import ORPHAN_SECONDS, Stage
-from benchmarks.faulting.work import probe
+from benchmarks.faulting.work import POISON, probe
 from worker.contracts.artifacts import ArtifactRef
 from worker.prediction import ServedModel
 from worker.store.tensors import unpack
@@ -27,7 +27,9 @@ class Findings:
     duplicated: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     states: Counter[str] = field(default_factory=Counter)
+    poison: Counter[str] = field(default_factory=Counter)
     attempts: int = 0
+    compared: int = 0
     events: int = 0
 
 
@@ -48,6 +50,8 @@ def prove(stage: Stage, ledger: Ledger, followers: Followers, expected: dict[str
             continue
         found.states[row["state"]] += 1
         found.attempts += row["attempt"]
+        if asked.recipe is POISON:
+            found.poison[row["state"]] += 1
         _prove_job(stage, found, asked, row, models.get(job_id, []), expected)
     for row in rows_of(stage, "SELECT sha256, COUNT(*) AS times FROM datasets GROUP BY sha256 HAVING COUNT(*) > 1"):
         found.duplicated.append(f"the dataset {row['sha256']} is there {row['times']} times")
@@ -78,6 +82,7 @@ def _prove_job(
         bad.append(f"{name} is {row['state']} and has {len(models)} models")
     elif row["state"] == "succeeded":
         digest = fingerprint(stage, asked.recipe.table, row, models[0] if models else None)
+        found.compared += 1
         if digest != expected[asked.recipe.name]:
             found.wrong.append(f"{name} gives another result than undisturbed")
 

@@ -8,6 +8,10 @@ import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
 
 OFFSET = Path(os.environ["FAULTS_CLOCK"])
 

@@ -14,6 +14,7 @@ from service.context import CurrentContext
 from service.downloads import send_artifact
 from service.pages import After, Limit
 from service.problems import problems
+from service.upload_folder import upload_folder
 from worker.contracts.resources import Dataset, DatasetRows, Page
 from worker.store import datasets
 from worker.tables.media import DATASET_TYPES
@@ -67,13 +68,13 @@ BODY: dict[str, Any] = {
     openapi_extra=BODY,
     responses={
         200: {"model": Dataset, "description": "The same bytes are a dataset already"},
-        **problems(400, 409, 413, 415, 422),
+        **problems(400, 409, 413, 415, 422, 507),
     },
 )
 async def upload_dataset(context: CurrentContext, request: Request, response: Response, name: Name = None) -> Dataset:
     """Upload a table. The same bytes again give the dataset that they made first."""
     encoding = uploads.check_encoding(request)
-    with uploads.upload_folder(context) as folder:
+    with upload_folder(context.settings.home) as folder:
         received = await uploads.receive(request, folder)
         dataset, new = await to_thread.run_sync(uploads.store, context, received, encoding, name)
     response.status_code = 201 if new else 200

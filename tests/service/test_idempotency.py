@@ -1,5 +1,8 @@
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
+from service import submission
 from service.context import Context
 from worker.store import idempotency
 
@@ -75,3 +78,38 @@ def test_uploads_and_batches_are_covered(client, body):
 @pytest.mark.parametrize("key", ["", "k" * 300])
 def test_a_key_without_sense_is_refused(client, body, key):
     assert client.post("/v1/jobs", json=body, headers={"Idempotency-Key": key}).status_code == 422
+
+
+def _away(*_):
+    raise OperationalError("COMMIT", None, Exception("database or disk is full"))
+
+
+def test_a_database_that_is_away_before_the_request_begins_is_said(client, body, monkeypatch):
+    monkeypatch.setattr("service.idempotency.idempotency.begin", _away)
+    answer = client.post("/v1/jobs", json=body, headers=KEY)
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    monkeypatch.undo()
+    assert client.post("/v1/jobs", json=body, headers=KEY).status_code == 202
+
+
+def test_a_database_that_goes_away_after_the_answer_changes_none(client, monkeypatch):
+    monkeypatch.setattr("service.idempotency.idempotency.finish", _away)
+    csv = {"content": b"a,b\n1,2\n3,4\n", "headers": {**KEY, "Content-Type": "text/csv"}}
+    assert client.post("/v1/datasets", **csv).status_code == 201
+    monkeypatch.setattr("service.idempotency.idempotency.abandon", _away)
+    assert client.post("/v1/jobs", json={"wrong": 1}, headers={"Idempotency-Key": "k-2"}).status_code == 422
+
+
+def test_a_request_that_lost_its_key_while_its_process_slept_makes_nothing(client, body, monkeypatch):
+    insert = submission.jobs.insert_job
+
+    def sleep_first(*arguments, **values):
+        # the client's next try came to another process meanwhile, and found this one dead
+        monkeypatch.undo()
+        arguments[0].execute(text("UPDATE idempotency_keys SET token = 'of the other'"))
+        insert(*arguments, **values)
+
+    monkeypatch.setattr("service.submission.jobs.insert_job", sleep_first)
+    answer = client.post("/v1/jobs", json=body, headers=KEY)
+    assert (answer.status_code, answer.json()["code"]) == (409, "request_in_flight")
+    assert client.get("/v1/jobs").json()["items"] == []

@@ -83,7 +83,7 @@ def fit_done(key: str = "models/m") -> FitDone:
         training_rows=7,
         history=[],
     )
-    return FitDone(model=ref(key), matrices=ref(f"{key}/matrices"), summary=summary)
+    return FitDone(model=ref(key), matrices=ref(f"{key}-matrices"), summary=summary)
 
 
 def predict_done() -> PredictDone:
@@ -101,6 +101,12 @@ def train_model(database: Database, now: datetime, name: str = "prices") -> str:
     model_id = jobs.succeed_fit(database, claim.job_id, claim.token, fit_done(), now)
     assert model_id is not None
     return model_id
+
+
+def expire(database: Database, now: datetime, max_lost: int = jobs.MAX_LOST) -> list[jobs.Outcome]:
+    """Take every job from its worker whose lease ends by ``now``."""
+    late = [lease for lease in jobs.leases(database) if lease.expires_at <= now]
+    return jobs.expire(database, late, now, max_lost)
 
 
 def at_once(steps: Sequence[Callable[[], T]]) -> list[T | Exception]:

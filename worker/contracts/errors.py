@@ -14,6 +14,7 @@ FactRFMError
 ├── PredictionsBusy         as many predictions wait as one process takes
 ├── DoesNotFit              a fit needs more memory than there is
 ├── NoTrialSucceeded        every trial of a search failed
+├── StorageFull             the disk or quota of storage has no room left
 ├── ArtifactMissing         storage has lost a file that a row names
 ├── ArtifactCorrupt         a stored file's checksum or format is wrong
 └── LeaseLost               another attempt owns the job now
@@ -105,6 +106,10 @@ class DoesNotFit(FactRFMError):
 
 class NoTrialSucceeded(FactRFMError):
     code = "no_trial_succeeded"
+
+
+class StorageFull(FactRFMError):
+    code = "storage_full"
 
 
 class ArtifactMissing(FactRFMError):

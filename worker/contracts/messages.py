@@ -184,8 +184,15 @@ class Failed(Contract):
     error: JobError
 
 
+class Interrupted(Contract):
+    """The run could not go on for a reason outside of it, such as a full disk: trying again may succeed."""
+
+    kind: Literal["interrupted"] = "interrupted"
+    error: JobError
+
+
 Done = FitDone | TuneDone | NetworkDone | PredictDone
-AnyReport = ProgressReport | IterationReport | TrialReport | StepReport | LogReport | Done | Failed
+AnyReport = ProgressReport | IterationReport | TrialReport | StepReport | LogReport | Done | Failed | Interrupted
 Report = Annotated[AnyReport, Field(discriminator="kind")]
 
 ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(Order)

@@ -13,8 +13,17 @@ from typing import IO
 
 import torch
 
-from worker.contracts.errors import FactRFMError
-from worker.contracts.messages import ORDERS, AnyOrder, AnyReport, Failed, FitOrder, NetworkOrder, TuneOrder
+from worker.contracts.errors import FactRFMError, StorageFull
+from worker.contracts.messages import (
+    ORDERS,
+    AnyOrder,
+    AnyReport,
+    Failed,
+    FitOrder,
+    Interrupted,
+    NetworkOrder,
+    TuneOrder,
+)
 from worker.contracts.resources import JobError
 from worker.engine.errors import EngineError
 from worker.runs.fit import fit
@@ -23,6 +32,7 @@ from worker.runs.network import network
 from worker.runs.predict import predict
 from worker.runs.tune import tune
 from worker.store.artifacts import Artifacts
+from worker.store.room import needing_room
 
 PR_SET_PDEATHSIG = 1
 
@@ -58,13 +68,16 @@ class Reporter:
 def _run(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Reporter) -> AnyReport:
     """Return the last report of a job: done, or why it cannot succeed. An error of our own making ends the process."""
     try:
-        if isinstance(order, FitOrder):
-            return fit(order, artifacts, machine, report)
-        if isinstance(order, TuneOrder):
-            return tune(order, artifacts, machine, report)
-        if isinstance(order, NetworkOrder):
-            return network(order, artifacts, machine, report)
-        return predict(order, artifacts, machine, report)
+        with needing_room("what the run makes"):
+            if isinstance(order, FitOrder):
+                return fit(order, artifacts, machine, report)
+            if isinstance(order, TuneOrder):
+                return tune(order, artifacts, machine, report)
+            if isinstance(order, NetworkOrder):
+                return network(order, artifacts, machine, report)
+            return predict(order, artifacts, machine, report)
+    except StorageFull as error:
+        return Interrupted(error=JobError(type=error.code, detail=error.detail))
     except FactRFMError as error:
         return Failed(error=JobError(type=error.code, detail=error.detail))
     except EngineError as error:

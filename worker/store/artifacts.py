@@ -3,6 +3,7 @@
 A file is there whole or not at all, and its checksum is compared on reading.
 """
 
+import contextlib
 import hashlib
 import io
 import os
@@ -18,6 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from worker.contracts.artifacts import ArtifactRef
 from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing
+from worker.store.room import needing_room
 
 KEY_PART = re.compile(r"[A-Za-z0-9_=@+-][A-Za-z0-9._=@+-]*")
 LONGEST_KEY = 512
@@ -33,21 +35,31 @@ class Artifacts:
         self._local = isinstance(self._fs, LocalFileSystem)
 
     def put_file(self, key: str, path: Path) -> ArtifactRef:
-        """Store a copy of a file under ``key``, replacing what was there."""
+        """Store a copy of a file under ``key``, replacing what was there.
+
+        Raises:
+            StorageFull: there is no room; what was there is unchanged.
+        """
         with path.open("rb") as source:
             if self._local:
                 return self._put_local(key, source)
             sha256, length = _measure(source)
-        self._fs.makedirs(self._path(key).rpartition("/")[0], exist_ok=True)
-        self._fs.put_file(str(path), self._path(key))
+        with needing_room(key):
+            self._fs.makedirs(self._path(key).rpartition("/")[0], exist_ok=True)
+            self._fs.put_file(str(path), self._path(key))
         return ArtifactRef(key=key, sha256=sha256, bytes=length)
 
     def put_bytes(self, key: str, content: bytes) -> ArtifactRef:
-        """Store ``content`` under ``key``, replacing what was there."""
+        """Store ``content`` under ``key``, replacing what was there.
+
+        Raises:
+            StorageFull: there is no room; what was there is unchanged.
+        """
         if self._local:
             return self._put_local(key, io.BytesIO(content))
-        self._fs.makedirs(self._path(key).rpartition("/")[0], exist_ok=True)
-        self._fs.pipe_file(self._path(key), content)
+        with needing_room(key):
+            self._fs.makedirs(self._path(key).rpartition("/")[0], exist_ok=True)
+            self._fs.pipe_file(self._path(key), content)
         return ArtifactRef(key=key, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
 
     @contextmanager
@@ -104,6 +116,47 @@ class Artifacts:
         """Delete everything below the folder ``prefix``."""
         self._remove(self._path(prefix.rstrip("/")), recursive=True)
 
+    def list_folders(self, prefix: str) -> list[str]:
+        """Return the names right below the folder ``prefix``, sorted; none where it is not there."""
+        path = self._path(prefix)
+        self._fs.invalidate_cache(path)
+        try:
+            found = self._fs.ls(path, detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted({str(one).rstrip("/").rpartition("/")[2] for one in found} - {""})
+
+    def list_strays(self, folder: str) -> list[str]:
+        """Return the paths of all files below ``folder``, half-written ones and empty folders (with / at the end) too.
+
+        Only ``discard`` takes such a path: it may be no key.
+        """
+        path = self._path(folder)
+        if not self._local:
+            self._fs.invalidate_cache(path)
+            return sorted(f"{folder}{str(one)[str(one).index(path) + len(path) :]}" for one in self._fs.find(path))
+        found = [folder] if Path(path).is_file() else []
+        for place, folders, files in os.walk(path):
+            below = folder + place.removeprefix(path)
+            found += [f"{below}/{name}" for name in files]
+            if not folders and not files:
+                found.append(f"{below}/")
+        return sorted(found)
+
+    def discard(self, stray: str) -> None:
+        """Delete what ``list_strays`` named, and the folders that are empty then, but not the first one of its path."""
+        path = f"{self._root}/{stray}"
+        if not stray.endswith("/"):
+            self._remove(path, recursive=False)
+        if not self._local:
+            return
+        prefix = Path(self._root) / stray.partition("/")[0]
+        folder = Path(path) if stray.endswith("/") else Path(path).parent
+        with contextlib.suppress(OSError):  # a folder with something in it stays, and so do those above
+            while folder != prefix:
+                folder.rmdir()
+                folder = folder.parent
+
     def check(self) -> None:
         """Write, read and delete a small file.
 
@@ -124,9 +177,10 @@ class Artifacts:
 
     def _put_local(self, key: str, source: BinaryIO) -> ArtifactRef:
         path = Path(self._path(key))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _replacing(path) as target:
-            sha256, length = _copy(source, target)
+        with needing_room(key):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _replacing(path) as target:
+                sha256, length = _copy(source, target)
         return ArtifactRef(key=key, sha256=sha256, bytes=length)
 
     @contextmanager
@@ -150,7 +204,7 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a new file that takes the place of ``path`` when it is whole and on disk; after an error nothing changes."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with _open_new(temporary) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -159,6 +213,10 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _open_new(path: Path) -> IO[bytes]:
+    return path.open("xb")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -28,6 +28,8 @@ BUSY_SECONDS = 30
 """How long a transaction waits for a lock."""
 SWITCH_SECONDS = 0.02
 CONNECT_SECONDS = 5
+SILENCE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+"""A server that is not there any more is noticed within half a minute, instead of after hours."""
 IDLE_SECONDS = 30
 """PostgreSQL ends a transaction that is silent for so long: a stopped process must not keep a job's row locked."""
 
@@ -179,7 +181,7 @@ def _postgresql(url: str) -> Engine:
         pool_pre_ping=True,
         pool_size=5,
         max_overflow=15,
-        connect_args={"connect_timeout": CONNECT_SECONDS},
+        connect_args={"connect_timeout": CONNECT_SECONDS, **SILENCE},
     )
     event.listen(engine, "connect", _prepare_postgresql)
     event.listen(engine, "handle_error", _ended_by_server)

@@ -12,7 +12,7 @@ from worker.contracts.errors import InvalidRequest, KeyReused, RequestInFlight
 from worker.store.database import Database, insert_into, owner
 from worker.store.rows import IdempotencyRow
 
-IN_FLIGHT = timedelta(minutes=1)
+IN_FLIGHT = timedelta(seconds=20)
 """A request that was not heard of for so long is taken for dead. A long one says ``keep`` now and then."""
 LONGEST_KEY = 255
 KEPT = timedelta(hours=24)

@@ -1,6 +1,7 @@
 """Reading jobs: what callers see of a row, lists, counts, and which queued jobs want another message."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import and_, func, or_, select, text, update
@@ -20,6 +21,28 @@ LONGEST_BACKOFF = 6
 RESEND_AT_ONCE = 1000
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 """The last turn of a project that had none."""
+
+
+@dataclass(frozen=True)
+class HeldLease:
+    """Who holds a running job, and until when by that worker's clock. Every renewal changes ``mark``."""
+
+    job_id: str
+    token: str | None
+    expires_at: datetime
+
+    @property
+    def mark(self) -> tuple[str | None, datetime]:
+        """What tells one renewal from the next."""
+        return self.token, self.expires_at
+
+
+def leases(database: Database) -> list[HeldLease]:
+    """Return the leases of all running jobs, the one that ends first at the beginning."""
+    query = select(JobRow.id, JobRow.token, JobRow.lease_expires_at).where(JobRow.state == "running")
+    with database.reading() as session:
+        found = session.execute(query.order_by(JobRow.lease_expires_at)).all()
+    return [HeldLease(job_id, token, ends_at) for job_id, token, ends_at in found if ends_at is not None]
 
 
 def find(session: Session, job_id: str, *, lock: bool = False) -> JobRow:

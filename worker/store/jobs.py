@@ -27,12 +27,13 @@ from worker.store.claims import Claim as Claim
 from worker.store.claims import load_claim
 from worker.store.database import Database, names_a_missing_row, owner
 from worker.store.events import write
+from worker.store.job_queries import HeldLease, find, to_resource
 from worker.store.job_queries import checkpoint as checkpoint
 from worker.store.job_queries import count_waiting as count_waiting
 from worker.store.job_queries import counts as counts
 from worker.store.job_queries import counts_in as counts_in
-from worker.store.job_queries import find, to_resource
 from worker.store.job_queries import get as get
+from worker.store.job_queries import leases as leases
 from worker.store.job_queries import list_page as list_page
 from worker.store.job_queries import mark_sent as mark_sent
 from worker.store.job_queries import next_queued as next_queued
@@ -42,6 +43,7 @@ from worker.store.job_states import enter, held, lease_lost, lock, owned, runnin
 from worker.store.rows import JobRow
 
 MAX_LOST = 3
+Outcome = tuple[str, JobState]
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ def claim(
                 "attempt": row.attempt + 1,
                 "lost_attempts": lost,
                 "token": token,
+                "reports": 0,
                 "worker": worker,
                 "lease_expires_at": now + timedelta(seconds=lease_s),
                 "started_at": row.started_at or now,
@@ -173,8 +176,12 @@ def record(
     metrics: Mapping[str, float] | None = None,
     events: Sequence[EventData] = (),
     checkpoint: AnyCheckpoint | None = None,
+    report: int | None = None,
 ) -> None:
     """Write down what a running attempt reports; what is None stays as it is.
+
+    ``report``: its number among those of the attempt, from 1. One that is written down already changes nothing, so a
+    write whose answer was lost can be repeated.
 
     Raises:
         LeaseLost: another attempt owns the job, or none.
@@ -186,9 +193,15 @@ def record(
         changes["metrics"] = dict(metrics)
     if checkpoint is not None:
         changes["checkpoint"] = checkpoint.model_dump(mode="json")
+    change = running(job_id, token)
+    if report is not None:
+        changes["reports"] = report
+        change = change.where(JobRow.reports == report - 1)
     with database.transaction() as session:
-        row = session.execute(running(job_id, token).values(changes).returning(JobRow.last_seq)).one_or_none()
+        row = session.execute(change.values(changes).returning(JobRow.last_seq)).one_or_none()
         if row is None:
+            if report is not None and _is_written(session, job_id, token, report):
+                return
             raise lease_lost(job_id)
         write(session, job_id, row.last_seq, events, now)
 
@@ -283,29 +296,35 @@ def release(database: Database, job_id: str, token: str, now: datetime, reason: 
 
 
 def lose(
-    database: Database, job_id: str, token: str | None, now: datetime, reason: str, max_lost: int = MAX_LOST
+    database: Database,
+    job_id: str,
+    token: str | None,
+    now: datetime,
+    reason: str,
+    max_lost: int = MAX_LOST,
+    error_type: str = "worker_lost",
 ) -> JobState:
     """Count a lost attempt (``token`` None: whoever's): queued again, or failed at the ``max_lost``-th.
+
+    ``error_type``: what the job then failed of.
 
     Raises:
         LeaseLost: another attempt owns the job, or none.
     """
     with database.transaction() as session:
-        return _lose(session, owned(session, job_id, token), now, reason, max_lost)
+        return _lose(session, owned(session, job_id, token), now, reason, max_lost, error_type)
 
 
-def expire(database: Database, now: datetime, max_lost: int = MAX_LOST) -> list[tuple[str, JobState]]:
-    """Take every job whose lease has expired from its worker. Returns their ids and new states."""
-    with database.reading() as session:
-        query = select(JobRow.id).where(JobRow.state == "running", JobRow.lease_expires_at <= now)
-        late = list(session.scalars(query.order_by(JobRow.lease_expires_at)))
-    outcomes: list[tuple[str, JobState]] = []
-    for job_id in late:
+def expire(database: Database, late: Sequence[HeldLease], now: datetime, max_lost: int = MAX_LOST) -> list[Outcome]:
+    """Take each of these jobs from its worker, unless its lease was renewed since. Returns their ids and new states."""
+    outcomes: list[Outcome] = []
+    for lease in late:
         with database.transaction() as session:
-            row = lock(session, job_id)
-            if row is not None and row.state == "running" and _expired(row, now):
-                reason = f"the worker {row.worker} was silent for longer than its lease"
-                outcomes.append((job_id, _lose(session, row, now, reason, max_lost)))
+            row = lock(session, lease.job_id)
+            if row is None or row.state != "running" or (row.token, row.lease_expires_at) != lease.mark:
+                continue
+            reason = f"the worker {row.worker} was silent for longer than its lease"
+            outcomes.append((lease.job_id, _lose(session, row, now, reason, max_lost)))
     return outcomes
 
 
@@ -364,7 +383,15 @@ def delete(database: Database, job_id: str) -> None:
         session.execute(sql_delete(JobRow).where(JobRow.id == job_id, JobRow.state.in_(FINAL_STATES)))
 
 
-def _lose(session: Session, row: JobRow, now: datetime, reason: str, max_lost: int) -> JobState:
+def _is_written(session: Session, job_id: str, token: str, report: int) -> bool:
+    """Return whether the attempt under way has written down this report, and none after it."""
+    query = select(JobRow.reports).where(JobRow.id == job_id, JobRow.token == token, JobRow.state == "running")
+    return session.scalars(query).one_or_none() == report
+
+
+def _lose(
+    session: Session, row: JobRow, now: datetime, reason: str, max_lost: int, error_type: str = "worker_lost"
+) -> JobState:
     lost = row.lost_attempts + 1
     if row.cancel_requested:
         enter(session, row, "cancelled", now, reason=reason, values={"lost_attempts": lost})
@@ -373,7 +400,7 @@ def _lose(session: Session, row: JobRow, now: datetime, reason: str, max_lost: i
         detail = f"{lost} attempts were lost; the last one: {reason}"
         if row.estimate is not None:
             detail += f"; the job was estimated to take {row.estimate['bytes'] / 2**30:.2f} GiB of memory"
-        error = JobError(type="worker_lost", detail=detail)
+        error = JobError(type=error_type, detail=detail)
         enter(session, row, "failed", now, error=error, values={"lost_attempts": lost})
         return "failed"
     enter(session, row, "queued", now, reason=reason, values={"lost_attempts": lost})

@@ -9,8 +9,13 @@ from worker.store.rows import LockRow
 
 
 def try_lock(database: Database, name: str, owner: str, ttl_s: float, now: datetime) -> bool:
-    """Take the lock, or hold it on, for ``ttl_s`` seconds from ``now``. Returns whether ``owner`` has it."""
+    """Take the lock, or hold it on, for ``ttl_s`` seconds from ``now``. Returns whether ``owner`` has it.
+
+    A lock that would last twice as long was taken by a clock that was ahead, and is nobody's: its owner may be dead,
+    and others would wait for as long as that clock had jumped.
+    """
     expires_at = now + timedelta(seconds=ttl_s)
+    too_late = now + timedelta(seconds=2 * ttl_s)
     with database.transaction() as session:
         taken = session.execute(
             insert_into(session, LockRow)
@@ -18,7 +23,7 @@ def try_lock(database: Database, name: str, owner: str, ttl_s: float, now: datet
             .on_conflict_do_update(
                 index_elements=[LockRow.name],
                 set_={"owner": owner, "expires_at": expires_at},
-                where=or_(LockRow.owner == owner, LockRow.expires_at <= now),
+                where=or_(LockRow.owner == owner, LockRow.expires_at <= now, LockRow.expires_at > too_late),
             )
             .returning(LockRow.owner)
         )

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import uuid
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from support.stored import at_once
 
 from worker.contracts.artifacts import ArtifactRef
-from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing
+from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing, StorageFull
 from worker.store import artifacts as artifacts_module
 from worker.store.artifacts import Artifacts
 
@@ -166,3 +167,48 @@ def test_a_whole_file_is_read_as_a_stream(artifacts: Artifacts) -> None:
     ref = artifacts.put_bytes("a", CONTENT)
     with artifacts.open(ref) as file:
         assert BytesIO(file.read()).getvalue() == CONTENT
+
+
+def test_folders_and_files_are_listed_below_a_folder(artifacts: Artifacts) -> None:
+    for key in ("jobs/b/t/two", "jobs/a/t/one", "jobs/a/u/three", "models/c/t/four"):
+        artifacts.put_bytes(key, b"x")
+    assert artifacts.list_folders("jobs") == ["a", "b"]
+    assert artifacts.list_folders("results") == []
+    assert artifacts.list_strays("jobs/a") == ["jobs/a/t/one", "jobs/a/u/three"]
+    artifacts.discard("jobs/a/t/one")
+    artifacts.discard("jobs/a/t/one")
+    assert "jobs/a/u/three" in artifacts.list_strays("jobs/a")
+    assert "jobs/a/t/one" not in artifacts.list_strays("jobs/a")
+
+
+def test_half_written_files_and_empty_folders_are_strays_too(tmp_path: Path) -> None:
+    artifacts = Artifacts(str(tmp_path))
+    (tmp_path / "jobs/a/t").mkdir(parents=True)
+    (tmp_path / "jobs/a/t/.0123.tmp").write_bytes(b"half")
+    assert artifacts.list_strays("jobs/a") == ["jobs/a/t/.0123.tmp"]
+    artifacts.discard("jobs/a/t/.0123.tmp")
+    assert artifacts.list_folders("jobs") == []
+    (tmp_path / "jobs/b/t").mkdir(parents=True)
+    assert artifacts.list_strays("jobs/b") == ["jobs/b/t/"]
+    artifacts.discard("jobs/b/t/")
+    assert artifacts.list_folders("jobs") == []
+
+
+def test_a_folder_that_has_something_in_it_again_stays(tmp_path: Path) -> None:
+    artifacts = Artifacts(str(tmp_path))
+    artifacts.put_bytes("jobs/a/t/state", b"new")
+    artifacts.discard("jobs/a/t/")
+    assert artifacts.list_strays("jobs/a") == ["jobs/a/t/state"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_is_named_and_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifacts = Artifacts(str(tmp_path))
+    kept = artifacts.put_bytes("models/a/model", b"old")
+    open_full = partial(Path("/dev/full").open, "wb")
+    # the kernel's own device of no room: the write fails as it would on a full disk
+    monkeypatch.setattr(artifacts_module, "_open_new", lambda path: open_full())
+    with pytest.raises(StorageFull, match="no room left"):
+        artifacts.put_bytes("models/a/model", CONTENT)
+    assert artifacts.read_bytes(kept) == b"old"
+    assert files_under(tmp_path) == ["models/a/model"]

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 from support.clock import START, Clock
-from support.stored import at_once, fit_done, queue_fit, queue_predict, store_dataset, train_model
+from support.stored import at_once, expire, fit_done, queue_fit, queue_predict, store_dataset, train_model
 
 from worker.contracts.errors import Conflict, LeaseLost, RequestInFlight
 from worker.contracts.events import LogData
@@ -33,7 +33,7 @@ def test_one_of_twenty_workers_takes_over_an_expired_job(database: Database) -> 
     steps: list[Callable[[], object]] = [
         partial(jobs.claim, database, job_id, f"worker-{n}", 30, later) for n in range(10)
     ]
-    steps += [partial(jobs.expire, database, later) for _ in range(10)]
+    steps += [partial(expire, database, later) for _ in range(10)]
     outcomes = at_once(steps)
     assert not [one for one in outcomes if isinstance(one, Exception)]
     assert len([one for one in outcomes if isinstance(one, jobs.Claim)]) <= 2
@@ -98,7 +98,7 @@ def test_an_owner_and_the_reconciler_at_once_agree(database: Database) -> None:
         late = clock.pass_seconds(31)
         expired, model_id = at_once(
             [
-                partial(jobs.expire, database, late),
+                partial(expire, database, late),
                 partial(jobs.succeed_fit, database, job_id, claim.token, fit_done(), late),
             ]
         )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 from sqlalchemy import select
 from support.clock import Clock
-from support.stored import fit_done, make_checkpoint, queue_fit
+from support.stored import expire, fit_done, make_checkpoint, queue_fit
 
 from worker.contracts.errors import Conflict, LeaseLost
 from worker.contracts.events import LogData, StateData
@@ -191,7 +191,7 @@ class JobMachine(RuleBasedStateMachine):
 
     @rule()
     def expire(self) -> None:
-        outcomes = dict(jobs.expire(self.database, self.now(), MAX_LOST))
+        outcomes = dict(expire(self.database, self.now(), MAX_LOST))
         for job in self.expected:
             late = job.state == "running" and job.expires_at <= self.seconds
             assert (job.job_id in outcomes) == late

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import update
 from support.clock import Clock
 from support.stored import (
+    expire,
     fit_done,
     make_checkpoint,
     predict_done,
@@ -129,6 +130,37 @@ def test_a_fit_goes_from_queued_to_its_model(database: Database, clock: Clock) -
     assert events[-1].data == StateData(state="succeeded", attempt=1, model=model_id)
 
 
+def test_a_report_that_is_repeated_is_written_once(database: Database, clock: Clock) -> None:
+    job_id = queue_fit(database, clock())
+    claim = claimed(database, clock, job_id)
+    for number in (1, 1, 2, 2):
+        said = [LogData(message=f"report {number}")]
+        jobs.record(database, job_id, claim.token, clock(), events=said, report=number)
+    told = [event.data.message for event in list_events(database, job_id) if isinstance(event.data, LogData)]
+    assert told == ["report 1", "report 2"]
+    assert [event.seq for event in list_events(database, job_id)] == [1, 2, 3, 4]
+
+
+def test_reports_are_counted_anew_in_each_attempt(database: Database, clock: Clock) -> None:
+    job_id = queue_fit(database, clock())
+    for attempt in (1, 2):
+        claim = claimed(database, clock, job_id)
+        jobs.record(database, job_id, claim.token, clock(), events=[LogData(message=f"of {attempt}")], report=1)
+        jobs.lose(database, job_id, claim.token, clock(), "gone")
+    told = [event.data.message for event in list_events(database, job_id) if isinstance(event.data, LogData)]
+    assert told == ["of 1", "of 2"]
+
+
+def test_a_repeated_report_of_a_lost_attempt_is_refused(database: Database, clock: Clock) -> None:
+    job_id = queue_fit(database, clock())
+    first = claimed(database, clock, job_id)
+    jobs.record(database, job_id, first.token, clock(), events=[LogData(message="once")], report=1)
+    jobs.lose(database, job_id, first.token, clock(), "gone")
+    claimed(database, clock, job_id)
+    with pytest.raises(LeaseLost):
+        jobs.record(database, job_id, first.token, clock(), events=[LogData(message="once")], report=1)
+
+
 def test_events_are_read_from_where_the_reader_stopped(database: Database, clock: Clock) -> None:
     job_id = queue_fit(database, clock())
     claim = claimed(database, clock, job_id)
@@ -180,7 +212,7 @@ def test_a_renewed_lease_does_not_expire(database: Database, clock: Clock) -> No
     for _ in range(5):
         clock.pass_seconds(LEASE - 1)
         assert jobs.renew(database, job_id, claim.token, LEASE, clock()).owned
-        assert jobs.expire(database, clock()) == []
+        assert expire(database, clock()) == []
 
 
 def test_the_third_lost_attempt_fails_the_job_and_says_why(database: Database, clock: Clock) -> None:
@@ -203,7 +235,7 @@ def test_takeovers_count_as_lost_attempts(database: Database, clock: Clock) -> N
         assert claimed(database, clock, job_id).attempt == attempt
         clock.pass_seconds(LEASE)
     assert jobs.claim(database, job_id, "worker", LEASE, clock()) is None
-    assert jobs.expire(database, clock()) == [(job_id, "failed")]
+    assert expire(database, clock()) == [(job_id, "failed")]
     error = jobs.get(database, job_id).error
     assert error is not None
     assert "silent" in error.detail
@@ -265,7 +297,7 @@ def test_a_job_that_loses_its_worker_after_a_cancel_is_cancelled(database: Datab
         assert jobs.lose(database, job_id, None, clock(), "gone") == "cancelled"
     else:
         assert jobs.claim(database, job_id, "worker", LEASE, clock()) is None
-        assert jobs.expire(database, clock()) == [(job_id, "cancelled")]
+        assert expire(database, clock()) == [(job_id, "cancelled")]
     assert jobs.get(database, job_id).state == "cancelled"
 
 
@@ -348,7 +380,7 @@ def test_a_row_that_cannot_be_read_costs_the_job_and_not_the_worker(database: Da
         with pytest.raises(ValueError, match="from the future"):
             jobs.claim(database, job_id, "worker", LEASE, clock())
         clock.pass_seconds(LEASE)
-    assert jobs.expire(database, clock()) == [(job_id, "failed")]
+    assert expire(database, clock()) == [(job_id, "failed")]
 
 
 def test_a_lost_message_is_found_and_repeated_with_growing_pauses(database: Database, clock: Clock) -> None:

@@ -24,3 +24,11 @@ def test_only_the_owner_gives_a_lock_back(database: Database) -> None:
     assert not try_lock(database, "name", "b", 10, clock())
     unlock(database, "name", "a")
     assert try_lock(database, "name", "b", 10, clock())
+
+
+def test_a_lock_of_a_clock_that_was_hours_ahead_is_nobodys(database: Database) -> None:
+    clock = Clock()
+    ahead = Clock(clock.pass_seconds(7200))
+    assert try_lock(database, "name", "a", 10, ahead())
+    assert try_lock(database, "name", "b", 10, clock.pass_seconds(-7200))
+    assert not try_lock(database, "name", "c", 10, clock())

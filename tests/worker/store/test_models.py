@@ -12,7 +12,7 @@ from worker.store.database import Database
 def test_a_model_is_what_the_fit_said(database: Database) -> None:
     record = models.get(database, train_model(database, START))
     assert record.summary == fit_done().summary
-    assert (record.model, record.matrices) == (ref("models/m"), ref("models/m/matrices"))
+    assert (record.model, record.matrices) == (ref("models/m"), ref("models/m-matrices"))
     model = record.resource
     assert (model.encoded_features, model.bytes, model.sha256) == (1, 10, "0" * 64)
     assert (model.metrics, model.spec, model.created_at) == ({"validation_rmse": 0.5}, {"ridge": 0.1}, START)

@@ -1,0 +1,164 @@
+"""The supervisor writes down what its child reports, once, whatever the database and storage do meanwhile."""
+
+import errno
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from support.stored import fit_done, make_checkpoint, queue_fit
+
+from worker import supervisor as supervisor_module
+from worker.contracts.events import IterationData, LogData
+from worker.contracts.messages import AnyReport, Interrupted, IterationReport, LogReport
+from worker.contracts.resources import JobError, Progress
+from worker.settings import WorkerSettings
+from worker.store import jobs
+from worker.store.artifacts import Artifacts
+from worker.store.database import Database
+from worker.store.events import list_events
+from worker.supervisor import Supervisor
+
+
+class ScriptedChild:
+    """Answers every order with the next list of reports."""
+
+    def __init__(self, *scripts: list[AnyReport]) -> None:
+        self.scripts = deque(scripts)
+        self.orders: list[Any] = []
+        self.ended = False
+        self._answers: deque[AnyReport] = deque()
+
+    def alive(self) -> bool:
+        return not self.ended
+
+    def order(self, order: Any) -> None:
+        self.orders.append(order)
+        self._answers.extend(self.scripts.popleft())
+
+    def receive(self, timeout: float) -> AnyReport | None:
+        return self._answers.popleft() if self._answers else None
+
+    def resident_bytes(self) -> int:
+        return 0
+
+    def end(self, patience: float) -> None:
+        self.ended = True
+
+
+class BrokenCommits:
+    """Has the answer to chosen commits get lost: the rows are written, and the caller sees a broken connection."""
+
+    def __init__(self, database: Database) -> None:
+        self._transaction = database.transaction
+        self.armed = False
+        self.broken = 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[Any]:
+        with self._transaction() as session:
+            yield session
+        if self.armed:
+            self.armed = False
+            self.broken += 1
+            raise OperationalError("COMMIT", None, ConnectionError("server closed the connection unexpectedly"))
+
+
+@pytest.fixture
+def supervisor(database: Database, tmp_path: Path) -> Supervisor:
+    settings = WorkerSettings(home=tmp_path, lease_seconds=60, stop_seconds=1)
+    return Supervisor(settings, database, Artifacts(str(tmp_path / "artifacts")), worker="test")
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def iteration(number: int) -> IterationReport:
+    data = IterationData(
+        iteration=number, iterations=3, metrics={}, ridge=1, trace=1, effective_rank=1, top=["area"], seconds=1
+    )
+    return IterationReport(
+        progress=Progress(iteration=number, iterations=3, fraction=0.5, stage="fitting"),
+        data=data,
+        checkpoint=make_checkpoint(number),
+    )
+
+
+def test_a_report_whose_commit_was_not_answered_is_written_once(
+    supervisor: Supervisor, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = queue_fit(database, now())
+    commits = BrokenCommits(database)
+    monkeypatch.setattr(database, "transaction", commits)
+    monkeypatch.setattr(supervisor_module, "RETRY_SECONDS", 0.01)
+    record = jobs.record
+
+    def arm(*arguments: Any, **changes: Any) -> None:
+        # the first try of each report is answered by a broken connection, after its commit
+        commits.armed = changes["report"] > commits.broken
+        record(*arguments, **changes)
+
+    monkeypatch.setattr(jobs, "record", arm)
+    child = ScriptedChild([iteration(0), iteration(1), LogReport(data=LogData(message="storing")), fit_done()])
+    monkeypatch.setattr(supervisor, "_child", child)
+    supervisor.look_at(job_id)
+    assert commits.broken == 3
+    assert [event.type for event in list_events(database, job_id)] == [
+        "state",
+        "state",
+        "iteration",
+        "iteration",
+        "log",
+        "state",
+    ]
+    assert jobs.get(database, job_id).state == "succeeded"
+
+
+def test_a_job_that_storage_had_no_room_for_is_tried_again_and_then_fails_of_that(
+    supervisor: Supervisor, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "PUT_OFF_SECONDS", 0.01)
+    full = Interrupted(error=JobError(type="storage_full", detail="there is no room left on the disk"))
+    saved, lost = queue_fit(database, now()), queue_fit(database, now())
+    child = ScriptedChild([full], [fit_done()], [full], [full], [full])
+    monkeypatch.setattr(supervisor, "_child", child)
+    supervisor.look_at(saved)
+    assert (jobs.get(database, saved).state, jobs.get(database, saved).attempt) == ("succeeded", 2)
+    error = jobs.get(database, lost).error
+    assert error is not None
+    assert (error.type, "no room left" in error.detail) == ("storage_full", True)
+
+
+def test_storage_that_deletes_nothing_costs_no_job(
+    supervisor: Supervisor, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EIO, "storage is away")
+
+    monkeypatch.setattr(supervisor.artifacts, "delete", fail)
+    monkeypatch.setattr(supervisor.artifacts, "delete_prefix", fail)
+    job_id = queue_fit(database, now())
+    monkeypatch.setattr(supervisor, "_child", ScriptedChild([iteration(0), iteration(1), fit_done()]))
+    supervisor.look_at(job_id)
+    assert (jobs.get(database, job_id).state, jobs.get(database, job_id).attempt) == ("succeeded", 1)
+
+
+def test_an_error_that_nobody_thought_of_ends_the_child_so_that_its_reports_reach_no_other_job(
+    supervisor: Supervisor, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    first = queue_fit(database, now())
+    child = ScriptedChild([iteration(0), iteration(1), iteration(2)])
+    monkeypatch.setattr(supervisor, "_child", child)
+    monkeypatch.setattr(jobs, "record", fail)
+    with pytest.raises(RuntimeError, match="nobody thought"):
+        supervisor.look_at(first)
+    assert child.ended
+    assert supervisor._child is None
