@@ -21,6 +21,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from service import preflight
+from service.commands import doctor, jobs, models, training
 from service.complaints import CannotStart, Complaint, WrongSetting
 from service.settings import ServiceSettings, read_settings
 from worker.contracts.errors import FactRFMError
@@ -28,6 +29,7 @@ from worker.contracts.keys import Scope
 from worker.logs import configure_logging
 from worker.settings import SharedSettings, WorkerSettings
 
+CALLING = "With a running service"
 CELERY_OPTIONS = ("APP", "BROKER_URL", "CONFIG_MODULE", "LOADER", "RESULT_BACKEND", "SKIP_CHECKS")
 """Variables that Celery's command line takes for its own flags; with one of them set it would run another program."""
 
@@ -139,6 +141,22 @@ def worker() -> None:
     os.execve(sys.executable, program, environment)  # noqa: S606 - our own module
 
 
+for command in (
+    training.upload,
+    training.fit,
+    training.tune,
+    training.batch,
+    jobs.jobs,
+    jobs.watch,
+    jobs.cancel,
+    jobs.retry,
+    models.models,
+    models.features,
+    models.predict,
+    models.export,
+    doctor.doctor,
+):
+    app.command(rich_help_panel=CALLING)(command)
 keys_app = typer.Typer(help="Make, list and revoke the keys of callers.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 

@@ -1,0 +1,353 @@
+"""The client that awaits: the same as ``Client``, method by method."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar, Unpack
+
+import httpx
+
+from service.client import calls, flows
+from service.client.calls import Call
+from service.client.connection import Address, refusal, request_of
+from service.client.deadline import Deadline
+from service.client.events import AnyEvent, EventReader
+from service.client.flows import Flow, NetworkOptions, Report, TrainOptions, TuneOptions, Wait
+from service.client.retries import Retries
+from service.client.tables import Body
+from worker.contracts.resources import (
+    FINAL_STATES,
+    Batch,
+    Dataset,
+    DatasetRows,
+    DryRun,
+    FeatureHistory,
+    FeatureMatrix,
+    Features,
+    Job,
+    Model,
+)
+from worker.contracts.results import NetworkReport, TuneResult
+
+T = TypeVar("T")
+Listed = TypeVar("Listed", Dataset, Job, Model)
+BLOCK = 2**20
+
+
+class AsyncClient:
+    """Calls the service at ``url``. Use it in an ``async with`` block, or ``close`` it.
+
+    ``url`` and ``key`` default to FACTRFM_URL and FACTRFM_API_KEY. A call that gets no answer, or one that another try
+    may change, is tried ``retries`` times more; a POST carries an idempotency key, so nothing is done twice.
+
+    Raises:
+        NotReached: by every call that gets no answer.
+        Refused: by every call that the service says no to.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        timeout: float = 60.0,
+        retries: int = 5,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        address = Address.of(url, key)
+        self._retries = retries
+        self._http = httpx.AsyncClient(
+            base_url=address.url, headers=address.headers, timeout=timeout, transport=transport, follow_redirects=False
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def upload(self, data: Any, name: str | None = None) -> Dataset:
+        """Upload a table: a path, a pandas or polars DataFrame, an Arrow table, a mapping of columns, or arrays (X, y).
+
+        The same bytes again give the dataset that they made first.
+        """
+        return await self._run(flows.upload(data, name))
+
+    async def dataset(self, dataset_id: str) -> Dataset:
+        """Return a dataset."""
+        return await self._send(calls.dataset(dataset_id))
+
+    async def rows(self, dataset_id: str, limit: int = 20) -> DatasetRows:
+        """Return the first rows of a dataset."""
+        return await self._send(calls.dataset_rows(dataset_id, limit))
+
+    async def delete_dataset(self, dataset_id: str) -> None:
+        """Delete a dataset that no job needs."""
+        await self._send(calls.delete(f"/v1/datasets/{dataset_id}"))
+
+    async def fit(
+        self,
+        data: Any,
+        target: str | Sequence[str],
+        *,
+        timeout: float | None = None,
+        report: Report | None = None,
+        **options: Unpack[TrainOptions],
+    ) -> Model:
+        """Train a model on a table, or on a dataset or its id, and return it when it is there.
+
+        ``report`` is called with every event, e.g. ``service.client.progress.Bar()``.
+        """
+        return await self._run(flows.train("fit", data, target, options, timeout, report))
+
+    async def tune(
+        self,
+        data: Any,
+        target: str | Sequence[str],
+        *,
+        timeout: float | None = None,
+        report: Report | None = None,
+        **options: Unpack[TuneOptions],
+    ) -> Model:
+        """Search for the best spec and return its model; ``tune_result`` has every trial."""
+        return await self._run(flows.train("tune", data, target, options, timeout, report))
+
+    async def network(
+        self,
+        data: Any,
+        target: str | Sequence[str],
+        *,
+        timeout: float | None = None,
+        report: Report | None = None,
+        **options: Unpack[NetworkOptions],
+    ) -> NetworkReport:
+        """Train a multilayer perceptron and return how the theorem holds for its layers."""
+        return await self._run(flows.network(data, target, options, timeout, report))
+
+    async def predict(self, ref: str, data: Any, *, probabilities: bool = False) -> Any:
+        """Predict rows. A data frame gives a data frame with its index, an array an array, a file an Arrow table.
+
+        With ``probabilities`` a classification has a column ``probability:<class>`` for each class.
+        """
+        return await self._run(flows.predict(ref, data, probabilities=probabilities))
+
+    async def predict_dataset(
+        self,
+        ref: str,
+        data: Any,
+        *,
+        form: Literal["parquet", "csv", "arrow"] = "parquet",
+        timeout: float | None = None,
+        report: Report | None = None,
+    ) -> bytes:
+        """Predict a stored table of any length by a job; return the file."""
+        return await self._run(flows.predict_dataset(ref, data, form, timeout, report))
+
+    async def submit(self, request: Mapping[str, Any]) -> Job:
+        """Queue a job, a body as of POST /v1/jobs; do not wait."""
+        return await self._send(calls.submit(request))
+
+    async def dry_run(self, request: Mapping[str, Any]) -> DryRun:
+        """Return what a job would be and take; nothing is queued."""
+        return await self._send(calls.dry_run(request))
+
+    async def job(self, job_id: str) -> Job:
+        """Return a job as it stands."""
+        return await self._send(calls.job(job_id))
+
+    async def wait(
+        self, job_id: str, timeout: float | None = None, *, report: Report | None = None, check: bool = True
+    ) -> Job:
+        """Follow a job until it ends.
+
+        Raises:
+            JobFailed: it did not succeed, and ``check`` asks for that.
+            TimedOut: it did not end in ``timeout`` seconds; it goes on.
+        """
+        return await self._run(flows.wait(job_id, timeout, report, check=check))
+
+    async def cancel(self, job_id: str) -> Job:
+        """Ask a job to end."""
+        return await self._send(calls.job_action(job_id, "cancel"))
+
+    async def retry(self, job_id: str) -> Job:
+        """Run a failed or cancelled job again, from its checkpoint if it has one."""
+        return await self._send(calls.job_action(job_id, "retry"))
+
+    async def result(self, job_id: str) -> bytes:
+        """Return the file that a job made."""
+        return await self._send(calls.result(job_id))
+
+    async def tune_result(self, job_id: str) -> TuneResult:
+        """Return every trial of a search that has succeeded."""
+        return await self._send(calls.tune_result(job_id))
+
+    async def network_report(self, job_id: str) -> NetworkReport:
+        """Return the report of a network that was trained."""
+        return await self._send(calls.network_report(job_id))
+
+    async def delete_job(self, job_id: str) -> None:
+        """Forget a job that has ended."""
+        await self._send(calls.delete(f"/v1/jobs/{job_id}"))
+
+    async def submit_batch(self, jobs: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> Batch:
+        """Queue many jobs, all or none: a list of bodies, or a base and a grid."""
+        return await self._send(calls.submit_batch(jobs if isinstance(jobs, Mapping) else list(jobs)))
+
+    async def batch(self, batch_id: str) -> Batch:
+        """Return a batch as it stands."""
+        return await self._send(calls.batch(batch_id))
+
+    async def cancel_batch(self, batch_id: str) -> Batch:
+        """Ask every job of a batch to end."""
+        return await self._send(calls.cancel_batch(batch_id))
+
+    async def model(self, ref: str) -> Model:
+        """Return a model by its id, its name (the latest version) or name@version."""
+        return await self._send(calls.get_model(ref))
+
+    async def delete_model(self, ref: str) -> None:
+        """Delete one version of a model."""
+        await self._send(calls.delete(f"/v1/models/{ref}"))
+
+    async def features(self, ref: str) -> Features:
+        """Return what a model looks at."""
+        return await self._send(calls.features(ref))
+
+    async def matrix(self, ref: str, iteration: int | None = None) -> FeatureMatrix:
+        """Return the learned feature matrix, of the chosen iteration where none is named."""
+        return await self._send(calls.matrix(ref, iteration))
+
+    async def heatmap(self, ref: str, iteration: int | None = None) -> bytes:
+        """Return the learned feature matrix as a picture (PNG)."""
+        return await self._send(calls.heatmap(ref, iteration))
+
+    async def history(self, ref: str) -> FeatureHistory:
+        """Return every iteration of a model's fit."""
+        return await self._send(calls.history(ref))
+
+    async def export(self, ref: str) -> bytes:
+        """Return the whole model as one safetensors file."""
+        return await self._send(calls.export(ref))
+
+    async def card(self, ref: str) -> str:
+        """Return the model card, in Markdown."""
+        return await self._send(calls.card(ref))
+
+    def datasets(self) -> AsyncIterator[Dataset]:
+        """Yield all datasets, newest first."""
+        return self._pages("/v1/datasets", Dataset, {})
+
+    def jobs(
+        self, *, state: str | None = None, kind: str | None = None, model: str | None = None
+    ) -> AsyncIterator[Job]:
+        """Yield jobs, newest first."""
+        return self._pages("/v1/jobs", Job, {"state": state, "kind": kind, "model": model})
+
+    def models(self, name: str | None = None) -> AsyncIterator[Model]:
+        """Yield models, newest first; all versions of one name where it is given."""
+        return self._pages("/v1/models", Model, {"name": name})
+
+    async def follow(self, job_id: str, after: int = 0, *, timeout: float | None = None) -> AsyncIterator[AnyEvent]:
+        """Yield the events of a job as they happen, each once, until it ends; broken connections are mended.
+
+        Raises:
+            TimedOut: the job did not end in ``timeout`` seconds.
+        """
+        reader, retries = EventReader(after), Retries(self._retries)
+        deadline = Deadline(job_id, timeout)
+        while not reader.ended:
+            try:
+                async with self._http.stream(
+                    "GET", f"/v1/jobs/{job_id}/events", headers=reader.headers(), timeout=deadline.read_timeout()
+                ) as response:
+                    if response.is_error:
+                        await response.aread()
+                        await self._pause(retries, response)
+                        continue
+                    async for line in response.aiter_lines():
+                        event = reader.take(line)
+                        if event is not None:
+                            retries = Retries(self._retries)
+                            yield event
+                        deadline.check()
+            except httpx.TransportError as error:
+                deadline.check()
+                await self._pause(retries, error)
+                continue
+            # a stream that ends before its job does was ended by a stop of the service, which will be back
+            if not reader.ended:
+                if (await self.job(job_id)).state in FINAL_STATES:
+                    return
+                await self._pause(retries, httpx.ReadError("the stream of events ended before the job did"))
+
+    async def _pages(self, path: str, kind: type[Listed], filters: Mapping[str, Any]) -> AsyncIterator[Listed]:
+        after: str | None = None
+        while True:
+            page = await self._send(calls.page(path, kind, filters, after))
+            for item in page.items:
+                yield item
+            if page.next is None:
+                return
+            after = page.next
+
+    async def _run(self, flow: Flow[T]) -> T:
+        answer: Any = None
+        try:
+            while True:
+                step = flow.send(answer)
+                answer = await self._wait(step) if isinstance(step, Wait) else await self._send(step)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+
+    async def _wait(self, wait: Wait) -> Job:
+        async for event in self.follow(wait.job_id, timeout=wait.seconds):
+            if wait.report is not None:
+                wait.report(event)
+        return await self.job(wait.job_id)
+
+    async def _send(self, call: Call[T]) -> T:
+        request = request_of(call)
+        retries = Retries(self._retries)
+        while True:
+            try:
+                response = await self._http.request(
+                    **request, content=None if call.body is None else _blocks(call.body)
+                )
+            except httpx.TransportError as error:
+                await self._pause(retries, error)
+                continue
+            if not response.is_error:
+                return call.parse(response)
+            if call.method == "DELETE" and response.status_code == 404 and retries.made:
+                # the try before this one did it, and its answer was lost
+                return call.parse(response)
+            await self._pause(retries, response)
+
+    async def _pause(self, retries: Retries, outcome: httpx.Response | httpx.TransportError) -> None:
+        """Sleep until the next try.
+
+        Raises:
+            Refused, NotReached: there is none.
+        """
+        seconds = retries.pause(outcome)
+        if seconds is None:
+            raise refusal(outcome, self._http.base_url)
+        await asyncio.sleep(seconds)
+
+
+async def _blocks(body: Body) -> AsyncIterator[bytes]:
+    """Read a body in a thread, block by block, so that no other task waits for the disk."""
+    source = await asyncio.to_thread(body.open)
+    try:
+        while block := await asyncio.to_thread(source.read, BLOCK):
+            yield block
+    finally:
+        source.close()

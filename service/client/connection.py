@@ -1,0 +1,67 @@
+"""Where the service is, who calls, and what goes over the wire for a call."""
+
+import os
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from service.client.calls import Call
+from service.client.errors import ClientError, NotReached, Refused
+
+URL, KEY = "FACTRFM_URL", "FACTRFM_API_KEY"
+LOCAL = "http://127.0.0.1:8000"
+
+
+@dataclass(frozen=True)
+class Address:
+    """The service's address and the key that opens it."""
+
+    url: str
+    key: str | None
+
+    @classmethod
+    def of(cls, url: str | None, key: str | None) -> "Address":
+        """Return what is given, else what the environment says, else a service on this machine without keys.
+
+        Raises:
+            ValueError: the address or the key cannot be one.
+        """
+        url = url or os.environ.get(URL) or LOCAL
+        key = key or os.environ.get(KEY) or None
+        try:
+            parsed = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise ValueError(f"the address {url!r} cannot be: {error}") from error
+        if parsed.scheme not in ("http", "https") or not parsed.host:
+            raise ValueError(f"the address {url!r} must look like {LOCAL} or https://host")
+        if key is not None and not (key.isascii() and key.isprintable()):
+            raise ValueError("the key holds characters that no HTTP header can carry")
+        return cls(url.rstrip("/"), key)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request says."""
+        found = {"User-Agent": "factrfm-client", "Accept": "application/json"}
+        return found if self.key is None else {**found, "Authorization": f"Bearer {self.key}"}
+
+
+def request_of(call: Call[Any]) -> dict[str, Any]:
+    """Return the arguments of httpx for a call, its body left out. All tries share the idempotency key made here."""
+    headers = {**(call.body.headers if call.body is not None else {}), **call.headers}
+    if call.method == "POST":
+        headers["Idempotency-Key"] = uuid.uuid4().hex
+    found: dict[str, Any] = {"method": call.method, "url": call.path, "params": dict(call.params), "headers": headers}
+    if call.json is not None:
+        found["json"] = call.json
+    return found
+
+
+def refusal(outcome: httpx.Response | httpx.TransportError, url: httpx.URL) -> ClientError:
+    """Return the error of an outcome that stands."""
+    if isinstance(outcome, httpx.Response):
+        return Refused.from_response(outcome)
+    found = NotReached(f"{url} did not answer: {outcome or type(outcome).__name__}")
+    found.__cause__ = outcome
+    return found

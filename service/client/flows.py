@@ -1,0 +1,133 @@
+"""What takes several calls, written once for both clients: a flow yields calls and waits, and returns its answer."""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, TypeVar
+
+from service.client import calls
+from service.client.calls import Call
+from service.client.errors import JobFailed
+from service.client.events import AnyEvent
+from service.client.tables import body_of, read_answer
+from worker.contracts.base import Contract
+from worker.contracts.requests import Validation
+from worker.contracts.resources import Dataset, Job, Model
+from worker.contracts.results import NetworkReport
+from worker.contracts.search import Search
+from worker.contracts.specs import FitSpec, NetworkSpec
+
+T = TypeVar("T")
+Report = Callable[[AnyEvent], None]
+
+
+class NetworkOptions(TypedDict, total=False):
+    """What a training may be given beside its table; what is left out is the service's default."""
+
+    spec: Mapping[str, Any] | FitSpec | NetworkSpec
+    features: Sequence[str]
+    exclude: Sequence[str]
+    task: Literal["auto", "regression", "classification"]
+    validation: Mapping[str, Any] | Validation | None
+
+
+class TrainOptions(NetworkOptions, total=False):
+    """The same for what makes a model: ``model`` names it."""
+
+    model: str
+
+
+class TuneOptions(TrainOptions, total=False):
+    """The same for a search."""
+
+    search: Mapping[str, Any] | Search
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Follow a job until it ends. Answered with the job."""
+
+    job_id: str
+    seconds: float | None
+    report: Report | None
+
+
+Step = Call[Any] | Wait
+Flow = Generator[Step, Any, T]
+
+
+def upload(data: Any, name: str | None) -> Flow[Dataset]:
+    """Upload a table, or take the dataset that ``data`` names."""
+    body = body_of(data)
+    dataset: Dataset = yield calls.upload(body, name if name is not None else body.name)
+    return dataset
+
+
+def wait(job_id: str, seconds: float | None, report: Report | None, *, check: bool) -> Flow[Job]:
+    """Wait for a job; with ``check`` one that did not succeed is an error."""
+    job: Job = yield Wait(job_id, seconds, report)
+    if check and job.state != "succeeded":
+        raise JobFailed(job)
+    return job
+
+
+def run(body: Mapping[str, Any], seconds: float | None, report: Report | None) -> Flow[Job]:
+    """Submit a job and wait until it has succeeded."""
+    job: Job = yield calls.submit(body)
+    return (yield from wait(job.id, seconds, report, check=True))
+
+
+def train(
+    kind: str, data: Any, target: Any, options: Mapping[str, Any], seconds: float | None, report: Report | None
+) -> Flow[Model]:
+    """Upload, train, wait, and return the model."""
+    job = yield from run((yield from _request(kind, data, target, options)), seconds, report)
+    model: Model = yield calls.get_model(str(job.model))
+    return model
+
+
+def network(
+    data: Any, target: Any, options: Mapping[str, Any], seconds: float | None, report: Report | None
+) -> Flow[NetworkReport]:
+    """Upload, train a network, wait, and return the report."""
+    job = yield from run((yield from _request("network", data, target, options)), seconds, report)
+    found: NetworkReport = yield calls.network_report(job.id)
+    return found
+
+
+def predict(ref: str, data: Any, *, probabilities: bool) -> Flow[Any]:
+    """Predict rows at once, in one call."""
+    body = body_of(data)
+    content: bytes = yield calls.predict(ref, body)
+    return read_answer(content, body, probabilities=probabilities)
+
+
+def predict_dataset(ref: str, data: Any, form: str, seconds: float | None, report: Report | None) -> Flow[bytes]:
+    """Predict a stored table, of any length, by a job; the answer is a file."""
+    dataset = yield from _dataset_id(data)
+    job = yield from run({"kind": "predict", "model": ref, "dataset": dataset, "format": form}, seconds, report)
+    content: bytes = yield calls.result(job.id)
+    return content
+
+
+def _request(kind: str, data: Any, target: Any, options: Mapping[str, Any]) -> Flow[dict[str, Any]]:
+    body: dict[str, Any] = {"kind": kind, "dataset": (yield from _dataset_id(data)), "target": target}
+    return body | {name: _plain(value) for name, value in options.items()}
+
+
+def _dataset_id(data: Any) -> Flow[str]:
+    if isinstance(data, Dataset):
+        return data.id
+    if isinstance(data, str) and data.startswith("ds_"):
+        return data
+    return (yield from upload(data, None)).id
+
+
+def _plain(value: Any) -> Any:
+    """Return a contract as what JSON has for it: what was set, so that defaults stay the service's."""
+    if isinstance(value, Contract):
+        return value.model_dump(mode="json", exclude_unset=True)
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(one) for one in value]
+    return value

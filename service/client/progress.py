@@ -1,0 +1,64 @@
+"""A line on the terminal that says how far a job is."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from service.client.events import AnyEvent
+from worker.contracts.events import IterationEvent, LogEvent, StateEvent, StepEvent
+
+SHOWN = ("validation_accuracy", "validation_rmse", "train_accuracy", "train_rmse")
+
+
+class Bar:
+    """Shows events as a progress bar: ``with Bar() as bar: client.fit(…, report=bar)``. Writes to standard error."""
+
+    def __init__(self, label: str = "job", console: Console | None = None) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self._progress = Progress(*columns, console=console or Console(stderr=True))
+        self._task = self._progress.add_task(label, total=1, note="queued")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: AnyEvent) -> None:
+        """Show one event."""
+        if isinstance(event, LogEvent):
+            self._progress.console.print(event.data.message, highlight=False, markup=False)
+        elif isinstance(event, StateEvent):
+            if event.data.state == "succeeded":
+                total = self._progress.tasks[self._task].total
+                self._progress.update(self._task, completed=total)
+            self._progress.update(self._task, note=event.data.state)
+        else:
+            done, total = _position(event)
+            self._progress.update(self._task, completed=done, total=total, note=_note(event.data.metrics))
+
+
+def _position(event: AnyEvent) -> tuple[int, int]:
+    if isinstance(event, IterationEvent):
+        return event.data.iteration + 1, event.data.iterations + 1
+    if isinstance(event, StepEvent):
+        return event.data.step, event.data.steps
+    assert event.type == "trial"  # noqa: S101 - the other types were told apart before
+    return event.data.trial, event.data.trials
+
+
+def _note(metrics: dict[str, float]) -> str:
+    name = next((one for one in SHOWN if one in metrics), None)
+    return "" if name is None else f"{name.replace('_', ' ')} {metrics[name]:.4g}"

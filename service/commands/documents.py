@@ -1,0 +1,77 @@
+"""Specs and jobs from files and flags: YAML, JSON, JSON lines, and ``name=value``."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from service.complaints import WrongSetting
+
+
+def read_document(path: Path) -> Any:
+    """Return what a YAML, JSON or JSON-lines file holds.
+
+    Raises:
+        WrongSetting: the file cannot be read or parsed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongSetting(f"{path} cannot be read: {error}") from error
+    try:
+        if path.suffix.lower() in (".jsonl", ".ndjson"):
+            return [json.loads(line) for line in text.splitlines() if line.strip()]
+        # JSON is YAML too
+        return yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise WrongSetting(f"{path} cannot be read: {str(error).strip()}") from error
+
+
+def read_spec(path: Path | None, settings: Sequence[str], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a spec: a file's, over it ``name=value`` settings, over them flags that were given.
+
+    Raises:
+        WrongSetting: the file holds no mapping, or a setting has no name.
+    """
+    spec: dict[str, Any] = {}
+    if path is not None:
+        found = read_document(path)
+        if not isinstance(found, dict):
+            raise WrongSetting(f"{path} must hold the options of a spec, such as 'ridge: 0.1', not {found!r}"[:300])
+        spec |= found
+    for setting in settings:
+        name, mark, value = setting.partition("=")
+        if not mark or not name.strip():
+            raise WrongSetting(f"--set is {setting!r}: it must look like ridge=0.1 or kernel=laplace")
+        try:
+            spec[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise WrongSetting(f"--set {name}: {value!r} cannot be read: {error}") from error
+    return spec | {name: value for name, value in flags.items() if value is not None}
+
+
+def read_validation(text: str | None) -> dict[str, Any]:
+    """Return the field ``validation`` of a job: a share of the rows, folds, another dataset, or none.
+
+    Raises:
+        WrongSetting: it is none of these.
+    """
+    if text is None:
+        return {}
+    if text == "none":
+        return {"validation": None}
+    if text.startswith("ds_"):
+        return {"validation": {"dataset": text}}
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if 0 < number < 1:
+        return {"validation": {"fraction": number}}
+    if number >= 2 and number.is_integer():
+        return {"validation": {"folds": int(number)}}
+    raise WrongSetting(
+        f"--validation is {text!r}: it must be a share such as 0.2, folds such as 5, a dataset's id, or none"
+    )

@@ -1,0 +1,83 @@
+"""Looking after jobs: list, watch, cancel, retry."""
+
+import itertools
+from typing import Annotated, Any
+
+import typer
+
+from service.client import JobFailed
+from service.client.progress import Bar
+from service.commands.session import Session, remote, table
+from worker.contracts.resources import Job
+
+JobId = Annotated[str, typer.Argument(help="The job's id.")]
+
+
+@remote
+def jobs(
+    session: Session,
+    job: Annotated[str | None, typer.Argument(help="Show this one job alone.")] = None,
+    state: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
+    kind: Annotated[str | None, typer.Option(help="fit, tune, network or predict.")] = None,
+    model: Annotated[str | None, typer.Option(help="A model's id or name.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 20,
+) -> None:
+    """List jobs, newest first, or show one."""
+    if job is not None:
+        one = session.client.job(job)
+        session.show(one, lambda: _table([one]))
+        return
+    found = list(itertools.islice(session.client.jobs(state=state, kind=kind, model=model), limit))
+    session.show(found, lambda: _table(found))
+
+
+@remote
+def watch(
+    session: Session,
+    job: JobId,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds to wait at most; the job goes on.")] = None,
+) -> None:
+    """Follow a job until it ends. With --json every event is a line. Exits with 3 when the job does not succeed."""
+    if session.as_json:
+        for event in session.client.follow(job, timeout=timeout):
+            typer.echo(event.model_dump_json())
+        ended = session.client.job(job)
+    else:
+        with Bar(job, session.notes) as bar:
+            ended = session.client.wait(job, timeout, report=bar, check=False)
+        session.console.print(_table([ended]))
+    if ended.state != "succeeded":
+        raise JobFailed(ended)
+
+
+@remote
+def cancel(
+    session: Session, found: Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids of jobs or of batches.")]
+) -> None:
+    """Ask jobs, or all jobs of a batch, to end."""
+    ended: list[Any] = [
+        session.client.cancel_batch(one) if one.startswith("bat_") else session.client.cancel(one) for one in found
+    ]
+    session.show(ended, lambda: table(("id",), [(one.id,) for one in ended]))
+
+
+@remote
+def retry(session: Session, job: JobId) -> None:
+    """Run a failed or cancelled job again, from its checkpoint if it has one."""
+    found = session.client.retry(job)
+    session.show(found, lambda: _table([found]))
+
+
+def _table(found: list[Job]) -> Any:
+    rows = [
+        (
+            job.id,
+            job.kind,
+            job.state,
+            f"{100 * job.progress.fraction:.0f} %",
+            job.request.get("model") or job.model,
+            job.error.detail if job.error is not None else "",
+        )
+        for job in found
+    ]
+    return table(("id", "kind", "state", "done", "model", "error"), rows)

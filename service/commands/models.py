@@ -1,0 +1,140 @@
+"""What models are there, what they learned, and what they say of rows."""
+
+import io
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import typer
+
+from service.client.progress import Bar
+from service.commands.session import Session, remote, table
+from service.complaints import WrongSetting
+
+Ref = Annotated[str, typer.Argument(help="A model's id, its name (the latest version), or name@version.")]
+STANDARD = "-"
+FORMS = {".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
+
+
+@remote
+def models(
+    session: Session,
+    name: Annotated[str | None, typer.Argument(help="Only versions of this name.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 20,
+) -> None:
+    """List models, newest first."""
+    found = list(itertools.islice(session.client.models(name), limit))
+    rows = [(f"{one.name}@{one.version}", one.id, one.task, one.training_rows, _metrics(one.metrics)) for one in found]
+    session.show(found, lambda: table(("model", "id", "task", "rows", "validation"), rows))
+
+
+@remote
+def features(
+    session: Session,
+    ref: Ref,
+    top: Annotated[int, typer.Option(min=1, help="How many columns to show.")] = 20,
+    encoded: Annotated[bool, typer.Option("--encoded", help="By encoded column, not folded back.")] = False,
+    png: Annotated[Path | None, typer.Option(help="Save the feature matrix as this picture.")] = None,
+    iteration: Annotated[int | None, typer.Option(min=0, help="Of the picture. Default: the chosen one.")] = None,
+) -> None:
+    """Show what a model looks at."""
+    if png is not None:
+        png.write_bytes(session.client.heatmap(ref, iteration))
+        session.note(f"the feature matrix is in {png}")
+    found = session.client.features(ref)
+    shares = found.encoded_importance if encoded else found.importance
+    widest = max((one.share for one in shares), default=0.0) or 1.0
+    rows = [(one.feature, f"{one.share:.3f}", "█" * round(30 * one.share / widest)) for one in shares[:top]]
+    session.show(found, lambda: table(("column", "share of trace(M)", ""), rows))
+    if not session.as_json:
+        session.console.print(f"effective rank {found.effective_rank:.1f} of {len(found.encoded_importance)}")
+
+
+@remote
+def export(
+    session: Session,
+    ref: Ref,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: NAME-VERSION.safetensors.")] = None,
+) -> None:
+    """Save a model as one safetensors file, which predicts without the service."""
+    model = session.client.model(ref)
+    path = out or Path(f"{model.name}-{model.version}.safetensors")
+    path.write_bytes(session.client.export(model.id))
+    session.show(model, lambda: f"{model.name}@{model.version} is in {path}")
+
+
+@remote
+def predict(
+    session: Session,
+    ref: Ref,
+    data: Annotated[
+        str, typer.Argument(help="A CSV, Parquet or Arrow file; - reads CSV from standard input.")
+    ] = STANDARD,
+    out: Annotated[str, typer.Option("--out", "-o", help="A .csv, .parquet or .arrow file; - is CSV.")] = STANDARD,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also of each class.")] = False,
+    job: Annotated[bool, typer.Option("--job", help="By a job, for tables of any length.")] = False,
+) -> None:
+    """Predict the rows of a table. Columns are matched by name, others are ignored."""
+    form = _form(out)
+    if job:
+        if data == STANDARD:
+            raise WrongSetting("--job needs a file: it is uploaded as a dataset")
+        with Bar("predict", session.notes) as bar:
+            content = session.client.predict_dataset(ref, data, form=form, report=bar)
+    else:
+        body = _standard_input() if data == STANDARD else Path(data)
+        answer = _as_table(session.client.predict(ref, body, probabilities=probabilities))
+        if session.as_json:
+            typer.echo(json.dumps(answer.to_pylist()))
+            return
+        content = _written(answer, form)
+    if out == STANDARD:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    else:
+        Path(out).write_bytes(content)
+        session.note(f"the predictions are in {out}")
+
+
+def _standard_input() -> pa.Table:
+    content = sys.stdin.buffer.read()
+    try:
+        return pa_csv.read_csv(io.BytesIO(content))
+    except pa.ArrowInvalid as error:
+        raise WrongSetting(f"standard input is no CSV table: {error}") from error
+
+
+def _as_table(answer: Any) -> pa.Table:
+    assert isinstance(answer, pa.Table)  # noqa: S101 - files and Arrow tables are answered by Arrow tables
+    return answer
+
+
+def _form(out: str) -> Any:
+    suffix = ".csv" if out == STANDARD else Path(out).suffix.lower()
+    if suffix not in FORMS:
+        raise WrongSetting(f"--out is {out!r}: the name must end in {', '.join(FORMS)}")
+    return FORMS[suffix]
+
+
+def _written(answer: pa.Table, form: str) -> bytes:
+    target = io.BytesIO()
+    if form == "csv":
+        pa_csv.write_csv(answer, target)
+    elif form == "parquet":
+        pq.write_table(answer, target)
+    else:
+        with pa.ipc.new_file(target, answer.schema) as writer:
+            writer.write_table(answer)
+    return target.getvalue()
+
+
+def _metrics(metrics: dict[str, float]) -> str:
+    shown = [
+        f"{name.removeprefix('validation_')} {value:.4g}" for name, value in metrics.items() if "validation" in name
+    ]
+    return ", ".join(shown)

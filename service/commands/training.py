@@ -1,0 +1,173 @@
+"""From a file to a model: upload, fit, tune, batch."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.client.progress import Bar
+from service.commands.documents import read_document, read_spec, read_validation
+from service.commands.session import Session, Unsuccessful, remote, table
+from service.complaints import WrongSetting
+from worker.contracts.resources import Batch, Dataset, Model
+
+Data = Annotated[
+    str, typer.Argument(help="A CSV, Parquet, Arrow, NPZ or JSON file, also .gz or .zst; or the id of a dataset.")
+]
+Target = Annotated[list[str], typer.Option("--target", "-t", help="The column to learn; may be repeated.")]
+Name = Annotated[str | None, typer.Option("--model", "-m", help="Name of the model. Default: the job's id.")]
+SpecFile = Annotated[Path | None, typer.Option("--spec", help="YAML or JSON file with options of the spec.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", "-s", help="An option of the spec as name=value; may be repeated.")
+]
+Features = Annotated[list[str] | None, typer.Option("--feature", help="Learn from this column; may be repeated.")]
+Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="Leave this column out; may be repeated.")]
+Task = Annotated[str | None, typer.Option(help="regression or classification. Default: by the target.")]
+ValidationRows = Annotated[
+    str | None, typer.Option("--validation", help="A share (0.2), folds (5), a dataset's id, or none. Default: 0.2.")
+]
+Timeout = Annotated[float | None, typer.Option(min=0, help="Seconds to wait at most; the job goes on.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Submit, print the job, and do not wait.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Also save the model as this safetensors file.")]
+
+
+@remote
+def upload(
+    session: Session,
+    files: Annotated[list[Path], typer.Argument(help="CSV, Parquet, Arrow, NPZ or JSON files, also .gz or .zst.")],
+    name: Annotated[str | None, typer.Option(help="What to call the dataset. Default: the file's name.")] = None,
+) -> None:
+    """Upload tables. The same bytes again are the same dataset."""
+    if name is not None and len(files) > 1:
+        raise WrongSetting("--name is for one file; each of several is called by its own name")
+    found = [session.client.upload(path, name) for path in files]
+    session.show(found, lambda: table(("id", "name", "rows", "columns"), [_dataset_row(one) for one in found]))
+
+
+@remote
+def fit(
+    session: Session,
+    data: Data,
+    target: Target,
+    model: Name = None,
+    kernel: Annotated[str | None, typer.Option(help="laplace, gaussian, generalized, …")] = None,
+    update: Annotated[str | None, typer.Option(help="fact, nfa, none or auto.")] = None,
+    ridge: Annotated[float | None, typer.Option(help="Added to the kernel's diagonal.")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Updates of the feature matrix.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the validation split.")] = None,
+    spec: SpecFile = None,
+    settings: Settings = None,
+    features: Features = None,
+    exclude: Exclude = None,
+    task: Task = None,
+    validation: ValidationRows = None,
+    timeout: Timeout = None,
+    no_wait: NoWait = False,
+    out: Out = None,
+) -> None:
+    """Train a model on a table, and show what it learned."""
+    flags = {"kernel": kernel, "update": update, "ridge": ridge, "iterations": iterations, "seed": seed}
+    body = _body("fit", data, target, model, read_spec(spec, settings or (), flags), features, exclude, task)
+    _train(session, body | read_validation(validation), timeout, no_wait, out)
+
+
+@remote
+def tune(
+    session: Session,
+    data: Data,
+    target: Target,
+    model: Name = None,
+    trials: Annotated[int, typer.Option(min=1, help="How many specs to try.")] = 30,
+    space: Annotated[
+        Path | None, typer.Option(help="YAML or JSON file with the space. Default: the service's.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the search.")] = None,
+    spec: SpecFile = None,
+    settings: Settings = None,
+    features: Features = None,
+    exclude: Exclude = None,
+    task: Task = None,
+    validation: ValidationRows = None,
+    timeout: Timeout = None,
+    no_wait: NoWait = False,
+    out: Out = None,
+) -> None:
+    """Search for the best spec; its model is kept."""
+    body = _body("tune", data, target, model, read_spec(spec, settings or (), {}), features, exclude, task)
+    search: dict[str, Any] = {"trials": trials}
+    if space is not None:
+        search["space"] = read_document(space)
+    if seed is not None:
+        search["seed"] = seed
+    _train(session, {**body, "search": search} | read_validation(validation), timeout, no_wait, out)
+
+
+@remote
+def batch(
+    session: Session,
+    file: Annotated[Path, typer.Argument(help="YAML, JSON or JSON lines: a list of jobs, or base and grid.")],
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for all jobs; exit with 3 if one did not succeed.")
+    ] = False,
+) -> None:
+    """Submit many jobs, all or none."""
+    document = read_document(file)
+    if not isinstance(document, list | dict):
+        raise WrongSetting(f"{file} must hold a list of jobs, or 'base' and 'grid'")
+    made = session.client.submit_batch(document)
+    if wait:
+        for link in made.jobs:
+            job_id = link.rsplit("/", 1)[-1]
+            with Bar(job_id, session.notes) as bar:
+                session.client.wait(job_id, report=bar, check=False)
+        made = session.client.batch(made.id)
+    session.show(made, lambda: _batch_table(made))
+    if wait and made.counts.succeeded < made.total:
+        raise Unsuccessful(f"{made.total - made.counts.succeeded} of {made.total} jobs of {made.id} did not succeed")
+
+
+def _body(
+    kind: str,
+    data: str,
+    target: list[str],
+    model: str | None,
+    spec: dict[str, Any],
+    features: list[str] | None,
+    exclude: list[str] | None,
+    task: str | None,
+) -> dict[str, Any]:
+    given = {"model": model, "features": features, "exclude": exclude, "task": task}
+    body: dict[str, Any] = {name: value for name, value in given.items() if value}
+    return {"kind": kind, "dataset": data, "target": target[0] if len(target) == 1 else target, "spec": spec, **body}
+
+
+def _train(session: Session, body: dict[str, Any], timeout: float | None, no_wait: bool, out: Path | None) -> None:
+    if not body["dataset"].startswith("ds_"):
+        body["dataset"] = session.client.upload(body["dataset"]).id
+    job = session.client.submit(body)
+    if no_wait:
+        session.show(job, lambda: f"{job.id} is {job.state}; follow it by: factrfm watch {job.id}")
+        return
+    with Bar(body["kind"], session.notes) as bar:
+        job = session.client.wait(job.id, timeout, report=bar)
+    model = session.client.model(str(job.model))
+    if out is not None:
+        out.write_bytes(session.client.export(model.id))
+        session.note(f"the model is in {out}")
+    session.show(model, lambda: _model_table(model))
+
+
+def _model_table(model: Model) -> Any:
+    rows = [("model", f"{model.name}@{model.version}"), ("id", model.id), ("task", model.task)]
+    rows += [("iteration", f"{model.iteration} of {model.iterations}"), ("rows", str(model.training_rows))]
+    rows += [(name.replace("_", " "), f"{value:.4g}") for name, value in model.metrics.items()]
+    return table(("", ""), rows)
+
+
+def _batch_table(made: Batch) -> Any:
+    counts = made.counts.model_dump()
+    return table(("batch", "jobs", *counts), [(made.id, made.total, *counts.values())])
+
+
+def _dataset_row(dataset: Dataset) -> tuple[object, ...]:
+    return dataset.id, dataset.name, dataset.rows, len(dataset.columns)

@@ -1,0 +1,149 @@
+"""The command line against the real system, as a person would type it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from support.processes import REPOSITORY, System
+
+FAST = ["--set", "iterations=1", "--set", "encoding=plain", "--set", "feature_matrix=full", "--set", "exponent=1"]
+
+
+class Terminal:
+    """Runs ``factrfm`` with the environment of a person who has named the service once."""
+
+    def __init__(self, system: System, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(folder),
+            "PYTHONPATH": str(REPOSITORY),
+            "FACTRFM_URL": f"http://127.0.0.1:{system.port}",
+            "COLUMNS": "200",
+        }
+
+    def __call__(self, *arguments: str, code: int = 0, given: bytes = b"", **environment: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "service.cli", *arguments],
+            input=given,
+            capture_output=True,
+            cwd=self.folder,
+            env=self.environment | environment,
+            timeout=100,
+        )
+        self.errors = done.stderr.decode()
+        assert done.returncode == code, (done.returncode, done.stdout.decode(), self.errors)
+        assert "Traceback" not in self.errors
+        return done.stdout.decode()
+
+
+@pytest.fixture(scope="module")
+def terminal(shared_system: System, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+    folder = tmp_path_factory.mktemp("person")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"rooms": rng.integers(1, 9, 90), "city": rng.choice(["Bern", "Chur"], 90)})
+    frame["price"] = 100.5 * frame["rooms"] + 50 * (frame["city"] == "Bern")
+    frame.to_csv(folder / "houses.csv", index=False)
+    frame.drop(columns="price").head(5).to_csv(folder / "new.csv", index=False)
+    return Terminal(shared_system, folder)
+
+
+@pytest.fixture(scope="module")
+def trained(terminal: Terminal) -> dict[str, object]:
+    """A model named houses, made by the command line."""
+    made = terminal("fit", "houses.csv", "-t", "price", "-m", "houses", *FAST, "--out", "houses.safetensors", "--json")
+    return dict(json.loads(made))
+
+
+def test_a_file_goes_in_and_a_model_comes_out(terminal: Terminal, trained: dict[str, object]) -> None:
+    assert (trained["name"], trained["task"]) == ("houses", "regression")
+    assert (terminal.folder / "houses.safetensors").stat().st_size == trained["bytes"]
+    assert "houses@1" in terminal("models", "houses")
+    assert json.loads(terminal("models", "houses", "--json"))[0]["id"] == trained["id"]
+
+
+def test_predictions_go_through_pipes_and_files(terminal: Terminal, trained: dict[str, object]) -> None:
+    rows = (terminal.folder / "new.csv").read_bytes()
+    piped = terminal("predict", "houses", given=rows)
+    assert piped == terminal("predict", "houses", "new.csv")
+    assert len(piped.splitlines()) == 6
+    terminal("predict", "houses", "new.csv", "-o", "answers.parquet")
+    assert pq.read_table(terminal.folder / "answers.parquet").column_names == ["price"]
+    by_job = terminal("predict", "houses", "new.csv", "--job")
+    assert np.allclose(_numbers(by_job), _numbers(piped))
+    assert len(json.loads(terminal("predict", "houses", "new.csv", "--json"))) == 5
+
+
+def test_what_was_learned_is_shown_and_drawn(terminal: Terminal, trained: dict[str, object]) -> None:
+    shown = terminal("features", "houses", "--png", "M.png")
+    assert "rooms" in shown
+    assert "effective rank" in shown
+    assert (terminal.folder / "M.png").read_bytes().startswith(b"\x89PNG")
+    terminal("export", "houses")
+    assert (terminal.folder / "houses-1.safetensors").exists()
+
+
+def test_jobs_are_submitted_watched_and_cancelled(terminal: Terminal, trained: dict[str, object]) -> None:
+    job = json.loads(terminal("fit", "houses.csv", "-t", "price", *FAST, "--no-wait", "--json"))["id"]
+    events = [json.loads(line) for line in terminal("watch", job, "--json").splitlines()]
+    assert events[-1]["data"]["state"] == "succeeded"
+    assert job in terminal("jobs", "--kind", "fit")
+    assert json.loads(terminal("jobs", job, "--json"))["state"] == "succeeded"
+    terminal("cancel", job, code=2)
+    assert "has ended" in terminal.errors
+    (terminal.folder / "jobs.yaml").write_text(
+        "base: {kind: fit, dataset: "
+        + str(trained["dataset"])
+        + ", target: price, spec: {iterations: 0, kernel: laplace}}\ngrid: {spec.ridge: [0.1, 1]}\n"
+    )
+    batch = json.loads(terminal("batch", "jobs.yaml", "--wait", "--json"))
+    assert (batch["total"], batch["counts"]["succeeded"]) == (2, 2)
+
+
+def test_how_a_command_ends_is_told_by_its_exit_code(terminal: Terminal, trained: dict[str, object]) -> None:
+    terminal("fit", "missing.csv", "-t", "price", code=1)
+    assert "missing.csv" in terminal.errors
+    terminal("fit", "houses.csv", "-t", "prize", code=2)
+    assert "prize" in terminal.errors
+    terminal("fit", "houses.csv", "-t", "price", "--set", "ridge=-1", code=2)
+    assert "ridge" in terminal.errors
+    terminal("fit", "houses.csv", "-t", "price", "--set", "ridge", code=2)
+    terminal("fit", "houses.csv", "-t", "price", "--validation", "1.5", code=2)
+    terminal("predict", "nobody", "new.csv", code=2)
+    terminal("predict", "houses", given=b"rooms\n1\n", code=2)
+    assert "city" in terminal.errors
+    slow = ["--set", "iterations=500", "--set", "kernel=laplace", "--set", "ridge=0.1", "--set", "patience=500"]
+    terminal("fit", "houses.csv", "-t", "price", *slow, "--timeout", "0.1", code=4)
+    job = terminal.errors.partition("job_")[2].partition(" ")[0]
+    terminal("cancel", f"job_{job}")
+    terminal("watch", f"job_{job}", code=3)
+    terminal("models", code=1, FACTRFM_URL="http://127.0.0.1:9")
+    assert "did not answer" in terminal.errors
+    terminal("models", code=2, FACTRFM_URL="nonsense")
+
+
+def test_a_profile_names_the_service(terminal: Terminal, trained: dict[str, object]) -> None:
+    path = terminal.folder / ".config" / "factrfm" / "profiles.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(f'[lab]\nurl = "{terminal.environment["FACTRFM_URL"]}"\n')
+    assert "houses@1" in terminal("models", "--profile", "lab", FACTRFM_URL="")
+    terminal("models", "--profile", "home", FACTRFM_URL="", code=2)
+    assert "it has lab" in terminal.errors
+
+
+def test_the_doctor_tells_what_works_and_what_does_not(terminal: Terminal, shared_system: System) -> None:
+    home = {"FACTRFM_HOME": str(shared_system.home)}
+    found = {one["what"]: one["ok"] for one in json.loads(terminal("doctor", "--json", **home))}
+    assert set(found.values()) == {True}, found
+    told = terminal("doctor", code=1, FACTRFM_URL="http://127.0.0.1:9", FACTRFM_DEVICE="cuda:7", **home)
+    assert "BAD device" in told
+    assert "BAD service" in told
+
+
+def _numbers(csv: str) -> list[float]:
+    return [float(line.strip('"')) for line in csv.splitlines()[1:]]
