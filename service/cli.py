@@ -23,7 +23,7 @@ from typer.core import TyperGroup
 from service import preflight
 from service.commands import doctor, jobs, models, training
 from service.complaints import CannotStart, Complaint, WrongSetting
-from service.settings import ServiceSettings, read_settings
+from service.settings import ServiceSettings, read_every_setting, read_settings
 from worker.contracts.errors import FactRFMError
 from worker.contracts.keys import Scope
 from worker.logs import configure_logging
@@ -68,8 +68,7 @@ def up(
     from service.embedded import Embedded
 
     flags = {"port": port, "home": home, "host": host}
-    settings = read_settings(ServiceSettings, **{name: value for name, value in flags.items() if value is not None})
-    read_settings(WorkerSettings)
+    settings, _ = read_every_setting(**{name: value for name, value in flags.items() if value is not None})
     if settings.port == 0:
         raise WrongSetting("FACTRFM_PORT is 0: up needs a port that callers can be told, from 1 to 65535")
     preflight.check_exposure(settings)
@@ -214,12 +213,23 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="The id that begins wi
 
 
 @app.command()
-def migrate() -> None:
+def migrate(
+    look: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit with 1 when there is something to do.")
+    ] = False,
+) -> None:
     """Bring the database to the newest revision."""
     settings = read_settings(ServiceSettings)
     preflight.check_state(settings)
-    preflight.reach_database(settings, migrate=True)
-    typer.echo("the database is at the newest revision")
+    with preflight.open_database(settings, migrate=False) as database:
+        if look:
+            found, newest = database.revisions()
+            if found != newest:
+                raise CannotStart(f"the database is at revision {found or 'none'}, the newest is {newest}")
+            typer.echo(f"the database is at the newest revision, {newest}")
+            return
+        before, after = database.migrate()
+    typer.echo(f"the database is at the newest revision, {after}; it was at {before or 'none'}")
 
 
 @app.command()
@@ -288,11 +298,8 @@ def main() -> None:
 
 
 def _rows() -> Iterator[dict[str, str]]:
-    shared, service, own = (
-        set(SharedSettings.model_fields),
-        read_settings(ServiceSettings),
-        read_settings(WorkerSettings),
-    )
+    shared = set(SharedSettings.model_fields)
+    service, own = read_every_setting()
     for name, info in ServiceSettings.model_fields.items():
         yield _row(name, info, getattr(service, name), "both" if name in shared else "API")
     for name, info in WorkerSettings.model_fields.items():

@@ -6,7 +6,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode
 
 from service.complaints import WrongSetting
-from worker.settings import GIB, SharedSettings
+from worker.settings import GIB, SharedSettings, WorkerSettings
 
 Kind = TypeVar("Kind", bound=SharedSettings)
 
@@ -77,6 +77,24 @@ def read_settings(kind: type[Kind], **given: Any) -> Kind:
     except ValidationError as error:
         found = error.errors(include_url=False)
         raise WrongSetting("\n".join(_wrong(kind, one["loc"][0], one["input"], one["msg"]) for one in found)) from None
+
+
+def read_every_setting(**given: Any) -> tuple[ServiceSettings, WorkerSettings]:
+    """Return the settings of the API, with what is ``given``, and those of the worker.
+
+    Raises:
+        WrongSetting: with a line, once, for each variable of either that has a value it cannot have.
+    """
+    wrong: dict[str, None] = {}
+    read: list[Any] = []
+    for kind, own in ((ServiceSettings, given), (WorkerSettings, {})):
+        try:
+            read.append(read_settings(kind, **own))
+        except WrongSetting as error:
+            wrong.update(dict.fromkeys(str(error).splitlines()))
+    if wrong:
+        raise WrongSetting("\n".join(wrong))
+    return read[0], read[1]
 
 
 def _wrong(kind: type[SharedSettings], name: Any, value: object, message: str) -> str:

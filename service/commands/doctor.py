@@ -17,8 +17,8 @@ from service import preflight
 from service.client.connection import Address
 from service.commands.session import OPTIONS, address
 from service.complaints import Complaint
-from service.settings import ServiceSettings, read_settings
-from worker.settings import GIB, WorkerSettings
+from service.settings import read_every_setting
+from worker.settings import GIB
 
 LEAST_FREE = 2 * GIB
 Url, Key, Profile, AsJson = (option.annotation for option in OPTIONS)
@@ -69,8 +69,7 @@ def _machine() -> Iterator[Finding]:
 
 def _state() -> Iterator[Finding]:
     try:
-        settings = read_settings(ServiceSettings)
-        worker = read_settings(WorkerSettings)
+        settings, worker = read_every_setting()
     except Complaint as complaint:
         yield Finding("settings", False, str(complaint))
         return

@@ -204,7 +204,7 @@ def test_a_database_of_another_version_is_one_line(tmp_path):
     connection.close()
     result = runner.invoke(app, ["migrate"])
     assert result.exit_code == 1
-    assert "cannot be used: Can't locate revision identified by 'of-the-future'" in result.output
+    assert "cannot be used: it is at revision of-the-future, which this version does not know" in result.output
 
 
 def test_a_file_that_is_no_database_is_one_line(tmp_path):
@@ -273,3 +273,18 @@ def test_keys_are_made_listed_and_revoked(tmp_path, monkeypatch):
         result = runner.invoke(app, ["keys", *wrong])
         assert result.exit_code == 2, result.output
         assert "Traceback" not in result.output
+
+
+def test_migrate_tells_what_it_did_and_check_whether_there_is_something_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACTRFM_HOME", str(tmp_path))
+    undone = runner.invoke(app, ["migrate", "--check"])
+    assert (undone.exit_code, "at revision none" in undone.output) == (1, True)
+    assert "it was at none" in runner.invoke(app, ["migrate"]).output
+    assert runner.invoke(app, ["migrate", "--check"]).exit_code == 0
+    with sqlite3.connect(tmp_path / "factrfm.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    for command in ("migrate", "serve", "worker"):
+        refused = runner.invoke(app, [command])
+        assert refused.exit_code == 1, command
+        assert "revision 9999, which this version does not know" in refused.output
+        assert "Traceback" not in refused.output

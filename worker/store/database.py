@@ -83,9 +83,19 @@ class Database:
         scoped.project = project
         return scoped
 
-    def migrate(self) -> None:
-        """Bring the tables to the newest revision. Several processes may do so at once."""
-        migrate.upgrade(self._writing)
+    def migrate(self) -> tuple[str | None, str | None]:
+        """Bring the tables to the newest revision. Several processes may do so at once.
+
+        Returns the revisions before and after.
+
+        Raises:
+            WrongSchema: it was made by a later version, or its tables are not those that its revision says.
+        """
+        return migrate.upgrade(self._writing)
+
+    def revisions(self) -> tuple[str | None, str]:
+        """Return the database's revision, None where it has none, and the newest that this version knows."""
+        return migrate.revisions(self.engine)
 
     def check(self) -> None:
         """Reach the database.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 from support.clock import START
 from support.stored import queue_fit, train_model
 
@@ -102,3 +102,33 @@ def test_processes_that_migrate_at_once_all_succeed(empty_database_url: str, ope
     endings = [(process.communicate()[1], process.returncode) for process in processes]
     assert endings == [("", 0)] * len(processes)
     assert set(inspect(open_database(empty_database_url).engine).get_table_names()) >= set(Base.metadata.tables)
+
+
+def test_a_database_of_a_later_version_is_refused_and_left_as_it_is(database: Database) -> None:
+    with database.transaction() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for step in (database.migrate, database.revisions):
+        with pytest.raises(migrate.WrongSchema, match="revision 9999, which this version does not know"):
+            step()
+    with database.reading() as session:
+        assert session.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "9999"
+
+
+def test_tables_without_a_revision_or_without_a_column_are_refused(database: Database) -> None:
+    with database.transaction() as session:
+        session.execute(text("ALTER TABLE jobs DROP COLUMN reports"))
+    with pytest.raises(migrate.WrongSchema, match=r"lacks jobs\.reports"):
+        database.migrate()
+    with database.transaction() as session:
+        session.execute(text("DELETE FROM alembic_version"))
+    with pytest.raises(migrate.WrongSchema, match="no revision"):
+        database.migrate()
+
+
+def test_the_revisions_before_and_after_are_told(empty_database_url: str, open_database: Open) -> None:
+    database = open_database(empty_database_url)
+    found, newest = database.revisions()
+    assert found is None
+    assert database.migrate() == (None, newest)
+    assert database.migrate() == (newest, newest)
+    assert database.revisions() == (newest, newest)
