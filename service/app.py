@@ -21,6 +21,7 @@ from service.reconciler import Reconciler
 from service.requests import RequestLog
 from service.routes import batches, datasets, health, jobs, models, predictions
 from service.settings import ServiceSettings
+from service.table_readers import TableReaders
 from worker.store.artifacts import Artifacts
 from worker.store.database import Database
 
@@ -64,6 +65,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         predictor=Predictor(
             artifacts, settings.model_cache_bytes, settings.predict_threads, settings.max_waiting_predictions
         ),
+        readers=TableReaders(settings.table_readers, settings.table_reader_bytes, settings.table_reader_seconds),
         draining=app.state.draining,
         now=app.state.now,
     )
@@ -74,6 +76,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await to_thread.run_sync(reconciler.stop)
+        await to_thread.run_sync(context.readers.close)
         context.queue.close()
         database.dispose()
 

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from service.predictor import Predictor
 from service.queue import JobQueue
 from service.settings import ServiceSettings
+from service.table_readers import TableReaders
 from worker.store.artifacts import Artifacts
 from worker.store.database import Database
 
@@ -39,6 +40,7 @@ class Context:
     artifacts: Artifacts
     queue: JobQueue
     predictor: Predictor
+    readers: TableReaders
     draining: Draining
     now: Callable[[], datetime] = utc_now
 

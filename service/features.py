@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from worker.contracts.errors import NotFound
 from worker.contracts.resources import Direction, FeatureHistory, Features, FeatureShare, Loading
-from worker.engine import summary
 from worker.store.artifacts import Artifacts
 from worker.store.models import ModelRecord
 from worker.store.tensors import unpack
@@ -42,6 +40,10 @@ def load_matrix(artifacts: Artifacts, record: ModelRecord, iteration: int | None
 
 def describe(record: ModelRecord, learned: LearnedMatrix) -> Features:
     """Return shares of the trace by column, eigenvalues and leading directions."""
+    import torch  # see service.predictor
+
+    from worker.engine import summary
+
     M = torch.from_numpy(learned.M)
     shares = summary.importance(M).tolist()
     by_source: dict[str, float] = {column.name: 0.0 for column in record.summary.features}
@@ -58,7 +60,7 @@ def describe(record: ModelRecord, learned: LearnedMatrix) -> Features:
         directions=[
             Direction(
                 eigenvalue=float(spectrum.eigenvalues[index]),
-                loadings=_loadings(learned.names, spectrum.directions[:, index]),
+                loadings=_loadings(learned.names, spectrum.directions[:, index].numpy()),
             )
             for index in range(min(DIRECTIONS, len(learned.names)))
         ],
@@ -75,6 +77,6 @@ def _sorted(shares: dict[str, float]) -> list[FeatureShare]:
     return [FeatureShare(feature=name, share=share) for name, share in ordered]
 
 
-def _loadings(names: list[str], direction: torch.Tensor) -> list[Loading]:
-    leading = direction.abs().topk(min(LOADINGS, len(names))).indices.tolist()
+def _loadings(names: list[str], direction: np.ndarray) -> list[Loading]:
+    leading = np.argsort(-np.abs(direction), kind="stable")[:LOADINGS]
     return [Loading(feature=names[index], weight=float(direction[index])) for index in leading]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.context import Context
-from worker import estimates, space
+from worker import space
 from worker.contracts.base import Task
 from worker.contracts.errors import InvalidRequest, NotFound
 from worker.contracts.requests import AnyRequest, FitRequest, NetworkRequest, PredictRequest, TableRequest, TuneRequest
@@ -56,6 +56,8 @@ def _plan_training(context: Context, request: Training) -> Plan:
     width = schema.encoded_width(features, expanded)
     outputs = targets[0].distinct if task == "classification" else len(targets)
     fitted, scored = _split(request, dataset.rows, held_out)
+    from worker import estimates  # torch with it: see service.predictor
+
     cost = estimates.training(resolved, fitted, width, outputs, scored)
     return Plan(
         resolved,

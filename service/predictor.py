@@ -1,11 +1,15 @@
-"""Models in memory, as many as fit, and predictions in threads of their own."""
+"""Models in memory, as many as fit, and predictions in threads of their own.
+
+torch takes about 190 MiB and more than a second to import. What needs it in the service imports it when it is first
+asked for, so an API process that takes in tables and follows jobs stays small and starts quickly.
+"""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -13,9 +17,11 @@ import pyarrow as pa
 
 from worker.contracts.artifacts import ArtifactRef
 from worker.contracts.errors import PredictionsBusy
-from worker.prediction import Answer, ServedModel
 from worker.store.artifacts import Artifacts
 from worker.store.tensors import unpack
+
+if TYPE_CHECKING:
+    from worker.prediction import Answer, ServedModel
 
 T = TypeVar("T")
 
@@ -55,7 +61,7 @@ class Predictor:
             self._limiter = anyio.CapacityLimiter(self._threads)
         return await anyio.to_thread.run_sync(work, limiter=self._limiter)
 
-    def predict(self, model_id: str, ref: ArtifactRef, table: pa.Table) -> Answer:
+    def predict(self, model_id: str, ref: ArtifactRef, table: pa.Table) -> "Answer":
         """Answer rows, in a thread of ``run``."""
         return self._model(model_id, ref).predict(table)
 
@@ -69,7 +75,7 @@ class Predictor:
         with self._lock:
             return sum(model.nbytes for model in self._models.values())
 
-    def _model(self, model_id: str, ref: ArtifactRef) -> ServedModel:
+    def _model(self, model_id: str, ref: ArtifactRef) -> "ServedModel":
         """Return the model, loading it once however many ask at the same time."""
         with self._lock:
             cached = self._models.get(model_id)
@@ -83,6 +89,8 @@ class Predictor:
         if under_way is not None:
             return under_way.result()
         try:
+            from worker.prediction import ServedModel
+
             model = ServedModel.from_tensors(*unpack(self._artifacts.read_bytes(ref)))
         except BaseException as error:
             with self._lock:
@@ -95,7 +103,7 @@ class Predictor:
         mine.set_result(model)
         return model
 
-    def _keep(self, model_id: str, model: ServedModel) -> None:
+    def _keep(self, model_id: str, model: "ServedModel") -> None:
         """Keep a model that fits at all, and let the least recently used go until all fit."""
         if model.nbytes > self._cache_bytes:
             return

@@ -36,6 +36,15 @@ class ServiceSettings(SharedSettings):
     max_predict_rows: int = Field(100_000, ge=1, description="Most rows in one synchronous prediction.")
     max_wait_seconds: float = Field(60.0, ge=0, description="Longest wait that 'Prefer: wait=N' gets.")
     model_cache_bytes: int = Field(GIB, ge=1, description="Memory for loaded models; the least recently used leaves.")
+    table_readers: int = Field(
+        2,
+        ge=0,
+        description="Processes that read uploaded tables at once; 0 reads them in the API's own, one at a time.",
+    )
+    table_reader_bytes: int = Field(2 * GIB, ge=2**27, description="Memory that reading one uploaded table may take.")
+    table_reader_seconds: float = Field(
+        1800.0, gt=0, description="Longest time that reading one uploaded table may take."
+    )
     max_waiting_predictions: int = Field(
         256, ge=0, description="Predictions that wait for a thread in one API process; more are refused with 429."
     )

@@ -14,11 +14,11 @@ from service.context import Context
 from service.negotiation import content_type
 from service.problems import UnsupportedMediaType
 from worker.contracts.errors import InvalidRequest
+from worker.contracts.reading import ReadOrder
 from worker.contracts.resources import Dataset
 from worker.store import datasets
 from worker.store.ids import new_id
 from worker.tables.decompress import decompress
-from worker.tables.ingest import ingest
 from worker.tables.media import ARROW_FILE, ARROW_STREAM, CSV, DATASET_TYPES, JSON, NPZ, PARQUET
 
 MULTIPART = "multipart/form-data"
@@ -63,8 +63,10 @@ async def receive(request: Request, folder: Path) -> Received:
 def store(context: Context, received: Received, encoding: str | None, name: str | None) -> tuple[Dataset, bool]:
     """Type the table and keep it: artifacts first, then the row. Returns the dataset and whether it is new.
 
+    It is called in a thread of ``context.readers.run``.
+
     Raises:
-        UnreadableTable, TableTooLarge: see ``worker.tables.ingest``.
+        UnreadableTable, TableTooLarge, StorageFull: see ``TableReaders.read``.
     """
     settings = context.settings
     path = _decompressed(received.path, encoding, settings.max_body_bytes)
@@ -74,8 +76,14 @@ def store(context: Context, received: Received, encoding: str | None, name: str 
     if existing is not None:
         return existing, False
     table_path = path.with_name("table.parquet")
-    table = ingest(
-        path, received.media_type, table_path, max_cells=settings.max_cells, max_bytes=settings.max_body_bytes
+    table = context.readers.read(
+        ReadOrder(
+            source=path,
+            media_type=received.media_type,
+            destination=table_path,
+            max_cells=settings.max_cells,
+            max_bytes=settings.max_body_bytes,
+        )
     )
     now = context.now()
     dataset = Dataset(

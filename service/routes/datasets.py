@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
-from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 
 from service import uploads
@@ -76,7 +75,7 @@ async def upload_dataset(context: CurrentContext, request: Request, response: Re
     encoding = uploads.check_encoding(request)
     with upload_folder(context.settings.home) as folder:
         received = await uploads.receive(request, folder)
-        dataset, new = await to_thread.run_sync(uploads.store, context, received, encoding, name)
+        dataset, new = await context.readers.run(lambda: uploads.store(context, received, encoding, name))
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     return dataset

@@ -1,7 +1,7 @@
 """Predictions: rows in, answers out, in whichever form the caller likes."""
 
 import io
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +14,14 @@ from service.negotiation import choose, content_type
 from service.problems import problems
 from service.routes.models import Ref
 from worker.contracts.resources import Predictions
-from worker.prediction import Answer
 from worker.store import models
 from worker.store.models import ModelRecord
 from worker.tables.media import ARROW_STREAM, CSV, JSON, NPY, ROW_TYPES
 from worker.tables.rows import read_rows
 from worker.tables.writers import prediction_table
+
+if TYPE_CHECKING:
+    from worker.prediction import Answer
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -93,7 +95,7 @@ def _answer(context: Context, ref: str, body: bytes, kind: str, form: str) -> Re
     return _written(record, context.predictor.predict(record.resource.id, record.model, rows), form)
 
 
-def _written(record: ModelRecord, answer: Answer, form: str) -> Response:
+def _written(record: ModelRecord, answer: "Answer", form: str) -> Response:
     if form == JSON:
         return Response(_document(record, answer).model_dump_json(), media_type=JSON)
     target = io.BytesIO()
@@ -111,7 +113,7 @@ def _written(record: ModelRecord, answer: Answer, form: str) -> Response:
     return Response(target.getvalue(), media_type=ARROW_STREAM)
 
 
-def _document(record: ModelRecord, answer: Answer) -> Predictions:
+def _document(record: ModelRecord, answer: "Answer") -> Predictions:
     if answer.probabilities is not None:
         return Predictions(
             predictions=answer.predictions.tolist(),

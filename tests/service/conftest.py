@@ -37,6 +37,7 @@ def settings(tmp_path: Path) -> ServiceSettings:
         event_poll_seconds=0.02,
         max_json_bytes=100_000,
         max_predict_rows=1000,
+        table_readers=0,
         max_body_bytes=1_000_000,
     )
 

@@ -1,22 +1,21 @@
 """From an uploaded file to the typed table and what its columns look like."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from worker.contracts.base import ColumnType
 from worker.contracts.errors import TableTooLarge, UnreadableTable
-from worker.contracts.resources import Column, TopValue
+from worker.contracts.resources import Column
 from worker.tables import values
+from worker.tables.describe import describe
 from worker.tables.readers import RawTable, read
-from worker.tables.storage import ROW_GROUP
+from worker.tables.storage import ROW_GROUP, iter_column
 
-TOP_VALUES = 10
-LONGEST_TOP = 100
+GROUP_BYTES = 2**23
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class IngestedTable:
 def ingest(source: Path, media_type: str, destination: Path, *, max_cells: int, max_bytes: int) -> IngestedTable:
     """Write the typed table of ``source`` to ``destination`` as Parquet, and describe its columns.
 
-    Memory is bounded by a batch of rows and one column.
+    Memory is bounded by a group of rows, whatever the length of the table.
 
     Raises:
         UnreadableTable: naming row and column where they are known.
@@ -39,11 +38,10 @@ def ingest(source: Path, media_type: str, destination: Path, *, max_cells: int, 
     rows = _write(raw, types, destination, max_cells)
     if rows == 0:
         raise UnreadableTable("the table has a header and no rows")
-    with pq.ParquetFile(destination) as file:
-        columns = [
-            describe(name, kind, file.read(columns=[name], use_threads=False).column(0))
-            for name, kind in zip(raw.names, types, strict=True)
-        ]
+    columns = [
+        describe(name, kind, partial(iter_column, destination, name))
+        for name, kind in zip(raw.names, types, strict=True)
+    ]
     return IngestedTable(rows, columns)
 
 
@@ -77,6 +75,7 @@ def _types(raw: RawTable, max_cells: int) -> list[ColumnType]:
 def _write(raw: RawTable, types: list[ColumnType], destination: Path, max_cells: int) -> int:
     schema = pa.schema([pa.field(name, values.ARROW_TYPES[kind]) for name, kind in zip(raw.names, types, strict=True)])
     rows = 0
+    group: list[pa.RecordBatch] = []
     with pq.ParquetWriter(destination, schema) as writer:
         for batch in raw.batches():
             rows += len(batch[0])
@@ -85,7 +84,13 @@ def _write(raw: RawTable, types: list[ColumnType], destination: Path, max_cells:
             for name, column, kind in zip(raw.names, batch, types, strict=True):
                 known = values.parsed(values.without_missing(column), kind) if raw.textual else column
                 columns.append(values.typed(name, known, kind))
-            writer.write_batch(pa.record_batch(columns, schema=schema), row_group_size=ROW_GROUP)
+            group.append(pa.record_batch(columns, schema=schema))
+            # a group has its own entry in the file's footer, which is held in memory: not one for each small batch
+            if sum(one.nbytes for one in group) >= GROUP_BYTES or sum(one.num_rows for one in group) >= ROW_GROUP:
+                writer.write_table(pa.Table.from_batches(group), row_group_size=ROW_GROUP)
+                group = []
+        if group:
+            writer.write_table(pa.Table.from_batches(group), row_group_size=ROW_GROUP)
     return rows
 
 
@@ -94,34 +99,3 @@ def _check_cells(rows: int, columns: int, max_cells: int) -> None:
         raise TableTooLarge(
             f"the table has more than {max_cells} cells: {columns} columns and at least {rows} rows; send fewer"
         )
-
-
-def describe(name: str, kind: ColumnType, column: pa.ChunkedArray) -> Column:
-    """Return the statistics of a column."""
-    known = column.drop_null()
-    common = {"name": name, "type": kind, "missing": column.null_count, "distinct": pc.count_distinct(known).as_py()}
-    if kind != "numeric":
-        counts = pc.value_counts(known).sort(order="descending", by="counts") if len(known) else []
-        top = [
-            TopValue(value=_short(one["values"].as_py()), count=one["counts"].as_py()) for one in counts[:TOP_VALUES]
-        ]
-        return Column(**common, top=top)
-    numbers = known.to_numpy()
-    finite = numbers[np.isfinite(numbers)]
-    if not len(finite):
-        return Column(**common, infinite=len(numbers))
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean, std = float(finite.mean()), float(finite.std())
-    return Column(
-        **common,
-        min=float(finite.min()),
-        mean=mean if np.isfinite(mean) else None,
-        std=std if np.isfinite(std) else None,
-        max=float(finite.max()),
-        infinite=len(numbers) - len(finite),
-        integer=bool(len(finite) == len(numbers) and (finite == np.round(finite)).all()),
-    )
-
-
-def _short(value: str | bool) -> str | bool:
-    return value if isinstance(value, bool) or len(value) <= LONGEST_TOP else value[: LONGEST_TOP - 1] + "…"

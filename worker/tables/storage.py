@@ -19,3 +19,10 @@ def iter_tables(source: Path, columns: list[str] | None, batch_rows: int) -> Ite
     with pq.ParquetFile(source) as file:
         for batch in file.iter_batches(batch_size=batch_rows, columns=columns):
             yield pa.Table.from_batches([batch])
+
+
+def iter_column(source: Path, column: str) -> Iterator[pa.Array]:
+    """Yield one column in blocks of at most a group of rows."""
+    with pq.ParquetFile(source) as file:
+        for batch in file.iter_batches(batch_size=ROW_GROUP, columns=[column], use_threads=False):
+            yield batch.column(0)

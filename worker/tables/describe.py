@@ -1,0 +1,134 @@
+"""What the values of a column look like, told in memory that does not grow with the table.
+
+A column is gone through in blocks, and every value stands as 64 bits: a number as its own, a text as its hash. Distinct
+values are counted among those that share a remainder, one remainder after the other, so that only one share of them is
+sorted in memory at a time.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from worker.contracts.base import ColumnType
+from worker.contracts.resources import Column, TopValue
+
+TOP_VALUES = 10
+LONGEST_TOP = 100
+SHARE_ROWS = 2**21
+"""About so many values are sorted at a time: 16 MiB, and as much again for their places."""
+MIXER = np.uint64(0x9E3779B97F4A7C15)
+"""2^64 over the golden ratio: multiplying by it spreads bit patterns evenly (Knuth, TAOCP 3, 6.4)."""
+
+Blocks = Callable[[], Iterator[pa.Array]]
+Words = Callable[[], Iterator[np.ndarray]]
+
+
+def describe(name: str, kind: ColumnType, blocks: Blocks) -> Column:
+    """Return the statistics of a column whose values ``blocks`` yields in order, each time that it is called."""
+    if kind == "numeric":
+        return _numbers(name, blocks)
+    rows, missing = 0, 0
+    for block in blocks():
+        rows += len(block)
+        missing += block.null_count
+    distinct, frequent = _frequent(_hashes(blocks), rows - missing)
+    return Column(name=name, type=kind, missing=missing, distinct=distinct, top=_top(blocks, frequent))
+
+
+def _numbers(name: str, blocks: Blocks) -> Column:
+    missing, known, count, integer = 0, 0, 0, True
+    low, high, mean, squares = np.inf, -np.inf, 0.0, 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for values, nulls in _floats(blocks):
+            missing += nulls
+            known += len(values)
+            finite = values[np.isfinite(values)]
+            if not len(finite):
+                continue
+            low, high = min(low, finite.min()), max(high, finite.max())
+            integer = integer and bool((finite == np.round(finite)).all())
+            # means and squares of blocks together: Chan, Golub and LeVeque 1983
+            shift, share = finite.mean() - mean, len(finite) / (count + len(finite))
+            squares += ((finite - finite.mean()) ** 2).sum() + shift**2 * share * count
+            mean += shift * share
+            count += len(finite)
+    distinct = 0
+    for words, _places in _shares(lambda: (floats for floats, _ in _floats(blocks)), known):
+        # np.unique without places counts by a hash table, which takes 15 times as long
+        words.sort()
+        distinct += bool(len(words)) + int(np.count_nonzero(words[1:] != words[:-1]))
+    if not count:
+        return Column(name=name, type="numeric", missing=missing, distinct=distinct, infinite=known)
+    std = float(np.sqrt(squares / count))
+    return Column(
+        name=name,
+        type="numeric",
+        missing=missing,
+        distinct=distinct,
+        min=float(low),
+        mean=float(mean) if np.isfinite(mean) else None,
+        std=std if np.isfinite(std) else None,
+        max=float(high),
+        infinite=known - count,
+        integer=integer and known == count,
+    )
+
+
+def _floats(blocks: Blocks) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield the values that are there, 0 without a sign, and how many are missing."""
+    for block in blocks():
+        yield block.drop_null().to_numpy(zero_copy_only=False) + 0.0, block.null_count
+
+
+def _hashes(blocks: Blocks) -> Words:
+    def hashes() -> Iterator[np.ndarray]:
+        for block in blocks():
+            coded = block.drop_null().dictionary_encode()
+            words = np.array([hash(value) for value in coded.dictionary.to_pylist()], dtype=np.int64)
+            yield words[coded.indices.to_numpy()]
+
+    return hashes
+
+
+def _shares(words: Words, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the 64-bit words of each share and the rows where they stand. Equal words are in one share."""
+    shares = max(1, -(-rows // SHARE_ROWS))
+    for share in range(shares):
+        picked, places, row = [np.empty(0, np.uint64)], [np.empty(0, np.int64)], 0
+        for block in words():
+            bits = block.view(np.uint64)
+            mine = np.flatnonzero((bits * MIXER >> np.uint64(32)) % np.uint64(shares) == share)
+            picked.append(bits[mine])
+            places.append(mine + row)
+            row += len(bits)
+        yield np.concatenate(picked), np.concatenate(places)
+
+
+def _frequent(words: Words, rows: int) -> tuple[int, list[tuple[int, int]]]:
+    """Return how many words differ, and (word, count) of the most frequent, of equally frequent ones the earlier."""
+    distinct = 0
+    frequent: list[tuple[int, int, int]] = []
+    for bits, places in _shares(words, rows):
+        values, first, counts = np.unique(bits, return_index=True, return_counts=True)
+        distinct += len(values)
+        best = np.lexsort((places[first], -counts))[:TOP_VALUES]
+        frequent += [(-int(counts[at]), int(places[first[at]]), int(values[at].view(np.int64))) for at in best]
+    return distinct, [(word, -count) for count, _, word in sorted(frequent)[:TOP_VALUES]]
+
+
+def _top(blocks: Blocks, frequent: list[tuple[int, int]]) -> list[TopValue]:
+    """Return the values whose hashes are ``frequent``, with their counts."""
+    wanted = dict(frequent)
+    found: dict[int, str | bool] = {}
+    for block in blocks():
+        if len(found) == len(wanted):
+            break
+        for value in block.drop_null().unique().to_pylist():
+            if hash(value) in wanted:
+                found.setdefault(hash(value), value)
+    return [TopValue(value=_short(found[word]), count=count) for word, count in frequent]
+
+
+def _short(value: str | bool) -> str | bool:
+    return value if isinstance(value, bool) or len(value) <= LONGEST_TOP else value[: LONGEST_TOP - 1] + "…"
