@@ -89,9 +89,7 @@ class Predictor:
         if under_way is not None:
             return under_way.result()
         try:
-            from worker.prediction import ServedModel
-
-            model = ServedModel.from_tensors(*unpack(self._artifacts.read_bytes(ref)))
+            model = self._load(ref)
         except BaseException as error:
             with self._lock:
                 del self._loading[model_id]
@@ -102,6 +100,11 @@ class Predictor:
             self._keep(model_id, model)
         mine.set_result(model)
         return model
+
+    def _load(self, ref: ArtifactRef) -> "ServedModel":
+        from worker.prediction import ServedModel
+
+        return ServedModel.from_tensors(*unpack(self._artifacts.read_bytes(ref)))
 
     def _keep(self, model_id: str, model: "ServedModel") -> None:
         """Keep a model that fits at all, and let the least recently used go until all fit."""

@@ -1,0 +1,61 @@
+"""Statistics of columns equal those that are computed at once, however the column is cut and its values are shared."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.tables import describe as module
+from worker.tables.describe import describe
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _many_shares() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SHARE_ROWS", 7)
+        yield
+
+
+def _blocks(column: pa.Array, length: int) -> Callable[[], Iterator[pa.Array]]:
+    return lambda: (column[start : start + length] for start in range(0, len(column), length))
+
+
+@settings(max_examples=60)
+@given(st.lists(st.none() | st.sampled_from("abcdefghijklmnopqrst")), st.integers(1, 20))
+def test_texts_are_counted_and_of_equally_frequent_ones_the_earlier_comes_first(
+    values: list[str | None], length: int
+) -> None:
+    column = describe("a", "categorical", _blocks(pa.array(values, pa.string()), length))
+    counts = Counter(value for value in values if value is not None)
+    assert (column.missing, column.distinct) == (values.count(None), len(counts))
+    assert column.top is not None
+    assert [(one.value, one.count) for one in column.top] == counts.most_common(10)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.none() | st.integers(-3, 3).map(float) | st.floats(-1e6, 1e6) | st.sampled_from([np.inf, -np.inf])),
+    st.integers(1, 20),
+)
+def test_numbers_are_summed_up(values: list[float | None], length: int) -> None:
+    column = describe("a", "numeric", _blocks(pa.array(values, pa.float64()), length))
+    known = np.array([value for value in values if value is not None])
+    finite = known[np.isfinite(known)]
+    assert (column.missing, column.distinct) == (values.count(None), len(set(known)))
+    assert column.infinite == len(known) - len(finite)
+    if len(finite):
+        assert (column.min, column.max) == (finite.min(), finite.max())
+        assert column.mean == pytest.approx(finite.mean(), abs=1e-9 * np.abs(finite).max())
+        assert column.std == pytest.approx(finite.std(), abs=1e-6 * np.abs(finite).max())
+        assert column.integer == (len(finite) == len(known) and bool((finite == np.round(finite)).all()))
+
+
+def test_zero_has_no_sign_and_booleans_are_counted() -> None:
+    assert describe("a", "numeric", _blocks(pa.array([0.0, -0.0]), 1)).distinct == 1
+    top = describe("a", "boolean", _blocks(pa.array([True, None, False, True]), 3)).top
+    assert top is not None
+    assert [(one.value, one.count) for one in top] == [(True, 2), (False, 1)]
