@@ -2,8 +2,10 @@
 
 import json
 import os
+import resource
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -136,6 +138,29 @@ def test_a_child_that_dies_again_and_again_fails_the_job_with_the_signal(start_s
     assert error["type"] == "worker_lost"
     assert "SIGKILL" in error["detail"]
     assert len(killed) == 3
+
+
+def test_a_fit_that_runs_out_of_memory_fails_alone_with_both_figures(start_system: Start) -> None:
+    system = start_system(workers=1)
+    small = _slow_table(system)
+    quick = {"ridge": 0.01, "iterations": 0}
+    system.wait(system.submit(dataset=small, spec=quick))
+    [child] = _children(system.workers[0].pid)
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(9000, 3))  # of which a fifth validates
+    large = system.upload(X, X[:, 0])
+    # what is held now and 300 MiB more; the kernel matrix of 7200 rows takes 396
+    status = Path(f"/proc/{child.pid}/status").read_text()
+    held = int(status.partition("VmData:")[2].split()[0])
+    bound = held * 1024 + 300 * 2**20
+    resource.prlimit(child.pid, resource.RLIMIT_DATA, (bound, bound))
+    spec = {**quick, "precision": "float64", "solver": "cholesky", "encoding": "plain"}
+    failed = system.wait(system.submit(dataset=large, spec=spec))
+    assert (failed["state"], failed["error"]["type"]) == ("failed", "out_of_memory"), failed
+    assert "414720000 bytes" in failed["error"]["detail"]
+    assert f"estimated to take {failed['estimate']['bytes'] / 2**30:.2f} GiB" in failed["error"]["detail"]
+    assert system.wait(system.submit(dataset=small, spec={**quick, "seed": 1}))["state"] == "succeeded"
+    assert [one.pid for one in _children(system.workers[0].pid)] == [child.pid]
 
 
 def test_the_api_can_die_while_a_job_runs(start_system: Start) -> None:

@@ -267,6 +267,8 @@ def fail(database: Database, job_id: str, token: str, error: JobError, now: date
     with database.transaction() as session:
         row = owned(session, job_id, token, "failed")
         if row.state == "running":
+            if error.type == "out_of_memory":
+                error = JobError(type=error.type, detail=error.detail + _estimated(row))
             enter(session, row, "failed", now, error=error)
 
 
@@ -398,13 +400,17 @@ def _lose(
         return "cancelled"
     if lost >= max_lost:
         detail = f"{lost} attempts were lost; the last one: {reason}"
-        if row.estimate is not None:
-            detail += f"; the job was estimated to take {row.estimate['bytes'] / 2**30:.2f} GiB of memory"
-        error = JobError(type=error_type, detail=detail)
+        error = JobError(type=error_type, detail=detail + _estimated(row))
         enter(session, row, "failed", now, error=error, values={"lost_attempts": lost})
         return "failed"
     enter(session, row, "queued", now, reason=reason, values={"lost_attempts": lost})
     return "queued"
+
+
+def _estimated(row: JobRow) -> str:
+    if row.estimate is None:
+        return ""
+    return f"; the job was estimated to take {row.estimate['bytes'] / 2**30:.2f} GiB of memory"
 
 
 def _expired(row: JobRow, now: datetime) -> bool:
