@@ -8,6 +8,7 @@ from typing import Any
 from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.telemetry import TelemetryConfig
 
 from service import problems
 from service.auth import Authentication
@@ -24,17 +25,31 @@ from service.settings import ServiceSettings
 from service.table_readers import TableReaders
 from worker.store.artifacts import Artifacts
 from worker.store.database import Database
+from worker.tracing import Tracing
 
 VERSION = "0.1.0"
+UNTRACED = ("/livez", "/readyz", "/metrics")
 DESCRIPTION = """
 Train FACT-RFM, a kernel machine that learns features without backpropagation: upload a table, submit a job, follow it,
 predict with the model, and look at the feature matrix that it learned.
 """
 
 
-def create_app(settings: ServiceSettings, now: Callable[[], datetime] = utc_now) -> FastAPI:
-    """Return an application that opens what it needs when it starts and closes it when it stops."""
-    app = FastAPI(title="FACT-RFM", version=VERSION, description=DESCRIPTION, lifespan=_lifespan)
+def create_app(
+    settings: ServiceSettings, now: Callable[[], datetime] = utc_now, tracing: Tracing | None = None
+) -> FastAPI:
+    """Return an application that opens what it needs when it starts and closes it when it stops.
+
+    ``tracing``: where spans of requests go. Whoever made it closes it.
+    """
+    tracing = tracing or Tracing()
+    app = FastAPI(
+        title="FACT-RFM",
+        version=VERSION,
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        telemetry=_telemetry(tracing),
+    )
     app.state.settings = settings
     app.state.now = now
     app.state.draining = Draining()
@@ -46,9 +61,22 @@ def create_app(settings: ServiceSettings, now: Callable[[], datetime] = utc_now)
     app.add_middleware(BodyLimit, max_upload=settings.max_body_bytes, max_other=settings.max_json_bytes)
     app.add_middleware(RateLimit, rate=settings.requests_per_second)
     app.add_middleware(Authentication, configured=settings.api_keys, database=lambda: app.state.context.database)
-    app.add_middleware(RequestLog)
+    app.add_middleware(RequestLog, tracing=tracing)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def _telemetry(tracing: Tracing) -> TelemetryConfig:
+    """Return what the framework records: one span a request where spans go anywhere, none of health checks."""
+    return {
+        "tracing": tracing.provider is not None,
+        "tracer_provider": tracing.provider,
+        "operation_spans": False,
+        "metrics": False,
+        "logs": False,
+        "auto_configure": False,
+        "exclude": lambda scope: scope.get("path") in UNTRACED,
+    }
 
 
 @asynccontextmanager

@@ -23,13 +23,15 @@ from typer.core import TyperGroup
 from service import preflight
 from service.commands import doctor, jobs, models, training
 from service.complaints import CannotStart, Complaint, WrongSetting
-from service.settings import ServiceSettings, read_every_setting, read_settings
+from service.settings import ServiceSettings, read_every_setting, read_settings, variable
 from worker.contracts.errors import FactRFMError
 from worker.contracts.keys import Scope
 from worker.logs import configure_logging
 from worker.settings import SharedSettings, WorkerSettings
 
 CALLING = "With a running service"
+ADDRESSES = ("storage_url", "otlp_endpoint")
+"""Settings that may hold a password in their middle."""
 CELERY_OPTIONS = ("APP", "BROKER_URL", "CONFIG_MODULE", "LOADER", "RESULT_BACKEND", "SKIP_CHECKS")
 """Variables that Celery's command line takes for its own flags; with one of them set it would run another program."""
 
@@ -309,9 +311,9 @@ def _rows() -> Iterator[dict[str, str]]:
 
 def _row(name: str, info: FieldInfo, value: object, process: str) -> dict[str, str]:
     return {
-        "variable": f"FACTRFM_{name.upper()}",
+        "variable": variable(name, info),
         "process": process,
-        "value": _shown(value),
+        "value": preflight.shown_address(value) if name in ADDRESSES and isinstance(value, str) else _shown(value),
         "default": _shown(info.default),
         "meaning": info.description or "",
     }

@@ -149,7 +149,7 @@ def open_database(settings: SharedSettings, *, migrate: bool) -> Iterator["Datab
     address = settings.database_address
     if "://" not in address:
         raise WrongSetting(f"FACTRFM_DATABASE_URL is not an address; {RIGHT_DATABASE}")
-    wrong = f"FACTRFM_DATABASE_URL is {_shown(address)}"
+    wrong = f"FACTRFM_DATABASE_URL is {shown_address(address)}"
     try:
         make_url(address)
     except (ArgumentError, ValueError) as error:
@@ -166,7 +166,7 @@ def open_database(settings: SharedSettings, *, migrate: bool) -> Iterator["Datab
         yield database
     except (SQLAlchemyError, CommandError) as error:
         reason = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        raise CannotStart(f"the database {_shown(address)} cannot be used: {_first_line(reason)}") from error
+        raise CannotStart(f"the database {shown_address(address)} cannot be used: {_first_line(reason)}") from error
     finally:
         database.dispose()
 
@@ -188,7 +188,7 @@ def reach_queue(settings: SharedSettings) -> None:
         queue.check()
     except (OperationalError, RedisError, OSError) as error:
         raise CannotStart(
-            f"FACTRFM_REDIS_URL is {_shown(address)}: Redis cannot be reached there: {_first_line(error)}"
+            f"FACTRFM_REDIS_URL is {shown_address(address)}: Redis cannot be reached there: {_first_line(error)}"
         ) from error
     finally:
         queue.close()
@@ -206,7 +206,7 @@ def reach_storage(settings: SharedSettings) -> None:
         Artifacts(settings.storage_address).check()
     except Exception as error:  # every storage has errors of its own
         raise CannotStart(
-            f"the storage {_shown(settings.storage_address)} cannot be used: {type(error).__name__}"
+            f"the storage {shown_address(settings.storage_address)} cannot be used: {type(error).__name__}"
         ) from error
 
 
@@ -219,7 +219,7 @@ def _no_such_host(host: str) -> WrongSetting:
 def _check_redis_address(address: str) -> None:
     if "://" not in address:
         raise WrongSetting(f"FACTRFM_REDIS_URL is not an address; {RIGHT_REDIS}")
-    wrong = WrongSetting(f"FACTRFM_REDIS_URL is {_shown(address)}; {RIGHT_REDIS}")
+    wrong = WrongSetting(f"FACTRFM_REDIS_URL is {shown_address(address)}; {RIGHT_REDIS}")
     try:
         parts = urlsplit(address)
         port = parts.port
@@ -244,11 +244,11 @@ def _check_storage_address(address: str) -> None:
         url_to_fs(address)
     except (ValueError, ImportError) as error:
         raise WrongSetting(
-            f"FACTRFM_STORAGE_URL is {_shown(address)}: {_first_line(error)}; {RIGHT_STORAGE}"
+            f"FACTRFM_STORAGE_URL is {shown_address(address)}: {_first_line(error)}; {RIGHT_STORAGE}"
         ) from error
 
 
-def _shown(address: str) -> str:
+def shown_address(address: str) -> str:
     """Return an address without what may be a secret; a port that is no number may be a password without its host."""
     scheme, mark, rest = address.partition("://")
     user, at, place = rest.rpartition("@")

@@ -126,12 +126,11 @@ def problem(
 
 
 def install(app: FastAPI) -> None:
-    """Have every error of ``app`` answered as a problem document."""
+    """Have every error of ``app`` that is foreseen answered as a problem document; for others see ``on_fault``."""
     app.add_exception_handler(errors.FactRFMError, on_own_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(OperationalError, on_database_away)
-    app.add_exception_handler(Exception, _on_fault)
 
 
 def status_of(error: errors.FactRFMError) -> int:
@@ -214,6 +213,7 @@ def on_database_away(request: Request, error: Exception) -> JSONResponse:
     return problem(request, 503, "unavailable", detail, headers={"Retry-After": RETRY_AFTER[503]})
 
 
-def _on_fault(request: Request, error: Exception) -> JSONResponse:
+def on_fault(request: Request, error: Exception) -> JSONResponse:
+    """Log an error that nobody foresaw and return the answer, which tells nothing of it."""
     log.error("unexpected error", exc_info=error)
     return problem(request, 500, "internal", "the service made a mistake; its log tells which")

@@ -15,6 +15,7 @@ import uvicorn
 from service.app import create_app
 from service.context import Draining, utc_now
 from service.settings import ServiceSettings
+from worker.tracing import Tracing
 
 GRACE_SECONDS = 10
 
@@ -43,7 +44,8 @@ class DrainingServer(uvicorn.Server):
 
 def serve(settings: ServiceSettings, now: Callable[[], datetime] = utc_now) -> None:
     """Answer until a signal ends it. ``now`` is the clock of the job states."""
-    app = create_app(settings, now)
+    tracing = Tracing.start("factrfm-api", bool(settings.otlp_endpoint))
+    app = create_app(settings, now, tracing)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -55,4 +57,7 @@ def serve(settings: ServiceSettings, now: Callable[[], datetime] = utc_now) -> N
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
     )
-    DrainingServer(config, app.state.draining, settings.drain_seconds).run()
+    try:
+        DrainingServer(config, app.state.draining, settings.drain_seconds).run()
+    finally:
+        tracing.close()

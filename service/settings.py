@@ -2,7 +2,8 @@
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode
 
 from service.complaints import WrongSetting
@@ -106,7 +107,13 @@ def read_every_setting(**given: Any) -> tuple[ServiceSettings, WorkerSettings]:
     return read[0], read[1]
 
 
+def variable(name: str, info: FieldInfo) -> str:
+    """Return the environment variable of a setting: ours, or a standard one that others read too."""
+    alias = info.validation_alias
+    return f"FACTRFM_{name.upper()}" if not isinstance(alias, AliasChoices) else str(alias.choices[-1])
+
+
 def _wrong(kind: type[SharedSettings], name: Any, value: object, message: str) -> str:
     info = kind.model_fields[name]
     shown = "" if "SecretStr" in repr(info.annotation) else f" is {str(value)!r}"
-    return f"FACTRFM_{name.upper()}{shown}: {message[0].lower()}{message[1:]}. Meaning: {info.description}"
+    return f"{variable(name, info)}{shown}: {message[0].lower()}{message[1:]}. Meaning: {info.description}"

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from service.context import Context
 from service.idempotency import STARTED
 from service.invalid import field_errors
+from service.origin import ORIGIN
 from service.planning import Plan, plan
 from worker.contracts.errors import FieldError, InvalidRequest, QueueFull, RequestInFlight
 from worker.contracts.requests import (
@@ -76,7 +77,7 @@ def retry(context: Context, job_id: str) -> Job:
     """
     with context.database.transaction() as session:
         _check_room(context, session, 1)
-    job = jobs.retry(context.database, job_id, context.now())
+    job = jobs.retry(context.database, job_id, context.now(), ORIGIN.get())
     _send(context, [job_id])
     return job
 
@@ -166,6 +167,7 @@ def _insert(context: Context, planned: list[Plan], batch_id: str | None) -> list
                 model_id=one.model_id,
                 estimate=one.dry_run.estimate,
                 batch_id=batch_id,
+                origin=ORIGIN.get(),
                 now=now,
             )
         started = STARTED.get()

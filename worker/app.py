@@ -17,11 +17,13 @@ from kombu.exceptions import OperationalError
 
 from worker.contracts.messages import LOOK_AT_JOB
 from worker.logs import configure_logging
+from worker.meters import serving
 from worker.settings import WorkerSettings
 from worker.store.artifacts import Artifacts
 from worker.store.database import Database
 from worker.supervisor import Supervisor, utc_now
 from worker.tasks import register_tasks
+from worker.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -70,27 +72,36 @@ def main(now: Callable[[], datetime] = utc_now) -> int:
     database.migrate()
     name = f"{platform.node()}-{os.getpid()}"
     app = create_celery(settings)
+    tracing = Tracing.start("factrfm-worker", bool(settings.otlp_endpoint))
     supervisor = Supervisor(
-        settings, database, Artifacts(settings.storage_address), worker=name, now=now, announce=_announcer(app)
+        settings,
+        database,
+        Artifacts(settings.storage_address),
+        worker=name,
+        now=now,
+        announce=_announcer(app),
+        tracing=tracing,
     )
     register_tasks(app, supervisor)
     signals.worker_shutting_down.connect(lambda **_: supervisor.stop(), weak=False)
     try:
-        app.worker_main(
-            [
-                "worker",
-                "--pool=threads",
-                "--concurrency=1",
-                "--without-gossip",
-                "--without-mingle",
-                f"--queues={settings.queue}",
-                f"--hostname=factrfm-{os.getpid()}@%h",
-                f"--loglevel={settings.log_level}",
-            ]
-        )
+        with serving(settings.metrics_host, settings.metrics_port):
+            app.worker_main(
+                [
+                    "worker",
+                    "--pool=threads",
+                    "--concurrency=1",
+                    "--without-gossip",
+                    "--without-mingle",
+                    f"--queues={settings.queue}",
+                    f"--hostname=factrfm-{os.getpid()}@%h",
+                    f"--loglevel={settings.log_level}",
+                ]
+            )
     finally:
         supervisor.close()
         database.dispose()
+        tracing.close()
     return 0
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import psutil
 
 from worker.contracts.messages import REPORTS, AnyOrder, AnyReport
+from worker.settings import WorkerSettings
 
 HIDDEN = ("FACTRFM_DATABASE_URL", "FACTRFM_REDIS_URL", "FACTRFM_API_KEYS")
 """The child needs no database and no queue, so it gets no password of theirs."""
@@ -32,10 +33,17 @@ Answer = AnyReport | Died
 class Child:
     """One training process. It is started by its constructor and ended by ``end``."""
 
-    def __init__(self, storage: str, device: str, threads: int | None, memory_bytes: int | None) -> None:
-        options = [f"--storage={storage}", f"--device={device}", f"--parent={os.getpid()}"]
-        options += [f"--threads={threads}"] if threads is not None else []
-        options += [f"--memory-bytes={memory_bytes}"] if memory_bytes is not None else []
+    def __init__(self, settings: WorkerSettings) -> None:
+        options = [
+            f"--storage={settings.storage_address}",
+            f"--device={settings.device}",
+            f"--parent={os.getpid()}",
+            f"--log-level={settings.log_level}",
+            f"--log-format={settings.log_format}",
+        ]
+        options += [f"--threads={settings.threads}"] if settings.threads is not None else []
+        options += [f"--memory-bytes={settings.memory_bytes}"] if settings.memory_bytes is not None else []
+        options += ["--traces"] if settings.otlp_endpoint else []
         environment = {name: value for name, value in os.environ.items() if name not in HIDDEN}
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             # -P: without it a folder ``worker`` where the user stands is imported instead of ours

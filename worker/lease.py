@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -35,7 +36,10 @@ class Lease:
         self._seconds = seconds
         self._now = now
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name=f"lease-{job_id}", daemon=True)
+        # a thread of its own would log without the names of the attempt
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(self._keep,), name=f"lease-{job_id}", daemon=True
+        )
         self._renewed_at = time.monotonic()
         self._asked_at: float | None = None
 
@@ -61,7 +65,7 @@ class Lease:
             try:
                 renewal = jobs.renew(self._database, self._job_id, self._token, self._seconds, self._now())
             except SQLAlchemyError as error:
-                log.warning("lease not renewed", job_id=self._job_id, error=type(error).__name__)
+                log.warning("lease not renewed", error=type(error).__name__)
                 if time.monotonic() - self._renewed_at > self._seconds:
                     self.lost.set()
                 continue

@@ -5,6 +5,9 @@ import sys
 
 import structlog
 
+from worker.contracts.messages import Origin
+from worker.tracing import trace_id
+
 
 def configure_logging(level: str, form: str) -> None:
     """Send everything of this process, libraries included, through one format."""
@@ -34,3 +37,15 @@ def configure_logging(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+
+
+def attempt_context(job_id: str, attempt: int, origin: Origin) -> dict[str, str | int]:
+    """Return what every line of the log about an attempt names, in the supervisor and in the training process."""
+    named = {
+        "request_id": origin.request_id,
+        "job_id": job_id,
+        "attempt": attempt,
+        "project": origin.project,
+        "trace_id": trace_id(origin.traceparent),
+    }
+    return {key: value for key, value in named.items() if value is not None}

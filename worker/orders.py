@@ -18,13 +18,23 @@ def build_order(claim: Claim) -> AnyOrder:
     if isinstance(request, PredictRequest):
         if claim.model is None:
             raise NotFound(f"the model {request.model!r} of the job {claim.job_id!r} is gone")
-        return PredictOrder(job=claim.job_id, prefix=prefix, request=request, model=claim.model, table=claim.table)
+        return PredictOrder(
+            job=claim.job_id,
+            attempt=claim.attempt,
+            origin=claim.origin,
+            prefix=prefix,
+            request=request,
+            model=claim.model,
+            table=claim.table,
+        )
     if claim.task is None:
         raise NotFound(f"the job {claim.job_id!r} was queued without its task")
     checkpoint = claim.checkpoint
     if isinstance(request, FitRequest):
         return FitOrder(
             job=claim.job_id,
+            attempt=claim.attempt,
+            origin=claim.origin,
             prefix=prefix,
             request=request,
             task=claim.task,
@@ -35,6 +45,8 @@ def build_order(claim: Claim) -> AnyOrder:
     if isinstance(request, NetworkRequest):
         return NetworkOrder(
             job=claim.job_id,
+            attempt=claim.attempt,
+            origin=claim.origin,
             prefix=prefix,
             request=request,
             task=claim.task,

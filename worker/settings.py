@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 GIB = 2**30
@@ -33,6 +33,11 @@ class SharedSettings(BaseSettings):
         30.0, gt=0, description="A worker that is silent for so long loses its job to another."
     )
     max_lost_attempts: int = Field(3, ge=1, description="A job whose attempts were lost this often fails.")
+    otlp_endpoint: str | None = Field(
+        None,
+        validation_alias=AliasChoices("otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        description="Collector of traces by OTLP over HTTP, e.g. http://127.0.0.1:4318. Needs the extra otel.",
+    )
 
     @property
     def database_address(self) -> str:
@@ -58,6 +63,10 @@ class WorkerSettings(SharedSettings):
     memory_bytes: int | None = Field(
         None, ge=1, description="Memory that a training may take. Default: what the machine or container has free."
     )
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of the worker's metrics for Prometheus. Default: they are not served."
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address of the worker's metrics. They ask for no key.")
     child_idle_bytes: int = Field(
         2 * GIB, ge=1, description="A training process that holds more than this after a job is replaced."
     )

@@ -7,12 +7,14 @@ limit or its own stop. Errors of the database are waited out for as long as the 
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
 import structlog
 from sqlalchemy.exc import OperationalError
 
+from worker import meters
 from worker.child import Child, Died
 from worker.contracts.artifacts import AnyCheckpoint
 from worker.contracts.errors import LeaseLost, NotFound
@@ -31,12 +33,14 @@ from worker.contracts.messages import (
 )
 from worker.contracts.resources import JobError
 from worker.lease import Lease
+from worker.logs import attempt_context
 from worker.orders import build_order
 from worker.settings import WorkerSettings
 from worker.store import jobs
 from worker.store.artifacts import Artifacts
 from worker.store.claims import Claim
 from worker.store.database import Database
+from worker.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -67,6 +71,7 @@ class Supervisor:
         worker: str,
         now: Callable[[], datetime] = utc_now,
         announce: Callable[[str], None] = lambda _: None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.settings = settings
         self.database = database
@@ -76,7 +81,9 @@ class Supervisor:
         self.stopping = threading.Event()
         self._worker = worker
         self._max_lost = settings.max_lost_attempts
+        self._tracing = tracing or Tracing()
         self._child: Child | None = None
+        meters.CHILD_BYTES.set_function(self._child_bytes)
 
     def stop(self) -> None:
         """Give the running job back to the queue and take no other. Returns at once."""
@@ -103,30 +110,48 @@ class Supervisor:
             wanted = jobs.next_queued(self.database)
 
     def _run(self, claim: Claim) -> None:
-        lease = Lease(self.database, claim.job_id, claim.token, self.settings.lease_seconds, self.now)
-        with structlog.contextvars.bound_contextvars(job_id=claim.job_id, attempt=claim.attempt), lease:
+        names = attempt_context(claim.job_id, claim.attempt, claim.origin)
+        started = time.monotonic()
+        with (
+            structlog.contextvars.bound_contextvars(**names),
+            self._tracing.span("attempt", claim.origin.traceparent, {"factrfm.kind": claim.kind, **names}) as here,
+            meters.BUSY.track_inprogress(),
+        ):
             log.info("job claimed", kind=claim.kind)
+            outcome = self._attempt(replace(claim, origin=claim.origin.model_copy(update={"traceparent": here})))
+            log.info("attempt ended", outcome=outcome)
+            self._tracing.note("factrfm.outcome", outcome)
+        meters.ATTEMPTS.labels(claim.kind, outcome.partition(":")[0]).inc()
+        meters.ATTEMPT_SECONDS.labels(claim.kind).observe(time.monotonic() - started)
+        if self._child_bytes() > self.settings.child_idle_bytes:
+            self.end_child()
+
+    def _attempt(self, claim: Claim) -> str:
+        """Return the outcome of an attempt, in a word or two."""
+        with Lease(self.database, claim.job_id, claim.token, self.settings.lease_seconds, self.now) as lease:
             try:
-                outcome = Attempt(self, claim, lease).run()
+                return Attempt(self, claim, lease).run()
             except LeaseLost:
                 self.end_child()
-                outcome = "lease lost"
+                meters.LEASE_LOSSES.inc()
+                return "lease lost"
             except BaseException:
                 # the child is in the middle of this job: the next one would get its reports
                 self.end_child()
                 raise
-            log.info("attempt ended", outcome=outcome)
-        if self._child is not None and self._child.resident_bytes() > self.settings.child_idle_bytes:
-            self.end_child()
 
     def warm_child(self) -> Child:
         """Return the child that waits for an order, a new one where there is none."""
         if self._child is not None and not self._child.alive():
             self.end_child()
         if self._child is None:
-            settings = self.settings
-            self._child = Child(settings.storage_address, settings.device, settings.threads, settings.memory_bytes)
+            self._child = Child(self.settings)
         return self._child
+
+    def _child_bytes(self) -> int:
+        # read once: the metrics ask from a thread of their own
+        child = self._child
+        return 0 if child is None else child.resident_bytes()
 
     def end_child(self) -> None:
         """End the child process if there is one."""
@@ -292,6 +317,9 @@ class Attempt:
         while True:
             try:
                 return step()
+            except LeaseLost:
+                meters.FENCED_WRITES.inc()
+                raise
             except OperationalError as error:
                 log.warning("database out of reach", error=type(error).__name__)
                 if self._lease.lost.wait(RETRY_SECONDS):

@@ -22,11 +22,21 @@ LOOK_AT_JOB = "worker.look_at_job"
 """Name of the one Celery task. Its only argument is a job's id; it means: look whether this job wants a worker."""
 
 
+class Origin(Contract):
+    """Where a job comes from: its project, the request that queued it, and its place in a trace (W3C traceparent)."""
+
+    project: str | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
+
+
 class FitOrder(Contract):
     """A fit for the child to run. Everything it writes goes under ``prefix``."""
 
     kind: Literal["fit"] = "fit"
     job: str
+    attempt: int = 1
+    origin: Origin = Origin()
     prefix: str
     request: FitRequest
     task: Task
@@ -40,6 +50,8 @@ class TuneOrder(Contract):
 
     kind: Literal["tune"] = "tune"
     job: str
+    attempt: int = 1
+    origin: Origin = Origin()
     prefix: str
     request: TuneRequest
     task: Task
@@ -53,6 +65,8 @@ class NetworkOrder(Contract):
 
     kind: Literal["network"] = "network"
     job: str
+    attempt: int = 1
+    origin: Origin = Origin()
     prefix: str
     request: NetworkRequest
     task: Task
@@ -66,6 +80,8 @@ class PredictOrder(Contract):
 
     kind: Literal["predict"] = "predict"
     job: str
+    attempt: int = 1
+    origin: Origin = Origin()
     prefix: str
     request: PredictRequest
     model: ArtifactRef

@@ -9,11 +9,15 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import IO
 
+import structlog
 import torch
+from structlog.contextvars import bound_contextvars
 
-from worker.contracts.errors import FactRFMError, StorageFull
+from worker.contracts.errors import ArtifactMissing, FactRFMError, StorageFull
+from worker.contracts.events import LogData
 from worker.contracts.messages import (
     ORDERS,
     AnyOrder,
@@ -21,11 +25,13 @@ from worker.contracts.messages import (
     Failed,
     FitOrder,
     Interrupted,
-    NetworkOrder,
+    LogReport,
+    PredictOrder,
     TuneOrder,
 )
 from worker.contracts.resources import JobError
 from worker.engine.errors import EngineError
+from worker.logs import attempt_context, configure_logging
 from worker.runs.fit import fit
 from worker.runs.machine import Machine
 from worker.runs.network import network
@@ -33,6 +39,9 @@ from worker.runs.predict import predict
 from worker.runs.tune import tune
 from worker.store.artifacts import Artifacts
 from worker.store.room import needing_room
+from worker.tracing import Tracing
+
+log = structlog.get_logger()
 
 PR_SET_PDEATHSIG = 1
 
@@ -44,11 +53,19 @@ def main(arguments: list[str]) -> int:
     reports = _own_output()
     if options.threads is not None:
         torch.set_num_threads(options.threads)
+    configure_logging(options.log_level, options.log_format)
+    tracing = Tracing.start("factrfm-training", options.traces)
     machine = Machine.find(options.device, options.memory_bytes)
     artifacts = Artifacts(options.storage)
     for line in sys.stdin:
+        order = ORDERS.validate_json(line)
         report = Reporter(reports)
-        report(_run(ORDERS.validate_json(line), artifacts, machine, report))
+        names = attempt_context(order.job, order.attempt, order.origin)
+        with bound_contextvars(**names):
+            with tracing.span(f"run {order.kind}", order.origin.traceparent, names):
+                last = _named_run(order, artifacts, machine, report)
+            report(last)
+    tracing.close()
     return 0
 
 
@@ -65,17 +82,26 @@ class Reporter:
             self._stream.flush()
 
 
+def _named_run(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Reporter) -> AnyReport:
+    """Return the last report of a job, with lines in the log that name it."""
+    log.info("run begins", kind=order.kind, device=str(machine.device))
+    started = time.monotonic()
+    try:
+        last = _run(order, artifacts, machine, report)
+    except Exception as error:
+        # said here and not by the interpreter, which does not know whose job it is
+        log.exception("the run made a mistake")
+        raise SystemExit(1) from error
+    failed = last.error.type if isinstance(last, Failed | Interrupted) else None
+    log.info("run ends", seconds=round(time.monotonic() - started, 3), error=failed)
+    return last
+
+
 def _run(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Reporter) -> AnyReport:
     """Return the last report of a job: done, or why it cannot succeed. An error of our own making ends the process."""
     try:
         with needing_room("what the run makes"):
-            if isinstance(order, FitOrder):
-                return fit(order, artifacts, machine, report)
-            if isinstance(order, TuneOrder):
-                return tune(order, artifacts, machine, report)
-            if isinstance(order, NetworkOrder):
-                return network(order, artifacts, machine, report)
-            return predict(order, artifacts, machine, report)
+            return _carry_out(order, artifacts, machine, report)
     except StorageFull as error:
         return Interrupted(error=JobError(type=error.code, detail=error.detail))
     except FactRFMError as error:
@@ -91,6 +117,23 @@ def _run(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Report
         return Failed(error=JobError(type="out_of_memory", detail=f"memory ran out during the run: {error}"))
 
 
+def _carry_out(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Reporter) -> AnyReport:
+    if isinstance(order, PredictOrder):
+        return predict(order, artifacts, machine, report)
+    try:
+        if isinstance(order, FitOrder):
+            return fit(order, artifacts, machine, report)
+        if isinstance(order, TuneOrder):
+            return tune(order, artifacts, machine, report)
+        return network(order, artifacts, machine, report)
+    except ArtifactMissing as error:
+        if order.checkpoint is None:
+            raise
+        # a copy of a live system may hold a row whose checkpoint was replaced before the files were copied
+        report(LogReport(data=LogData(message=f"starting afresh, because a file is gone: {error.detail}")))
+        return _carry_out(order.model_copy(update={"checkpoint": None}), artifacts, machine, report)
+
+
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="worker.runs", description=__doc__)
     parser.add_argument("--storage", required=True)
@@ -98,6 +141,9 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--memory-bytes", type=int)
+    parser.add_argument("--log-level", default="info")
+    parser.add_argument("--log-format", default="json")
+    parser.add_argument("--traces", action="store_true")
     return parser.parse_args(arguments)
 
 

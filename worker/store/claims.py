@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from worker.contracts.artifacts import AnyCheckpoint, ArtifactRef, TableRef
 from worker.contracts.base import Task
+from worker.contracts.messages import Origin
 from worker.contracts.requests import AnyRequest, JobRequest, TableRequest
 from worker.contracts.resources import JobKind
 from worker.store import datasets, models
@@ -36,6 +37,7 @@ class Claim:
     model: ArtifactRef | None
     checkpoint: AnyCheckpoint | None
     cancel_requested: bool
+    origin: Origin
 
 
 def load_claim(session: Session, job: JobRow, token: str) -> Callable[[], Claim]:
@@ -63,6 +65,7 @@ def load_claim(session: Session, job: JobRow, token: str) -> Callable[[], Claim]
             model=None if model is None else models.to_record(model).model,
             checkpoint=CHECKPOINTS.validate_python(job.checkpoint),
             cancel_requested=job.cancel_requested,
+            origin=Origin(project=job.project, request_id=job.request_id, traceparent=job.traceparent),
         )
 
     return made

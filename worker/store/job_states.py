@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from worker.contracts.errors import LeaseLost, NotFound
 from worker.contracts.events import StateData
+from worker.contracts.messages import Origin
 from worker.contracts.resources import JobError, JobState
 from worker.store.events import write
 from worker.store.job_queries import find
@@ -99,6 +100,12 @@ def held(kind: str, dataset_id: str, validation_id: str | None, model_id: str | 
         "held_validation_id": validation_id,
         "held_model_id": model_id if kind == "predict" else None,
     }
+
+
+def called_by(origin: Origin | None) -> dict[str, str | None]:
+    """Return the columns that name the request that queued a job."""
+    known = origin or Origin()
+    return {"request_id": known.request_id, "traceparent": known.traceparent}
 
 
 def _on_entry(state: JobState, now: datetime) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from worker.contracts.artifacts import AnyCheckpoint, ResultFile
 from worker.contracts.errors import Conflict
 from worker.contracts.events import EventData, LogData, StateData
-from worker.contracts.messages import FitDone
+from worker.contracts.messages import FitDone, Origin
 from worker.contracts.requests import AnyRequest, TableRequest, TrainRequest
 from worker.contracts.resources import FINAL_STATES, Estimate, Job, JobError, JobState, Progress
 from worker.store import models
@@ -39,7 +39,7 @@ from worker.store.job_queries import mark_sent as mark_sent
 from worker.store.job_queries import next_queued as next_queued
 from worker.store.job_queries import result as result
 from worker.store.job_queries import unsent as unsent
-from worker.store.job_states import enter, held, lease_lost, lock, owned, running, unchanged
+from worker.store.job_states import called_by, enter, held, lease_lost, lock, owned, running, unchanged
 from worker.store.rows import JobRow
 
 MAX_LOST = 3
@@ -63,14 +63,14 @@ def insert_job(
     model_id: str | None = None,
     estimate: Estimate | None = None,
     batch_id: str | None = None,
-    request_id: str | None = None,
-    traceparent: str | None = None,
+    origin: Origin | None = None,
     now: datetime,
 ) -> None:
     """Queue a job in the caller's transaction; its message may leave after the commit.
 
     ``request`` is resolved: its task is known. ``dataset_ids``: the table, then the validation table if any.
-    ``model_id``: the model that a predict job uses. ``request_id`` and ``traceparent``: what its logs will name.
+    ``model_id``: the model that a predict job uses. ``origin``: the
+    request that its logs and its trace will name.
 
     Raises:
         Conflict: a dataset, the model or the batch does not exist any more.
@@ -103,8 +103,7 @@ def insert_job(
         "created_at": now,
         "queued_at": now,
         "sends": 0,
-        "request_id": request_id,
-        "traceparent": traceparent,
+        **called_by(origin),
     }
     try:
         session.execute(insert(JobRow).values(values))
@@ -349,8 +348,10 @@ def request_cancel(database: Database, job_id: str, now: datetime) -> Job:
         return to_resource(find(session, job_id))
 
 
-def retry(database: Database, job_id: str, now: datetime) -> Job:
+def retry(database: Database, job_id: str, now: datetime, origin: Origin | None = None) -> Job:
     """Queue a failed or cancelled job again; it goes on from its checkpoint. Returns the job as it then stands.
+
+    ``origin``: the request that its logs and its trace will name from now on.
 
     Raises:
         NotFound: no such job.
@@ -363,7 +364,7 @@ def retry(database: Database, job_id: str, now: datetime) -> Job:
         holds = held(row.kind, row.dataset_id, row.validation_id, row.model_id)
         afresh = {"lost_attempts": 0, "cancel_requested": False, "started_at": None, "finished_at": None, "error": None}
         try:
-            enter(session, row, "queued", now, reason="retried", values=holds | afresh)
+            enter(session, row, "queued", now, reason="retried", values=holds | afresh | called_by(origin))
         except IntegrityError as error:
             if names_a_missing_row(error):
                 raise Conflict(f"a dataset or model that the job {job_id!r} uses is deleted") from error
