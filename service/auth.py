@@ -106,7 +106,10 @@ class Authentication:
 
 
 class _StoredKeys:
-    """The keys of the database, kept for seconds: a request costs no query, a revocation is soon seen."""
+    """The keys of the database, kept for seconds: a request costs no query, a revocation is soon seen.
+
+    While the database is away, what was known last holds: the metrics then still tell of it, and all else needs it.
+    """
 
     def __init__(self, database: Callable[[], Database]) -> None:
         self._database = database
@@ -120,8 +123,13 @@ class _StoredKeys:
         known = self._kept.get(digest)
         if known is not None and known[1] > time.monotonic():
             return known[0]
+        try:
+            found = await to_thread.run_sync(keys.find, self._database(), text)
+        except OperationalError:
+            if known is None:
+                raise
+            return known[0]
         self._kept.pop(digest, None)
-        found = await to_thread.run_sync(keys.find, self._database(), text)
         if found is None:
             return None
         caller = Caller(found.project, found.scopes, found.id)
@@ -132,7 +140,12 @@ class _StoredKeys:
 
     async def any(self) -> bool:
         if self._any[1] < time.monotonic():
-            found = self._any[0] or await to_thread.run_sync(keys.any_made, self._database())
+            try:
+                found = self._any[0] or await to_thread.run_sync(keys.any_made, self._database())
+            except OperationalError:
+                if self._any[1] == 0.0:
+                    raise
+                return self._any[0]
             self._any = found, time.monotonic() + KEPT_SECONDS
         return self._any[0]
 

@@ -30,6 +30,7 @@ from worker.logs import configure_logging
 from worker.settings import SharedSettings, WorkerSettings
 
 CALLING = "With a running service"
+METRICS = ("FACTRFM_METRICS_HOST", "FACTRFM_METRICS_PORT")
 ADDRESSES = ("storage_url", "otlp_endpoint")
 """Settings that may hold a password in their middle."""
 CELERY_OPTIONS = ("APP", "BROKER_URL", "CONFIG_MODULE", "LOADER", "RESULT_BACKEND", "SKIP_CHECKS")
@@ -135,6 +136,8 @@ def worker() -> None:
     settings = read_settings(WorkerSettings)
     preflight.check_state(settings)
     preflight.check_device(settings.device)
+    if settings.metrics_port is not None:
+        preflight.check_port(settings.metrics_host, settings.metrics_port, METRICS)
     preflight.reach_database(settings, migrate=True)
     environment = {name: value for name, value in os.environ.items() if name not in CELERY_OPTIONS}
     # -P: without it a folder ``worker`` where the user stands is imported instead of ours

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import anyio.to_thread
 import pyarrow as pa
+from prometheus_client import Counter, Histogram
 
 from worker.contracts.artifacts import ArtifactRef
 from worker.contracts.errors import PredictionsBusy
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from worker.prediction import Answer, ServedModel
 
 T = TypeVar("T")
+
+CACHE = Counter("factrfm_model_cache_requests", "Predictions by whether their model was in memory", ["result"])
+LOADING = Histogram("factrfm_model_load_seconds", "Time to load a model from storage")
+PREDICTING = Histogram("factrfm_prediction_seconds", "Time to compute a prediction, without its wait for a thread")
+ROWS = Counter("factrfm_prediction_rows", "Rows predicted")
 
 
 class Predictor:
@@ -63,22 +69,32 @@ class Predictor:
 
     def predict(self, model_id: str, ref: ArtifactRef, table: pa.Table) -> "Answer":
         """Answer rows, in a thread of ``run``."""
-        return self._model(model_id, ref).predict(table)
+        model = self._model(model_id, ref)
+        with PREDICTING.time():
+            answer = model.predict(table)
+        ROWS.inc(table.num_rows)
+        return answer
 
     def forget(self, model_id: str) -> None:
         """Drop a model that was deleted."""
         with self._lock:
             self._models.pop(model_id, None)
 
-    def cached_bytes(self) -> int:
-        """Return what the cache holds."""
+    @property
+    def under_way(self) -> int:
+        """How many predictions wait or compute."""
+        return self._under_way
+
+    def cached(self) -> tuple[int, int]:
+        """Return how many models the cache holds, and their bytes."""
         with self._lock:
-            return sum(model.nbytes for model in self._models.values())
+            return len(self._models), sum(model.nbytes for model in self._models.values())
 
     def _model(self, model_id: str, ref: ArtifactRef) -> "ServedModel":
         """Return the model, loading it once however many ask at the same time."""
         with self._lock:
             cached = self._models.get(model_id)
+            CACHE.labels("miss" if cached is None else "hit").inc()
             if cached is not None:
                 self._models.move_to_end(model_id)
                 return cached
@@ -89,7 +105,8 @@ class Predictor:
         if under_way is not None:
             return under_way.result()
         try:
-            model = self._load(ref)
+            with LOADING.time():
+                model = self._load(ref)
         except BaseException as error:
             with self._lock:
                 del self._loading[model_id]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # The libraries of the database, the queue and the device are imported where they are needed: together they take
 # seconds, and most commands need one of them or none.
 
+LISTENING = ("FACTRFM_HOST (--host of up)", "FACTRFM_PORT, or --port of up")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 RIGHT_DATABASE = "it must look like postgresql+psycopg://user:password@host:5432/name or sqlite:////folder/file.db"
 RIGHT_REDIS = "it must look like redis://host:6379/0, rediss://host:6379/0 or redis+socket:///folder/redis.sock"
@@ -50,8 +51,8 @@ def check_exposure(settings: ServiceSettings) -> None:
             )
 
 
-def check_port(host: str, port: int) -> None:
-    """See that the API can listen.
+def check_port(host: str, port: int, names: tuple[str, str] = LISTENING) -> None:
+    """See that a process can listen there; ``names`` are what the settings of host and port are called.
 
     Raises:
         WrongSetting: the machine has no such address.
@@ -62,12 +63,12 @@ def check_port(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except (socket.gaierror, UnicodeError) as error:
-        raise _no_such_host(host) from error
+        raise _no_such_host(host, names[0]) from error
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
-            raise _no_such_host(host) from error
+            raise _no_such_host(host, names[0]) from error
         raise CannotStart(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose another port by FACTRFM_PORT, or --port of up"
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another port by {names[1]}"
         ) from error
 
 
@@ -210,10 +211,8 @@ def reach_storage(settings: SharedSettings) -> None:
         ) from error
 
 
-def _no_such_host(host: str) -> WrongSetting:
-    return WrongSetting(
-        f"FACTRFM_HOST (--host of up) is {host!r}: it must be an address of this machine, such as 127.0.0.1"
-    )
+def _no_such_host(host: str, name: str) -> WrongSetting:
+    return WrongSetting(f"{name} is {host!r}: it must be an address of this machine, such as 127.0.0.1")
 
 
 def _check_redis_address(address: str) -> None:

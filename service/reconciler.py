@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 import structlog
+from prometheus_client import Counter, Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.context import Context
@@ -23,6 +24,11 @@ log = structlog.get_logger()
 
 LOCK = "reconciler"
 PURGE_SECONDS = 600.0
+
+ACTIONS = Counter("factrfm_reconciler_actions", "What the reconciler of this process did", ["action"])
+LOOKED = Gauge(
+    "factrfm_reconciler_looked_timestamp_seconds", "When the reconciler of this process ended its last round"
+)
 
 
 class Reconciler:
@@ -58,12 +64,15 @@ class Reconciler:
         late = self._leases.late(jobs.leases(context.database), context.now())
         for job_id, outcome in jobs.expire(context.database, late, context.now(), settings.max_lost_attempts):
             log.warning("lease expired", job_id=job_id, outcome=outcome)
+            ACTIONS.labels(f"expired_{outcome}").inc()
         if self._purged_at is None or (context.now() - self._purged_at).total_seconds() > PURGE_SECONDS:
             idempotency.purge(context.database, context.now())
             self._purged_at = context.now()
         self._send_again()
         for path in self._sweeper.look():
             log.info("file without a row deleted", path=path)
+            ACTIONS.labels("file_deleted").inc()
+        LOOKED.set_to_current_time()
 
     def _send_again(self) -> None:
         context = self._context
@@ -71,6 +80,7 @@ class Reconciler:
             if not context.queue.send(job_id):
                 return
             jobs.mark_sent(context.database, job_id, context.now())
+            ACTIONS.labels("sent_again").inc()
 
     def _run(self) -> None:
         while not self._done.wait(self._context.settings.reconcile_seconds):

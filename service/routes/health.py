@@ -1,18 +1,22 @@
 """Is the process alive, can it work, and how is it doing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from pydantic import BaseModel
 
 from service.context import CurrentContext
+from service.metrics import StateOfThings
 from service.problems import problems
 
 router = APIRouter(tags=["operations"])
 log = structlog.get_logger()
+
+READY = Gauge("factrfm_ready", "Whether a part was in reach when /readyz was last asked", ["part"])
 
 
 class Alive(BaseModel):
@@ -51,6 +55,8 @@ def ready(context: CurrentContext) -> Response:
     }
     if context.draining.begun:
         checks["process"] = Check(ok=False, detail="this process is stopping; ask another")
+    for name, check in checks.items():
+        READY.labels(name).set(check.ok)
     document = Readiness(ready=all(check.ok for check in checks.values()), checks=checks)
     return JSONResponse(document.model_dump(), 200 if document.ready else 503)
 
@@ -60,9 +66,10 @@ def ready(context: CurrentContext) -> Response:
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}, "description": "Prometheus metrics"}, **problems(401)},
 )
-def metrics() -> Response:
-    """Show the metrics of this process in the text form of Prometheus."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+def metrics(context: CurrentContext) -> Response:
+    """Show the metrics of this process, and the state of all jobs, in the text form of Prometheus."""
+    everything = replace(context, database=context.database.of(None))
+    return Response(generate_latest() + generate_latest(StateOfThings(everything)), media_type=CONTENT_TYPE_LATEST)
 
 
 def _check(name: str, reach: Callable[[], None]) -> Check:

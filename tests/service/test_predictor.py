@@ -76,7 +76,7 @@ def test_a_small_cache_lets_the_least_recently_used_go_and_answers_stay_right(st
         for k in (0, 1, 0, 2, 0, 3, 1):
             answer = predictor.predict(f"mdl_{k}", refs[f"mdl_{k}"], TABLE)
             assert (answer.predictions == k).all()
-            assert predictor.cached_bytes() <= 2 * size
+            assert predictor.cached()[1] <= 2 * size
 
     anyio.run(ask)
     assert artifacts.reads == 5, "model 0 stayed, being used in between"
@@ -87,7 +87,7 @@ def test_a_model_larger_than_the_cache_still_answers(stored):
     predictor = Predictor(artifacts, 1, 4, 100)
     answer = predictor.predict("mdl_2", refs["mdl_2"], TABLE)
     assert (answer.predictions == 2).all()
-    assert predictor.cached_bytes() == 0
+    assert predictor.cached()[1] == 0
 
 
 def test_the_event_loop_is_free_while_a_prediction_runs(stored):
