@@ -1,31 +1,22 @@
 """The application in this process, on SQLite and a folder, with a queue that cannot be reached."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from starlette.testclient import TestClient
+from support import inline
 
 from service.app import create_app
 from service.context import Context
 from service.settings import ServiceSettings
-from worker.contracts.messages import FitDone, NetworkDone, PredictDone, TuneDone
-from worker.orders import build_order
-from worker.runs.fit import fit
-from worker.runs.machine import Machine
-from worker.runs.network import network
-from worker.runs.predict import predict
-from worker.runs.tune import tune
-from worker.store import jobs
 
 CSV = "size,city,price\n" + "".join(
     f"{index % 7},{['Bern', 'Basel', 'Chur'][index % 3]},{100 * (index % 7) + 50 * (index % 3)}.5\n"
     for index in range(40)
 )
-
-RUNS: dict[str, Any] = {"fit": fit, "tune": tune, "network": network, "predict": predict}
 
 
 @pytest.fixture
@@ -64,23 +55,7 @@ def dataset(client: TestClient) -> str:
 @pytest.fixture
 def run_job(context: Context) -> Callable[[str], None]:
     """Does a queued job's work in this process, as a worker would."""
-
-    def run(job_id: str) -> None:
-        torch.set_num_threads(1)
-        claim = jobs.claim(context.database, job_id, "test", 60, context.now())
-        assert claim is not None
-        order = build_order(claim)
-        machine = Machine.find("cpu", None)
-        done: Any = RUNS[order.kind](order, context.artifacts, machine, lambda _: None)
-        if isinstance(done, TuneDone):
-            jobs.succeed_fit(context.database, job_id, claim.token, done.fit, context.now(), done.file)
-        elif isinstance(done, FitDone):
-            jobs.succeed_fit(context.database, job_id, claim.token, done, context.now())
-        else:
-            assert isinstance(done, PredictDone | NetworkDone)
-            jobs.succeed_with_file(context.database, job_id, claim.token, done.file, context.now())
-
-    return run
+    return partial(inline.run_job, context)
 
 
 @pytest.fixture

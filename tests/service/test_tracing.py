@@ -1,6 +1,7 @@
 """What a request is called, from its answer to the log and the trace of the training that it started."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -9,11 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from sqlalchemy import text
-from support.processes import System, valkey, wait_until
+from support.processes import System, free_port, valkey, wait_until
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -72,7 +74,8 @@ def test_one_id_and_one_trace_lead_from_the_request_to_the_training(
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
     (tmp_path / "q").mkdir()
     with valkey(tmp_path / "q") as address:
-        system = System(tmp_path / "home", address)
+        port = free_port()
+        system = System(tmp_path / "home", address, metrics_port=str(port))
         try:
             system.start_api()
             worker = system.start_worker()
@@ -81,11 +84,14 @@ def test_one_id_and_one_trace_lead_from_the_request_to_the_training(
             headers = {"X-Request-ID": "from-the-caller", "traceparent": TRACEPARENT}
             job = system.client.post("/v1/jobs", json=body, headers=headers).json()["id"]
             assert system.wait(job)["state"] == "succeeded"
+            told = httpx.get(f"http://127.0.0.1:{port}/metrics").text
             wait_until(lambda: bool(collector.named("attempt") and collector.named("run fit")), 20, "spans arrive")
             wait_until(lambda: bool(collector.named("POST /v1/jobs")), 20, "the request's span arrives")
         finally:
             system.stop()
     _is_one_trace(collector, job)
+    assert 'factrfm_attempts_total{kind="fit",outcome="succeeded"} 1.0' in told
+    assert float(re.findall(r"^factrfm_training_process_resident_bytes (\S+)$", told, re.MULTILINE)[0]) > 2**20
     assert system.api is not None
     requests = [line for line in _lines(system.api.log) if line.get("path") == "/v1/jobs"]
     assert [(line["request_id"], line["trace_id"]) for line in requests] == [("from-the-caller", TRACE_ID)]
