@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import structlog
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
@@ -25,6 +26,8 @@ from worker.store import batches, idempotency, jobs
 from worker.store.database import one_at_a_time, owner
 from worker.store.ids import new_id
 from worker.store.job_queries import find, to_resource
+
+log = structlog.get_logger()
 
 ADMISSION = "admission"
 REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(JobRequest)
@@ -198,6 +201,8 @@ def _keep_answer(
 
 def _send(context: Context, job_ids: list[str]) -> None:
     """Send what was committed. What the broker does not take is sent by the reconciler."""
+    for job_id in job_ids:
+        log.info("job queued", job_id=job_id)
     for job_id in job_ids:
         if not context.queue.send(job_id):
             return

@@ -191,6 +191,16 @@ def test_a_taken_port_is_named(command, monkeypatch):
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another port" in result.output
 
 
+def test_a_taken_port_of_the_metrics_is_named(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setenv("FACTRFM_METRICS_PORT", str(taken.getsockname()[1]))
+        refused = runner.invoke(app, ["worker"])
+    assert refused.exit_code == 1
+    assert "choose another port by FACTRFM_METRICS_PORT" in refused.output
+
+
 def test_migrate_makes_the_database(tmp_path):
     assert runner.invoke(app, ["migrate"]).exit_code == 0
     assert (tmp_path / "home" / "factrfm.db").exists()

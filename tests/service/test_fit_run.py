@@ -1,11 +1,13 @@
 """A fit as a worker's computing process does it, on a dataset that the service stored."""
 
 import pytest
+from support.stored import make_checkpoint
 
 from worker.contracts.messages import IterationReport, LogReport
 from worker.engine.errors import NonFiniteValues, NotPositiveDefinite
 from worker.lease import Lease
 from worker.orders import build_order
+from worker.runs.__main__ import carry_out
 from worker.runs.fit import fit
 from worker.runs.machine import Machine
 from worker.settings import WorkerSettings
@@ -51,6 +53,18 @@ def test_a_fit_that_goes_on_keeps_its_choice_and_ends_in_the_same_model(run_fit,
         assert _model(context, resumed) == _model(context, whole)
         assert resumed.summary.choices == whole.summary.choices
         assert resumed.summary.solver == whole.summary.solver
+
+
+def test_a_fit_whose_checkpoint_is_gone_starts_afresh_and_ends_in_the_same_model(client, dataset, context):
+    body = {"kind": "fit", "dataset": dataset, "target": "price", "spec": {"iterations": 2}}
+    job = client.post("/v1/jobs", json=body).json()["id"]
+    order = build_order(jobs.claim(context.database, job, "test", 60, context.now()))
+    machine, told = Machine.find("cpu", None), []
+    whole = carry_out(order, context.artifacts, machine, lambda _: None)
+    resumed = order.model_copy(update={"checkpoint": make_checkpoint(1)})
+    again = carry_out(resumed, context.artifacts, machine, told.append)
+    assert any("starting afresh" in line for line in _told(told))
+    assert _model(context, again) == _model(context, whole)
 
 
 def test_a_model_tells_what_was_tried_and_that_all_rows_trained(run_fit):

@@ -95,6 +95,7 @@ def test_one_id_and_one_trace_lead_from_the_request_to_the_training(
     assert system.api is not None
     requests = [line for line in _lines(system.api.log) if line.get("path") == "/v1/jobs"]
     assert [(line["request_id"], line["trace_id"]) for line in requests] == [("from-the-caller", TRACE_ID)]
+    assert [line["request_id"] for line in _lines(system.api.log) if line.get("job_id") == job] == ["from-the-caller"]
     lines = {line["event"]: line for line in _lines(worker.log) if line.get("job_id") == job}
     assert {"job claimed", "attempt ended", "run begins", "run ends"} <= set(lines)
     names = {"request_id": "from-the-caller", "attempt": 1, "project": "default", "trace_id": TRACE_ID}

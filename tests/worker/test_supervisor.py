@@ -4,13 +4,14 @@ import errno
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy.exc import OperationalError
-from support.stored import fit_done, make_checkpoint, queue_fit
+from support.stored import expire, fit_done, make_checkpoint, queue_fit
 
 from worker import supervisor as supervisor_module
 from worker.contracts.events import IterationData, LogData
@@ -162,3 +163,24 @@ def test_an_error_that_nobody_thought_of_ends_the_child_so_that_its_reports_reac
         supervisor.look_at(first)
     assert child.ended
     assert supervisor._child is None
+
+
+def test_a_lease_that_was_lost_and_the_write_that_found_it_out_are_counted(
+    supervisor: Supervisor, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> list[float]:
+        names = ("factrfm_lease_losses_total", "factrfm_fenced_writes_total", "factrfm_attempts_total")
+        labels = {"factrfm_attempts_total": {"kind": "fit", "outcome": "lease lost"}}
+        return [REGISTRY.get_sample_value(name, labels.get(name, {})) or 0.0 for name in names]
+
+    class Robbed(ScriptedChild):
+        def order(self, order: Any) -> None:
+            super().order(order)
+            expire(database, now() + timedelta(hours=1), max_lost=1)
+
+    job_id = queue_fit(database, now())
+    monkeypatch.setattr(supervisor, "_child", Robbed([iteration(0), fit_done()]))
+    before = told()
+    supervisor.look_at(job_id)
+    assert [after - was for after, was in zip(told(), before, strict=True)] == [1, 1, 1]
+    assert jobs.get(database, job_id).state == "failed"

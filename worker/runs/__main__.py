@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import IO
 
 import structlog
@@ -101,7 +102,7 @@ def _run(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Report
     """Return the last report of a job: done, or why it cannot succeed. An error of our own making ends the process."""
     try:
         with needing_room("what the run makes"):
-            return _carry_out(order, artifacts, machine, report)
+            return carry_out(order, artifacts, machine, report)
     except StorageFull as error:
         return Interrupted(error=JobError(type=error.code, detail=error.detail))
     except FactRFMError as error:
@@ -117,7 +118,14 @@ def _run(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Report
         return Failed(error=JobError(type="out_of_memory", detail=f"memory ran out during the run: {error}"))
 
 
-def _carry_out(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Reporter) -> AnyReport:
+def carry_out(
+    order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]
+) -> AnyReport:
+    """Return the last report of a job, which starts afresh where its checkpoint is gone.
+
+    Raises:
+        FactRFMError, EngineError: the job cannot succeed.
+    """
     if isinstance(order, PredictOrder):
         return predict(order, artifacts, machine, report)
     try:
@@ -131,7 +139,7 @@ def _carry_out(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: 
             raise
         # a copy of a live system may hold a row whose checkpoint was replaced before the files were copied
         report(LogReport(data=LogData(message=f"starting afresh, because a file is gone: {error.detail}")))
-        return _carry_out(order.model_copy(update={"checkpoint": None}), artifacts, machine, report)
+        return carry_out(order.model_copy(update={"checkpoint": None}), artifacts, machine, report)
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
