@@ -5,10 +5,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 from support.postgres import PostgresServer, find_binaries
 
 from worker.store.database import Database
+
+# the renderer that structlog begins with draws the variables of every frame: seconds for each error that is logged
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ]
+)
 
 DIALECTS = ("sqlite", "postgresql")
 
