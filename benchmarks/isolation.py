@@ -90,6 +90,10 @@ def _answer(client: TestClient, method: str, path: str, things: Mapping[str, str
         body = {"content": CSV + "1,1,1\n", "headers": {"Content-Type": "text/csv"}}
     elif method == "post" and path.endswith("/predict"):
         body = {"json": {"columns": ["x0", "x1", "x2"], "data": [[1, 2, 3]]}}
+    elif method == "patch":
+        body = {"json": {"description": "ours now"}}
+    elif path.endswith("/compare"):
+        body = {"params": {"with": things["ref"]}}
     body["headers"] = {**body.get("headers", {}), **headers}
     answer = client.request(method, place, **body)
     if answer.status_code == 200 and path in ("/v1/datasets", "/v1/jobs", "/v1/models") and method == "get":

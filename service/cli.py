@@ -21,7 +21,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from service import preflight
-from service.commands import doctor, jobs, models, training
+from service.commands import doctor, jobs, models, registry, training
 from service.complaints import CannotStart, Complaint, WrongSetting
 from service.settings import ServiceSettings, read_every_setting, read_settings, variable
 from worker.contracts.errors import FactRFMError
@@ -158,6 +158,9 @@ for command in (
     models.features,
     models.predict,
     models.export,
+    registry.describe,
+    registry.promote,
+    registry.compare,
     doctor.doctor,
 ):
     app.command(rich_help_panel=CALLING)(command)

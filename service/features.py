@@ -38,6 +38,15 @@ def load_matrix(artifacts: Artifacts, record: ModelRecord, iteration: int | None
     return LearnedMatrix(wanted, record.summary.encoded_names, np.diag(found) if found.ndim == 1 else found)
 
 
+def importance(record: ModelRecord, learned: LearnedMatrix) -> dict[str, float]:
+    """Return the share of the trace of M by original column; those that no encoded column comes from have 0."""
+    import torch  # see service.predictor
+
+    from worker.engine import summary
+
+    return _by_source(record, summary.importance(torch.from_numpy(learned.M)).tolist())
+
+
 def describe(record: ModelRecord, learned: LearnedMatrix) -> Features:
     """Return shares of the trace by column, eigenvalues and leading directions."""
     import torch  # see service.predictor
@@ -46,14 +55,11 @@ def describe(record: ModelRecord, learned: LearnedMatrix) -> Features:
 
     M = torch.from_numpy(learned.M)
     shares = summary.importance(M).tolist()
-    by_source: dict[str, float] = {column.name: 0.0 for column in record.summary.features}
-    for source, share in zip(record.summary.encoded_sources, shares, strict=True):
-        by_source[source] += share
     spectrum = summary.spectrum(M)
     return Features(
         model=record.resource.id,
         iteration=learned.iteration,
-        importance=_sorted(by_source),
+        importance=_sorted(_by_source(record, shares)),
         encoded_importance=_sorted(dict(zip(learned.names, shares, strict=True))),
         eigenvalues=spectrum.eigenvalues.tolist(),
         effective_rank=summary.effective_rank(spectrum.eigenvalues),
@@ -70,6 +76,13 @@ def describe(record: ModelRecord, learned: LearnedMatrix) -> Features:
 def history(record: ModelRecord) -> FeatureHistory:
     """Return every iteration that ran."""
     return FeatureHistory(model=record.resource.id, chosen=record.summary.iteration, items=record.summary.history)
+
+
+def _by_source(record: ModelRecord, shares: list[float]) -> dict[str, float]:
+    by_source: dict[str, float] = {column.name: 0.0 for column in record.summary.features}
+    for source, share in zip(record.summary.encoded_sources, shares, strict=True):
+        by_source[source] += share
+    return by_source
 
 
 def _sorted(shares: dict[str, float]) -> list[FeatureShare]:

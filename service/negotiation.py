@@ -63,3 +63,12 @@ def _matches(name: str, media_type: str) -> bool:
     if name.endswith("/*"):
         return media_type.startswith(name[:-1])
     return name == media_type
+
+
+def json_only(request: Request) -> None:
+    """Refuse a body that is said to be anything but JSON: a dependency of routes whose body a model reads.
+
+    Raises:
+        UnsupportedMediaType: it is.
+    """
+    content_type(request, ["application/json"])

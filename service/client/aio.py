@@ -15,6 +15,7 @@ from service.client.events import AnyEvent, EventReader
 from service.client.flows import Flow, NetworkOptions, Report, TrainOptions, TuneOptions, Wait
 from service.client.retries import Retries
 from service.client.tables import Body
+from worker.contracts.comparison import Comparison
 from worker.contracts.resources import (
     FINAL_STATES,
     Batch,
@@ -211,6 +212,14 @@ class AsyncClient:
     async def model(self, ref: str) -> Model:
         """Return a model by its id, its name (the latest version) or name@version."""
         return await self._send(calls.get_model(ref))
+
+    async def change_model(self, ref: str, change: Mapping[str, Any]) -> Model:
+        """Change ``description``, ``tags``, or ``default_version``: what the name alone stands for."""
+        return await self._send(calls.change_model(ref, change))
+
+    async def compare(self, ref: str, *others: str) -> Comparison:
+        """Put models side by side."""
+        return await self._send(calls.compare(ref, others))
 
     async def delete_model(self, ref: str) -> None:
         """Delete one version of a model."""

@@ -1,6 +1,6 @@
 """The calls of the HTTP contract: what each sends, and what its answer becomes. Nothing here touches the network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from service.client.errors import UnreadableAnswer
 from service.client.tables import Body
+from worker.contracts.comparison import Comparison
 from worker.contracts.resources import (
     Batch,
     Dataset,
@@ -135,6 +136,14 @@ def cancel_batch(batch_id: str) -> Call[Batch]:
 
 def get_model(ref: str) -> Call[Model]:
     return Call("GET", f"/v1/models/{ref}", model(Model))
+
+
+def change_model(ref: str, change: Mapping[str, Any]) -> Call[Model]:
+    return Call("PATCH", f"/v1/models/{ref}", model(Model), json=dict(change))
+
+
+def compare(ref: str, others: Sequence[str]) -> Call[Comparison]:
+    return Call("GET", f"/v1/models/{ref}/compare", model(Comparison), params={"with": list(others)})
 
 
 def predict(ref: str, body: Body) -> Call[bytes]:

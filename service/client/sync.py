@@ -14,6 +14,7 @@ from service.client.deadline import Deadline
 from service.client.events import AnyEvent, EventReader
 from service.client.flows import Flow, NetworkOptions, Report, TrainOptions, TuneOptions, Wait
 from service.client.retries import Retries
+from worker.contracts.comparison import Comparison
 from worker.contracts.resources import (
     FINAL_STATES,
     Batch,
@@ -209,6 +210,14 @@ class Client:
     def model(self, ref: str) -> Model:
         """Return a model by its id, its name (the latest version) or name@version."""
         return self._send(calls.get_model(ref))
+
+    def change_model(self, ref: str, change: Mapping[str, Any]) -> Model:
+        """Change ``description``, ``tags``, or ``default_version``: what the name alone stands for."""
+        return self._send(calls.change_model(ref, change))
+
+    def compare(self, ref: str, *others: str) -> Comparison:
+        """Put models side by side."""
+        return self._send(calls.compare(ref, others))
 
     def delete_model(self, ref: str) -> None:
         """Delete one version of a model."""

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from service import planning, submission
 from service.context import Context, CurrentContext
 from service.downloads import send_artifact
-from service.negotiation import choose, content_type
+from service.negotiation import choose, json_only
 from service.pages import After, Limit
 from service.problems import problems
 from worker.contracts.errors import Conflict, NotFound
@@ -112,11 +112,7 @@ EXAMPLES = {
 }
 
 
-def _json_only(request: Request) -> None:
-    content_type(request, ["application/json"])
-
-
-@router.post("", status_code=202, dependencies=[Depends(_json_only)], responses=SUBMIT_RESPONSES)
+@router.post("", status_code=202, dependencies=[Depends(json_only)], responses=SUBMIT_RESPONSES)
 async def create_job(
     context: CurrentContext,
     response: Response,

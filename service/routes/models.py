@@ -5,15 +5,17 @@ import io
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
 
-from service import card, features
+from service import card, comparison, features
 from service.context import CurrentContext
 from service.downloads import send_artifact, send_bytes
 from service.heatmap import heatmap
-from service.negotiation import choose
+from service.negotiation import choose, json_only
 from service.pages import After, Limit
 from service.problems import problems
+from worker.contracts.comparison import Comparison
+from worker.contracts.requests import TAG, ModelChange
 from worker.contracts.resources import FeatureHistory, FeatureMatrix, Features, Model, Page
 from worker.store import models
 from worker.store.tensors import pack
@@ -23,11 +25,18 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 SAFETENSORS = "application/vnd.safetensors"
 PNG = "image/png"
+MOST_COMPARED = 9
 MARKDOWN = "text/markdown"
 MATRIX_TYPES = (JSON, CSV, NPY, SAFETENSORS, PNG)
 
-Ref = Annotated[str, Path(description="mdl_…, a name (its latest version), or name@version.", max_length=200)]
+Ref = Annotated[
+    str, Path(description="mdl_…, a name (its default or newest version), or name@version.", max_length=200)
+]
 Accept = Annotated[str | None, Header(include_in_schema=False)]
+CHANGES = {
+    "words": {"summary": "Say what it is", "value": {"description": "Prices of 2025", "tags": ["team=risk"]}},
+    "promote": {"summary": "Have the name stand for version 3", "value": {"default_version": 3}},
+}
 UNCHANGED: dict[int | str, dict[str, Any]] = {
     206: {"description": "A part of it"},
     304: {"description": "It has not changed"},
@@ -38,17 +47,26 @@ UNCHANGED: dict[int | str, dict[str, Any]] = {
 def list_models(
     context: CurrentContext,
     name: Annotated[str | None, Query(max_length=100)] = None,
+    tag: Annotated[str | None, Query(pattern=TAG)] = None,
     limit: Limit = 50,
     after: After = None,
 ) -> Page[Model]:
-    """List models, newest first; all versions of one name with ``name``."""
-    return models.list_page(context.database, limit=limit, after=after, name=name)
+    """List models, newest first; all versions of one name with ``name``, those with a tag with ``tag``."""
+    return models.list_page(context.database, limit=limit, after=after, name=name, tag=tag)
 
 
 @router.get("/{ref}", responses=problems(404))
 def get_model(context: CurrentContext, ref: Ref) -> Model:
     """Show a model."""
     return models.get(context.database, ref).resource
+
+
+@router.patch("/{ref}", dependencies=[Depends(json_only)], responses=problems(404, 413, 415, 422))
+def change_model(
+    context: CurrentContext, ref: Ref, wanted: Annotated[ModelChange, Body(openapi_examples=CHANGES)]
+) -> Model:
+    """Change a model's description and tags, or which version its name alone stands for."""
+    return models.change(context.database, ref, wanted)
 
 
 @router.delete("/{ref}", status_code=204, responses=problems(404, 409))
@@ -82,6 +100,19 @@ def get_card(context: CurrentContext, request: Request, ref: Ref) -> Response:
     record = models.get(context.database, ref)
     text = card.model_card(record, features.describe(record, features.load_matrix(context.artifacts, record)))
     return send_bytes(request, text.encode(), f"{MARKDOWN}; charset=utf-8", f"{record.resource.name}.md")
+
+
+@router.get("/{ref}/compare", responses=problems(404, 422))
+def compare_models(
+    context: CurrentContext,
+    ref: Ref,
+    others: Annotated[
+        list[str], Query(alias="with", min_length=1, max_length=MOST_COMPARED, description="Other models.")
+    ],
+) -> Comparison:
+    """Put models side by side: metrics, what differs in their specs, importance, how alike their matrices are."""
+    records = [models.get(context.database, one) for one in (ref, *others)]
+    return comparison.compare(records, [features.load_matrix(context.artifacts, record) for record in records])
 
 
 @router.get("/{ref}/features", responses=problems(404))

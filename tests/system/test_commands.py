@@ -88,6 +88,21 @@ def test_what_was_learned_is_shown_and_drawn(terminal: Terminal, trained: dict[s
     assert (terminal.folder / "houses-1.safetensors").exists()
 
 
+def test_models_are_described_promoted_and_compared(terminal: Terminal, trained: dict[str, object]) -> None:
+    assert "rents" in terminal("describe", "houses", "--text", "rents", "--tag", "prod", "--tag", "old")
+    assert json.loads(terminal("describe", "houses", "--untag", "old", "--json"))["tags"] == ["prod"]
+    terminal("fit", "houses.csv", "-t", "price", *FAST, "--model", "houses", "--set", "ridge=1")
+    assert "stands for version 1" in terminal("promote", "houses@1")
+    assert json.loads(terminal("describe", "houses", "--json"))["version"] == 1
+    terminal("promote", "houses", code=2)
+    shown = terminal("compare", "houses@1", "houses@2")
+    assert "ridge" in shown
+    assert "cosine" in shown
+    terminal("compare", "houses", code=2)
+    terminal("promote", "houses", "--newest")
+    assert json.loads(terminal("describe", "houses", "--json"))["version"] == 2
+
+
 def test_jobs_are_submitted_watched_and_cancelled(terminal: Terminal, trained: dict[str, object]) -> None:
     job = json.loads(terminal("fit", "houses.csv", "-t", "price", *FAST, "--no-wait", "--json"))["id"]
     events = [json.loads(line) for line in terminal("watch", job, "--json").splitlines()]

@@ -10,10 +10,14 @@ from worker.contracts.specs import FitSpec, NetworkSpec
 
 DATASET_ID = r"^ds_[0-9a-z]{20,40}$"
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+TAG = r"^[A-Za-z0-9][A-Za-z0-9._:/=-]{0,63}$"
 MODEL_REF = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(@[1-9][0-9]{0,8})?$"
 
 DatasetId = Annotated[str, Field(pattern=DATASET_ID, examples=["ds_01jd0000000000000000000000"])]
 ColumnName = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+Tag = Annotated[str, Field(pattern=TAG, examples=["production", "team=risk"])]
 
 
 class Validation(Contract):
@@ -121,4 +125,14 @@ class BatchGrid(Contract):
     base: dict[str, Any]
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
         min_length=1, description="Dotted path into the body → values, e.g. {'spec.ridge': [0.1, 1]}."
+    )
+
+
+class ModelChange(Contract):
+    """What may change of a model: what is said about it, and what its name stands for. A field left out stays."""
+
+    description: str | None = Field(None, max_length=2000, description="In words. Null: none.")
+    tags: list[Tag] | None = Field(None, max_length=20, description="In place of those that it has. Null: none.")
+    default_version: int | None = Field(
+        None, ge=1, description="Version that the name alone stands for. Null: always the newest."
     )

@@ -171,11 +171,16 @@ class HeatSummary(Contract):
 
 
 class Model(Contract):
-    """A trained model: named, versioned, immutable."""
+    """A trained model: named, versioned, immutable. Only what is said about it may change."""
 
     id: str
     name: str
     version: int
+    default_version: int | None = Field(
+        None, description="Version that the name alone stands for, where one was chosen; else it is the newest."
+    )
+    description: str = ""
+    tags: list[str] = Field(default_factory=list)
     task: Task
     classes: list[Label] | None = None
     features: list[ModelColumn]

@@ -2,19 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from sqlalchemy import Select, Text, and_, cast, func, or_, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import insert as sql_insert
-from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from worker.contracts.artifacts import ArtifactRef
-from worker.contracts.errors import Conflict, NotFound
+from worker.contracts.errors import Conflict, InvalidRequest, NotFound
 from worker.contracts.messages import FitDone, FittedModelSummary
+from worker.contracts.requests import ModelChange
 from worker.contracts.resources import Model, Page
 from worker.store.columns import storable
-from worker.store.database import Database, insert_into, names_a_missing_row
+from worker.store.database import Database, insert_into, names_a_missing_row, owner
 from worker.store.ids import new_id
 from worker.store.pages import first_page
 from worker.store.rows import ModelNameRow, ModelRow
@@ -63,7 +65,7 @@ def insert(
 
 
 def get(database: Database, ref: str) -> ModelRecord:
-    """Return the model that ``ref`` names: an id, a name (its latest version) or name@version.
+    """Return the model that ``ref`` names: an id, a name (its default or newest version) or name@version.
 
     Raises:
         NotFound: no such model.
@@ -78,22 +80,63 @@ def find_record(session: Session, ref: str) -> ModelRecord:
     Raises:
         NotFound: no such model.
     """
-    row = _find(session, ref) if storable(ref) else None
-    if row is None:
+    found = _find(session, ref) if storable(ref) else None
+    if found is None:
         raise NotFound(f"there is no model {ref!r}")
-    return to_record(row)
+    return to_record(*found)
 
 
-def list_page(database: Database, limit: int = 50, after: str | None = None, name: str | None = None) -> Page[Model]:
-    """Return models, newest first, older than the id ``after``; of one name when given."""
+def list_page(
+    database: Database, limit: int = 50, after: str | None = None, name: str | None = None, tag: str | None = None
+) -> Page[Model]:
+    """Return models, newest first, older than the id ``after``; of one name and with one tag when given."""
     with database.reading() as session:
-        query = select(ModelRow).order_by(ModelRow.id.desc()).limit(limit + 1)
+        query = _named().order_by(ModelRow.id.desc()).limit(limit + 1)
         if after is not None:
             query = query.where(ModelRow.id < after)
         if name is not None:
             query = query.where(ModelRow.name == name)
-        items, following = first_page([to_record(row).resource for row in session.scalars(query)], limit)
+        if tag is not None:
+            # a tag has no character that JSON escapes, so in quotes it is found whole
+            query = query.where(cast(ModelRow.tags, Text).contains(f'"{tag}"', autoescape=True))
+        items, following = first_page([to_record(*found).resource for found in session.execute(query)], limit)
         return Page[Model](items=items, next=following)
+
+
+def change(database: Database, ref: str, wanted: ModelChange) -> Model:
+    """Change what is said about a model, and what its name stands for. Returns the model as it then is.
+
+    Raises:
+        NotFound: no such model.
+        InvalidRequest: its name has no such version.
+    """
+    given = wanted.model_fields_set
+    with database.transaction() as session:
+        model = find_record(session, ref).resource
+        said: dict[str, Any] = {}
+        if "description" in given:
+            said["description"] = wanted.description or ""
+        if "tags" in given:
+            said["tags"] = sorted(set(wanted.tags or []))
+        if said:
+            session.execute(update(ModelRow).where(ModelRow.id == model.id).values(said))
+        if "default_version" in given:
+            _set_default(session, model.name, wanted.default_version)
+        # by its id: the name may stand for another one now
+        return find_record(session, model.id).resource
+
+
+def _set_default(session: Session, name: str, version: int | None) -> None:
+    if version is not None:
+        # locked to the commit, so that it is not deleted meanwhile
+        query = select(ModelRow).where(ModelRow.name == name, ModelRow.version == version).with_for_update()
+        if session.scalars(query).one_or_none() is None:
+            raise InvalidRequest.at("/default_version", f"the model {name!r} has no version {version}")
+    session.execute(
+        update(ModelNameRow)
+        .where(ModelNameRow.name == name, ModelNameRow.project == owner(session))
+        .values(default_version=version)
+    )
 
 
 def delete(database: Database, ref: str) -> ModelRecord:
@@ -115,24 +158,35 @@ def delete(database: Database, ref: str) -> ModelRecord:
             raise
         if deleted is None:
             raise NotFound(f"there is no model {ref!r}")
+        model = record.resource
+        if model.default_version == model.version:
+            _set_default(session, model.name, None)
         return record
 
 
-def _find(session: Session, ref: str) -> ModelRow | None:
-    row = session.get(ModelRow, ref)
-    if row is not None:
-        return row
+def _named() -> Select[ModelRow, int | None]:
+    """Select models, each with the version that its name stands for."""
+    return select(ModelRow, ModelNameRow.default_version).join(
+        ModelNameRow, and_(ModelNameRow.project == ModelRow.project, ModelNameRow.name == ModelRow.name)
+    )
+
+
+def _find(session: Session, ref: str) -> tuple[ModelRow, int | None] | None:
     name, _, version = ref.partition("@")
-    query = select(ModelRow).where(ModelRow.name == name).order_by(ModelRow.version.desc()).limit(1)
+    query = _named().where(or_(ModelRow.id == ref, ModelRow.name == name))
     if "@" in ref:
         if not (version.isascii() and version.isdecimal() and len(version) <= 9):
             return None
         query = query.where(ModelRow.version == int(version))
-    return session.scalars(query).one_or_none()
+    # an id goes before a name that reads like one; then the version that was chosen, then the newest
+    chosen = ModelRow.version == func.coalesce(ModelNameRow.default_version, 0)
+    query = query.order_by((ModelRow.id == ref).desc(), chosen.desc(), ModelRow.version.desc()).limit(1)
+    found = session.execute(query).one_or_none()
+    return None if found is None else (found[0], found[1])
 
 
-def to_record(row: ModelRow) -> ModelRecord:
-    """Return the model and the files that a row holds."""
+def to_record(row: ModelRow, default_version: int | None = None) -> ModelRecord:
+    """Return the model and the files that a row holds. ``default_version``: of its name."""
     summary = FittedModelSummary.model_validate(row.summary)
     model = ArtifactRef.model_validate(row.model)
     return ModelRecord(
@@ -140,6 +194,9 @@ def to_record(row: ModelRow) -> ModelRecord:
             id=row.id,
             name=row.name,
             version=row.version,
+            default_version=default_version,
+            description=row.description or "",
+            tags=row.tags or [],
             task=summary.task,
             classes=summary.classes,
             features=summary.features,

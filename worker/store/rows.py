@@ -72,13 +72,17 @@ class BatchRow(Owned, Base):
 
 
 class ModelNameRow(Base):
-    """The newest version number ever given under a name: a deleted version's number does not come back."""
+    """The newest version number ever given under a name: a deleted version's number does not come back.
+
+    ``default_version``: what the name alone stands for, None for the newest.
+    """
 
     __tablename__ = "model_names"
 
     project: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
     last_version: Mapped[int]
+    default_version: Mapped[int | None]
 
 
 class ModelRow(Owned, Base):
@@ -97,6 +101,8 @@ class ModelRow(Owned, Base):
     summary: Mapped[dict[str, Any]]
     model: Mapped[dict[str, Any]]
     matrices: Mapped[dict[str, Any]]
+    description: Mapped[str | None]
+    tags: Mapped[list[Any] | None]
     created_at: Mapped[datetime]
 
 

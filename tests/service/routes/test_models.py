@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pyarrow.ipc
+import pytest
 from support.tables import as_parquet
 
 from worker.prediction import ServedModel
@@ -159,3 +160,54 @@ def test_a_file_that_storage_changed_is_a_fault_and_not_an_answer(client, model,
     context.predictor.forget(model["id"])
     answer = _predict(client)
     assert (answer.status_code, answer.json()["code"]) == (500, "artifact_corrupt")
+
+
+def test_a_model_is_described_tagged_and_promoted(client, model, run_job):
+    changed = client.patch("/v1/models/prices", json={"description": "of 2025", "tags": ["prod", "team=risk"]})
+    assert changed.status_code == 200
+    assert changed.json() == {**model, "description": "of 2025", "tags": ["prod", "team=risk"]}
+    assert [one["id"] for one in client.get("/v1/models?tag=team%3Drisk").json()["items"]] == [model["id"]]
+    assert client.get("/v1/models?tag=risk").json()["items"] == []
+    again = {
+        "kind": "fit",
+        "dataset": model["dataset"],
+        "target": "price",
+        "model": "prices",
+        "spec": {"iterations": 0},
+    }
+    run_job(client.post("/v1/jobs", json=again).json()["id"])
+    assert client.patch("/v1/models/prices", json={"default_version": 1}).json()["version"] == 2
+    assert client.get("/v1/models/prices").json()["version"] == 1
+
+
+def test_a_change_that_cannot_be_is_refused(client, model):
+    for wrong, pointer in (
+        ({"default_version": 7}, "/default_version"),
+        ({"tags": ["two words"]}, "/tags/0"),
+        ({"name": "other"}, "/name"),
+    ):
+        answer = client.patch("/v1/models/prices", json=wrong)
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+    assert client.patch("/v1/models/none", json={}).status_code == 404
+    assert client.patch("/v1/models/prices", content="{}", headers={"Content-Type": "text/plain"}).status_code == 415
+    assert client.get("/v1/models/prices").json() == model
+
+
+def test_models_are_put_side_by_side(client, model, run_job):
+    body = {"kind": "fit", "dataset": model["dataset"], "target": "price", "model": "other"}
+    body["spec"] = {**model["spec"], "update": "nfa", "iterations": 1}
+    run_job(client.post("/v1/jobs", json=body).json()["id"])
+    found = client.get("/v1/models/prices/compare", params={"with": ["other", "prices@1"]}).json()
+    assert [one["name"] for one in found["models"]] == ["prices", "other", "prices"]
+    assert {"option": "update", "values": ["fact", "nfa", "fact"]} in found["spec"]
+    assert "kernel" not in {one["option"] for one in found["spec"]}
+    for one in found["metrics"]:
+        assert one["values"] == [m["metrics"].get(one["metric"]) for m in found["models"]]
+    matrices = [
+        np.array(client.get(f"/v1/models/{ref}/features/matrix").json()["matrix"]) for ref in ("prices", "other")
+    ]
+    cosine = (matrices[0] * matrices[1]).sum() / np.linalg.norm(matrices[0]) / np.linalg.norm(matrices[1])
+    np.testing.assert_allclose(found["similarity"], [[1, cosine, 1], [cosine, 1, cosine], [1, cosine, 1]], rtol=1e-5)
+    assert np.sum([one["shares"] for one in found["features"]], axis=0) == pytest.approx([1, 1, 1])
+    assert client.get("/v1/models/prices/compare").status_code == 422
+    assert client.get("/v1/models/prices/compare?with=none").status_code == 404

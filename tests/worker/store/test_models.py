@@ -4,7 +4,8 @@ import pytest
 from support.clock import START
 from support.stored import fit_done, queue_predict, ref, train_model
 
-from worker.contracts.errors import Conflict, NotFound
+from worker.contracts.errors import Conflict, InvalidRequest, NotFound
+from worker.contracts.requests import ModelChange
 from worker.store import jobs, models
 from worker.store.database import Database
 
@@ -60,3 +61,49 @@ def test_a_model_is_kept_while_a_job_predicts_with_it(database: Database) -> Non
         models.delete(database, model_id)
     with pytest.raises(Conflict, match="deleted"):
         jobs.retry(database, job_id, START)
+
+
+def test_what_is_said_about_a_model_changes_and_the_rest_does_not(database: Database) -> None:
+    model_id = train_model(database, START)
+    before = models.get(database, model_id).resource
+    changed = models.change(database, model_id, ModelChange(description="sold in 2025", tags=["v=2", "prod", "prod"]))
+    assert (changed.description, changed.tags) == ("sold in 2025", ["prod", "v=2"])
+    assert changed == before.model_copy(update={"description": "sold in 2025", "tags": ["prod", "v=2"]})
+    assert models.change(database, model_id, ModelChange(tags=None)).tags == []
+    assert models.get(database, model_id).resource.description == "sold in 2025"
+
+
+def test_models_are_listed_by_tag(database: Database) -> None:
+    first, second, _ = (train_model(database, START, name=name) for name in ("a", "b", "c"))
+    models.change(database, first, ModelChange(tags=["prod", "x"]))
+    models.change(database, second, ModelChange(tags=["production"]))
+    assert [one.id for one in models.list_page(database, tag="prod").items] == [first]
+    assert [one.id for one in models.list_page(database, tag="production").items] == [second]
+    assert models.list_page(database, tag="pr_d").items == []
+
+
+def test_a_name_stands_for_the_version_that_was_chosen_until_that_is_deleted(database: Database) -> None:
+    first, second = (train_model(database, START, name="m") for _ in range(2))
+    assert models.change(database, "m", ModelChange(default_version=1)).id == second
+    assert models.get(database, "m").resource.id == first
+    assert models.get(database, "m@2").resource.default_version == 1
+    third = train_model(database, START, name="m")
+    assert models.get(database, "m").resource.id == first
+    with pytest.raises(InvalidRequest, match="no version 4"):
+        models.change(database, "m", ModelChange(default_version=4))
+    models.delete(database, "m")
+    assert models.get(database, "m").resource.id == third
+    assert models.get(database, second).resource.default_version is None
+    models.change(database, "m", ModelChange(default_version=2))
+    models.change(database, "m", ModelChange(default_version=None))
+    assert models.get(database, "m").resource.id == third
+
+
+def test_a_default_version_is_its_own_projects(database: Database) -> None:
+    mine, theirs = database.of("mine"), database.of("theirs")
+    for project in (mine, theirs):
+        for _ in range(2):
+            train_model(project, START, name="m")
+    models.change(mine, "m", ModelChange(default_version=1))
+    assert models.get(mine, "m").resource.version == 1
+    assert models.get(theirs, "m").resource.version == 2

@@ -1,0 +1,86 @@
+"""What is said about models, which version a name stands for, and models side by side."""
+
+from typing import Annotated, Any
+
+import typer
+
+from service.commands.models import Ref
+from service.commands.session import Session, remote, table
+from service.complaints import WrongSetting
+from worker.contracts.resources import Model
+
+
+@remote
+def describe(
+    session: Session,
+    ref: Ref,
+    text: Annotated[str | None, typer.Option("--text", "-t", help="What it is, in words; '' for nothing.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Add this tag; may come several times.")] = None,
+    untag: Annotated[list[str] | None, typer.Option(help="Take this tag away.")] = None,
+) -> None:
+    """Show a model, or say what it is: a description and tags."""
+    model = session.client.model(ref)
+    change: dict[str, Any] = {} if text is None else {"description": text or None}
+    if tag or untag:
+        change["tags"] = sorted((set(model.tags) | set(tag or [])) - set(untag or []))
+    if change:
+        model = session.client.change_model(model.id, change)
+    session.show(model, lambda: table(("", ""), _rows(model)))
+
+
+@remote
+def promote(
+    session: Session,
+    ref: Annotated[str, typer.Argument(help="name@version: what the name is to stand for.")],
+    newest: Annotated[bool, typer.Option("--newest", help="Have the name stand for the newest version again.")] = False,
+) -> None:
+    """Have a model's name stand for this version, for whoever predicts by the name."""
+    model = session.client.model(ref)
+    if not newest and "@" not in ref and ref != model.id:
+        raise WrongSetting(f"{ref!r} names no version; say which, as in {model.name}@{model.version}")
+    model = session.client.change_model(model.id, {"default_version": None if newest else model.version})
+    stands = "its newest version" if newest else f"version {model.version}"
+    session.show(model, lambda: f"{model.name} stands for {stands}")
+
+
+@remote
+def compare(
+    session: Session,
+    refs: Annotated[list[str], typer.Argument(help="Two models or more: ids, names or name@version.")],
+    top: Annotated[int, typer.Option(min=1, help="How many columns to show.")] = 10,
+) -> None:
+    """Put models side by side: metrics, what differs in their specs, importance, likeness of what they learned."""
+    if len(refs) < 2:
+        raise WrongSetting("name at least two models to compare")
+    found = session.client.compare(refs[0], *refs[1:])
+    heads = tuple(f"{one.name}@{one.version}" for one in found.models)
+    parts = [
+        ("metric", [(one.metric, *map(_number, one.values)) for one in found.metrics]),
+        ("differs in the spec", [(one.option, *map(str, one.values)) for one in found.spec]),
+        ("share of trace(M)", [(one.feature, *map(_number, one.shares)) for one in found.features[:top]]),
+        ("cosine of M with", [(head, *map(_number, row)) for head, row in zip(heads, found.similarity, strict=True)]),
+    ]
+    if session.as_json:
+        session.show(found, str)
+        return
+    for title, rows in parts:
+        if rows:
+            session.console.print(table((title, *heads), rows))
+
+
+def _rows(model: Model) -> list[tuple[str, str]]:
+    stands = "the newest" if model.default_version is None else f"version {model.default_version}"
+    return [
+        ("model", f"{model.name}@{model.version}"),
+        ("id", model.id),
+        ("description", model.description or "–"),
+        ("tags", ", ".join(model.tags) or "–"),
+        ("the name stands for", stands),
+        ("task", model.task),
+        ("training rows", str(model.training_rows)),
+        *((name, _number(value)) for name, value in model.metrics.items()),
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"

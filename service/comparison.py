@@ -1,0 +1,46 @@
+"""Models side by side: what they were told, how they did, and how alike the features are that they learned."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from service.features import LearnedMatrix, importance
+from worker.contracts.comparison import ComparedFeature, ComparedMetric, ComparedOption, Comparison
+from worker.store.models import ModelRecord
+
+
+def compare(records: Sequence[ModelRecord], matrices: Sequence[LearnedMatrix]) -> Comparison:
+    """Return the comparison of models, each with its matrix, in their order."""
+    models = [record.resource for record in records]
+    specs = [model.spec for model in models]
+    options = [(name, [spec.get(name) for spec in specs]) for name in _names(specs)]
+    shares = [importance(record, learned) for record, learned in zip(records, matrices, strict=True)]
+    features = sorted({name for one in shares for name in one}, key=lambda name: -max(o.get(name, 0.0) for o in shares))
+    return Comparison(
+        models=models,
+        metrics=[
+            ComparedMetric(metric=name, values=[model.metrics.get(name) for model in models])
+            for name in _names([model.metrics for model in models])
+        ],
+        spec=[
+            ComparedOption(option=name, values=values)
+            for name, values in options
+            if any(value != values[0] for value in values)
+        ],
+        features=[ComparedFeature(feature=name, shares=[one.get(name) for one in shares]) for name in features],
+        similarity=[[similarity(one, other) for other in matrices] for one in matrices],
+    )
+
+
+def similarity(one: LearnedMatrix, other: LearnedMatrix) -> float:
+    """Return the cosine between two feature matrices as vectors; a column that only one of them has counts as zeros."""
+    shared = [name for name in one.names if name in set(other.names)]
+    mine, theirs = ([learned.names.index(name) for name in shared] for learned in (one, other))
+    inner = float((one.M[np.ix_(mine, mine)].astype(float) * other.M[np.ix_(theirs, theirs)]).sum())
+    lengths = float(np.linalg.norm(one.M.astype(float)) * np.linalg.norm(other.M.astype(float)))
+    return min(inner / lengths, 1.0) if lengths > 0 else 0.0
+
+
+def _names(mappings: Sequence[dict[str, object]] | Sequence[dict[str, float]]) -> list[str]:
+    """Return the names of all, in the order in which they come first."""
+    return list(dict.fromkeys(name for one in mappings for name in one))

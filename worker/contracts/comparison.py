@@ -1,0 +1,41 @@
+"""Models side by side. Every list of values is in the order of the models."""
+
+from typing import Any
+
+from pydantic import Field
+
+from worker.contracts.base import Contract
+from worker.contracts.resources import Model
+
+
+class ComparedMetric(Contract):
+    """One metric; null where a model has none of that name."""
+
+    metric: str
+    values: list[float | None]
+
+
+class ComparedOption(Contract):
+    """An option of the spec in which the models differ."""
+
+    option: str
+    values: list[Any]
+
+
+class ComparedFeature(Contract):
+    """An original column and its share of each trace; null where a model does not read it."""
+
+    feature: str
+    shares: list[float | None]
+
+
+class Comparison(Contract):
+    """Models side by side."""
+
+    models: list[Model]
+    metrics: list[ComparedMetric]
+    spec: list[ComparedOption] = Field(description="Only what differs.")
+    features: list[ComparedFeature] = Field(description="The most important in any model first.")
+    similarity: list[list[float]] = Field(
+        description="Cosine between each two feature matrices, by encoded column; one that a model lacks counts as 0."
+    )
