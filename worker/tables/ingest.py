@@ -12,7 +12,7 @@ from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.contracts.resources import Column
 from worker.tables import values
 from worker.tables.describe import describe
-from worker.tables.readers import RawTable, read
+from worker.tables.readers import Limits, RawTable, read
 from worker.tables.storage import ROW_GROUP, iter_column
 
 GROUP_BYTES = 2**23
@@ -33,7 +33,7 @@ def ingest(source: Path, media_type: str, destination: Path, *, max_cells: int, 
         UnreadableTable: naming row and column where they are known.
         TableTooLarge: more than ``max_cells`` cells or ``max_bytes`` bytes.
     """
-    raw = read(source, media_type, max_bytes)
+    raw = read(source, media_type, Limits(max_bytes, max_cells))
     types = _types(raw, max_cells)
     rows = _write(raw, types, destination, max_cells)
     if rows == 0:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ijson
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -26,8 +25,21 @@ import pyarrow.parquet as pq
 
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.tables import media
+from worker.tables.expansion import (
+    MOST_COLUMNS,
+    check_arrow,
+    check_columns,
+    check_directory,
+    check_parquet,
+    check_texts,
+)
+from worker.tables.json_parts import JSON_SHAPE, json_parts
+from worker.tables.values import type_of
 
 BATCH_ROWS = 16_384
+BATCH_CELLS = 2**22
+ARROW_FILE_START, ARROW_FILE_END = b"ARROW1\0\0", b"ARROW1"
+LONGEST_FOOTER = 16 * 2**20
 CSV_BLOCK = 2**20
 LONGEST_NAME = 1000
 HEADER_BYTES = 2**20
@@ -47,7 +59,6 @@ NOT_AS_SAID = (
     SyntaxError,
 )
 """What libraries raise over bytes that are not what they should be."""
-JSON_SHAPE = 'a JSON table is {"columns": ["a", "b"], "rows": [[1, 2], [3, 4]]}'
 
 
 @dataclass(frozen=True)
@@ -59,12 +70,20 @@ class RawTable:
     textual: bool = False
 
 
-def read(source: Path, media_type: str, max_bytes: int) -> RawTable:
+@dataclass(frozen=True)
+class Limits:
+    """What a table may take at most, once it is read."""
+
+    max_bytes: int
+    max_cells: int
+
+
+def read(source: Path, media_type: str, limits: Limits) -> RawTable:
     """Open a file. Reading its batches may raise the same errors later.
 
     Raises:
         UnreadableTable: the file is not what ``media_type`` says, or its columns have no proper names.
-        TableTooLarge: it says of itself that it is larger than ``max_bytes``.
+        TableTooLarge: it says of itself that it is larger than ``limits``.
     """
     with source.open("rb") as file:
         start = file.read(64)
@@ -75,10 +94,10 @@ def read(source: Path, media_type: str, max_bytes: int) -> RawTable:
         raise UnreadableTable(f"the Content-Type says {media_type}, but the body looks like {looks or 'text'}")
     readers: dict[str, Callable[[], RawTable]] = {
         media.CSV: lambda: _csv(source),
-        media.PARQUET: lambda: _parquet(source),
-        media.ARROW_STREAM: lambda: _arrow_stream(source),
-        media.ARROW_FILE: lambda: _arrow_file(source),
-        media.NPZ: lambda: _npz(source, max_bytes),
+        media.PARQUET: lambda: _parquet(source, limits),
+        media.ARROW_STREAM: lambda: _arrow(source, 0, limits),
+        media.ARROW_FILE: lambda: _arrow_file(source, limits),
+        media.NPZ: lambda: _npz(source, limits.max_bytes),
         media.JSON: lambda: _json(source),
     }
     with _errors_named(media_type):
@@ -107,6 +126,7 @@ def _first_line(error: Exception) -> str:
 def _check_names(names: list[str]) -> None:
     if not names:
         raise UnreadableTable("the table has no columns")
+    check_columns(len(names))
     seen: set[str] = set()
     for index, name in enumerate(names, 1):
         if not name.strip():
@@ -166,47 +186,80 @@ def _csv_header(source: Path) -> list[str]:
     return header
 
 
-def _parquet(source: Path) -> RawTable:
-    with pq.ParquetFile(source) as file:
+def _parquet(source: Path, limits: Limits) -> RawTable:
+    with _opened_parquet(source) as file:
+        check_parquet(file.metadata, limits.max_bytes, limits.max_cells)
         schema = file.schema_arrow
+    _check_types(schema)
+    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
 
     def batches() -> Iterator[list[pa.Array]]:
-        with pq.ParquetFile(source) as file:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
-                batch.validate(full=True)
-                yield batch.columns
+        # texts that a dictionary holds once are not copied out before they are measured
+        with _opened_parquet(source, read_dictionary=texts) as file:
+            for batch in file.iter_batches(batch_size=_rows_at_once(len(schema)), use_threads=False):
+                yield _measured(batch)
 
     return RawTable(list(schema.names), batches)
 
 
-def _arrow_stream(source: Path) -> RawTable:
-    with pa.OSFile(str(source)) as file, pa.ipc.open_stream(file) as reader:
-        names = list(reader.schema.names)
+def _opened_parquet(source: Path, **options: Any) -> pq.ParquetFile:
+    return pq.ParquetFile(
+        source, thrift_string_size_limit=LONGEST_FOOTER, thrift_container_size_limit=5 * MOST_COLUMNS, **options
+    )
+
+
+def _arrow_file(source: Path, limits: Limits) -> RawTable:
+    """Read a file as the stream that it holds between its first bytes and its footer."""
+    with source.open("rb") as file:
+        file.seek(-len(ARROW_FILE_END), 2)
+        if file.read() != ARROW_FILE_END:
+            raise UnreadableTable("the Arrow file has no footer: it was cut off")
+    return _arrow(source, len(ARROW_FILE_START), limits)
+
+
+def _arrow(source: Path, offset: int, limits: Limits) -> RawTable:
+    with _opened_arrow(source, offset) as reader:
+        schema = reader.schema
+    check_columns(len(schema))
+    _check_types(schema)
+    check_arrow(source, offset, limits.max_bytes)
 
     def batches() -> Iterator[list[pa.Array]]:
-        with pa.OSFile(str(source)) as file, pa.ipc.open_stream(file) as reader:
+        with _opened_arrow(source, offset) as reader:
             for batch in reader:
-                batch.validate(full=True)
-                yield batch.columns
+                yield _measured(batch)
 
-    return RawTable(names, batches)
+    return RawTable(list(schema.names), batches)
 
 
-def _arrow_file(source: Path) -> RawTable:
-    with pa.OSFile(str(source)) as file, pa.ipc.open_file(file) as reader:
-        names = list(reader.schema.names)
+@contextmanager
+def _opened_arrow(source: Path, offset: int) -> Iterator[pa.ipc.RecordBatchStreamReader]:
+    with pa.memory_map(str(source)) as file:
+        file.seek(offset)
+        with pa.ipc.open_stream(file) as reader:
+            yield reader
 
-    def batches() -> Iterator[list[pa.Array]]:
-        with pa.OSFile(str(source)) as file, pa.ipc.open_file(file) as reader:
-            for index in range(reader.num_record_batches):
-                batch = reader.get_batch(index)
-                batch.validate(full=True)
-                yield batch.columns
 
-    return RawTable(names, batches)
+def _check_types(schema: pa.Schema) -> None:
+    for field in schema:
+        type_of(field.name, field.type)
+
+
+def _measured(batch: pa.RecordBatch) -> list[pa.Array]:
+    """Return the columns: first that they have the memory that they need, then their sizes, then all they hold."""
+    batch.validate()
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        check_texts(name, column)
+    batch.validate(full=True)
+    return list(batch.columns)
+
+
+def _rows_at_once(columns: int) -> int:
+    return max(1, min(BATCH_ROWS, BATCH_CELLS // max(columns, 1)))
 
 
 def _npz(source: Path, max_bytes: int) -> RawTable:
+    check_directory(source)
     with zipfile.ZipFile(source) as archive:
         size = sum(member.file_size for member in archive.infolist())
     if size > max_bytes:
@@ -238,8 +291,9 @@ def _npz(source: Path, max_bytes: int) -> RawTable:
     Y = y[:, None] if y.ndim == 1 else y
 
     def batches() -> Iterator[list[pa.Array]]:
-        for start in range(0, len(X), BATCH_ROWS):
-            rows = slice(start, start + BATCH_ROWS)
+        step = _rows_at_once(X.shape[1])
+        for start in range(0, len(X), step):
+            rows = slice(start, start + step)
             yield [pa.array(part[rows, index]) for part in (X, Y) for index in range(part.shape[1])]
 
     return RawTable(names + outputs, batches)
@@ -257,7 +311,7 @@ def _json(source: Path) -> RawTable:
         block: list[list[Any]] = []
         for row in _json_rows(source, len(names)):
             block.append(row)
-            if len(block) == BATCH_ROWS:
+            if len(block) == _rows_at_once(len(names)):
                 yield _json_columns(block, as_text, kinds)
                 block = []
         if block:
@@ -280,7 +334,7 @@ def _json_columns(rows: list[list[Any]], as_text: list[bool], kinds: list[set[ty
 
 
 def _json_names(source: Path) -> list[str]:
-    names = next((values for part, values in _json_parts(source) if part == "columns"), None)
+    names = next((values for part, values in json_parts(source) if part == "columns"), None)
     if names is None or not all(isinstance(name, str) for name in names):
         raise UnreadableTable(f'"columns" is missing or holds other things than names; {JSON_SHAPE}')
     return names
@@ -288,44 +342,10 @@ def _json_names(source: Path) -> list[str]:
 
 def _json_rows(source: Path, width: int) -> Iterator[list[Any]]:
     number = 0
-    for part, row in _json_parts(source):
+    for part, row in json_parts(source):
         if part != "row":
             continue
         number += 1
         if len(row) != width:
             raise UnreadableTable(f"row {number} has {len(row)} values and the table {width} columns")
         yield row
-
-
-def _json_parts(source: Path) -> Iterator[tuple[str, list[Any]]]:
-    """Yield ("columns", names) and ("row", cells) as they come. What is nested deeper than a row is refused at once."""
-    key, depth, rows = "", 0, 0
-    current: list[Any] = []
-    with source.open("rb") as file:
-        try:
-            for event, value in ijson.basic_parse(file, use_float=True):
-                if event in ("start_map", "start_array"):
-                    depth += 1
-                    expected = {1: "start_map", 2: "start_array", 3: "start_array"}.get(depth)
-                    if (
-                        event != expected
-                        or (depth == 2 and key not in ("columns", "rows"))
-                        or (depth == 3 and key != "rows")
-                    ):
-                        raise UnreadableTable(f"unexpected nesting after {rows} rows; {JSON_SHAPE}")
-                    current = []
-                elif event in ("end_map", "end_array"):
-                    if (depth, key) in ((2, "columns"), (3, "rows")):
-                        rows += key == "rows"
-                        yield ("columns" if depth == 2 else "row"), current
-                    depth -= 1
-                elif event == "map_key":
-                    key = value
-                elif depth == 0 or (depth == 1 and key in ("columns", "rows")) or (depth == 2 and key == "rows"):
-                    raise UnreadableTable(
-                        f"a list was expected and {value!r:.80} found after {rows} rows; {JSON_SHAPE}"
-                    )
-                elif depth > 1:
-                    current.append(value)
-        except ijson.JSONError as error:
-            raise UnreadableTable(f"the body is not JSON: {_first_line(error)}") from error

@@ -14,8 +14,11 @@ import pyarrow.compute as pc
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
 from worker.contracts.resources import ModelColumn
 from worker.tables import media, values
-from worker.tables.readers import NOT_AS_SAID, read
+from worker.tables.expansion import MOST_COLUMNS
+from worker.tables.readers import NOT_AS_SAID, Limits, read
 
+MOST_BYTES = 2**28
+"""Of a file of rows, once decompressed."""
 SHAPES = '{"rows": [{"column": value}]} or {"columns": ["a", "b"], "data": [[1, 2]]}'
 
 
@@ -32,14 +35,18 @@ def read_rows(body: bytes, media_type: str, features: Sequence[ModelColumn], *, 
     elif media_type == media.NPY:
         table = _npy_rows(body, features)
     else:
-        table = _file_rows(body, media_type)
+        table = _file_rows(body, media_type, max_rows)
     if table.num_rows == 0:
         raise InvalidRequest("there are no rows to predict")
-    if table.num_rows > max_rows:
-        raise InvalidRequest(
-            f"{table.num_rows} rows are too many for one request, which takes {max_rows}; submit a predict job instead"
-        )
+    _check_rows(table.num_rows, max_rows)
     return match_columns(table, features)
+
+
+def _check_rows(rows: int, max_rows: int) -> None:
+    if rows > max_rows:
+        raise InvalidRequest(
+            f"{rows} rows are too many for one request, which takes {max_rows}; submit a predict job instead"
+        )
 
 
 def match_columns(table: pa.Table, features: Sequence[ModelColumn]) -> pa.Table:
@@ -181,12 +188,15 @@ def _npy_rows(body: bytes, features: Sequence[ModelColumn]) -> pa.Table:
     return pa.table({column.name: pa.array(X[:, index]) for index, column in enumerate(features)})
 
 
-def _file_rows(body: bytes, media_type: str) -> pa.Table:
+def _file_rows(body: bytes, media_type: str, max_rows: int) -> pa.Table:
     with tempfile.NamedTemporaryFile(prefix="factrfm-rows-") as file:
         file.write(body)
         file.flush()
-        raw = read(Path(file.name), media_type, max(len(body), 1) * 100)
-        batches = list(raw.batches())
+        raw = read(Path(file.name), media_type, Limits(MOST_BYTES, max_rows * MOST_COLUMNS))
+        batches: list[list[pa.Array]] = []
+        for batch in raw.batches():
+            batches.append(batch)
+            _check_rows(sum(len(one[0]) for one in batches), max_rows)
     if not batches:
         raise InvalidRequest("there are no rows to predict")
     columns = [pa.chunked_array([batch[index] for batch in batches]) for index in range(len(raw.names))]
