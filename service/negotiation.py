@@ -1,8 +1,9 @@
 """Which form a request has, and which form its answer should have."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Query, Request
 
 from service.problems import NotAcceptable, UnsupportedMediaType
 
@@ -20,6 +21,11 @@ def content_type(request: Request, allowed: Sequence[str], default: str | None =
         what = f"the Content-Type {given!r} is not supported" if given else "the Content-Type is missing"
         raise UnsupportedMediaType(f"{what}; send {', '.join(allowed)}")
     return given
+
+
+Spreadsheet = Annotated[
+    bool, Query(description="Of CSV: an apostrophe before texts that a spreadsheet would take for formulas.")
+]
 
 
 def choose(accept: str | None, offered: Sequence[str]) -> str:

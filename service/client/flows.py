@@ -101,10 +101,13 @@ def predict(ref: str, data: Any, *, probabilities: bool) -> Flow[Any]:
     return read_answer(content, body, probabilities=probabilities)
 
 
-def predict_dataset(ref: str, data: Any, form: str, seconds: float | None, report: Report | None) -> Flow[bytes]:
+def predict_dataset(
+    ref: str, data: Any, form: str, spreadsheet: bool, seconds: float | None, report: Report | None
+) -> Flow[bytes]:
     """Predict a stored table, of any length, by a job; the answer is a file."""
     dataset = yield from _dataset_id(data)
-    job = yield from run({"kind": "predict", "model": ref, "dataset": dataset, "format": form}, seconds, report)
+    body = {"kind": "predict", "model": ref, "dataset": dataset, "format": form}
+    job = yield from run(body | ({"spreadsheet": True} if spreadsheet else {}), seconds, report)
     content: bytes = yield calls.result(job.id)
     return content
 

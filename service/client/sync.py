@@ -142,11 +142,15 @@ class Client:
         data: Any,
         *,
         form: Literal["parquet", "csv", "arrow"] = "parquet",
+        spreadsheet: bool = False,
         timeout: float | None = None,
         report: Report | None = None,
     ) -> bytes:
-        """Predict a stored table of any length by a job; return the file."""
-        return self._run(flows.predict_dataset(ref, data, form, timeout, report))
+        """Predict a stored table of any length by a job; return the file.
+
+        With ``spreadsheet`` a CSV has an apostrophe before texts that a spreadsheet would take for formulas.
+        """
+        return self._run(flows.predict_dataset(ref, data, form, spreadsheet, timeout, report))
 
     def submit(self, request: Mapping[str, Any]) -> Job:
         """Queue a job, a body as of POST /v1/jobs; do not wait."""

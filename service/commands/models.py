@@ -15,6 +15,7 @@ import typer
 from service.client.progress import Bar
 from service.commands.session import Session, remote, table
 from service.complaints import WrongSetting
+from worker.tables.spreadsheets import shown_table
 
 Ref = Annotated[str, typer.Argument(help="A model's id, its name (the latest version), or name@version.")]
 STANDARD = "-"
@@ -78,6 +79,9 @@ def predict(
     out: Annotated[str, typer.Option("--out", "-o", help="A .csv, .parquet or .arrow file; - is CSV.")] = STANDARD,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also of each class.")] = False,
     job: Annotated[bool, typer.Option("--job", help="By a job, for tables of any length.")] = False,
+    spreadsheet: Annotated[
+        bool, typer.Option("--spreadsheet", help="Of CSV: mark texts that a spreadsheet would take for formulas.")
+    ] = False,
 ) -> None:
     """Predict the rows of a table. Columns are matched by name, others are ignored."""
     form = _form(out)
@@ -85,14 +89,14 @@ def predict(
         if data == STANDARD:
             raise WrongSetting("--job needs a file: it is uploaded as a dataset")
         with Bar("predict", session.notes) as bar:
-            content = session.client.predict_dataset(ref, data, form=form, report=bar)
+            content = session.client.predict_dataset(ref, data, form=form, spreadsheet=spreadsheet, report=bar)
     else:
         body = _standard_input() if data == STANDARD else Path(data)
         answer = _as_table(session.client.predict(ref, body, probabilities=probabilities))
         if session.as_json:
             typer.echo(json.dumps(answer.to_pylist()))
             return
-        content = _written(answer, form)
+        content = _written(shown_table(answer) if spreadsheet and form == "csv" else answer, form)
     if out == STANDARD:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from service import card, comparison, features
 from service.context import CurrentContext
 from service.downloads import send_artifact, send_bytes
 from service.heatmap import heatmap
-from service.negotiation import choose, json_only
+from service.negotiation import Spreadsheet, choose, json_only
 from service.pages import After, Limit
 from service.problems import problems
 from worker.contracts.comparison import Comparison
@@ -20,6 +21,7 @@ from worker.contracts.resources import FeatureHistory, FeatureMatrix, Features, 
 from worker.store import models
 from worker.store.tensors import pack
 from worker.tables.media import CSV, JSON, NPY
+from worker.tables.spreadsheets import shown
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -146,6 +148,7 @@ def get_matrix(
     ref: Ref,
     iteration: Annotated[int | None, Query(ge=0, le=9999, description="Default: the chosen one.")] = None,
     accept: Accept = None,
+    spreadsheet: Spreadsheet = False,
 ) -> Response:
     """Download the learned feature matrix, by Accept as JSON, CSV, NPY, safetensors or a heatmap."""
     kind = choose(accept, MATRIX_TYPES)
@@ -157,7 +160,9 @@ def get_matrix(
         title = f"{model.name} v{model.version}: feature matrix, iteration {learned.iteration}"
         return send_bytes(request, heatmap(learned.M, learned.names, title), PNG, f"{name}.png")
     if kind == CSV:
-        return send_bytes(request, _as_csv(learned), f"{CSV}; charset=utf-8", f"{name}.csv")
+        return send_bytes(
+            request, _as_csv(learned, shown if spreadsheet else str), f"{CSV}; charset=utf-8", f"{name}.csv"
+        )
     if kind == NPY:
         return send_bytes(request, _as_npy(learned.M), NPY, f"{name}.npy")
     if kind == SAFETENSORS:
@@ -169,11 +174,11 @@ def get_matrix(
     return send_bytes(request, document.model_dump_json().encode(), JSON, f"{name}.json")
 
 
-def _as_csv(learned: features.LearnedMatrix) -> bytes:
+def _as_csv(learned: features.LearnedMatrix, written: Callable[[str], str]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["", *learned.names])
-    writer.writerows([name, *row] for name, row in zip(learned.names, learned.M.tolist(), strict=True))
+    writer.writerow(["", *map(written, learned.names)])
+    writer.writerows([written(name), *row] for name, row in zip(learned.names, learned.M.tolist(), strict=True))
     return text.getvalue().encode()
 
 

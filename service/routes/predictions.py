@@ -10,7 +10,7 @@ import pyarrow.ipc
 from fastapi import APIRouter, Header, Request, Response
 
 from service.context import Context, CurrentContext
-from service.negotiation import choose, content_type
+from service.negotiation import Spreadsheet, choose, content_type
 from service.problems import problems
 from service.routes.models import Ref
 from worker.contracts.resources import Predictions
@@ -18,6 +18,7 @@ from worker.store import models
 from worker.store.models import ModelRecord
 from worker.tables.media import ARROW_STREAM, CSV, JSON, NPY, ROW_TYPES
 from worker.tables.rows import read_rows
+from worker.tables.spreadsheets import shown_table
 from worker.tables.writers import prediction_table
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ BODY: dict[str, Any] = {
     openapi_extra=BODY,
     responses={
         200: {"description": "The predictions", "content": {kind: {} for kind in ANSWER_TYPES if kind != JSON}},
-        **problems(404, 406, 409, 413, 415, 422, 429),
+        **problems(404, 406, 408, 409, 413, 415, 422, 429),
     },
 )
 async def predict(
@@ -76,6 +77,7 @@ async def predict(
     request: Request,
     ref: Ref,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
+    spreadsheet: Spreadsheet = False,
 ) -> Response:
     """Predict rows. Columns are matched by name; others are ignored; null is a missing value.
 
@@ -86,16 +88,16 @@ async def predict(
     kind = content_type(request, ROW_TYPES, default=JSON)
     with context.predictor.place():
         body = await request.body()
-        return await context.predictor.run(lambda: _answer(context, ref, body, kind, form))
+        return await context.predictor.run(lambda: _answer(context, ref, body, kind, form, spreadsheet))
 
 
-def _answer(context: Context, ref: str, body: bytes, kind: str, form: str) -> Response:
+def _answer(context: Context, ref: str, body: bytes, kind: str, form: str, spreadsheet: bool) -> Response:
     record = models.get(context.database, ref)
     rows = read_rows(body, kind, record.resource.features, max_rows=context.settings.max_predict_rows)
-    return _written(record, context.predictor.predict(record.resource.id, record.model, rows), form)
+    return _written(record, context.predictor.predict(record.resource.id, record.model, rows), form, spreadsheet)
 
 
-def _written(record: ModelRecord, answer: "Answer", form: str) -> Response:
+def _written(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:
     if form == JSON:
         return Response(_document(record, answer).model_dump_json(), media_type=JSON)
     target = io.BytesIO()
@@ -106,7 +108,7 @@ def _written(record: ModelRecord, answer: "Answer", form: str) -> Response:
     names = [column.name for column in record.resource.targets]
     table = prediction_table(names, record.resource.classes, answer.predictions, answer.probabilities)
     if form == CSV:
-        pa_csv.write_csv(table, target)
+        pa_csv.write_csv(shown_table(table) if spreadsheet else table, target)
         return Response(target.getvalue(), media_type=f"{CSV}; charset=utf-8")
     with pa.ipc.new_stream(target, table.schema) as writer:
         writer.write_table(table)

@@ -113,6 +113,9 @@ class PredictRequest(Contract):
     model: Annotated[str, Field(pattern=MODEL_REF)] = Field(description="mdl_…, name or name@version.")
     dataset: DatasetId
     format: Literal["parquet", "csv", "arrow"] = "parquet"
+    spreadsheet: bool = Field(
+        False, description="Of csv: an apostrophe before texts that a spreadsheet would take for formulas."
+    )
 
 
 AnyRequest = FitRequest | TuneRequest | NetworkRequest | PredictRequest

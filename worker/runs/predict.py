@@ -35,7 +35,9 @@ def predict(
         source = artifacts.local_copy(order.table.table, Path(folder))
         target = Path(folder) / f"result.{order.request.format}"
         names = [column.name for column in model.features]
-        with PredictionWriter(target, order.request.format, model.targets, model.classes) as writer:
+        with PredictionWriter(
+            target, order.request.format, model.targets, model.classes, spreadsheet=order.request.spreadsheet
+        ) as writer:
             for table in iter_tables(source, names, BLOCK_ROWS):
                 answer = model.predict(match_columns(table, model.features))
                 writer.write(answer.predictions, answer.probabilities)

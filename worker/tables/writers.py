@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from worker.contracts.base import Label
 from worker.contracts.resources import ModelColumn
 from worker.tables import media
+from worker.tables.spreadsheets import shown_table
 
 Format = Literal["parquet", "csv", "arrow"]
 MEDIA_TYPES: dict[Format, str] = {"parquet": media.PARQUET, "csv": media.CSV, "arrow": media.ARROW_FILE}
@@ -23,11 +24,18 @@ class PredictionWriter:
     """Writes blocks of predictions to one file, in order."""
 
     def __init__(
-        self, path: Path, form: Format, targets: Sequence[ModelColumn], classes: Sequence[Label] | None
+        self,
+        path: Path,
+        form: Format,
+        targets: Sequence[ModelColumn],
+        classes: Sequence[Label] | None,
+        *,
+        spreadsheet: bool = False,
     ) -> None:
         self._names = [column.name for column in targets]
         self._classes = classes
-        schema = prediction_table(self._names, classes, *_nothing(len(targets), classes)).schema
+        self._shown = shown_table if spreadsheet and form == "csv" else lambda table: table
+        schema = self._shown(prediction_table(self._names, classes, *_nothing(len(targets), classes))).schema
         writers: dict[Format, Any] = {
             "parquet": lambda: pq.ParquetWriter(path, schema),
             "csv": lambda: pa_csv.CSVWriter(path, schema),
@@ -37,7 +45,8 @@ class PredictionWriter:
 
     def write(self, predictions: np.ndarray, probabilities: np.ndarray | None) -> None:
         """Append rows: labels (n,) with probabilities (n, classes), or outputs (n, targets)."""
-        self._writer.write_table(prediction_table(self._names, self._classes, predictions, probabilities))
+        table = prediction_table(self._names, self._classes, predictions, probabilities)
+        self._writer.write_table(self._shown(table))
 
     def __enter__(self) -> Self:
         return self
