@@ -13,6 +13,8 @@ from fastapi.telemetry import TelemetryConfig
 from service import problems
 from service.auth import Authentication
 from service.context import Context, Draining, get_context, utc_now
+from service.followers import Followers
+from service.headers import SecurityHeaders
 from service.idempotency import Idempotency
 from service.limits import BodyLimit
 from service.predictor import Predictor
@@ -20,7 +22,7 @@ from service.queue import JobQueue
 from service.rates import RateLimit
 from service.reconciler import Reconciler
 from service.requests import RequestLog
-from service.routes import batches, datasets, health, jobs, models, predictions
+from service.routes import batches, datasets, health, jobs, models, predictions, reference
 from service.settings import ServiceSettings
 from service.table_readers import TableReaders
 from worker.store.artifacts import Artifacts
@@ -49,19 +51,30 @@ def create_app(
         description=DESCRIPTION,
         lifespan=_lifespan,
         telemetry=_telemetry(tracing),
+        # the pages of FastAPI load their scripts from elsewhere; ours are in routes.reference
+        docs_url=None,
+        redoc_url=None,
+        # a redirect would be to the host that the caller names
+        redirect_slashes=False,
     )
     app.state.settings = settings
     app.state.now = now
     app.state.draining = Draining()
-    for routes in (datasets, jobs, batches, models, predictions, health):
+    for routes in (datasets, jobs, batches, models, predictions, health, reference):
         app.include_router(routes.router)
     problems.install(app)
     # the last one added is the first to see a request
     app.add_middleware(Idempotency, database=lambda request: get_context(request).database, now=now)
-    app.add_middleware(BodyLimit, max_upload=settings.max_body_bytes, max_other=settings.max_json_bytes)
+    app.add_middleware(
+        BodyLimit,
+        max_upload=settings.max_body_bytes,
+        max_other=settings.max_json_bytes,
+        stall_seconds=settings.stall_seconds,
+    )
     app.add_middleware(RateLimit, rate=settings.requests_per_second)
     app.add_middleware(Authentication, configured=settings.api_keys, database=lambda: app.state.context.database)
     app.add_middleware(RequestLog, tracing=tracing)
+    app.add_middleware(SecurityHeaders, hsts_seconds=settings.hsts_seconds)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -94,6 +107,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             artifacts, settings.model_cache_bytes, settings.predict_threads, settings.max_waiting_predictions
         ),
         readers=TableReaders(settings.table_readers, settings.table_reader_bytes, settings.table_reader_seconds),
+        followers=Followers(settings.max_followers, settings.max_followers_per_project),
         draining=app.state.draining,
         now=app.state.now,
     )

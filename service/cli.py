@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -29,6 +30,7 @@ from worker.contracts.keys import Scope
 from worker.logs import configure_logging
 from worker.settings import SharedSettings, WorkerSettings
 
+PASSWORD = re.compile(r"://[^/@\s]*@")
 CALLING = "With a running service"
 METRICS = ("FACTRFM_METRICS_HOST", "FACTRFM_METRICS_PORT")
 ADDRESSES = ("storage_url", "otlp_endpoint")
@@ -330,7 +332,7 @@ def _shown(value: object) -> str:
         return "redis://127.0.0.1:6379/0" if value.get_secret_value() == "redis://127.0.0.1:6379/0" else "(hidden)"
     if isinstance(value, tuple):
         return f"({len(value)} hidden)" if value else ""
-    return "" if value is None else str(value)
+    return "" if value is None else PASSWORD.sub("://(hidden)@", str(value))
 
 
 def _announce(parts: Any, console: Console) -> None:

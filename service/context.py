@@ -7,6 +7,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from service.followers import Followers
 from service.predictor import Predictor
 from service.queue import JobQueue
 from service.settings import ServiceSettings
@@ -41,6 +42,7 @@ class Context:
     queue: JobQueue
     predictor: Predictor
     readers: TableReaders
+    followers: Followers
     draining: Draining
     now: Callable[[], datetime] = utc_now
 
@@ -51,6 +53,11 @@ def get_context(request: Request) -> Context:
     caller = getattr(request.state, "caller", None)
     # a path that is not guarded has no caller, and is about the whole service
     return context if caller is None else replace(context, database=context.database.of(caller.project))
+
+
+def project_of(request: Request) -> str:
+    """Return the project of a guarded request's caller."""
+    return cast("str", request.state.caller.project)
 
 
 CurrentContext = Annotated[Context, Depends(get_context)]

@@ -13,7 +13,7 @@ from worker.contracts.artifacts import ArtifactRef
 from worker.store.artifacts import Artifacts
 
 BLOCK = 2**20
-RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,6 @@ def _headers(sha256: str, filename: str) -> dict[str, str]:
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, max-age=31536000, immutable",
         "Content-Disposition": f'attachment; filename="{filename}"',
-        "X-Content-Type-Options": "nosniff",
     }
 
 

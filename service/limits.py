@@ -1,20 +1,30 @@
-"""A bound on the bytes of a request's body, whether or not it says its length."""
+"""Bounds on a request's body: its bytes, whether or not it says its length, and the time that it takes to come."""
 
+import time
+from collections.abc import Iterable
+
+import anyio
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.problems import BodyTooLarge, on_own_error
+from service.problems import AmbiguousLength, BodyTooLarge, BodyTooSlow, on_own_error
 
 UPLOAD = ("POST", "/v1/datasets")
+LEAST_BYTES_PER_SECOND = 1024
 
 
 class BodyLimit:
-    """Middleware: 413 for a body that is too long, before or while it is read."""
+    """Middleware: 413 for a body that is too long, before or while it is read; 408 for one that hardly comes.
 
-    def __init__(self, app: ASGIApp, max_upload: int, max_other: int) -> None:
+    ``stall_seconds`` without a byte is too slow. So is less than 1 KiB a second, after as many seconds. Only time in
+    which the application waits for bytes counts. A length that is told in two ways is 400.
+    """
+
+    def __init__(self, app: ASGIApp, max_upload: int, max_other: int, stall_seconds: float) -> None:
         self._app = app
         self._max_upload = max_upload
         self._max_other = max_other
+        self._stall_seconds = stall_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -22,31 +32,69 @@ class BodyLimit:
             return
         limit = self._max_upload if (scope["method"], scope["path"]) == UPLOAD else self._max_other
         request = Request(scope)
-        error = BodyTooLarge(f"the body is longer than {limit} bytes")
-        said = request.headers.get("content-length", "")
-        if said.isdecimal() and int(said) > limit:
+        if told_twice(name for name, _ in scope["headers"]):
+            error = AmbiguousLength("the request tells its length by Content-Length and by Transfer-Encoding; send one")
             await on_own_error(request, error)(scope, receive, send)
             return
-        received = 0
-        exceeded = False
-
-        async def counted() -> Message:
-            nonlocal received, exceeded
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                exceeded = True
-                raise error
-            return message
+        body = _Body(receive, limit, self._stall_seconds)
+        said = request.headers.get("content-length", "")
+        if said.isdecimal() and len(said) < 20 and int(said) > limit:
+            await on_own_error(request, body.too_large())(scope, receive, send)
+            return
 
         async def guarded(message: Message) -> None:
             # whatever the application makes of the broken body, the answer is ours
-            if not exceeded:
+            if body.refusal is None:
                 await send(message)
 
         try:
-            await self._app(scope, counted, guarded)
-        except BodyTooLarge:
-            exceeded = True
-        if exceeded:
-            await on_own_error(request, error)(scope, receive, send)
+            await self._app(scope, body.next, guarded)
+        except (BodyTooLarge, BodyTooSlow):
+            if body.refusal is None:
+                raise
+        if body.refusal is not None:
+            await on_own_error(request, body.refusal)(scope, receive, send)
+
+
+def told_twice(names: Iterable[bytes]) -> bool:
+    """Return whether headers tell a body's length in two ways, so that two servers could see two requests in it."""
+    return {b"content-length", b"transfer-encoding"} <= set(names)
+
+
+class _Body:
+    """Counts and times what comes. ``refusal`` is why no more is taken."""
+
+    def __init__(self, receive: Receive, limit: int, stall_seconds: float) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._stall_seconds = stall_seconds
+        self._bytes = 0
+        self._waited = 0.0
+        self._ended = False
+        self.refusal: BodyTooLarge | BodyTooSlow | None = None
+
+    async def next(self) -> Message:
+        if self._ended:
+            return await self._receive()
+        patience = self._stall_seconds + self._bytes / LEAST_BYTES_PER_SECOND - self._waited
+        began = time.monotonic()
+        try:
+            with anyio.fail_after(min(self._stall_seconds, patience)):
+                message = await self._receive()
+        except TimeoutError:
+            self.refusal = BodyTooSlow(
+                f"the body comes too slowly: {self._bytes} bytes came in {self._waited + time.monotonic() - began:.0f} "
+                f"seconds; send at least {LEAST_BYTES_PER_SECOND} a second and pause for less than "
+                f"{self._stall_seconds:g} seconds"
+            )
+            raise self.refusal from None
+        self._waited += time.monotonic() - began
+        self._bytes += len(message.get("body", b""))
+        self._ended = not message.get("more_body", False)
+        if self._bytes > self._limit:
+            self.refusal = self.too_large()
+            raise self.refusal
+        return message
+
+    def too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"the body is longer than {self._limit} bytes")

@@ -20,6 +20,8 @@ log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
 UNREADABLE_BODY = "There was an error parsing the body"
 """What FastAPI says, with status 400, of every body that its JSON reader breaks on."""
+LONGEST_PATH, LONGEST_METHOD = 500, 20
+"""Of what a caller wrote, as far as it is said again."""
 RETRY_AFTER = {409: "1", 429: "5", 503: "2", 507: "30"}
 
 
@@ -33,6 +35,18 @@ class Forbidden(errors.FactRFMError):
 
 class BodyTooLarge(errors.FactRFMError):
     code = "body_too_large"
+
+
+class AmbiguousLength(errors.FactRFMError):
+    code = "ambiguous_length"
+
+
+class BodyTooSlow(errors.FactRFMError):
+    code = "body_too_slow"
+
+
+class TooManyFollowers(errors.FactRFMError):
+    code = "too_many_followers"
 
 
 class UnsupportedMediaType(errors.FactRFMError):
@@ -64,7 +78,10 @@ STATUS: Mapping[type[errors.FactRFMError], int] = {
     errors.StorageFull: 507,
     Unauthorized: 401,
     Forbidden: 403,
+    AmbiguousLength: 400,
+    BodyTooSlow: 408,
     BodyTooLarge: 413,
+    TooManyFollowers: 429,
     UnsupportedMediaType: 415,
     NotAcceptable: 406,
     RangeNotSatisfiable: 416,
@@ -115,7 +132,7 @@ def problem(
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,
-        instance=request.url.path,
+        instance=request.url.path[:LONGEST_PATH],
         code=code,
         error=detail,
         errors=list(fields) or None,
@@ -152,6 +169,9 @@ def on_own_error(request: Request, error: Exception) -> JSONResponse:
     elif status == 409:
         # clients that retry every conflict by themselves are told that this one will not go away
         headers = {"x-should-retry": "false"}
+    elif status == 408:
+        # what else comes of the body must not be taken for a request
+        headers = {"Connection": "close"}
     elif status == 401:
         headers = {"WWW-Authenticate": "Bearer"}
     elif isinstance(error, RangeNotSatisfiable):
@@ -200,9 +220,9 @@ def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
         detail = "the body is JSON that cannot be read: it is nested too deeply or holds a number that is too long"
         return problem(request, 422, "invalid_request", detail)
     if error.status_code == 404:
-        detail = f"there is nothing at {request.url.path}; see /docs"
+        detail = f"there is nothing at {request.url.path[:LONGEST_PATH]}; see /docs"
     elif error.status_code == 405:
-        detail = f"{request.url.path} does not answer {request.method}"
+        detail = f"{request.url.path[:LONGEST_PATH]} does not answer {request.method[:LONGEST_METHOD]}"
     return problem(request, error.status_code, code, detail, headers=error.headers)
 
 

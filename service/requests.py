@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.origin import ORIGIN
-from service.problems import on_fault
+from service.problems import LONGEST_PATH, on_fault
 from worker.contracts.messages import Origin
 from worker.tracing import Tracing, trace_id
 
@@ -94,7 +94,7 @@ class _Answer:
         REQUESTS.labels(method, route, status).inc()
         if not waited:
             SECONDS.labels(method, route).observe(seconds)
-        log.info("request", method=scope["method"], path=scope["path"], status=status, seconds=round(seconds, 4))
+        log.info("request", method=method, path=scope["path"][:LONGEST_PATH], status=status, seconds=round(seconds, 4))
 
 
 def _named(origin: Origin) -> dict[str, str]:

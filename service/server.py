@@ -13,6 +13,7 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
+from service.connections import timed
 from service.context import Draining, utc_now
 from service.settings import ServiceSettings
 from worker.tracing import Tracing
@@ -56,6 +57,9 @@ def serve(settings: ServiceSettings, now: Callable[[], datetime] = utc_now) -> N
         access_log=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
+        http=timed(settings.head_seconds, settings.stall_seconds),
+        # nothing here depends on where a request comes from or by which scheme, so nobody is believed about it
+        proxy_headers=False,
     )
     try:
         DrainingServer(config, app.state.draining, settings.drain_seconds).run()

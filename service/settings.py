@@ -34,6 +34,9 @@ class ServiceSettings(SharedSettings):
     requests_per_second: float = Field(
         1000.0, gt=0, description="Requests of one project that one API process takes a second; more are 429."
     )
+    hsts_seconds: int = Field(
+        0, ge=0, description="Behind TLS: browsers shall use nothing else for so long. 0: nothing is said."
+    )
     max_predict_rows: int = Field(100_000, ge=1, description="Most rows in one synchronous prediction.")
     max_wait_seconds: float = Field(60.0, ge=0, description="Longest wait that 'Prefer: wait=N' gets.")
     model_cache_bytes: int = Field(GIB, ge=1, description="Memory for loaded models; the least recently used leaves.")
@@ -48,6 +51,18 @@ class ServiceSettings(SharedSettings):
     )
     max_waiting_predictions: int = Field(
         256, ge=0, description="Predictions that wait for a thread in one API process; more are refused with 429."
+    )
+    max_followers: int = Field(
+        128, ge=1, description="Event streams and waits that one API process holds at once; more are refused with 429."
+    )
+    max_followers_per_project: int = Field(32, ge=1, description="The same for those of one project.")
+    head_seconds: float = Field(
+        15.0, gt=0, description="A caller that takes longer to send the head of a request is dropped."
+    )
+    stall_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="A body that pauses for so long is 408; a caller that reads nothing for so long is dropped.",
     )
     drain_seconds: float = Field(
         2.0, ge=0, description="A stopping API says for so long that it is not ready before it takes no more requests."

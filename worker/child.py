@@ -16,8 +16,16 @@ import psutil
 from worker.contracts.messages import REPORTS, AnyOrder, AnyReport
 from worker.settings import WorkerSettings
 
-HIDDEN = ("FACTRFM_DATABASE_URL", "FACTRFM_REDIS_URL", "FACTRFM_API_KEYS")
-"""The child needs no database and no queue, so it gets no password of theirs."""
+HIDDEN = (
+    "FACTRFM_DATABASE_URL",
+    "FACTRFM_REDIS_URL",
+    "FACTRFM_API_KEYS",
+    "FACTRFM_API_KEY",
+    "FACTRFM_STORAGE_URL",
+    "POSTGRES_PASSWORD",
+    "PGPASSWORD",
+)
+"""The child needs no database and no queue, so it gets no password of theirs. Its storage is told by an argument."""
 
 
 @dataclass(frozen=True)

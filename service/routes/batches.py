@@ -68,7 +68,7 @@ REQUEST_BODY: dict[str, Any] = {
 }
 
 
-@router.post("", status_code=202, openapi_extra=REQUEST_BODY, responses=problems(409, 413, 415, 422, 429))
+@router.post("", status_code=202, openapi_extra=REQUEST_BODY, responses=problems(408, 409, 413, 415, 422, 429))
 async def create_batch(context: CurrentContext, request: Request, response: Response) -> Batch:
     """Queue many jobs: a JSON array of bodies, JSON Lines, or a base body and a grid of values."""
     kind = content_type(request, [JSON, *JSONL_NAMES])

@@ -67,7 +67,7 @@ BODY: dict[str, Any] = {
     openapi_extra=BODY,
     responses={
         200: {"model": Dataset, "description": "The same bytes are a dataset already"},
-        **problems(400, 409, 413, 415, 422, 507),
+        **problems(400, 408, 409, 413, 415, 422, 507),
     },
 )
 async def upload_dataset(context: CurrentContext, request: Request, response: Response, name: Name = None) -> Dataset:

@@ -1,19 +1,21 @@
 """Jobs: submit, look, follow, cancel, retry, fetch the result."""
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, suppress
 from typing import Annotated, Any
 
 import anyio
 from anyio import to_thread
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from service import planning, submission
-from service.context import Context, CurrentContext
+from service.context import Context, CurrentContext, project_of
 from service.downloads import send_artifact
 from service.negotiation import choose, json_only
 from service.pages import After, Limit
-from service.problems import problems
+from service.problems import TooManyFollowers, problems
 from worker.contracts.errors import Conflict, NotFound
 from worker.contracts.events import Event
 from worker.contracts.requests import JobRequest
@@ -31,14 +33,14 @@ FILE_TYPES = ("application/vnd.apache.parquet", "text/csv", "application/vnd.apa
 SUBMIT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": DryRun, "description": "With dry_run: what the job would be"},
     202: {"model": Job, "description": "The job is queued"},
-    **problems(409, 413, 415, 422, 429),
+    **problems(408, 409, 413, 415, 422, 429),
 }
 EVENT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The events, or with Accept: text/event-stream a stream of them",
         "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
     },
-    **problems(404, 406, 422),
+    **problems(404, 406, 422, 429),
 }
 RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -112,10 +114,23 @@ EXAMPLES = {
 }
 
 
+class EventStream(StreamingResponse):
+    """A stream of events that holds a place among the followers from its first byte to its last."""
+
+    def __init__(self, place: AbstractContextManager[None], content: AsyncIterator[str]) -> None:
+        super().__init__(content, media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._place:
+            await super().__call__(scope, receive, send)
+
+
 @router.post("", status_code=202, dependencies=[Depends(json_only)], responses=SUBMIT_RESPONSES)
 async def create_job(
     context: CurrentContext,
     response: Response,
+    sent: Request,
     request: Annotated[JobRequest, Body(openapi_examples=EXAMPLES)],
     dry_run: Annotated[bool, Query(description="Answer 200 with the resolved request; queue nothing.")] = False,
     prefer: Annotated[str | None, Header(description="wait=N waits up to N seconds for a final state.")] = None,
@@ -128,8 +143,10 @@ async def create_job(
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     seconds = _wanted_wait(prefer)
     if seconds is not None:
-        response.headers["Preference-Applied"] = f"wait={seconds:g}"
-        job = await _wait(context, job, min(seconds, context.settings.max_wait_seconds))
+        # where too many wait already the preference is not applied; the job is queued all the same
+        with suppress(TooManyFollowers), context.followers.place(project_of(sent)):
+            response.headers["Preference-Applied"] = f"wait={seconds:g}"
+            job = await _wait(context, job, min(seconds, context.settings.max_wait_seconds))
     return job
 
 
@@ -164,8 +181,8 @@ async def get_events(
     await to_thread.run_sync(jobs.get, context.database, job_id)
     after = last_event_id or 0
     if choose(accept, ["application/json", EVENT_STREAM]) == EVENT_STREAM:
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_follow(context, job_id, after), media_type=EVENT_STREAM, headers=headers)
+        place = context.followers.place(project_of(request))
+        return EventStream(place, _follow(context, job_id, after))
     return await to_thread.run_sync(_all_events, context, job_id, after)
 
 
@@ -246,7 +263,7 @@ async def _follow(context: Context, job_id: str, after: int) -> AsyncIterator[st
             job = await to_thread.run_sync(jobs.get, context.database, job_id)
         except NotFound:
             return
-        found = await to_thread.run_sync(_all_events, context, job_id, after)
+        found = await to_thread.run_sync(events.list_events, context.database, job_id, after, EVENTS_AT_ONCE)
         for event in found:
             after = event.seq
             yield f"id: {event.seq}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"

@@ -1,0 +1,101 @@
+"""One HTTP/1.1 connection of the server, and how long its other end may take.
+
+The server's own protocol waits for a request's head, for the rest of a body that was answered early, and for a reader
+without end. A body that is being read is timed where it is counted, in ``limits``.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import h11
+import structlog
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from service.limits import told_twice
+
+log = structlog.get_logger()
+
+
+class TimedConnection(H11Protocol):
+    """Drops a caller who sends no whole head in ``head_seconds``, or who takes nothing for ``stall_seconds``.
+
+    A request whose length is told in two ways is the last one of its connection (RFC 9112, 6.1).
+    """
+
+    head_seconds: ClassVar[float]
+    stall_seconds: ClassVar[float]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._request = _Timer(self.loop, self.head_seconds, lambda: self._drop("sends no whole request"))
+        self._reader = _Timer(self.loop, self.stall_seconds, lambda: self._drop("takes no answer"))
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a head."""
+        super().connection_made(transport)
+        self._request.start()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes. Some of a head do not buy more time for its rest."""
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE or self.cycle is None or self.cycle.response_complete:
+            self._request.start()
+        else:
+            self._request.stop()
+
+    def handle_events(self) -> None:
+        """Begin requests that have come."""
+        super().handle_events()
+        if self.cycle is not None and told_twice(name for name, _ in self.headers):
+            self.cycle.keep_alive = False
+
+    def on_response_complete(self) -> None:
+        """Begin to wait again where the answer came before the body's end, or behind it a part of the next head."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY or self.conn.trailing_data[0]:
+            self._request.start()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a reader."""
+        super().pause_writing()
+        self._reader.start()
+
+    def resume_writing(self) -> None:
+        """Go on: there is a reader."""
+        super().resume_writing()
+        self._reader.stop()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timers with the connection."""
+        self._request.stop()
+        self._reader.stop()
+        super().connection_lost(exc)
+
+    def _drop(self, why: str) -> None:
+        log.info("connection dropped", why=why)
+        self.transport.abort()
+
+
+def timed(head_seconds: float, stall_seconds: float) -> type[Any]:
+    """Return the protocol with its times, in the form in which uvicorn takes one."""
+    return type("Timed", (TimedConnection,), {"head_seconds": head_seconds, "stall_seconds": stall_seconds})
+
+
+class _Timer:
+    """Runs an action once, ``seconds`` after the first start since the last stop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, action: Callable[[], None]) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._action = action
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        if self._handle is None:
+            self._handle = self._loop.call_later(self._seconds, self._action)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None

@@ -1,0 +1,52 @@
+"""The page /docs: every call, to read and to try. All of it comes from this service, none of it from elsewhere."""
+
+from importlib.resources import files
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse, HTMLResponse
+
+router = APIRouter(prefix="/docs", include_in_schema=False)
+
+FILES = {
+    "swagger-ui.css": ("fastapi_offline", "static/swagger-ui.css"),
+    "swagger-ui-bundle.js": ("fastapi_offline", "static/swagger-ui-bundle.js"),
+    "start.js": ("service", "reference.js"),
+}
+"""Name → package and file. The package is used for its copy of Swagger UI alone."""
+KEPT_SECONDS = 3600
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>FACT-RFM: every call</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+</head>
+<body>
+<div id="reference"></div>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
+</body>
+</html>
+"""
+
+
+@router.get("")
+def show_page() -> HTMLResponse:
+    """Show the reference."""
+    return HTMLResponse(PAGE)
+
+
+def _file(name: str) -> None:
+    package, place = FILES[name]
+    path = files(package) / place
+    kind = "text/css" if name.endswith(".css") else "text/javascript"
+
+    @router.get(f"/{name}")
+    def get_file() -> FileResponse:
+        return FileResponse(str(path), media_type=kind, headers={"Cache-Control": f"max-age={KEPT_SECONDS}"})
+
+
+for one in FILES:
+    _file(one)

@@ -1,0 +1,167 @@
+"""What a caller may do to a connection. Raw bytes to a real server, whose times are short."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from support.processes import System, valkey, wait_until
+
+HEAD_SECONDS = 0.4
+STALL_SECONDS = 0.6
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    folder = tmp_path_factory.mktemp("connections")
+    with valkey(folder) as address:
+        times = {"head_seconds": str(HEAD_SECONDS), "stall_seconds": str(STALL_SECONDS)}
+        system = System(folder / "home", address, max_followers_per_project="2", **times)
+        system.start_api()
+        yield system
+        system.stop()
+
+
+@pytest.fixture
+def connection(system: System) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", system.port), timeout=20) as connection:
+        yield connection
+
+
+def _all_of(connection: socket.socket) -> bytes:
+    """Return what comes until the server closes."""
+    found = bytearray()
+    try:
+        while block := connection.recv(2**16):
+            found += block
+    except ConnectionResetError:
+        pass
+    return bytes(found)
+
+
+def _drip(connection: socket.socket, piece: bytes, seconds: float) -> float:
+    """Send a piece every tenth of a second. Returns after how many seconds the server would have no more."""
+    began = time.monotonic()
+    connection.settimeout(0.1)
+    while time.monotonic() < began + seconds:
+        try:
+            connection.sendall(piece)
+            if connection.recv(2**16) == b"":
+                break
+        except TimeoutError:
+            continue
+        except OSError:
+            break
+    return time.monotonic() - began
+
+
+def _alive(system: System) -> bool:
+    return bool(system.client.get("/livez").status_code == 200)
+
+
+def test_a_head_that_drips_is_dropped(system: System, connection: socket.socket) -> None:
+    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n")
+    assert _drip(connection, b"X-A: b\r\n", 10) < HEAD_SECONDS + 2
+    assert _alive(system)
+
+
+def test_a_second_head_that_drips_is_dropped_too(connection: socket.socket) -> None:
+    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert connection.recv(2**16).startswith(b"HTTP/1.1 200")
+    connection.sendall(b"GET /livez HTTP/1.1\r\n")
+    assert _drip(connection, b"X-A: b\r\n", 10) < HEAD_SECONDS + 2
+
+
+def test_a_connection_that_says_nothing_is_dropped(connection: socket.socket) -> None:
+    assert _all_of(connection) == b""
+
+
+@pytest.mark.parametrize("piece", [b"", b"1"], ids=["stalls", "drips"])
+def test_a_body_that_hardly_comes_is_refused_and_leaves_nothing(
+    system: System, connection: socket.socket, piece: bytes
+) -> None:
+    head = b"POST /v1/datasets HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: 100000\r\n\r\na,b\n"
+    connection.sendall(head)
+    if piece:
+        assert _drip(connection, piece, 20) < STALL_SECONDS * 3
+    else:
+        answer = _all_of(connection)
+        assert answer.startswith(b"HTTP/1.1 408"), answer
+        assert b'"body_too_slow"' in answer
+        assert b"connection: close" in answer.lower()
+    assert list((system.home / "tmp").glob("*")) == []
+
+
+def test_the_rest_of_a_refused_body_is_not_waited_for(connection: socket.socket) -> None:
+    connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n{")
+    assert b" 413 " in connection.recv(2**16)
+    assert _drip(connection, b"1", 10) < HEAD_SECONDS + 2
+
+
+SMUGGLED = {
+    "both lengths": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"0\r\n\r\nGET /v1/datasets HTTP/1.1\r\nHost: a\r\n\r\n",
+    "two lengths": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
+    "no number": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: +4\r\n\r\nabcd",
+    "endless number": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 9000 + b"\r\n\r\nabcd",
+    "other encoding": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\nabcd",
+    "space before the colon": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length : 4\r\n\r\nabcd",
+    "folded header": b"GET /livez HTTP/1.1\r\nHost: a\r\nX-A: b\r\n GET /v1/jobs HTTP/1.1\r\nX: \x00\r\n\r\n",
+    "bare line feed in a value": b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Request-ID: a\rSet-Cookie: b\r\n\r\n",
+    "huge head": b"GET /livez HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 200_000 + b"\r\n\r\n",
+    "no host": b"GET /livez HTTP/1.1\r\n\r\n",
+    "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", SMUGGLED)
+def test_bytes_that_two_servers_could_read_in_two_ways_are_answered_once_and_refused(
+    system: System, connection: socket.socket, name: str
+) -> None:
+    connection.sendall(SMUGGLED[name])
+    answer = _all_of(connection)
+    assert answer.count(b"HTTP/1.1 ") == 1, answer
+    assert answer.startswith(b"HTTP/1.1 4"), answer
+    assert _alive(system)
+
+
+def test_a_follower_who_reads_nothing_holds_little_and_those_who_come_after_are_told(system: System) -> None:
+    upload = system.client.post(
+        "/v1/datasets", content="a,y\n" + "1,2\n2,3\n" * 20, headers={"Content-Type": "text/csv"}
+    ).json()["id"]
+    job = system.submit(dataset=upload)
+    request = f"GET /v1/jobs/{job}/events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n".encode()
+    followers = [socket.create_connection(("127.0.0.1", system.port)) for _ in range(2)]
+    try:
+        for one in followers:
+            one.sendall(request)
+            assert one.recv(20).startswith(b"HTTP/1.1 200")
+        refused = system.client.get(f"/v1/jobs/{job}/events", headers={"Accept": "text/event-stream"})
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_followers")
+        assert refused.headers["retry-after"]
+        assert system.client.get(f"/v1/jobs/{job}/events").status_code == 200, "the list is not a stream"
+    finally:
+        for one in followers:
+            one.close()
+
+
+def test_a_download_that_nobody_reads_is_given_up(system: System) -> None:
+    table = b"a,y\n" + b"1,2\n" * 2_000_000
+    stored = system.client.post("/v1/datasets", content=table, headers={"Content-Type": "text/csv"})
+    place = stored.headers["location"].encode()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", system.port))
+        connection.sendall(b"GET " + place + b"/content HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: "takes no answer" in (system.home / "api.log").read_text(), 10, "it is dropped")
+        connection.settimeout(10)
+        assert len(_all_of(connection)) < len(table)
+
+
+def test_what_a_caller_writes_is_one_line_of_the_log(system: System) -> None:
+    before = len((system.home / "api.log").read_text())
+    system.client.get("/v1/jobs/a%0d%0a%7b%22level%22:%22critical%22%7d", headers={"X-Request-ID": 'a", "b": "c'})
+    lines = [line for line in (system.home / "api.log").read_text()[before:].splitlines() if "critical" in line]
+    assert [json.loads(line)["event"] for line in lines] == ["request"]
+    assert json.loads(lines[0])["request_id"].isalnum()
