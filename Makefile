@@ -25,6 +25,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/python -m pytest -q tests/test_containers.py tests/test_dependencies.py tests/test_dangerous_calls.py
 	FACTRFM_API_KEYS=check POSTGRES_PASSWORD=check $(BIN)/docker-compose config --quiet
 
 # make faults [SEED=3] [FAULTS=300]: hurts the whole service for ten minutes and proves what is left
