@@ -65,7 +65,7 @@ def test_a_setting_that_is_wrong_is_named_without_its_value(monkeypatch: pytest.
 @pytest.mark.skipif(sys.platform != "linux", reason="reads an environment where Linux shows it")
 @pytest.mark.usefixtures("secrets")
 def test_the_training_process_is_given_none_of_them(tmp_path: Path) -> None:
-    child = Child(str(tmp_path), "cpu", 1, None)
+    child = Child(WorkerSettings(storage_url=str(tmp_path), device="cpu", threads=1))
     try:
         environment = psutil.Process(child.pid).environ()
     finally:
