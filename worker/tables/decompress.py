@@ -23,8 +23,9 @@ def decompress(source: Path, encoding: Literal["gzip", "zstd"], destination: Pat
             pa.CompressedInputStream(pa.OSFile(str(source)), encoding) as stream,
             destination.open("wb") as target,
         ):
-            while block := stream.read(BLOCK):
-                written += len(block)
+            # not read: it never gives back the memory of a block that turns out to be damaged
+            while block := stream.read_buffer(BLOCK):
+                written += block.size
                 if written > max_bytes:
                     raise TableTooLarge(f"the body is longer than {max_bytes} bytes once decompressed")
                 target.write(block)

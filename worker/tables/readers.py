@@ -42,6 +42,8 @@ ARROW_FILE_START, ARROW_FILE_END = b"ARROW1\0\0", b"ARROW1"
 LONGEST_FOOTER = 16 * 2**20
 CSV_BLOCK = 2**20
 LONGEST_NAME = 1000
+NO_TEXT = re.compile("[\0\ud800-\udfff]")
+"""NUL and halves of surrogate pairs: no text that is stored holds them."""
 HEADER_BYTES = 2**20
 RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 NOT_AS_SAID = (
@@ -57,6 +59,7 @@ NOT_AS_SAID = (
     lzma.LZMAError,
     tokenize.TokenError,  # numpy: the header of an array
     SyntaxError,
+    SystemError,  # numpy: a text of its own with what is no character
 )
 """What libraries raise over bytes that are not what they should be."""
 
@@ -131,8 +134,10 @@ def _check_names(names: list[str]) -> None:
     for index, name in enumerate(names, 1):
         if not name.strip():
             raise UnreadableTable(f"column {index} has no name; the first row of a table names its columns")
-        if len(name) > LONGEST_NAME or "\0" in name:
-            raise UnreadableTable(f"the name of column {index} is longer than {LONGEST_NAME} characters or holds NUL")
+        if len(name) > LONGEST_NAME or NO_TEXT.search(name):
+            raise UnreadableTable(
+                f"the name of column {index} is longer than {LONGEST_NAME} characters, or holds NUL or half a character"
+            )
         if name in seen:
             raise UnreadableTable(f"two columns are named {name!r}; names must differ")
         seen.add(name)
@@ -280,8 +285,9 @@ def _npz(source: Path, max_bytes: int) -> RawTable:
             raise
         except MemoryError as error:
             raise UnreadableTable(f"an array of the npz says it is larger than the npz: {error}") from error
-    if not isinstance(X, np.ndarray) or not isinstance(y, np.ndarray):
-        raise UnreadableTable("X and y of the npz must be arrays as numpy stores them")
+    # numpy gives a member that does not begin like an array as bytes
+    if not all(isinstance(array, np.ndarray) for array in (X, y, given) if array is not None):
+        raise UnreadableTable("X, y and feature_names of the npz must be arrays as numpy stores them")
     if X.ndim != 2 or y.ndim not in (1, 2) or len(X) != len(y):
         raise UnreadableTable(f"the npz needs X [n, d] and y [n] or [n, c]; X has shape {X.shape} and y {y.shape}")
     outputs = ["y"] if y.ndim == 1 else [f"y{index}" for index in range(y.shape[1])]

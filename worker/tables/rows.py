@@ -142,7 +142,7 @@ def _from_objects(rows: Any) -> pa.Table:
                 f"/rows/{index}",
                 f"row {index + 1} has no {lacking!r}, which another row has; write null for a missing value",
             )
-    return pa.table({name: _cells(name, [row[name] for row in rows]) for name in names})
+    return _table({name: _cells(name, [row[name] for row in rows]) for name in names})
 
 
 def _from_lists(names: Any, data: Any) -> pa.Table:
@@ -153,7 +153,14 @@ def _from_lists(names: Any, data: Any) -> pa.Table:
     for index, row in enumerate(data):
         if not isinstance(row, list) or len(row) != len(names):
             raise InvalidRequest.at(f"/data/{index}", f"row {index + 1} must be a list of {len(names)} values")
-    return pa.table({name: _cells(name, [row[index] for row in data]) for index, name in enumerate(names)})
+    return _table({name: _cells(name, [row[index] for row in data]) for index, name in enumerate(names)})
+
+
+def _table(columns: dict[str, pa.Array]) -> pa.Table:
+    try:
+        return pa.table(columns)
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(f"the name of a column is no valid Unicode: {error.object!r:.80}") from error
 
 
 def _cells(name: str, cells: list[Any]) -> pa.Array:

@@ -37,6 +37,7 @@ def _npz(**arrays):
     return body.getvalue()
 
 
+NO_CHARACTER = np.array([2**31 - 1], "<u4").view("<U1")
 SMALL = pa.table({"a": [1.0, 2.0, 3.0], "b": ["x", "y", "z"]})
 BODIES = {
     media.CSV: b"a,b\n1,x\n2,y\n3,z\n",
@@ -179,11 +180,21 @@ def test_an_npz_header_that_promises_more_than_it_holds_is_unreadable(take):
         ({"X": np.ones((3, 2)), "feature_names": np.array(["a"])}, "1 names and X 2 columns"),
         ({"X": np.ones((3, 2), dtype=complex)}, "."),
         ({"X": np.float64(1.0)}, "shape"),
+        ({"X": np.ones((3, 1)), "feature_names": np.array(["\ud800"])}, "half a character"),
+        ({"X": np.ones((3, 1)), "feature_names": NO_CHARACTER}, "maximum character"),
     ],
 )
 def test_an_npz_of_other_arrays_is_refused(take, arrays, complaint):
     with pytest.raises(UnreadableTable, match=complaint):
         take(_npz(**arrays), media.NPZ)
+
+
+def test_a_member_of_an_npz_that_is_no_array_is_refused(take):
+    body = io.BytesIO(BODIES[media.NPZ])
+    with zipfile.ZipFile(body, "a") as archive:
+        archive.writestr("feature_names.npy", b"u,v")
+    with pytest.raises(UnreadableTable, match="must be arrays"):
+        take(body.getvalue(), media.NPZ)
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,8 @@ def test_no_rows_and_too_many_rows_are_refused():
         ({"columns": ["a"], "data": [[[1]]]}, "row 1, column 'a': a cell is"),
         ({"columns": ["a"], "data": [[10**400]]}, "too large"),
         ({"columns": ["a"], "data": [["\ud800"]]}, "Unicode"),
+        ({"columns": ["\ud800"], "data": [[1]]}, "name of a column"),
+        ({"rows": [{"\ud800": 1}]}, "name of a column"),
     ],
 )
 def test_json_of_another_shape_is_refused_with_the_right_one(body, complaint):
