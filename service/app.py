@@ -3,14 +3,13 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
 
 from anyio import to_thread
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 
-from service import problems
+from service import openapi, problems
 from service.auth import Authentication
 from service.context import Context, Draining, get_context, utc_now
 from service.followers import Followers
@@ -56,6 +55,7 @@ def create_app(
         redoc_url=None,
         # a redirect would be to the host that the caller names
         redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
     )
     app.state.settings = settings
     app.state.now = now
@@ -75,7 +75,7 @@ def create_app(
     app.add_middleware(Authentication, configured=settings.api_keys, database=lambda: app.state.context.database)
     app.add_middleware(RequestLog, tracing=tracing)
     app.add_middleware(SecurityHeaders, hsts_seconds=settings.hsts_seconds)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
 
 
@@ -90,6 +90,10 @@ def _telemetry(tracing: Tracing) -> TelemetryConfig:
         "auto_configure": False,
         "exclude": lambda scope: scope.get("path") in UNTRACED,
     }
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
 
 
 @asynccontextmanager
@@ -121,28 +125,3 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await to_thread.run_sync(context.readers.close)
         context.queue.close()
         database.dispose()
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document with the schema of problems and the security scheme."""
-    if app.openapi_schema is not None:
-        return app.openapi_schema
-    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    for stray in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(stray, None)
-    problem = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas.update(problem.pop("$defs", {}))
-    schemas["Problem"] = problem
-    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    for path, operations in document["paths"].items():
-        for operation in operations.values():
-            responses = operation["responses"]
-            if "application/json" in responses.get("422", {}).get("content", {}):
-                responses.update({str(status): one for status, one in problems.problems(422).items()})
-            if path.startswith(("/v1", "/v2", "/metrics")):
-                # without configured keys the empty alternative holds
-                operation["security"] = [{"key": []}, {}]
-                responses.update({str(status): one for status, one in problems.problems(401, 403, 503).items()})
-    app.openapi_schema = document
-    return document

@@ -2,18 +2,42 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
-from service.problems import RangeNotSatisfiable
+from service.problems import RangeNotSatisfiable, problems
 from worker.contracts.artifacts import ArtifactRef
 from worker.store.artifacts import Artifacts
 
 BLOCK = 2**20
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+PARAMETERS: dict[str, Any] = {
+    "parameters": [
+        {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}
+        for name, text in (
+            ("If-None-Match", "ETags that the caller has; 304 where the file's is one of them."),
+            ("Range", "One range of bytes, e.g. bytes=0-99; what is none is ignored."),
+            ("If-Range", "An ETag: with another one the whole file is sent."),
+        )
+    ]
+}
+"""What a route that downloads says in ``openapi_extra``."""
+_ETAG = {"ETag": {"required": True, "schema": {"type": "string", "pattern": '^"[0-9a-f]{64}"$'}}}
+_RANGE = {"Content-Range": {"required": True, "schema": {"type": "string", "pattern": r"^bytes \d+-\d+/\d+$"}}}
+
+
+def downloads(description: str, media_types: Sequence[str]) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses of a route that answers with ``send_artifact`` or ``send_bytes``."""
+    content: dict[str, Any] = {kind: {} for kind in media_types}
+    whole = {"description": description, "headers": dict(_ETAG), "content": content}
+    part = {"description": "The range that was asked for", "headers": {**_ETAG, **_RANGE}, "content": content}
+    return {200: whole, 206: part, 304: {"description": "It has not changed", "headers": dict(_ETAG)}, **problems(416)}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from service.invalid import field_errors
 from worker.contracts import errors
@@ -107,11 +108,23 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
+HEADERS: Mapping[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}}},
+    409: {"Retry-After": {"description": "Seconds; only where another try may help.", "schema": {"type": "integer"}}},
+    416: {"Content-Range": {"required": True, "schema": {"type": "string", "pattern": r"^bytes \*/\d+$"}}},
+    **{
+        status: {"Retry-After": {"description": "Seconds.", "required": True, "schema": {"type": "integer"}}}
+        for status in (429, 503, 507)
+    },
+}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI responses of a route for the problems that it can answer."""
     return {
         status: {
             "description": HTTPStatus(status).phrase,
+            "headers": dict(HEADERS.get(status, {})),
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
         for status in statuses
@@ -223,7 +236,19 @@ def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
         detail = f"there is nothing at {request.url.path[:LONGEST_PATH]}; see /docs"
     elif error.status_code == 405:
         detail = f"{request.url.path[:LONGEST_PATH]} does not answer {request.method[:LONGEST_METHOD]}"
+        return problem(request, 405, code, detail, headers={"Allow": ", ".join(_allowed(request))})
     return problem(request, error.status_code, code, detail, headers=error.headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return every method that the path answers: the framework names those of the first route with the path only."""
+    paths = request.app.openapi()["paths"]
+    found = {method.upper() for path, calls in paths.items() if _fits(path, request.url.path) for method in calls}
+    return sorted(found) or ["GET"]
+
+
+def _fits(template: str, path: str) -> bool:
+    return compile_path(template)[0].match(path) is not None
 
 
 def on_database_away(request: Request, error: Exception) -> JSONResponse:

@@ -40,6 +40,7 @@ def make(client: httpx.Client) -> dict[str, list[str]]:
     return {
         "dataset_id": [table, matrix],
         "job_id": [*jobs, running, cancelled, queued],
+        "ended": jobs,
         "batch_id": [batch],
         "ref": ["prices", "kinds@1", "tuned", *(model["id"] for model in models)],
     }

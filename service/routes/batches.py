@@ -1,7 +1,7 @@
 """Batches: many jobs accepted together, all or none."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
@@ -11,6 +11,7 @@ from service import submission
 from service.context import CurrentContext
 from service.invalid import field_errors
 from service.negotiation import content_type
+from service.openapi import LOCATION
 from service.problems import problems
 from worker.contracts.errors import InvalidRequest
 from worker.contracts.requests import AnyRequest, BatchGrid
@@ -22,6 +23,10 @@ router = APIRouter(prefix="/v1/batches", tags=["batches"])
 JSON = "application/json"
 JSONL = "application/jsonl"
 JSONL_NAMES = (JSONL, "application/x-ndjson", "application/x-jsonlines")
+JOB = {
+    "oneOf": [{"$ref": f"#/components/schemas/{kind.__name__}"} for kind in get_args(AnyRequest)],
+    "discriminator": {"propertyName": "kind"},
+}
 REQUEST_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -29,7 +34,7 @@ REQUEST_BODY: dict[str, Any] = {
             JSON: {
                 "schema": {
                     "anyOf": [
-                        {"type": "array", "items": {"type": "object"}, "minItems": 1},
+                        {"type": "array", "items": JOB, "minItems": 1},
                         {
                             "type": "object",
                             "required": ["base", "grid"],
@@ -68,7 +73,7 @@ REQUEST_BODY: dict[str, Any] = {
 }
 
 
-@router.post("", status_code=202, openapi_extra=REQUEST_BODY, responses=problems(408, 409, 413, 415, 422, 429))
+@router.post("", status_code=202, openapi_extra=REQUEST_BODY, responses={202: {"headers": LOCATION}, **problems(415)})
 async def create_batch(context: CurrentContext, request: Request, response: Response) -> Batch:
     """Queue many jobs: a JSON array of bodies, JSON Lines, or a base body and a grid of values."""
     kind = content_type(request, [JSON, *JSONL_NAMES])

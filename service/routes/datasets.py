@@ -10,7 +10,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service import uploads
 from service.context import CurrentContext
-from service.downloads import send_artifact
+from service.downloads import PARAMETERS, downloads, send_artifact
+from service.openapi import CELL, LOCATION
 from service.pages import After, Limit
 from service.problems import problems
 from service.upload_folder import upload_folder
@@ -44,7 +45,7 @@ BODY: dict[str, Any] = {
                     "required": ["columns", "rows"],
                     "properties": {
                         "columns": {"type": "array", "items": {"type": "string"}},
-                        "rows": {"type": "array", "items": {"type": "array", "items": {}}},
+                        "rows": {"type": "array", "items": {"type": "array", "items": CELL}},
                     },
                 },
                 "example": {"columns": ["rooms", "city", "price"], "rows": [[3, "Bern", 510], [5, "Basel", 730]]},
@@ -54,7 +55,8 @@ BODY: dict[str, Any] = {
                     "type": "object",
                     "required": ["file"],
                     "properties": {"file": {"type": "string", "format": "binary"}},
-                }
+                },
+                "encoding": {"file": {"contentType": ", ".join(DATASET_TYPES)}},
             },
         },
     }
@@ -66,8 +68,9 @@ BODY: dict[str, Any] = {
     status_code=201,
     openapi_extra=BODY,
     responses={
-        200: {"model": Dataset, "description": "The same bytes are a dataset already"},
-        **problems(400, 408, 409, 413, 415, 422, 507),
+        200: {"model": Dataset, "description": "The same bytes are a dataset already", "headers": LOCATION},
+        201: {"headers": LOCATION},
+        **problems(400, 415, 507),
     },
 )
 async def upload_dataset(context: CurrentContext, request: Request, response: Response, name: Name = None) -> Dataset:
@@ -109,12 +112,8 @@ def get_rows(
 @router.get(
     "/{dataset_id}/content",
     response_class=Response,
-    responses={
-        200: {"description": "The original bytes", "content": {kind: {} for kind in DATASET_TYPES}},
-        206: {"description": "A part of them"},
-        304: {"description": "They have not changed"},
-        **problems(404, 416),
-    },
+    openapi_extra=PARAMETERS,
+    responses={**downloads("The original bytes", DATASET_TYPES), **problems(404)},
 )
 def get_content(context: CurrentContext, request: Request, dataset_id: str) -> Response:
     """Download the original bytes."""

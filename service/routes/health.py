@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from service.context import CurrentContext
 from service.metrics import StateOfThings
-from service.problems import problems
 
 router = APIRouter(tags=["operations"])
 log = structlog.get_logger()
@@ -64,7 +63,7 @@ def ready(context: CurrentContext) -> Response:
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus metrics"}, **problems(401)},
+    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus metrics"}},
 )
 def metrics(context: CurrentContext) -> Response:
     """Show the metrics of this process, and the state of all jobs, in the text form of Prometheus."""

@@ -12,8 +12,9 @@ from starlette.types import Receive, Scope, Send
 
 from service import planning, submission
 from service.context import Context, CurrentContext, project_of
-from service.downloads import send_artifact
+from service.downloads import PARAMETERS, downloads, send_artifact
 from service.negotiation import choose, json_only
+from service.openapi import LOCATION
 from service.pages import After, Limit
 from service.problems import TooManyFollowers, problems
 from worker.contracts.errors import Conflict, NotFound
@@ -30,28 +31,24 @@ PING_SECONDS = 15.0
 RETRY_MS = 1000
 EVENTS_AT_ONCE = 1000
 FILE_TYPES = ("application/vnd.apache.parquet", "text/csv", "application/vnd.apache.arrow.file")
+APPLIED = {"Preference-Applied": {"schema": {"type": "string", "pattern": r"^wait=\d+$"}}}
 SUBMIT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": DryRun, "description": "With dry_run: what the job would be"},
-    202: {"model": Job, "description": "The job is queued"},
-    **problems(408, 409, 413, 415, 422, 429),
+    202: {"model": Job, "description": "The job is queued", "headers": {**LOCATION, **APPLIED}},
+    **problems(415),
 }
 EVENT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The events, or with Accept: text/event-stream a stream of them",
-        "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+        "content": {EVENT_STREAM: {}},
     },
     **problems(404, 406, 422, 429),
 }
-RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "model": TuneResult | NetworkReport,
-        "description": "predict: the file, in the format that was asked for; tune: every trial; network: the report",
-        "content": {kind: {} for kind in FILE_TYPES},
-    },
-    206: {"description": "A part of the file"},
-    304: {"description": "The file has not changed"},
-    **problems(404, 409, 416),
-}
+RESULT_RESPONSES = downloads(
+    "predict: the file, in the format that was asked for; tune: every trial; network: the report",
+    [*FILE_TYPES, "application/json"],
+) | problems(404, 409)
+RESULT_RESPONSES[200]["model"] = TuneResult | NetworkReport
 EXAMPLES = {
     "defaults": {
         "summary": "Everything by default",
@@ -186,21 +183,23 @@ async def get_events(
     return await to_thread.run_sync(_all_events, context, job_id, after)
 
 
-@router.post("/{job_id}/cancel", status_code=202, responses=problems(404, 409))
+@router.post("/{job_id}/cancel", status_code=202, responses={202: {"headers": LOCATION}, **problems(404)})
 def cancel_job(context: CurrentContext, response: Response, job_id: str) -> Job:
     """Stop a job: at once while it is queued, within seconds while it runs."""
-    response.headers["Location"] = f"/v1/jobs/{job_id}"
-    return jobs.request_cancel(context.database, job_id, context.now())
+    job = jobs.request_cancel(context.database, job_id, context.now())
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return job
 
 
-@router.post("/{job_id}/retry", status_code=202, responses=problems(404, 409, 429))
+@router.post("/{job_id}/retry", status_code=202, responses={202: {"headers": LOCATION}, **problems(404)})
 def retry_job(context: CurrentContext, response: Response, job_id: str) -> Job:
     """Run a failed or cancelled job again, from its last checkpoint if it has one."""
-    response.headers["Location"] = f"/v1/jobs/{job_id}"
-    return submission.retry(context, job_id)
+    job = submission.retry(context, job_id)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return job
 
 
-@router.get("/{job_id}/result", response_class=Response, responses=RESULT_RESPONSES)
+@router.get("/{job_id}/result", response_class=Response, openapi_extra=PARAMETERS, responses=RESULT_RESPONSES)
 def get_result(context: CurrentContext, request: Request, job_id: str) -> Response:
     """Download what a job made: a predict job's file, a tune job's trials, a network job's report.
 

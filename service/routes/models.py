@@ -3,14 +3,14 @@
 import csv
 import io
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
 
 from service import card, comparison, features
 from service.context import CurrentContext
-from service.downloads import send_artifact, send_bytes
+from service.downloads import PARAMETERS, downloads, send_artifact, send_bytes
 from service.heatmap import heatmap
 from service.negotiation import Spreadsheet, choose, json_only
 from service.pages import After, Limit
@@ -39,10 +39,6 @@ CHANGES = {
     "words": {"summary": "Say what it is", "value": {"description": "Prices of 2025", "tags": ["team=risk"]}},
     "promote": {"summary": "Have the name stand for version 3", "value": {"default_version": 3}},
 }
-UNCHANGED: dict[int | str, dict[str, Any]] = {
-    206: {"description": "A part of it"},
-    304: {"description": "It has not changed"},
-}
 
 
 @router.get("", responses=problems(422))
@@ -57,7 +53,7 @@ def list_models(
     return models.list_page(context.database, limit=limit, after=after, name=name, tag=tag)
 
 
-@router.get("/{ref}", responses=problems(404))
+@router.get("/{ref}", responses=problems(404, 422))
 def get_model(context: CurrentContext, ref: Ref) -> Model:
     """Show a model."""
     return models.get(context.database, ref).resource
@@ -71,7 +67,7 @@ def change_model(
     return models.change(context.database, ref, wanted)
 
 
-@router.delete("/{ref}", status_code=204, responses=problems(404, 409))
+@router.delete("/{ref}", status_code=204, responses=problems(404, 409, 422))
 def delete_model(context: CurrentContext, ref: Ref) -> None:
     """Delete one version of a model. Its version number is not given again."""
     record = models.delete(context.database, ref)
@@ -83,7 +79,8 @@ def delete_model(context: CurrentContext, ref: Ref) -> None:
 @router.get(
     "/{ref}/export",
     response_class=Response,
-    responses={200: {"description": "The model", "content": {SAFETENSORS: {}}}, **UNCHANGED, **problems(404, 416)},
+    openapi_extra=PARAMETERS,
+    responses={**downloads("The model", [SAFETENSORS]), **problems(404, 422)},
 )
 def export_model(context: CurrentContext, request: Request, ref: Ref) -> Response:
     """Download the model as one safetensors file, with what it takes to predict in its metadata."""
@@ -95,7 +92,8 @@ def export_model(context: CurrentContext, request: Request, ref: Ref) -> Respons
 @router.get(
     "/{ref}/card",
     response_class=Response,
-    responses={200: {"description": "The card", "content": {MARKDOWN: {}}}, **UNCHANGED, **problems(404, 416)},
+    openapi_extra=PARAMETERS,
+    responses={**downloads("The card", [MARKDOWN]), **problems(404, 422)},
 )
 def get_card(context: CurrentContext, request: Request, ref: Ref) -> Response:
     """Download the model card, in Markdown."""
@@ -117,14 +115,14 @@ def compare_models(
     return comparison.compare(records, [features.load_matrix(context.artifacts, record) for record in records])
 
 
-@router.get("/{ref}/features", responses=problems(404))
+@router.get("/{ref}/features", responses=problems(404, 422))
 def get_features(context: CurrentContext, ref: Ref) -> Features:
     """Summarise what the model looks at."""
     record = models.get(context.database, ref)
     return features.describe(record, features.load_matrix(context.artifacts, record))
 
 
-@router.get("/{ref}/features/history", responses=problems(404))
+@router.get("/{ref}/features/history", responses=problems(404, 422))
 def get_history(context: CurrentContext, ref: Ref) -> FeatureHistory:
     """Show every iteration of the fit."""
     return features.history(models.get(context.database, ref))
@@ -133,14 +131,8 @@ def get_history(context: CurrentContext, ref: Ref) -> FeatureHistory:
 @router.get(
     "/{ref}/features/matrix",
     response_model=FeatureMatrix,
-    responses={
-        200: {
-            "description": "The learned feature matrix M",
-            "content": {kind: {} for kind in MATRIX_TYPES if kind != JSON},
-        },
-        **UNCHANGED,
-        **problems(404, 406, 416, 422),
-    },
+    openapi_extra=PARAMETERS,
+    responses={**downloads("The learned feature matrix M", MATRIX_TYPES), **problems(404, 406, 422)},
 )
 def get_matrix(
     context: CurrentContext,

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Header, Request, Response
 
 from service.context import Context, CurrentContext
 from service.negotiation import Spreadsheet, choose, content_type
+from service.openapi import CELL
 from service.problems import problems
 from service.routes.models import Ref
 from worker.contracts.resources import Predictions
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 ANSWER_TYPES = (JSON, CSV, ARROW_STREAM, NPY)
-Cell: dict[str, Any] = {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "boolean"}, {"type": "null"}]}
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -39,7 +39,7 @@ BODY: dict[str, Any] = {
                             "type": "object",
                             "required": ["rows"],
                             "properties": {
-                                "rows": {"type": "array", "items": {"type": "object", "additionalProperties": Cell}}
+                                "rows": {"type": "array", "items": {"type": "object", "additionalProperties": CELL}}
                             },
                         },
                         {
@@ -47,7 +47,7 @@ BODY: dict[str, Any] = {
                             "required": ["columns", "data"],
                             "properties": {
                                 "columns": {"type": "array", "items": {"type": "string"}},
-                                "data": {"type": "array", "items": {"type": "array", "items": Cell}},
+                                "data": {"type": "array", "items": {"type": "array", "items": CELL}},
                             },
                         },
                     ]
@@ -69,7 +69,7 @@ BODY: dict[str, Any] = {
     openapi_extra=BODY,
     responses={
         200: {"description": "The predictions", "content": {kind: {} for kind in ANSWER_TYPES if kind != JSON}},
-        **problems(404, 406, 408, 409, 413, 415, 422, 429),
+        **problems(404, 406, 415),
     },
 )
 async def predict(

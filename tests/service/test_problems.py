@@ -22,6 +22,13 @@ def test_an_unknown_path_and_a_wrong_method_are_problems(client):
     _assert_problem(client.put("/v1/jobs"), 405, "method_not_allowed")
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"), [("/v1/jobs", "GET, POST"), ("/v1/models/a", "DELETE, GET"), ("/livez", "GET")]
+)
+def test_a_wrong_method_is_told_every_right_one(client, path, methods):
+    assert client.put(path).headers["allow"] == methods
+
+
 def test_a_wrong_field_has_a_json_pointer_and_says_what_would_be_right(client):
     body = {"kind": "fit", "dataset": "ds_" + "0" * 26, "target": "y", "spec": {"ridge": -1, "layers": 3}}
     problem = _assert_problem(client.post("/v1/jobs", json=body), 422, "invalid_request")

@@ -218,3 +218,8 @@ def test_a_batch_with_one_wrong_job_is_refused_whole(client, body, change, point
 def test_what_is_no_batch_is_refused(client, content):
     answer = client.post("/v1/batches", content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422, answer.text
+
+
+@pytest.mark.parametrize("call", ["cancel", "retry"])
+def test_an_id_in_any_script_is_not_there(client, call):
+    assert client.post(f"/v1/jobs/работа/{call}").status_code == 404

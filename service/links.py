@@ -1,0 +1,42 @@
+"""Which call goes on from which: the links of the OpenAPI document."""
+
+from typing import Any
+
+OF_DATASET = ("get_dataset", "get_rows", "get_content", "delete_dataset")
+OF_JOB = ("get_job", "get_events", "cancel_job", "retry_job", "get_result", "delete_job")
+OF_BATCH = ("get_batch", "cancel_batch")
+OF_MODEL = (
+    "get_model",
+    "predict",
+    "get_features",
+    "get_matrix",
+    "get_history",
+    "export_model",
+    "get_card",
+    "delete_model",
+)
+LINKS = (
+    # from, with which answers, where in them the value is, whose parameter it is, of which calls
+    ("upload_dataset", ("200", "201"), "/id", "dataset_id", OF_DATASET),
+    ("list_datasets", ("200",), "/items/0/id", "dataset_id", OF_DATASET),
+    ("create_job", ("202",), "/id", "job_id", OF_JOB),
+    ("list_jobs", ("200",), "/items/0/id", "job_id", OF_JOB),
+    ("get_job", ("200",), "/dataset", "dataset_id", ("get_dataset",)),
+    ("get_job", ("200",), "/model", "ref", OF_MODEL),
+    ("create_batch", ("202",), "/id", "batch_id", OF_BATCH),
+    ("list_models", ("200",), "/items/0/id", "ref", OF_MODEL),
+)
+
+
+def add_links(paths: dict[str, dict[str, Any]]) -> None:
+    """Write the links into the operations of a document, whose ids are the names of the functions of the routes."""
+    operations = {one["operationId"]: one for calls in paths.values() for one in calls.values()}
+    for source, statuses, place, parameter, targets in LINKS:
+        for status in statuses:
+            links = operations[source]["responses"][status].setdefault("links", {})
+            for target in targets:
+                links[target] = {
+                    "operationId": target,
+                    "parameters": {parameter: f"$response.body#{place}"},
+                    "description": operations[target]["summary"],
+                }
