@@ -8,7 +8,7 @@ PEERS := $(VENV)/.peers-installed
 HOME_DIR ?= .factrfm
 PORT ?= 8000
 
-.PHONY: demo serve test lint bench faults
+.PHONY: demo serve test lint bench faults fuzz
 
 demo: $(STAMP)
 	$(BIN)/factrfm demo
@@ -33,6 +33,11 @@ SEED ?= 1
 FAULTS ?= 300
 faults: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks faults --threads 1 --seeds $(SEED) --faults $(FAULTS) --out build/faults
+
+# make fuzz [SEED=3] [MINUTES=10]: requests and files that mean no good, against the whole service
+MINUTES ?= 10
+fuzz: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks fuzz --threads 1 --seed $(SEED) --minutes $(MINUTES) --out build/fuzz
 
 # make bench NAME=parity [ARGS="--quick"]; without a name it lists them
 bench: $(STAMP) $(if $(filter tables speed,$(NAME)),$(PEERS))

@@ -9,7 +9,20 @@ import torch
 
 from benchmarks.report import QUICK_RESULTS, RESULTS, Report
 
-NAMES = ("faults", "grokking", "isolation", "large", "load", "networks", "nfa", "parity", "speed", "tables", "uci")
+NAMES = (
+    "faults",
+    "fuzz",
+    "grokking",
+    "isolation",
+    "large",
+    "load",
+    "networks",
+    "nfa",
+    "parity",
+    "speed",
+    "tables",
+    "uci",
+)
 
 
 def main() -> int:

@@ -16,7 +16,14 @@ REQUEST_SECONDS = 30
 
 # Every check is on. What a schema cannot say of a request is whether its dataset, model, columns or key exist and fit
 # together, whether a file is a table, and how long a file is: there, and only there, a valid request may be refused.
-EXPECTED = """
+# Deletions take what links lead to; were they also given what there is, soon there would be nothing.
+OPERATIONS = """
+[[operations]]
+include-method = "DELETE"
+parameters."path.dataset_id" = {dictionary = "absent", probability = 0.5}
+parameters."path.job_id" = {dictionary = "absent", probability = 0.5}
+parameters."path.ref" = {dictionary = "absent", probability = 0.5}
+
 [[operations]]
 include-method = "POST"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "415", "422", "429"]
@@ -61,8 +68,9 @@ def run(
     arguments += ["--report", "json", "--report-json-path", str(report)]
     arguments += ["--request-timeout", str(REQUEST_SECONDS)]
     arguments += [] if seconds is None else ["--max-time", str(seconds)]
-    ended = ",".join(things.get("ended", ()))
-    environment = {**os.environ, "FUZZ_ENDED_JOBS": ended, "FUZZ_SEED": str(seed), "SCHEMATHESIS_HOOKS": str(HOOKS)}
+    given = {"ENDED_JOBS": ",".join(things["ended"]), "DATASET": things["dataset_id"][0], "SEED": str(seed)}
+    environment = {**os.environ, **{f"FUZZ_{name}": value for name, value in given.items()}}
+    environment |= {"SCHEMATHESIS_HOOKS": str(HOOKS)}
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=folder, env=environment, check=False)
     (folder / "output.txt").write_text(done.stdout + done.stderr)
     if not report.exists():
@@ -71,7 +79,7 @@ def run(
 
 
 def _configuration(things: Mapping[str, Sequence[str]], key: str | None) -> str:
-    known = {"target": ["price", "city", "y", "x0"], **things}
+    known = {"target": ["price", "city", "y", "x0"], "absent": ["absent"], **things}
     lines = [f"[dictionaries.{name}]\nvalues = {json.dumps(list(values))}" for name, values in known.items()]
     lines += ["[parameters]"]
     for name in things.keys() - {"ended"}:
@@ -80,7 +88,7 @@ def _configuration(things: Mapping[str, Sequence[str]], key: str | None) -> str:
         lines.append(f'"body.{field}" = {{dictionary = "{name}", probability = {KNOWN_SHARE}}}')
     if key is not None:
         lines.append(f'[auth.openapi.key]\nbearer = "{key}"')
-    return "\n".join(lines) + EXPECTED
+    return "\n".join(lines) + OPERATIONS
 
 
 def _outcome(report: Mapping[str, object], output: str) -> Outcome:

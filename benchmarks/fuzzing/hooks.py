@@ -1,6 +1,8 @@
-"""What schemathesis asks of us for each request: Accept is one of the types that the operation documents.
+"""What is done to each request of schemathesis before it is sent.
 
-Left to itself it would ask for JSON alone, and the other forms of an answer would never be checked.
+Accept is one of the types that the operation documents: left to itself it would ask for JSON alone, and the other forms
+of an answer would never be checked. Keys of idempotency are mostly fresh, or all requests but the first would be
+refused for their key. And bodies that are examples name what there is, so that some jobs are accepted.
 """
 
 import os
@@ -10,6 +12,12 @@ from typing import Any
 import schemathesis
 
 ENDED = frozenset(os.environ.get("FUZZ_ENDED_JOBS", "").split(","))
+REAL = {
+    "ds_01jd0000000000000000000000": os.environ.get("FUZZ_DATASET", ""),
+    "house-prices": "prices",
+    "diagnosis": "city",
+}
+KEY, LONG, FRESH_SHARE = "Idempotency-Key", 200, 0.8
 EVENT_STREAM = "text/event-stream"
 draw = random.Random(int(os.environ.get("FUZZ_SEED", "0")))
 
@@ -18,8 +26,21 @@ draw = random.Random(int(os.environ.get("FUZZ_SEED", "0")))
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     if case.method.upper() not in case.operation.method.upper():
         return
+    if isinstance(case.body, dict | list) and "multipart" not in (case.media_type or ""):
+        case.body = _real(case.body)
+    key = (case.headers or {}).get(KEY)
+    if isinstance(key, str) and 0 < len(key) < LONG and draw.random() < FRESH_SHARE:
+        case.headers[KEY] = f"{key}{draw.getrandbits(64):x}"
     whole = case.operation.definition.raw["responses"].get("200", {}).get("content", {})
     # the stream of a job that has not ended has no end either
     offered = [kind for kind in whole if kind != EVENT_STREAM or (case.path_parameters or {}).get("job_id") in ENDED]
     if len(offered) > 1 and not any(name.lower() == "accept" for name in case.headers or {}):
         case.headers["Accept"] = draw.choice(offered)
+
+
+def _real(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _real(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_real(one) for one in value]
+    return REAL.get(value, value) if isinstance(value, str) else value

@@ -9,15 +9,17 @@ import numpy as np
 
 FINAL = ("succeeded", "failed", "cancelled")
 SPEC = {"iterations": 2, "encoding": "plain", "feature_matrix": "full", "exponent": 1, "ridge": 0.1}
-TABLE = "size,city,new,price\n" + "".join(
-    f"{index % 7},{('Bern', 'Basel', 'Chur')[index % 3]},{index % 2 == 0},{100 * (index % 7) + 50 * (index % 3)}.5\n"
+# the columns of the document's examples
+TABLE = "rooms,city,price\n" + "".join(
+    f"{index % 7},{('Bern', 'Basel', 'Chur')[index % 3]},{100 * (index % 7) + 50 * (index % 3)}.5\n"
     for index in range(40)
 )
 PATIENCE = 120.0
 
 
 def make(client: httpx.Client) -> dict[str, list[str]]:
-    """Return for every parameter of a path the values that name something."""
+    """Return for every parameter of a path the values that name something. What runs or waits is cancelled before."""
+    _clear(client)
     table = _upload(client, TABLE.encode(), "text/csv")
     matrix = _upload(client, _npz(), "application/x-npz")
     train = {"dataset": table, "target": "price", "spec": SPEC}
@@ -47,6 +49,13 @@ def make(client: httpx.Client) -> dict[str, list[str]]:
 
 
 SPACE = {"ridge": {"low": 0.01, "high": 1, "log": True}}
+
+
+def _clear(client: httpx.Client) -> None:
+    for state in ("queued", "running"):
+        while left := client.get("/v1/jobs", params={"state": state, "limit": 200}).raise_for_status().json()["items"]:
+            for job in left:
+                client.post(f"/v1/jobs/{job['id']}/cancel")
 
 
 def _upload(client: httpx.Client, body: bytes, kind: str) -> str:
