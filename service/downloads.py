@@ -15,6 +15,7 @@ from worker.store.artifacts import Artifacts
 
 BLOCK = 2**20
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+"""Positions that no file reaches are no range of bytes: it is ignored, as RFC 9110 allows."""
 
 
 PARAMETERS: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """Jobs: submit, look, follow, cancel, retry, fetch the result."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, suppress
 from typing import Annotated, Any
@@ -29,6 +30,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 EVENT_STREAM = "text/event-stream"
 PING_SECONDS = 15.0
 RETRY_MS = 1000
+WAIT = re.compile("[0-9]{1,9}")
 EVENTS_AT_ONCE = 1000
 FILE_TYPES = ("application/vnd.apache.parquet", "text/csv", "application/vnd.apache.arrow.file")
 APPLIED = {"Preference-Applied": {"schema": {"type": "string", "pattern": r"^wait=\d+$"}}}
@@ -142,7 +144,7 @@ async def create_job(
     if seconds is not None:
         # where too many wait already the preference is not applied; the job is queued all the same
         with suppress(TooManyFollowers), context.followers.place(project_of(sent)):
-            response.headers["Preference-Applied"] = f"wait={seconds:g}"
+            response.headers["Preference-Applied"] = f"wait={seconds}"
             job = await _wait(context, job, min(seconds, context.settings.max_wait_seconds))
     return job
 
@@ -223,12 +225,15 @@ def delete_job(context: CurrentContext, job_id: str) -> None:
     context.artifacts.delete_prefix(f"results/{job_id}/")
 
 
-def _wanted_wait(prefer: str | None) -> float | None:
-    """Return N of ``wait=N`` (RFC 7240); a preference that cannot be read is ignored, as the RFC asks."""
+def _wanted_wait(prefer: str | None) -> int | None:
+    """Return N of ``wait=N`` (RFC 7240), with nine digits at most.
+
+    A preference that cannot be read is ignored, as the RFC asks.
+    """
     for preference in (prefer or "").split(","):
         name, _, value = preference.partition("=")
-        if name.strip().lower() == "wait" and value.strip().isdecimal():
-            return float(value)
+        if name.strip().lower() == "wait" and WAIT.fullmatch(value.strip()):
+            return int(value)
     return None
 
 

@@ -1,0 +1,188 @@
+"""Conventions of HTTP hold whatever a caller writes into headers and parameters."""
+
+import gzip
+import io
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from service.app import create_app
+
+few = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+visible = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)
+numbers = st.one_of(st.just(""), st.integers(0, 3000).map(str), st.just("9" * 30), st.just("1" * 5000))
+quality = st.sampled_from(["", ";q=0", ";q=0.5", ";q=1", ";q=nan", ";q=", ";q=-1", "; level=1;q=.3", ";;"])
+
+TABLE = "size,price\n" + "".join(f"{index % 7},{index}.5\n" for index in range(40))
+
+
+@pytest.fixture
+def impatient(settings):
+    """A service that waits for nobody."""
+    with TestClient(
+        create_app(settings.model_copy(update={"max_wait_seconds": 0})), raise_server_exceptions=False
+    ) as one:
+        yield one
+
+
+@few
+@given(after=st.one_of(visible, st.text(max_size=20), st.text("abz019_", max_size=210)), limit=st.integers(-1, 201))
+def test_any_place_in_a_list_is_a_page_or_invalid(client, dataset, after, limit):
+    for kind in ("datasets", "jobs", "models"):
+        answer = client.get(f"/v1/{kind}", params={"after": after, "limit": limit})
+        assert answer.status_code in (200, 422), answer.text
+        if answer.status_code == 200:
+            assert all(one["id"] < after for one in answer.json()["items"])
+
+
+def test_pages_of_any_length_show_everything_once_and_newest_first(client):
+    for index in range(5):
+        client.post("/v1/datasets", content=f"a\n{index}\n", headers={"Content-Type": "text/csv"})
+    everything = [one["id"] for one in client.get("/v1/datasets").json()["items"]]
+    assert everything == sorted(everything, reverse=True)
+    for limit in range(1, 7):
+        seen, after = [], {}
+        while True:
+            page = client.get("/v1/datasets", params={"limit": limit, **after}).json()
+            seen += [one["id"] for one in page["items"]]
+            if page["next"] is None:
+                break
+            after = {"after": page["next"]}
+        assert seen == everything
+
+
+@few
+@example(ranges=f"bytes={'1' * 5000}-", known=None, only_if=None)
+@given(
+    ranges=st.one_of(
+        st.none(),
+        visible,
+        st.builds("bytes={}-{}".format, numbers, numbers),
+        st.just("bytes=0-1,3-4"),
+        st.just("bytes=-"),
+    ),
+    known=st.sampled_from([None, "*", '"other"', "ETAG", "W/ETAG", '"other", ETAG', "garbage,,"]),
+    only_if=st.sampled_from([None, "ETAG", '"other"', "W/ETAG"]),
+)
+def test_a_download_is_whole_a_part_unchanged_or_out_of_range(client, dataset, ranges, known, only_if):
+    path = f"/v1/datasets/{dataset}/content"
+    plain = client.get(path)
+    whole, etag = plain.content, plain.headers["etag"]
+    given = {"Range": ranges, "If-None-Match": known, "If-Range": only_if}
+    answer = client.get(path, headers={name: text.replace("ETAG", etag) for name, text in given.items() if text})
+    if known in ("*", "ETAG", "W/ETAG", '"other", ETAG'):
+        assert (answer.status_code, answer.content) == (304, b"")
+    elif answer.status_code == 206:
+        assert only_if in (None, "ETAG")
+        first, last, length = map(
+            int, re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers["content-range"]).groups()
+        )
+        assert length == len(whole)
+        assert answer.content == whole[first : last + 1]
+    elif answer.status_code == 416:
+        assert answer.headers["content-range"] == f"bytes */{len(whole)}"
+    else:
+        assert (answer.status_code, answer.content) == (200, whole)
+    if answer.status_code < 400:
+        assert answer.headers["etag"] == etag
+
+
+@few
+@given(
+    accept=st.one_of(
+        visible,
+        st.lists(
+            st.builds(
+                "{}{}".format,
+                st.sampled_from(["application/json", "text/csv", "image/*", "*/*", "image/png", "text/html", "a", "/"]),
+                quality,
+            ),
+            max_size=4,
+        ).map(",".join),
+    )
+)
+def test_any_wish_for_a_form_is_met_or_not_acceptable(client, model, accept):
+    answer = client.get("/v1/models/prices/features/matrix", headers={"Accept": accept})
+    assert answer.status_code in (200, 406), answer.text
+    if answer.status_code == 200 and accept.strip() and "*" not in accept:
+        assert answer.headers["content-type"].partition(";")[0] in accept.lower()
+
+
+@few
+@example(prefer="wait=10000000")
+@example(prefer=f"wait={'9' * 5000}")
+@given(
+    prefer=st.one_of(
+        visible, st.builds("wait={}".format, numbers), st.builds("respond-async, WAIT = {}; a=b".format, numbers)
+    )
+)
+def test_any_preference_is_applied_or_ignored(impatient, prefer):
+    upload = impatient.post("/v1/datasets", content=TABLE, headers={"Content-Type": "text/csv"}).json()["id"]
+    body = {"kind": "fit", "dataset": upload, "target": "price"}
+    answer = impatient.post("/v1/jobs", json=body, headers={"Prefer": prefer})
+    assert answer.status_code == 202, answer.text
+    assert re.fullmatch(r"wait=\d+", answer.headers.get("preference-applied", "wait=0"))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=visible.filter(str.strip), extra=json_values, sound=st.booleans(), path=st.sampled_from(["jobs", "batches"]))
+def test_one_key_makes_one_thing_however_many_send_it_at_once(client, dataset, key, extra, sound, path):
+    job = {"kind": "fit", "dataset": dataset, "target": "price", **({} if sound else {"spec": extra})}
+    body = json.dumps(job if path == "jobs" else [job]).encode()
+    key = f"{key}{uuid4()}"
+    headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+    before = len(client.get("/v1/jobs?limit=200").json()["items"])
+
+    def send(_):
+        return client.post(f"/v1/{path}", content=body, headers=headers)
+
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(send, range(3)))
+    settled = [one for one in [*answers, send(0)] if one.status_code != 409]
+    assert {one.status_code for one in settled} <= {202, 422}
+    assert len({one.text for one in settled}) == 1
+    made = len(client.get("/v1/jobs?limit=200").json()["items"]) - before
+    assert made == (settled[0].status_code == 202) or before > 190
+    other = client.post(f"/v1/{path}", content=body + b" ", headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+def _packed(body: bytes, how: str) -> bytes:
+    if how == "gzip":
+        return gzip.compress(body)
+    return pa.compress(body, "zstd", asbytes=True) if how == "zstd" else body
+
+
+@few
+@given(
+    said=st.sampled_from(["", "identity", "gzip", "GZIP ", "zstd", "br", "gzip, gzip", "gzip,zstd", "x-gzip"]),
+    done=st.sampled_from(["", "gzip", "zstd"]),
+    rows=st.integers(1, 5),
+    damage=st.sampled_from([0, 0, 1, 5]),
+)
+def test_a_compressed_upload_is_what_was_compressed_or_refused(client, said, done, rows, damage):
+    plain = b"a\n" + b"1\n" * rows
+    sent = _packed(plain, done)
+    headers = {"Content-Type": "text/csv", "Content-Encoding": said}
+    answer = client.post("/v1/datasets", content=io.BytesIO(sent[: len(sent) - damage]), headers=headers)
+    if said.strip().lower() not in ("", "identity", "gzip", "zstd"):
+        assert answer.status_code == 415
+    elif said.strip().lower().replace("identity", "") == done and damage == 0:
+        assert answer.status_code in (200, 201), answer.text
+        assert client.get(f"/v1/datasets/{answer.json()['id']}/content").content == plain
+    else:
+        assert answer.status_code in (200, 201, 422), answer.text
