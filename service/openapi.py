@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 
 from service import problems
 from service.auth import GUARDED
+from service.examples import EXAMPLES
 from service.idempotency import HEADER, LONGEST_KEY
 from service.links import add_links
 
@@ -50,6 +51,8 @@ def _add_components(components: dict[str, Any]) -> None:
     problem = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs", {}))
     schemas["Problem"] = problem
+    for name, example in EXAMPLES.items():
+        schemas[name]["examples"] = [example]
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
 
 

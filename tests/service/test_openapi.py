@@ -4,7 +4,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.app import create_app
+from service.examples import EXAMPLES
+from service.problems import Problem
 from service.settings import ServiceSettings
+from worker.contracts import resources
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +27,13 @@ def test_every_link_names_a_call_and_a_parameter_of_it(operations):
     for target, link in links:
         named = {one["name"] for one in operations[target]["parameters"] if one["in"] == "path"}
         assert set(link["parameters"]) == named
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_is_what_its_schema_says(name):
+    kind = getattr(resources, name, Problem)
+    assert kind.__name__ == name
+    kind.model_validate(EXAMPLES[name])
 
 
 def test_no_parameter_is_said_to_be_null(operations):
