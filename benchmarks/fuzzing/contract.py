@@ -29,7 +29,12 @@ include-method = "POST"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "415", "422", "429"]
 
 [[operations]]
-include-path-regex = "/(content|export|card|result|matrix)$"
+include-path = "/v1/jobs/{job_id}/result"
+parameters."path.job_id" = {dictionary = "with_result", probability = 0.7}
+checks.positive_data_acceptance.expected-statuses = ["2xx", "304", "401", "403", "404", "409", "416", "429"]
+
+[[operations]]
+include-path-regex = "/(content|export|card|matrix)$"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "304", "401", "403", "404", "409", "416", "429"]
 """
 
@@ -82,7 +87,7 @@ def _configuration(things: Mapping[str, Sequence[str]], key: str | None) -> str:
     known = {"target": ["price", "city", "y", "x0"], "absent": ["absent"], **things}
     lines = [f"[dictionaries.{name}]\nvalues = {json.dumps(list(values))}" for name, values in known.items()]
     lines += ["[parameters]"]
-    for name in things.keys() - {"ended"}:
+    for name in things.keys() - {"ended", "with_result"}:
         lines.append(f'"path.{name}" = {{dictionary = "{name}", probability = {KNOWN_SHARE}}}')
     for field, name in BODIES.items():
         lines.append(f'"body.{field}" = {{dictionary = "{name}", probability = {KNOWN_SHARE}}}')

@@ -18,7 +18,10 @@ PATIENCE = 120.0
 
 
 def make(client: httpx.Client) -> dict[str, list[str]]:
-    """Return for every parameter of a path the values that name something. What runs or waits is cancelled before."""
+    """Return for every parameter of a path the values that name something, and which jobs ended and have results.
+
+    What runs or waits is cancelled before.
+    """
     _clear(client)
     table = _upload(client, TABLE.encode(), "text/csv")
     matrix = _upload(client, _npz(), "application/x-npz")
@@ -43,6 +46,7 @@ def make(client: httpx.Client) -> dict[str, list[str]]:
         "dataset_id": [table, matrix],
         "job_id": [*jobs, running, cancelled, queued],
         "ended": jobs,
+        "with_result": jobs[2:5],
         "batch_id": [batch],
         "ref": ["prices", "kinds@1", "tuned", *(model["id"] for model in models)],
     }

@@ -16,7 +16,7 @@ from service.context import Context, CurrentContext, project_of
 from service.downloads import PARAMETERS, downloads, send_artifact
 from service.negotiation import choose, json_only
 from service.openapi import LOCATION
-from service.pages import After, Limit
+from service.pages import After, Filter, Limit
 from service.problems import TooManyFollowers, problems
 from worker.contracts.errors import Conflict, NotFound
 from worker.contracts.events import Event
@@ -154,7 +154,7 @@ def list_jobs(
     context: CurrentContext,
     state: JobState | None = None,
     kind: JobKind | None = None,
-    model: Annotated[str | None, Query(description="A model's id or name.")] = None,
+    model: Annotated[Filter, Query(description="A model's id or name.")] = None,
     limit: Limit = 50,
     after: After = None,
 ) -> Page[Job]:

@@ -13,7 +13,7 @@ from service.context import CurrentContext
 from service.downloads import PARAMETERS, downloads, send_artifact, send_bytes
 from service.heatmap import heatmap
 from service.negotiation import Spreadsheet, choose, json_only
-from service.pages import After, Limit
+from service.pages import After, Filter, Limit
 from service.problems import problems
 from worker.contracts.comparison import Comparison
 from worker.contracts.requests import TAG, ModelChange
@@ -44,7 +44,7 @@ CHANGES = {
 @router.get("", responses=problems(422))
 def list_models(
     context: CurrentContext,
-    name: Annotated[str | None, Query(max_length=100)] = None,
+    name: Filter = None,
     tag: Annotated[str | None, Query(pattern=TAG)] = None,
     limit: Limit = 50,
     after: After = None,

@@ -42,6 +42,14 @@ def test_any_place_in_a_list_is_a_page_or_invalid(client, dataset, after, limit)
             assert all(one["id"] < after for one in answer.json()["items"])
 
 
+@pytest.mark.parametrize("place", ["/v1/models?name=", "/v1/jobs?model="])
+def test_a_filter_that_no_name_matches_is_an_empty_page_or_named_as_wrong(client, place):
+    assert client.get(f"{place}{'é' * 100}").json()["items"] == []
+    answer = client.get(f"{place}a%00b")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == f"query:{place.rpartition('?')[2][:-1]}"
+
+
 def test_pages_of_any_length_show_everything_once_and_newest_first(client):
     for index in range(5):
         client.post("/v1/datasets", content=f"a\n{index}\n", headers={"Content-Type": "text/csv"})
