@@ -294,6 +294,7 @@ def _npz(source: Path, max_bytes: int) -> RawTable:
     names = [f"x{index}" for index in range(X.shape[1])] if given is None else [str(name) for name in given.ravel()]
     if len(names) != X.shape[1]:
         raise UnreadableTable(f"feature_names has {len(names)} names and X {X.shape[1]} columns")
+    X, y = (array.astype(array.dtype.newbyteorder("="), copy=False) for array in (X, y))
     Y = y[:, None] if y.ndim == 1 else y
 
     def batches() -> Iterator[list[pa.Array]]:

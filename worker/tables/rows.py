@@ -192,7 +192,9 @@ def _npy_rows(body: bytes, features: Sequence[ModelColumn]) -> pa.Table:
             f"an npy body is a matrix of numbers [n, {len(features)}] in the order of the model's features; "
             f"this one has shape {list(X.shape)} and type {X.dtype}"
         )
-    return pa.table({column.name: pa.array(X[:, index]) for index, column in enumerate(features)})
+    # Arrow knows neither the other order of bytes nor long floats
+    known = X if X.dtype.kind == "b" else X.astype(np.float64, copy=False)
+    return pa.table({column.name: pa.array(known[:, index]) for index, column in enumerate(features)})
 
 
 def _file_rows(body: bytes, media_type: str, max_rows: int) -> pa.Table:

@@ -154,6 +154,11 @@ def test_a_pickle_in_an_npz_is_never_loaded(take, tmp_path):
     assert not witness.exists()
 
 
+def test_an_npz_in_the_other_order_of_bytes_is_read(take):
+    taken = take(_npz(X=np.ones((2, 1), ">f8"), y=np.array(["a", "b"], ">U1")), media.NPZ)
+    assert taken.table.to_pydict() == {"x0": [1.0, 1.0], "y": ["a", "b"]}
+
+
 def test_an_npz_that_says_it_is_larger_than_allowed_is_not_unpacked(take):
     body = _npz(X=np.zeros((2000, 500)))
     assert len(body) < 20_000

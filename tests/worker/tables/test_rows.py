@@ -219,6 +219,17 @@ def test_an_archive_where_a_matrix_is_expected_is_unreadable():
         _read(body.getvalue(), media.NPY)
 
 
+@pytest.mark.parametrize("kind", [">f8", ">i2", "longdouble", "<f2"])
+def test_a_matrix_of_any_kind_of_number_is_read(kind):
+    body = io.BytesIO()
+    np.save(body, np.array([[1, 7, 0], [2, 8, 1]]).astype(kind))
+    assert _read(body.getvalue(), media.NPY).to_pydict() == {
+        "size": [1.0, 2.0],
+        "city": ["7", "8"],
+        "new": [False, True],
+    }
+
+
 def test_a_pickled_matrix_is_never_loaded():
     body = io.BytesIO()
     np.save(body, np.array([[1, "x", None]], dtype=object))
