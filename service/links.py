@@ -7,6 +7,8 @@ OF_JOB = ("get_job", "get_events", "cancel_job", "retry_job", "get_result", "del
 OF_BATCH = ("get_batch", "cancel_batch")
 OF_MODEL = (
     "get_model",
+    "change_model",
+    "compare_models",
     "predict",
     "get_features",
     "get_matrix",

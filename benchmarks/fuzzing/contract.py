@@ -15,7 +15,8 @@ KNOWN_SHARE = 0.6
 REQUEST_SECONDS = 30
 
 # Every check is on. What a schema cannot say of a request is whether its dataset, model, columns or key exist and fit
-# together, whether a file is a table, and how long a file is: there, and only there, a valid request may be refused.
+# together, whether a file is a table, how long a file is, and which versions a model has: there, and only there, a
+# valid request may be refused.
 # Deletions take what links lead to; were they also given what there is, soon there would be nothing.
 OPERATIONS = """
 [[operations]]
@@ -25,7 +26,7 @@ parameters."path.job_id" = {dictionary = "absent", probability = 0.5}
 parameters."path.ref" = {dictionary = "absent", probability = 0.5}
 
 [[operations]]
-include-method = "POST"
+include-method = ["POST", "PATCH"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "415", "422", "429"]
 
 [[operations]]
