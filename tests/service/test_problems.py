@@ -23,7 +23,7 @@ def test_an_unknown_path_and_a_wrong_method_are_problems(client):
 
 
 @pytest.mark.parametrize(
-    ("path", "methods"), [("/v1/jobs", "GET, POST"), ("/v1/models/a", "DELETE, GET"), ("/livez", "GET")]
+    ("path", "methods"), [("/v1/jobs", "GET, POST"), ("/v1/models/a", "DELETE, GET, PATCH"), ("/livez", "GET")]
 )
 def test_a_wrong_method_is_told_every_right_one(client, path, methods):
     assert client.put(path).headers["allow"] == methods
@@ -94,7 +94,8 @@ CONTRACT = {
     "delete /v1/jobs/{job_id}", "post /v1/batches", "get /v1/batches/{batch_id}", "post /v1/batches/{batch_id}/cancel",
     "get /v1/models", "get /v1/models/{ref}", "delete /v1/models/{ref}", "post /v1/models/{ref}/predict",
     "get /v1/models/{ref}/features", "get /v1/models/{ref}/features/matrix", "get /v1/models/{ref}/features/history",
-    "get /v1/models/{ref}/export", "get /v1/models/{ref}/card", "get /livez", "get /readyz", "get /metrics",
+    "get /v1/models/{ref}/export", "get /v1/models/{ref}/card", "patch /v1/models/{ref}",
+    "get /v1/models/{ref}/compare", "get /livez", "get /readyz", "get /metrics",
 }  # fmt: skip
 
 
