@@ -94,6 +94,8 @@ def _answer(client: TestClient, method: str, path: str, things: Mapping[str, str
         body = {"json": {"description": "ours now"}}
     elif path.endswith("/compare"):
         body = {"params": {"with": things["ref"]}}
+    elif method == "post" and path.endswith("/infer"):
+        body = {"json": {"inputs": [{"name": "X", "shape": [1, 3], "datatype": "FP64", "data": [1, 2, 3]}]}}
     body["headers"] = {**body.get("headers", {}), **headers}
     answer = client.request(method, place, **body)
     if answer.status_code == 200 and path in ("/v1/datasets", "/v1/jobs", "/v1/models") and method == "get":
@@ -117,6 +119,8 @@ def _fill(client: TestClient, database: Database, owner: Mapping[str, str]) -> d
         "job_id": batch["jobs"][0].rsplit("/", 1)[1],
         "batch_id": batch["id"],
         "ref": "ours",
+        "name": "ours",
+        "version": "1",
     }
 
 

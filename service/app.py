@@ -21,7 +21,7 @@ from service.queue import JobQueue
 from service.rates import RateLimit
 from service.reconciler import Reconciler
 from service.requests import RequestLog
-from service.routes import batches, datasets, health, jobs, models, predictions, reference
+from service.routes import batches, datasets, health, inference_v2, jobs, models, predictions, reference
 from service.settings import ServiceSettings
 from service.table_readers import TableReaders
 from worker.store.artifacts import Artifacts
@@ -60,7 +60,7 @@ def create_app(
     app.state.settings = settings
     app.state.now = now
     app.state.draining = Draining()
-    for routes in (datasets, jobs, batches, models, predictions, health, reference):
+    for routes in (datasets, jobs, batches, models, predictions, inference_v2, health, reference):
         app.include_router(routes.router)
     problems.install(app)
     # the last one added is the first to see a request

@@ -35,7 +35,8 @@ LONGEST_KEY = 255
 IN_MEMORY = 2**20
 BLOCK = 2**18
 KEEP_SECONDS = 5.0
-KEPT_HEADERS = ("content-type", "location", "etag", "preference-applied")
+JSON_LENGTH = "inference-header-content-length"
+KEPT_HEADERS = ("content-type", "location", "etag", "preference-applied", "content-encoding", JSON_LENGTH)
 NOT_KEPT = (401, 408, 409, 429)
 """Answers that another try may change, as may those from 500 up."""
 
@@ -154,7 +155,7 @@ async def _spool(scope: Scope, receive: Receive, body: IO[bytes]) -> str:
     """Read the body into a file; return the digest of method, address, type and body."""
     headers = Headers(scope=scope)
     named = [scope["method"], scope["path"], scope.get("query_string", b"").decode("latin-1")]
-    named += [headers.get(name, "") for name in ("content-type", "content-encoding")]
+    named += [headers.get(name, "") for name in ("content-type", "content-encoding", JSON_LENGTH)]
     digest = hashlib.sha256("\0".join(named).encode())
     while True:
         message = await receive()

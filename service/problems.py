@@ -54,6 +54,10 @@ class UnsupportedMediaType(errors.FactRFMError):
     code = "unsupported_media_type"
 
 
+class NotReady(errors.FactRFMError):
+    code = "not_ready"
+
+
 class NotAcceptable(errors.FactRFMError):
     code = "not_acceptable"
 
@@ -84,6 +88,7 @@ STATUS: Mapping[type[errors.FactRFMError], int] = {
     BodyTooLarge: 413,
     TooManyFollowers: 429,
     UnsupportedMediaType: 415,
+    NotReady: 503,
     NotAcceptable: 406,
     RangeNotSatisfiable: 416,
 }
@@ -174,7 +179,7 @@ def on_own_error(request: Request, error: Exception) -> JSONResponse:
     status = status_of(error)
     if status == 500:
         log.error("service fault", code=error.code, detail=error.detail)
-    headers = {"Retry-After": RETRY_AFTER[status]} if status in (429, 507) else {}
+    headers = {"Retry-After": RETRY_AFTER[status]} if status in (429, 503, 507) else {}
     if isinstance(error, errors.RateLimited | errors.PredictionsBusy):
         headers = {"Retry-After": "1"}
     elif isinstance(error, errors.RequestInFlight):

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from pydantic import BaseModel
 
-from service.context import CurrentContext
+from service.context import Context, CurrentContext
 from service.metrics import StateOfThings
 
 router = APIRouter(tags=["operations"])
@@ -47,15 +47,7 @@ def live() -> Alive:
 @router.get("/readyz", responses={503: {"description": "Something is out of reach", "model": Readiness}})
 def ready(context: CurrentContext) -> Response:
     """Reach the database, Redis and storage."""
-    checks = {
-        "database": _check("database", context.database.check),
-        "redis": _check("redis", context.queue.check),
-        "storage": _check("storage", context.artifacts.check),
-    }
-    if context.draining.begun:
-        checks["process"] = Check(ok=False, detail="this process is stopping; ask another")
-    for name, check in checks.items():
-        READY.labels(name).set(check.ok)
+    checks = find_checks(context)
     document = Readiness(ready=all(check.ok for check in checks.values()), checks=checks)
     return JSONResponse(document.model_dump(), 200 if document.ready else 503)
 
@@ -69,6 +61,20 @@ def metrics(context: CurrentContext) -> Response:
     """Show the metrics of this process, and the state of all jobs, in the text form of Prometheus."""
     everything = replace(context, database=context.database.of(None))
     return Response(generate_latest() + generate_latest(StateOfThings(everything)), media_type=CONTENT_TYPE_LATEST)
+
+
+def find_checks(context: Context) -> dict[str, Check]:
+    """Return how everything is that the service needs, by name."""
+    checks = {
+        "database": _check("database", context.database.check),
+        "redis": _check("redis", context.queue.check),
+        "storage": _check("storage", context.artifacts.check),
+    }
+    if context.draining.begun:
+        checks["process"] = Check(ok=False, detail="this process is stopping; ask another")
+    for name, check in checks.items():
+        READY.labels(name).set(check.ok)
+    return checks
 
 
 def _check(name: str, reach: Callable[[], None]) -> Check:

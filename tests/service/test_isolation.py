@@ -12,7 +12,12 @@ from worker.store import keys
 MAKES_ITS_OWN = {"POST /v1/datasets": 201}
 LISTS = {"GET /v1/datasets", "GET /v1/jobs", "GET /v1/models"}
 NAMES_A_DATASET = {"POST /v1/jobs", "POST /v1/batches"}
-ASKS = {"POST /v1/models/{ref}/predict"}
+ASKS = {
+    "POST /v1/models/{ref}/predict",
+    "POST /v2/models/{name}/infer",
+    "POST /v2/models/{name}/versions/{version}/infer",
+}
+ABOUT_THE_SERVICE = {"GET /v2": 200, "GET /v2/health/live": 200, "GET /v2/health/ready": 503}
 NOTHING_TO_SHOW = {"GET /v1/jobs/{job_id}/result": 409}
 
 
@@ -22,6 +27,9 @@ def test_every_route_keeps_projects_and_scopes_apart(client: TestClient, context
         method, _, path = str(call).partition(" ")
         if path == "/metrics":
             assert (stranger, reader) == (200, 403), "the stranger has the scope admin"
+            continue
+        if call in ABOUT_THE_SERVICE:
+            assert stranger == reader == ABOUT_THE_SERVICE[str(call)], call
             continue
         if call in LISTS:
             expected = "empty"

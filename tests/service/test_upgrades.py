@@ -1,30 +1,19 @@
 """What older versions of the service made is served by this one: see tests/samples."""
 
-import json
-import shutil
-import sqlite3
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
+from support.samples import EXPECTED, restore_sample
 
 from service.settings import ServiceSettings
-
-SAMPLE = Path(__file__).parents[1] / "samples" / "schema-0001"
-EXPECTED: dict[str, Any] = json.loads((SAMPLE / "expected.json").read_text())
 
 
 @pytest.fixture
 def settings(settings: ServiceSettings) -> ServiceSettings:
     """The sample as the home of the service."""
-    settings.home.mkdir()
-    shutil.copytree(SAMPLE / "artifacts", settings.home / "artifacts")
-    with sqlite3.connect(settings.home / "factrfm.db") as connection:
-        connection.executescript((SAMPLE / "database.sql").read_text())
-    connection.close()
+    restore_sample(settings.home)
     return settings
 
 

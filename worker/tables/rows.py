@@ -36,6 +36,16 @@ def read_rows(body: bytes, media_type: str, features: Sequence[ModelColumn], *, 
         table = _npy_rows(body, features)
     else:
         table = _file_rows(body, media_type, max_rows)
+    return matched_rows(table, features, max_rows=max_rows)
+
+
+def matched_rows(table: pa.Table, features: Sequence[ModelColumn], *, max_rows: int) -> pa.Table:
+    """Return the rows of one request, columns typed as the model has them.
+
+    Raises:
+        ColumnMismatch: columns are missing.
+        InvalidRequest: there are no rows or more than ``max_rows``, or a cell does not fit its column.
+    """
     if table.num_rows == 0:
         raise InvalidRequest("there are no rows to predict")
     _check_rows(table.num_rows, max_rows)

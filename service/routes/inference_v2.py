@@ -1,0 +1,177 @@
+"""The Open Inference Protocol (KServe, Triton): metadata, readiness and inference for its public clients."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Request, Response
+
+from service.context import Context, CurrentContext
+from service.encodings import decoded, encoded
+from service.inference_codec import decode, encode
+from service.inference_documents import (
+    INFER_BODY,
+    OCTETS,
+    InferAnswer,
+    ModelMetadata,
+    ModelReady,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+)
+from service.inference_tensors import check_outputs, inputs_of, only_input, outputs_from, outputs_of, table_of
+from service.problems import NotReady, problems
+from service.routes.health import find_checks
+from worker.contracts.errors import NotFound
+from worker.store import models
+from worker.store.models import ModelRecord
+from worker.tables.media import JSON
+from worker.tables.rows import matched_rows
+
+router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+
+PLATFORM = "factrfm"
+MOST_VERSIONS = 200
+LENGTH_HEADER = "Inference-Header-Content-Length"
+
+Name = Annotated[str, Path(description="A model's name (its latest version), name@version, or its id.", max_length=200)]
+Version = Annotated[str, Path(max_length=20)]
+JsonLength = Annotated[
+    int | None,
+    Header(
+        alias=LENGTH_HEADER, ge=0, description="Length of the JSON when values follow it. 0: one input's bare values."
+    ),
+]
+INFER: dict[str, Any] = {
+    "response_model": InferAnswer,
+    "response_model_exclude_none": True,
+    "openapi_extra": INFER_BODY,
+    "responses": {
+        200: {
+            "description": "The outputs; binary ones follow the JSON, whose length the header then tells",
+            "content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}},
+            "headers": {LENGTH_HEADER: {"schema": {"type": "integer"}}},
+        },
+        **problems(404, 409, 413, 415, 422, 429),
+    },
+}
+
+
+@router.get("")
+def server_metadata(request: Request) -> ServerMetadata:
+    """Name the server and the extensions of the protocol that it speaks."""
+    return ServerMetadata(
+        name="factrfm", version=request.app.version, extensions=["binary_tensor_data", "classification"]
+    )
+
+
+@router.get("/health/live")
+def server_live() -> ServerLive:
+    """Answer as long as the process runs."""
+    return ServerLive(live=True)
+
+
+@router.get("/health/ready", responses=problems(503))
+def server_ready(context: CurrentContext) -> ServerReady:
+    """Reach the database, Redis and storage."""
+    broken = [f"{name}: {check.detail}" for name, check in find_checks(context).items() if not check.ok]
+    if broken:
+        raise NotReady("; ".join(broken))
+    return ServerReady(ready=True)
+
+
+@router.get("/models/{name}", responses=problems(404))
+def model_metadata(context: CurrentContext, name: Name) -> ModelMetadata:
+    """Show a model's versions and tensors: an input a column, by its name."""
+    return _metadata(context, _find(context, name, None))
+
+
+@router.get("/models/{name}/versions/{version}", responses=problems(404))
+def model_version_metadata(context: CurrentContext, name: Name, version: Version) -> ModelMetadata:
+    """Show the tensors of one version of a model."""
+    return _metadata(context, _find(context, name, version))
+
+
+@router.get("/models/{name}/ready", responses=problems(404))
+def model_ready(context: CurrentContext, name: Name) -> ModelReady:
+    """Tell that a model can be asked: any that there is."""
+    return ModelReady(name=_find(context, name, None).resource.name, ready=True)
+
+
+@router.get("/models/{name}/versions/{version}/ready", responses=problems(404))
+def model_version_ready(context: CurrentContext, name: Name, version: Version) -> ModelReady:
+    """Tell that one version of a model can be asked."""
+    return ModelReady(name=_find(context, name, version).resource.name, ready=True)
+
+
+@router.post("/models/{name}/infer", **INFER)
+async def infer(context: CurrentContext, request: Request, name: Name, length: JsonLength = None) -> Response:
+    """Answer rows: a tensor a column by name, or one matrix of all columns in the order of the model's inputs.
+
+    Other inputs are ignored. Null, and NaN of a float type, is a missing value. Texts are UTF-8.
+    """
+    return await _infer(context, request, name, None, length)
+
+
+@router.post("/models/{name}/versions/{version}/infer", **INFER)
+async def infer_version(
+    context: CurrentContext, request: Request, name: Name, version: Version, length: JsonLength = None
+) -> Response:
+    """Answer rows by one version of a model."""
+    return await _infer(context, request, name, version, length)
+
+
+async def _infer(context: Context, request: Request, name: str, version: str | None, length: int | None) -> Response:
+    with context.predictor.place():
+        body = await request.body()
+        return await context.predictor.run(lambda: _answer(context, name, version, body, length, request.headers))
+
+
+def _answer(
+    context: Context, name: str, version: str | None, body: bytes, length: int | None, headers: Mapping[str, str]
+) -> Response:
+    record = _find(context, name, version)
+    model = record.resource
+    plain = decoded(body, headers.get("content-encoding"), context.settings.max_json_bytes)
+    asked = decode(plain, length, only_input(model))
+    wanted = check_outputs(asked, model)
+    rows = matched_rows(
+        table_of(asked.inputs, model.features), model.features, max_rows=context.settings.max_predict_rows
+    )
+    answer = context.predictor.predict(model.id, record.model, rows)
+    head = {"model_name": model.name, "model_version": str(model.version)}
+    if asked.id is not None:
+        head["id"] = asked.id
+    content, json_length = encode(head, outputs_from(answer, model, wanted))
+    content, encoding = encoded(content, headers.get("accept-encoding"))
+    written = {"Vary": "Accept-Encoding"}
+    if json_length is not None:
+        written[LENGTH_HEADER] = str(json_length)
+    if encoding is not None:
+        written["Content-Encoding"] = encoding
+    return Response(content, headers=written, media_type=JSON if json_length is None else OCTETS)
+
+
+def _find(context: Context, name: str, version: str | None) -> ModelRecord:
+    """Return the model of a name and perhaps a version.
+
+    Raises:
+        NotFound: there is none.
+    """
+    record = models.get(context.database, name)
+    if version is None or version == str(record.resource.version):
+        return record
+    if name != record.resource.name:
+        raise NotFound(f"the model {name!r} has no version {version!r}")
+    return models.get(context.database, f"{name}@{version}")
+
+
+def _metadata(context: Context, record: ModelRecord) -> ModelMetadata:
+    model = record.resource
+    versions = models.list_page(context.database, limit=MOST_VERSIONS, name=model.name).items
+    return ModelMetadata(
+        name=model.name,
+        versions=[str(one.version) for one in reversed(versions)],
+        platform=PLATFORM,
+        inputs=inputs_of(model),
+        outputs=outputs_of(model),
+    )
