@@ -108,7 +108,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         artifacts=artifacts,
         queue=JobQueue(settings.redis_url.get_secret_value(), settings.queue),
         predictor=Predictor(
-            artifacts, settings.model_cache_bytes, settings.predict_threads, settings.max_waiting_predictions
+            artifacts,
+            settings.model_cache_bytes,
+            settings.predict_threads,
+            settings.max_waiting_predictions,
+            settings.predict_batch_rows,
+            settings.predict_batch_wait_seconds,
         ),
         readers=TableReaders(settings.table_readers, settings.table_reader_bytes, settings.table_reader_seconds),
         followers=Followers(settings.max_followers, settings.max_followers_per_project),

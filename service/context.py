@@ -60,4 +60,9 @@ def project_of(request: Request) -> str:
     return cast("str", request.state.caller.project)
 
 
-CurrentContext = Annotated[Context, Depends(get_context)]
+async def _current(request: Request) -> Context:
+    # FastAPI would call a plain function in a thread, which costs more than the function
+    return get_context(request)
+
+
+CurrentContext = Annotated[Context, Depends(_current)]

@@ -1,30 +1,56 @@
-"""Models in memory, as many as fit, and predictions in threads of their own.
+"""Models in memory, as many as fit, and predictions in threads of their own, small ones together.
+
+Requests for a model that arrive while others are computed are computed together. Each is read and written by itself, so
+one that cannot be read or computed fails alone. What a row is answered does not depend on the rows beside it, but for
+the rounding of sums: matrix products of another size may add in another order.
 
 torch takes about 190 MiB and more than a second to import. What needs it in the service imports it when it is first
 asked for, so an API process that takes in tables and follows jobs stays small and starts quickly.
 """
 
+import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-import anyio
-import anyio.to_thread
 import pyarrow as pa
 from prometheus_client import Counter, Histogram
 
+from service.microbatch import Batches, Compute
 from worker.contracts.artifacts import ArtifactRef
 from worker.contracts.errors import PredictionsBusy
+from worker.store import models
 from worker.store.artifacts import Artifacts
+from worker.store.database import Database
+from worker.store.models import ModelRecord
 from worker.store.tensors import unpack
+from worker.tables.rows import match_columns
 
 if TYPE_CHECKING:
     from worker.prediction import Answer, ServedModel
 
-T = TypeVar("T")
+R = TypeVar("R")
+
+MOST_RECORDS = 1000
+BATCH_BYTES = 2**20
+"""Bodies of so many bytes go into one batch; a longer one has a thread for itself."""
+SMALL_ROWS = 1024
+"""So few rows take one thread of torch: to wake others takes longer than the work."""
+
+
+@dataclass(frozen=True)
+class Question(Generic[R]):
+    """Rows to predict. ``read`` makes them of a body of ``size`` bytes, with ``needed_columns``; ``write`` answers."""
+
+    size: int
+    read: Callable[[ModelRecord], pa.Table]
+    write: Callable[[ModelRecord, "Answer"], R]
+
 
 CACHE = Counter("factrfm_model_cache_requests", "Predictions by whether their model was in memory", ["result"])
 LOADING = Histogram("factrfm_model_load_seconds", "Time to load a model from storage")
@@ -33,17 +59,30 @@ ROWS = Counter("factrfm_prediction_rows", "Rows predicted")
 
 
 class Predictor:
-    """A cache of loaded models, bounded by bytes, and a line of predictions, bounded by threads and places."""
+    """A cache of loaded models, bounded by bytes, and a line of predictions, bounded by threads and places.
 
-    def __init__(self, artifacts: Artifacts, cache_bytes: int, threads: int, waiting: int) -> None:
+    ``batch_rows``: most rows computed together; 1 computes every request alone. ``wait_s``: how long one waits for
+    company.
+    """
+
+    def __init__(
+        self,
+        artifacts: Artifacts,
+        cache_bytes: int,
+        threads: int,
+        waiting: int,
+        batch_rows: int = 256,
+        wait_s: float = 0.0,
+    ) -> None:
         self._artifacts = artifacts
         self._cache_bytes = cache_bytes
-        self._threads = threads
+        self._batch_rows = batch_rows
+        self._batches: Batches[Question[object], object] = Batches(threads, batch_rows, BATCH_BYTES, wait_s)
         self._most = threads + waiting
         self._under_way = 0
-        self._limiter: anyio.CapacityLimiter | None = None
         self._lock = threading.Lock()
         self._models: OrderedDict[str, ServedModel] = OrderedDict()
+        self._records: OrderedDict[str, ModelRecord] = OrderedDict()
         self._loading: dict[str, Future[ServedModel]] = {}
 
     @contextmanager
@@ -61,15 +100,27 @@ class Predictor:
         finally:
             self._under_way -= 1
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Return what ``work`` does in one of the threads of predictions, so that it takes none from other requests."""
-        if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(self._threads)
-        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+    async def answer(self, database: Database, ref: str, question: Question[R], version: str | None = None) -> R:
+        """Return what ``question`` writes of the predictions of the model that ``ref`` and perhaps a version name.
+
+        It runs in one of the threads of predictions, and takes none from other requests. Which model it is is looked
+        up after the request came, once a batch: the newest version is never a matter of what was kept.
+
+        Raises:
+            NotFound: no such model.
+        """
+        compute: Compute[Question[object], object] = partial(self._answer_all, database, ref, version)
+        asked = self._batches.ask(
+            database.project, (ref, version), compute, cast("Question[object]", question), question.size
+        )
+        return cast("R", await asked)
 
     def predict(self, model_id: str, ref: ArtifactRef, table: pa.Table) -> "Answer":
-        """Answer rows, in a thread of ``run``."""
+        """Answer rows, in this thread."""
         model = self._model(model_id, ref)
+        import torch
+
+        torch.set_num_threads(1 if table.num_rows <= SMALL_ROWS else os.cpu_count() or 1)
         with PREDICTING.time():
             answer = model.predict(table)
         ROWS.inc(table.num_rows)
@@ -79,6 +130,67 @@ class Predictor:
         """Drop a model that was deleted."""
         with self._lock:
             self._models.pop(model_id, None)
+            self._records.pop(model_id, None)
+
+    def _answer_all(
+        self, database: Database, ref: str, version: str | None, questions: Sequence[Question[R]]
+    ) -> list[R | Exception]:
+        record = self._record(database, models.get_id(database, ref, version))
+        answers: list[R | Exception | None] = [None] * len(questions)
+        alike: dict[tuple[pa.DataType, ...], list[tuple[int, pa.Table]]] = {}
+        for index, question in enumerate(questions):
+            try:
+                table = question.read(record)
+            except Exception as error:
+                answers[index] = error
+            else:
+                alike.setdefault(tuple(table.schema.types), []).append((index, table))
+        for together in alike.values():
+            for batch in self._blocks(together):
+                for (index, _), answer in zip(batch, self._together(record, [one for _, one in batch]), strict=True):
+                    answers[index] = _written(questions[index], record, answer)
+        return cast("list[R | Exception]", answers)
+
+    def _blocks(self, tables: Sequence[tuple[int, pa.Table]]) -> Iterator[list[tuple[int, pa.Table]]]:
+        """Yield neighbours of so many rows together as may be; a larger table alone."""
+        block: list[tuple[int, pa.Table]] = []
+        rows = 0
+        for index, table in tables:
+            if block and rows + len(table) > self._batch_rows:
+                yield block
+                block, rows = [], 0
+            block.append((index, table))
+            rows += len(table)
+        yield block
+
+    def _together(self, record: ModelRecord, tables: Sequence[pa.Table]) -> list["Answer | Exception"]:
+        """Answer tables of the same types as one, or each alone when that fails: the fault is of one of them."""
+        model = record.resource
+        try:
+            rows = match_columns(tables[0] if len(tables) == 1 else pa.concat_tables(tables), model.features)
+            answer = self.predict(model.id, record.model, rows)
+        except Exception as error:
+            if len(tables) == 1:
+                return [error]
+            return [self._together(record, [table])[0] for table in tables]
+        parts: list[Answer | Exception] = []
+        start = 0
+        for table in tables:
+            parts.append(answer.part(start, start + len(table)))
+            start += len(table)
+        return parts
+
+    def _record(self, database: Database, model_id: str) -> ModelRecord:
+        """Return what the row of a model holds. It is read once: of what may change in it, predictions use nothing."""
+        with self._lock:
+            record = self._records.get(model_id)
+        if record is None:
+            record = models.get(database, model_id)
+            with self._lock:
+                self._records[model_id] = record
+                if len(self._records) > MOST_RECORDS:
+                    self._records.popitem(last=False)
+        return record
 
     @property
     def under_way(self) -> int:
@@ -130,3 +242,12 @@ class Predictor:
         self._models[model_id] = model
         while sum(one.nbytes for one in self._models.values()) > self._cache_bytes:
             self._models.popitem(last=False)
+
+
+def _written(question: Question[R], record: ModelRecord, answer: "Answer | Exception") -> R | Exception:
+    if isinstance(answer, Exception):
+        return answer
+    try:
+        return question.write(record, answer)
+    except Exception as error:
+        return error

@@ -64,6 +64,15 @@ class ServiceSettings(SharedSettings):
         gt=0,
         description="A body that pauses for so long is 408; a caller that reads nothing for so long is dropped.",
     )
+    predict_batch_rows: int = Field(
+        256, ge=1, description="Most rows of waiting predictions of a model computed together; 1: each request alone."
+    )
+    predict_batch_wait_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Time that a prediction waits for others to be computed with. 0: only while all threads are busy.",
+    )
     drain_seconds: float = Field(
         2.0, ge=0, description="A stopping API says for so long that it is not ready before it takes no more requests."
     )

@@ -26,6 +26,11 @@ class Answer:
     predictions: np.ndarray
     probabilities: np.ndarray | None
 
+    def part(self, start: int, stop: int) -> "Answer":
+        """Return what is said of the rows from ``start`` to ``stop``, not included."""
+        rows = slice(start, stop)
+        return Answer(self.predictions[rows], None if self.probabilities is None else self.probabilities[rows])
+
 
 @dataclass(frozen=True)
 class ServedModel:

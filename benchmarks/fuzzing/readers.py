@@ -23,7 +23,7 @@ from worker.store.tensors import load, unpack
 from worker.tables import media
 from worker.tables.decompress import decompress
 from worker.tables.ingest import ingest
-from worker.tables.rows import read_rows
+from worker.tables.rows import match_columns, needed_columns, read_rows
 
 MAX_CELLS = 1_000_000
 MAX_BYTES = 2**24
@@ -54,7 +54,8 @@ def ways(kind: str, folder: Path) -> list[Callable[[bytes], object]]:
         return load(source)
 
     def predicted(body: bytes) -> object:
-        return read_rows(body, kind, FEATURES, max_rows=1000)
+        table = read_rows(body, kind, FEATURES, max_rows=1000)
+        return match_columns(needed_columns(table, FEATURES, max_rows=1000), FEATURES)
 
     if kind in (GZIP, ZSTD):
         return [undone]

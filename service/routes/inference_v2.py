@@ -1,13 +1,14 @@
 """The Open Inference Protocol (KServe, Triton): metadata, readiness and inference for its public clients."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
+import pyarrow as pa
 from fastapi import APIRouter, Header, Path, Request, Response
 
 from service.context import Context, CurrentContext
 from service.encodings import decoded, encoded
-from service.inference_codec import decode, encode
+from service.inference_codec import Output, WantedOutput, decode, encode
 from service.inference_documents import (
     INFER_BODY,
     OCTETS,
@@ -19,13 +20,17 @@ from service.inference_documents import (
     ServerReady,
 )
 from service.inference_tensors import check_outputs, inputs_of, only_input, outputs_from, outputs_of, table_of
+from service.predictor import Question
 from service.problems import NotReady, problems
 from service.routes.health import find_checks
-from worker.contracts.errors import NotFound
+from service.settings import ServiceSettings
 from worker.store import models
 from worker.store.models import ModelRecord
 from worker.tables.media import JSON
-from worker.tables.rows import matched_rows
+from worker.tables.rows import needed_columns
+
+if TYPE_CHECKING:
+    from worker.prediction import Answer
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
@@ -33,7 +38,7 @@ PLATFORM = "factrfm"
 MOST_VERSIONS = 200
 LENGTH_HEADER = "Inference-Header-Content-Length"
 
-Name = Annotated[str, Path(description="A model's name (its latest version), name@version, or its id.", max_length=200)]
+Name = Annotated[str, Path(description="A model's name (its default or newest version), name@version, or its id.", max_length=200)]
 Version = Annotated[str, Path(max_length=20)]
 JsonLength = Annotated[
     int | None,
@@ -82,25 +87,25 @@ def server_ready(context: CurrentContext) -> ServerReady:
 @router.get("/models/{name}", responses=problems(404))
 def model_metadata(context: CurrentContext, name: Name) -> ModelMetadata:
     """Show a model's versions and tensors: an input a column, by its name."""
-    return _metadata(context, _find(context, name, None))
+    return _metadata(context, models.get(context.database, name))
 
 
 @router.get("/models/{name}/versions/{version}", responses=problems(404))
 def model_version_metadata(context: CurrentContext, name: Name, version: Version) -> ModelMetadata:
     """Show the tensors of one version of a model."""
-    return _metadata(context, _find(context, name, version))
+    return _metadata(context, models.get(context.database, name, version))
 
 
 @router.get("/models/{name}/ready", responses=problems(404))
 def model_ready(context: CurrentContext, name: Name) -> ModelReady:
     """Tell that a model can be asked: any that there is."""
-    return ModelReady(name=_find(context, name, None).resource.name, ready=True)
+    return ModelReady(name=models.get(context.database, name).resource.name, ready=True)
 
 
 @router.get("/models/{name}/versions/{version}/ready", responses=problems(404))
 def model_version_ready(context: CurrentContext, name: Name, version: Version) -> ModelReady:
     """Tell that one version of a model can be asked."""
-    return ModelReady(name=_find(context, name, version).resource.name, ready=True)
+    return ModelReady(name=models.get(context.database, name, version).resource.name, ready=True)
 
 
 @router.post("/models/{name}/infer", **INFER)
@@ -123,46 +128,48 @@ async def infer_version(
 async def _infer(context: Context, request: Request, name: str, version: str | None, length: int | None) -> Response:
     with context.predictor.place():
         body = await request.body()
-        return await context.predictor.run(lambda: _answer(context, name, version, body, length, request.headers))
+        inference = _Inference(context.settings, body, length, request.headers)
+        question = Question(len(body), inference.read, inference.write)
+        return await context.predictor.answer(context.database, name, question, version)
 
 
-def _answer(
-    context: Context, name: str, version: str | None, body: bytes, length: int | None, headers: Mapping[str, str]
-) -> Response:
-    record = _find(context, name, version)
-    model = record.resource
-    plain = decoded(body, headers.get("content-encoding"), context.settings.max_json_bytes)
-    asked = decode(plain, length, only_input(model))
-    wanted = check_outputs(asked, model)
-    rows = matched_rows(
-        table_of(asked.inputs, model.features), model.features, max_rows=context.settings.max_predict_rows
-    )
-    answer = context.predictor.predict(model.id, record.model, rows)
-    head = {"model_name": model.name, "model_version": str(model.version)}
-    if asked.id is not None:
-        head["id"] = asked.id
-    content, json_length = encode(head, outputs_from(answer, model, wanted))
-    content, encoding = encoded(content, headers.get("accept-encoding"))
+class _Inference:
+    """One request: what ``read`` finds in its body says how ``write`` answers."""
+
+    def __init__(self, settings: ServiceSettings, body: bytes, length: int | None, headers: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._body = body
+        self._length = length
+        self._headers = headers
+        self._id: str | None = None
+        self._wanted: list[WantedOutput] = []
+
+    def read(self, record: ModelRecord) -> pa.Table:
+        model = record.resource
+        plain = decoded(self._body, self._headers.get("content-encoding"), self._settings.max_json_bytes)
+        asked = decode(plain, self._length, only_input(model))
+        self._id = asked.id
+        self._wanted = check_outputs(asked, model)
+        table = table_of(asked.inputs, model.features)
+        return needed_columns(table, model.features, max_rows=self._settings.max_predict_rows)
+
+    def write(self, record: ModelRecord, answer: "Answer") -> Response:
+        model = record.resource
+        head = {"model_name": model.name, "model_version": str(model.version)}
+        if self._id is not None:
+            head["id"] = self._id
+        return _written(head, outputs_from(answer, model, self._wanted), self._headers.get("accept-encoding"))
+
+
+def _written(head: Mapping[str, str], outputs: Sequence[Output], accept_encoding: str | None) -> Response:
+    content, json_length = encode(head, outputs)
+    content, encoding = encoded(content, accept_encoding)
     written = {"Vary": "Accept-Encoding"}
     if json_length is not None:
         written[LENGTH_HEADER] = str(json_length)
     if encoding is not None:
         written["Content-Encoding"] = encoding
     return Response(content, headers=written, media_type=JSON if json_length is None else OCTETS)
-
-
-def _find(context: Context, name: str, version: str | None) -> ModelRecord:
-    """Return the model of a name and perhaps a version.
-
-    Raises:
-        NotFound: there is none.
-    """
-    record = models.get(context.database, name)
-    if version is None or version == str(record.resource.version):
-        return record
-    if name != record.resource.name:
-        raise NotFound(f"the model {name!r} has no version {version!r}")
-    return models.get(context.database, f"{name}@{version}")
 
 
 def _metadata(context: Context, record: ModelRecord) -> ModelMetadata:

@@ -9,16 +9,16 @@ import pyarrow.csv as pa_csv
 import pyarrow.ipc
 from fastapi import APIRouter, Header, Request, Response
 
-from service.context import Context, CurrentContext
+from service.context import CurrentContext
 from service.negotiation import Spreadsheet, choose, content_type
 from service.openapi import CELL
+from service.predictor import Question
 from service.problems import problems
 from service.routes.models import Ref
 from worker.contracts.resources import Predictions
-from worker.store import models
 from worker.store.models import ModelRecord
 from worker.tables.media import ARROW_STREAM, CSV, JSON, NPY, ROW_TYPES
-from worker.tables.rows import read_rows
+from worker.tables.rows import needed_columns, read_rows
 from worker.tables.spreadsheets import shown_table
 from worker.tables.writers import prediction_table
 
@@ -88,13 +88,13 @@ async def predict(
     kind = content_type(request, ROW_TYPES, default=JSON)
     with context.predictor.place():
         body = await request.body()
-        return await context.predictor.run(lambda: _answer(context, ref, body, kind, form, spreadsheet))
 
+        def read(record: ModelRecord) -> pa.Table:
+            features, most = record.resource.features, context.settings.max_predict_rows
+            return needed_columns(read_rows(body, kind, features, max_rows=most), features, max_rows=most)
 
-def _answer(context: Context, ref: str, body: bytes, kind: str, form: str, spreadsheet: bool) -> Response:
-    record = models.get(context.database, ref)
-    rows = read_rows(body, kind, record.resource.features, max_rows=context.settings.max_predict_rows)
-    return _written(record, context.predictor.predict(record.resource.id, record.model, rows), form, spreadsheet)
+        question = Question(len(body), read, lambda record, answer: _written(record, answer, form, spreadsheet))
+        return await context.predictor.answer(context.database, ref, question)
 
 
 def _written(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:

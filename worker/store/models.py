@@ -64,25 +64,40 @@ def insert(
     return model_id
 
 
-def get(database: Database, ref: str) -> ModelRecord:
-    """Return the model that ``ref`` names: an id, a name (its default or newest version) or name@version.
+def get(database: Database, ref: str, version: str | None = None) -> ModelRecord:
+    """Return the model that ``ref`` names: an id, a name (its default, newest or given version) or name@version.
 
     Raises:
         NotFound: no such model.
     """
     with database.reading() as session:
-        return find_record(session, ref)
+        return find_record(session, ref, version)
 
 
-def find_record(session: Session, ref: str) -> ModelRecord:
-    """Return the model that ``ref`` names, inside a transaction.
+def get_id(database: Database, ref: str, version: str | None = None) -> str:
+    """Return the id of the model that ``get`` finds, for less.
 
     Raises:
         NotFound: no such model.
     """
-    found = _find(session, ref) if storable(ref) else None
+    query = _query(ref, version)
+    with database.reading() as session:
+        found: str | None = None if query is None else session.scalar(query.with_only_columns(ModelRow.id))
     if found is None:
-        raise NotFound(f"there is no model {ref!r}")
+        raise _not_found(ref, version)
+    return found
+
+
+def find_record(session: Session, ref: str, version: str | None = None) -> ModelRecord:
+    """Return the model that ``ref`` and perhaps a version name, inside a transaction.
+
+    Raises:
+        NotFound: no such model.
+    """
+    query = _query(ref, version)
+    found = None if query is None else session.execute(query).one_or_none()
+    if found is None:
+        raise _not_found(ref, version)
     return to_record(*found)
 
 
@@ -171,18 +186,23 @@ def _named() -> Select[ModelRow, int | None]:
     )
 
 
-def _find(session: Session, ref: str) -> tuple[ModelRow, int | None] | None:
-    name, _, version = ref.partition("@")
+def _query(ref: str, version: str | None) -> Select[ModelRow, int | None] | None:
+    """Return the query for the model; None where no model can have such a reference."""
+    name, at, own = ref.partition("@")
+    versions = {text for text in (own if at else None, version) if text is not None}
+    # a version is a number of at most nine digits: a longer one would not fit its column
+    if not storable(ref) or not all(one.isascii() and one.isdecimal() and len(one) <= 9 for one in versions):
+        return None
     query = _named().where(or_(ModelRow.id == ref, ModelRow.name == name))
-    if "@" in ref:
-        if not (version.isascii() and version.isdecimal() and len(version) <= 9):
-            return None
-        query = query.where(ModelRow.version == int(version))
+    for one in versions:
+        query = query.where(ModelRow.version == int(one))
     # an id goes before a name that reads like one; then the version that was chosen, then the newest
     chosen = ModelRow.version == func.coalesce(ModelNameRow.default_version, 0)
-    query = query.order_by((ModelRow.id == ref).desc(), chosen.desc(), ModelRow.version.desc()).limit(1)
-    found = session.execute(query).one_or_none()
-    return None if found is None else (found[0], found[1])
+    return query.order_by((ModelRow.id == ref).desc(), chosen.desc(), ModelRow.version.desc()).limit(1)
+
+
+def _not_found(ref: str, version: str | None) -> NotFound:
+    return NotFound(f"there is no model {ref!r}" if version is None else f"there is no version {version} of {ref!r}")
 
 
 def to_record(row: ModelRow, default_version: int | None = None) -> ModelRecord:

@@ -11,6 +11,7 @@ constant           dropped: nothing can be learned from it
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Self
 
@@ -47,6 +48,17 @@ class Expansion:
     bin_means: tuple[float, ...]
     bin_scale: float
 
+    @cached_property
+    def _lines(self) -> tuple[np.ndarray, np.ndarray]:
+        # knots and scores; they are read for every block of rows
+        return np.array(self.knots), np.array(self.scores)
+
+    @cached_property
+    def _bins(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        # edges below and above, and means
+        edges = np.array(self.edges)
+        return edges[:-1], edges[1:], np.array(self.bin_means)
+
     @classmethod
     def fit(cls, values: np.ndarray, bins: int) -> Self:
         """Learn from the values (n,) of training rows, of which at least two differ."""
@@ -68,7 +80,7 @@ class Expansion:
 
     def scored(self, values: np.ndarray) -> np.ndarray:
         """Return the standardised normal score of every value, (n,); equal values at several knots take the middle."""
-        knots, scores = np.array(self.knots), np.array(self.scores)
+        knots, scores = self._lines
         upper = np.interp(values, knots, scores)
         lower = -np.interp(-values, -knots[::-1], -scores[::-1])
         scored: np.ndarray = ((upper + lower) / 2 - self.score_shift) / self.score_scale
@@ -76,12 +88,11 @@ class Expansion:
 
     def binned(self, values: np.ndarray) -> np.ndarray:
         """Return the share of each bin below every value, centred and scaled together, (n, bins)."""
-        edges = np.array(self.edges)
-        low, high = edges[:-1], edges[1:]
+        low, high, means = self._bins
         # halves keep the widths of bins of huge numbers finite
         below = np.clip(values[:, None], low, high)
         shares = (below / 2 - low / 2) / (high / 2 - low / 2)
-        binned: np.ndarray = (shares - np.array(self.bin_means)) / self.bin_scale
+        binned: np.ndarray = (shares - means) / self.bin_scale
         return binned
 
 
@@ -112,7 +123,8 @@ class ColumnCode:
 
     def encode(self, column: pa.ChunkedArray) -> np.ndarray:
         """Return float64 (n, number of names)."""
-        absent = pc.is_null(column).to_numpy()
+        whole = column.null_count == 0
+        absent = np.zeros(len(column), bool) if whole else pc.is_null(column).to_numpy()
         if self.type == "categorical":
             block = np.zeros((len(column), len(self.categories) + 1))
             codes = pc.index_in(column, value_set=pa.array(self.categories, pa.string()))
@@ -121,14 +133,16 @@ class ColumnCode:
             if self.missing:
                 block[absent, -1] = 0.0
         else:
-            values = pc.fill_null(column.cast(pa.float64()), self.fill).to_numpy()
+            numbers = column.cast(pa.float64())
+            values = (numbers if whole else pc.fill_null(numbers, self.fill)).to_numpy()
             # a value beyond all measure becomes infinite, and whoever predicts names its row
             with np.errstate(over="ignore"):
                 block = ((values - self.shift) / self.scale)[:, None]
             if self.expansion is not None:
                 further = [self.expansion.scored(values)[:, None], self.expansion.binned(values)]
                 block = np.hstack([block, *further]) / np.sqrt(VIEWS)
-                block[absent] = 0.0
+                if not whole:
+                    block[absent] = 0.0
         return np.hstack([block, absent[:, None].astype(np.float64)]) if self.missing else block
 
 

@@ -23,33 +23,36 @@ SHAPES = '{"rows": [{"column": value}]} or {"columns": ["a", "b"], "data": [[1, 
 
 
 def read_rows(body: bytes, media_type: str, features: Sequence[ModelColumn], *, max_rows: int) -> pa.Table:
-    """Return the rows of a request's body, columns typed as the model has them.
+    """Return the rows of a request's body with all its columns, typed as they came.
 
     Raises:
         UnreadableTable: the body is not what ``media_type`` says.
-        ColumnMismatch: columns are missing.
-        InvalidRequest: there are no rows or more than ``max_rows``, or a cell does not fit its column.
+        InvalidRequest: there are no rows, a file of more than ``max_rows``, or they are not a table.
     """
     if media_type == media.JSON:
-        table = _json_rows(body)
-    elif media_type == media.NPY:
-        table = _npy_rows(body, features)
-    else:
-        table = _file_rows(body, media_type, max_rows)
-    return matched_rows(table, features, max_rows=max_rows)
+        return _json_rows(body)
+    if media_type == media.NPY:
+        return _npy_rows(body, features)
+    return _file_rows(body, media_type, max_rows)
 
 
-def matched_rows(table: pa.Table, features: Sequence[ModelColumn], *, max_rows: int) -> pa.Table:
-    """Return the rows of one request, columns typed as the model has them.
+def needed_columns(table: pa.Table, features: Sequence[ModelColumn], *, max_rows: int) -> pa.Table:
+    """Return the columns of one request that the model reads, in its order, typed as they came.
 
     Raises:
-        ColumnMismatch: columns are missing.
-        InvalidRequest: there are no rows or more than ``max_rows``, or a cell does not fit its column.
+        ColumnMismatch: naming all missing columns.
+        InvalidRequest: there are no rows or more than ``max_rows``.
     """
     if table.num_rows == 0:
         raise InvalidRequest("there are no rows to predict")
     _check_rows(table.num_rows, max_rows)
-    return match_columns(table, features)
+    needed = _selected(table, features)
+    for index, (kind, column) in enumerate(zip(needed.schema.types, features, strict=True)):
+        if pa.types.is_null(kind):
+            # nothing but missing values: so typed that the rows go together with those of other requests
+            nothing = pa.nulls(len(needed), values.ARROW_TYPES[column.type])
+            needed = needed.set_column(index, column.name, nothing)
+    return needed
 
 
 def _check_rows(rows: int, max_rows: int) -> None:
@@ -66,17 +69,30 @@ def match_columns(table: pa.Table, features: Sequence[ModelColumn]) -> pa.Table:
         ColumnMismatch: naming all missing columns.
         InvalidRequest: a cell does not fit its column; row, column and value are named.
     """
-    missing = [column.name for column in features if column.name not in table.column_names]
+    table = _selected(table, features)
+    columns = [_fitted(found, column) for found, column in zip(table.columns, features, strict=True)]
+    return pa.Table.from_arrays(columns, table.column_names)
+
+
+def _selected(table: pa.Table, features: Sequence[ModelColumn]) -> pa.Table:
+    names = [column.name for column in features]
+    present = table.column_names
+    if present == names:
+        return table
+    missing = sorted(set(names).difference(present), key=names.index)
     if missing:
         raise ColumnMismatch(f"the rows lack columns that the model reads: {', '.join(map(repr, missing))}")
-    columns = [_fitted(table.column(column.name), column) for column in features]
-    return pa.table(dict(zip([column.name for column in features], columns, strict=True)))
+    return table.select(names)
 
 
 def _fitted(column: pa.ChunkedArray, wanted: ModelColumn) -> pa.Array:
     found = column.combine_chunks()
     if isinstance(found, pa.ChunkedArray):
         found = pa.concat_arrays(found.chunks) if found.num_chunks else pa.array([], found.type)
+    plain = wanted.type == "numeric" and found.type == pa.float64() and not found.null_count
+    if plain and np.isfinite(found.to_numpy()).all():
+        # by far the most frequent case: one look says that there is nothing to do
+        return found
     if pa.types.is_null(found.type):
         return pa.nulls(len(found), values.ARROW_TYPES[wanted.type])
     kind = values.type_of(wanted.name, found.type)

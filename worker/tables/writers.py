@@ -63,13 +63,10 @@ def prediction_table(
     """Return predictions as a table; the probability of class k is in the column ``probability:k``."""
     if classes is None or probabilities is None:
         return pa.table({name: pa.array(predictions[:, index]) for index, name in enumerate(names)})
-    columns = {names[0]: pa.array(list(predictions), _label_type(classes))}
+    # the likeliest class of a row is its prediction; by its code no row passes through Python
+    columns = {names[0]: pa.array(classes).take(pa.array(probabilities.argmax(axis=1)))}
     columns |= {f"probability:{_text(label)}": probabilities[:, index] for index, label in enumerate(classes)}
     return pa.table(columns)
-
-
-def _label_type(classes: Sequence[Label]) -> pa.DataType:
-    return pa.array(classes).type
 
 
 def _text(label: Label) -> str:
