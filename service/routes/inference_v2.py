@@ -38,7 +38,9 @@ PLATFORM = "factrfm"
 MOST_VERSIONS = 200
 LENGTH_HEADER = "Inference-Header-Content-Length"
 
-Name = Annotated[str, Path(description="A model's name (its default or newest version), name@version, or its id.", max_length=200)]
+Name = Annotated[
+    str, Path(description="A model's name (its default or newest version), name@version, or its id.", max_length=200)
+]
 Version = Annotated[str, Path(max_length=20)]
 JsonLength = Annotated[
     int | None,

@@ -1,5 +1,6 @@
 import threading
 import time
+from functools import partial
 
 import anyio
 import numpy as np
@@ -7,8 +8,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from service.predictor import Predictor
-from worker.contracts.errors import PredictionsBusy
+from service.predictor import Predictor, Question
+from tests.support.stored import at_once
+from worker.contracts.errors import InvalidRequest, PredictionsBusy
 from worker.contracts.resources import ModelColumn
 from worker.engine.kernels import Kernel
 from worker.engine.model import FittedModel
@@ -17,6 +19,7 @@ from worker.prediction import ServedModel
 from worker.store.artifacts import Artifacts
 from worker.store.tensors import pack
 from worker.tables.encoder import ColumnCode, Encoder
+from worker.tables.rows import needed_columns
 
 ROWS = 200
 TABLE = pa.table({"x": np.linspace(-1, 1, 50)})
@@ -57,13 +60,7 @@ def stored(tmp_path):
 def test_many_requests_at_once_load_a_model_once(stored):
     artifacts, refs = stored
     predictor = Predictor(artifacts, 10**9, 8, 100)
-
-    async def ask():
-        async with anyio.create_task_group() as group:
-            for _ in range(20):
-                group.start_soon(predictor.run, lambda: predictor.predict("mdl_1", refs["mdl_1"], TABLE))
-
-    anyio.run(ask)
+    at_once([partial(predictor.predict, "mdl_1", refs["mdl_1"], TABLE)] * 20)
     assert artifacts.reads == 1
 
 
@@ -90,28 +87,6 @@ def test_a_model_larger_than_the_cache_still_answers(stored):
     assert predictor.cached()[1] == 0
 
 
-def test_the_event_loop_is_free_while_a_prediction_runs(stored):
-    artifacts, refs = stored
-    predictor = Predictor(artifacts, 10**9, 1, 100)
-    big = pa.table({"x": np.zeros(200_000)})
-    ticks = 0
-
-    async def tick(scope):
-        nonlocal ticks
-        while not scope.cancel_called:
-            ticks += 1
-            await anyio.sleep(0.002)
-
-    async def ask():
-        async with anyio.create_task_group() as group:
-            group.start_soon(tick, group.cancel_scope)
-            await predictor.run(lambda: predictor.predict("mdl_1", refs["mdl_1"], big))
-            group.cancel_scope.cancel()
-
-    anyio.run(ask)
-    assert ticks >= 5
-
-
 def test_the_line_of_predictions_has_an_end_and_places_come_back(stored):
     predictor = Predictor(stored[0], 10**9, 1, 2)
     with predictor.place(), predictor.place():
@@ -121,16 +96,77 @@ def test_the_line_of_predictions_has_an_end_and_places_come_back(stored):
             pass
 
 
-def test_predictions_take_no_thread_from_other_work(stored):
-    predictor = Predictor(stored[0], 10**9, 1, 100)
-    go_on = threading.Event()
+@pytest.fixture
+def asked(context, model):
+    """Ask a predictor of its own about the model ``prices``, in one event loop: the tables of ``questions`` at once."""
 
-    async def ask():
-        async with anyio.create_task_group() as group:
-            for _ in range(60):
-                group.start_soon(predictor.run, lambda: go_on.wait(60))
-            # more predictions wait than there are other threads; other work still gets one
-            await anyio.to_thread.run_sync(go_on.set)
+    def ask(questions, **settings):
+        predictor = Predictor(context.artifacts, 10**9, 1, 100, **settings)
+        answers = [None] * len(questions)
 
-    anyio.run(ask)
-    assert go_on.is_set()
+        async def one(index, question):
+            try:
+                answers[index] = await predictor.answer(context.database, "prices", question)
+            except InvalidRequest as error:
+                answers[index] = error
+
+        async def every():
+            async with anyio.create_task_group() as group:
+                for index, question in enumerate(questions):
+                    group.start_soon(one, index, question)
+
+        anyio.run(every)
+        return answers
+
+    return ask
+
+
+def _question(table, write=lambda record, answer: answer.predictions[:, 0].tolist()):
+    def read(record):
+        return needed_columns(table, record.resource.features, max_rows=1000)
+
+    return Question(100, read, write)
+
+
+def _rows(*sizes):
+    return pa.table({"size": pa.array(sizes, pa.float64()), "city": ["Rome"] * len(sizes)})
+
+
+def test_rows_are_answered_together_as_they_are_alone(asked):
+    tables = [_rows(*range(k, k + n)) for k, n in enumerate([1, 3, 1, 2, 5, 1, 1, 4] * 4)]
+    together = asked([_question(table) for table in tables])
+    alone = asked([_question(table) for table in tables], batch_rows=1)
+    assert [len(answer) for answer in together] == [len(table) for table in tables]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_rows_that_do_not_fit_fail_their_own_request_alone(asked):
+    bad = pa.table({"size": ["huge"], "city": ["Rome"]})
+    infinite = _rows(1.0, float("inf"))
+    answers = asked([_question(one) for one in (_rows(1.0), bad, _rows(2.0), infinite, _rows(3.0))])
+    assert "'huge' is not numeric" in str(answers[1])
+    assert "row 2, column 'size': inf" in str(answers[3])
+    assert [len(answers[index]) for index in (0, 2, 4)] == [1, 1, 1]
+
+
+def test_an_answer_that_cannot_be_written_fails_alone(asked):
+    def failing(record, answer):
+        raise InvalidRequest("not so")
+
+    answers = asked([_question(_rows(1.0)), _question(_rows(2.0), failing), _question(_rows(3.0))])
+    assert str(answers[1]) == "not so"
+    assert [len(answers[index]) for index in (0, 2)] == [1, 1]
+
+
+def test_missing_values_and_numbers_of_other_types_go_together_with_others(asked):
+    tables = [
+        _rows(1.0),
+        pa.table({"size": pa.nulls(1), "city": ["Rome"]}),
+        pa.table({"size": pa.array([1], pa.int64()), "city": ["Rome"], "more": [1]}),
+        pa.table({"city": pa.array(["Rome"], pa.large_string()), "size": pa.array([1.0], pa.float32())}),
+    ]
+    answers = asked([_question(table) for table in tables])
+    np.testing.assert_allclose(answers[2], answers[0], rtol=1e-6)
+    np.testing.assert_allclose(answers[3], answers[0], rtol=1e-6)
+    assert np.isfinite(answers[1][0])

@@ -96,6 +96,9 @@ CONTRACT = {
     "get /v1/models/{ref}/features", "get /v1/models/{ref}/features/matrix", "get /v1/models/{ref}/features/history",
     "get /v1/models/{ref}/export", "get /v1/models/{ref}/card", "patch /v1/models/{ref}",
     "get /v1/models/{ref}/compare", "get /livez", "get /readyz", "get /metrics",
+    "get /v2", "get /v2/health/live", "get /v2/health/ready", "get /v2/models/{name}", "get /v2/models/{name}/ready",
+    "post /v2/models/{name}/infer", "get /v2/models/{name}/versions/{version}",
+    "get /v2/models/{name}/versions/{version}/ready", "post /v2/models/{name}/versions/{version}/infer",
 }  # fmt: skip
 
 
