@@ -29,6 +29,8 @@ from worker.store.database import Database
 from worker.tracing import Tracing
 
 VERSION = "0.1.0"
+ROW_READER_SECONDS = 60.0
+"""Rows to predict are few: reading them takes so long at most."""
 UNTRACED = ("/livez", "/readyz", "/metrics")
 DESCRIPTION = """
 Train FACT-RFM, a kernel machine that learns features without backpropagation: upload a table, submit a job, follow it,
@@ -116,6 +118,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             settings.predict_batch_wait_seconds,
         ),
         readers=TableReaders(settings.table_readers, settings.table_reader_bytes, settings.table_reader_seconds),
+        # of their own, so that rows to predict never wait for an upload
+        row_readers=TableReaders(settings.table_readers, settings.table_reader_bytes, ROW_READER_SECONDS),
         followers=Followers(settings.max_followers, settings.max_followers_per_project),
         draining=app.state.draining,
         now=app.state.now,
@@ -128,5 +132,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         await to_thread.run_sync(reconciler.stop)
         await to_thread.run_sync(context.readers.close)
+        await to_thread.run_sync(context.row_readers.close)
         context.queue.close()
         database.dispose()

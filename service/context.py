@@ -42,6 +42,7 @@ class Context:
     queue: JobQueue
     predictor: Predictor
     readers: TableReaders
+    row_readers: TableReaders
     followers: Followers
     draining: Draining
     now: Callable[[], datetime] = utc_now

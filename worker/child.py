@@ -1,8 +1,10 @@
 """The process that computes: spawned, in a process group of its own, kept warm between jobs.
 
-Orders go in by its standard input and reports come out of its standard output, one JSON document a line.
+Orders go in by its standard input and reports come out of its standard output, one JSON document a line. The first line
+is the address of storage, which may hold a password: arguments can be seen by all users of a machine.
 """
 
+import json
 import os
 import queue
 import signal
@@ -25,7 +27,7 @@ HIDDEN = (
     "POSTGRES_PASSWORD",
     "PGPASSWORD",
 )
-"""The child needs no database and no queue, so it gets no password of theirs. Its storage is told by an argument."""
+"""The child needs no database and no queue, so it gets no password of theirs. Its storage is told by its input."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,6 @@ class Child:
 
     def __init__(self, settings: WorkerSettings) -> None:
         options = [
-            f"--storage={settings.storage_address}",
             f"--device={settings.device}",
             f"--parent={os.getpid()}",
             f"--log-level={settings.log_level}",
@@ -66,6 +67,7 @@ class Child:
         self._answers: queue.Queue[Answer] = queue.Queue()
         self._reader = threading.Thread(target=self._read, name="child-reports", daemon=True)
         self._reader.start()
+        self._tell(json.dumps(settings.storage_address))
 
     @property
     def pid(self) -> int:
@@ -78,12 +80,7 @@ class Child:
 
     def order(self, order: AnyOrder) -> None:
         """Hand over a job. A child that is dead already says so by its next answer."""
-        assert self._process.stdin is not None  # noqa: S101 - Popen was given a pipe
-        try:
-            self._process.stdin.write(order.model_dump_json() + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            return
+        self._tell(order.model_dump_json())
 
     def receive(self, timeout: float) -> Answer | None:
         """Return the next answer, or None when there is none within ``timeout`` seconds."""
@@ -113,6 +110,14 @@ class Child:
                     stream.close()
                 except BrokenPipeError:
                     continue
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - Popen was given a pipe
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return
 
     def _signal(self, number: signal.Signals) -> None:
         try:

@@ -12,12 +12,15 @@ import resource
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from benchmarks.fuzzing.corpus import GZIP, SAFETENSORS, ZSTD, corpus
 from benchmarks.fuzzing.mutations import mutate
+from service.table_readers import TableReaders
 from worker.contracts.errors import FactRFMError
+from worker.contracts.reading import ReadOrder
 from worker.contracts.resources import ModelColumn
 from worker.store.tensors import load, unpack
 from worker.tables import media
@@ -37,13 +40,18 @@ FEATURES = [
 ]
 
 
-def ways(kind: str, folder: Path) -> list[Callable[[bytes], object]]:
+def ways(kind: str, folder: Path, readers: TableReaders) -> list[Callable[[bytes], object]]:
     """Return all that the service does with a body of a kind. Each raises nothing but errors of ours."""
     source, target = folder / "body", folder / "made"
 
     def taken(body: bytes) -> object:
         source.write_bytes(body)
         return ingest(source, kind, target, max_cells=MAX_CELLS, max_bytes=MAX_BYTES)
+
+    def apart(body: bytes) -> object:
+        source.write_bytes(body)
+        order = ReadOrder(source=source, media_type=kind, destination=target, max_cells=MAX_CELLS, max_bytes=MAX_BYTES)
+        return readers.read(order)
 
     def undone(body: bytes) -> object:
         source.write_bytes(body)
@@ -61,6 +69,8 @@ def ways(kind: str, folder: Path) -> list[Callable[[bytes], object]]:
         return [undone]
     if kind == SAFETENSORS:
         return [unpack, loaded]
+    if kind == media.PARQUET:
+        return [apart]
     both = (taken, media.DATASET_TYPES), (predicted, media.ROW_TYPES)
     return [way for way, kinds in both if kind in kinds]
 
@@ -84,9 +94,15 @@ def main() -> None:
 
 def read_damaged(kind: str, seed: int, folder: Path, *, seconds: float, files: int) -> dict[str, object]:
     """Read damaged files of a kind. Returns how many, how they ended, and the most time and memory that one took."""
+    with closing(TableReaders(1, ALLOWED_GROWTH, ALLOWED_SECONDS)) as readers:
+        return _read_damaged(kind, seed, folder, ways(kind, folder, readers), seconds, files)
+
+
+def _read_damaged(
+    kind: str, seed: int, folder: Path, doings: Sequence[Callable[[bytes], object]], seconds: float, files: int
+) -> dict[str, object]:
     draw = random.Random(seed)
     sound = corpus()[kind]
-    doings = ways(kind, folder)
     ends: Counter[str] = Counter()
     read, slowest, growth = 0, 0.0, 0
     ends_at = time.monotonic() + seconds
@@ -104,7 +120,7 @@ def read_damaged(kind: str, seed: int, folder: Path, *, seconds: float, files: i
             took, grew = time.monotonic() - began, _peak() - before
             slowest, growth = max(slowest, took), max(growth, grew)
             ends[end] += 1
-            if end not in ("read", *OURS) or grew > ALLOWED_GROWTH:
+            if end not in ("read", ENDED, *OURS) or grew > ALLOWED_GROWTH:
                 place = folder / f"found-{read}"
                 place.write_bytes(body)
                 print(json.dumps({"end": end, "grew": grew, "way": do.__name__, "file": str(place)}), flush=True)
@@ -112,6 +128,8 @@ def read_damaged(kind: str, seed: int, folder: Path, *, seconds: float, files: i
     return {"kind": kind, "files": read, "ends": dict(ends), "slowest": slowest, "growth": growth}
 
 
+ENDED = "reader_ended"
+"""A process that reads for the service ended over the file. Only Parquet is read by none but such processes."""
 OURS = ("invalid_request", "column_mismatch", "unreadable_table", "table_too_large", "artifact_corrupt")
 
 
@@ -120,7 +138,7 @@ def do_one(do: Callable[[bytes], object], body: bytes) -> str:
     try:
         do(body)
     except FactRFMError as error:
-        return error.code
+        return ENDED if ": its reader ended with" in error.detail else error.code
     except BaseException:
         return " | ".join(line.strip() for line in traceback.format_exc().splitlines()[-5:])
     return "read"

@@ -86,25 +86,25 @@ def server_ready(context: CurrentContext) -> ServerReady:
     return ServerReady(ready=True)
 
 
-@router.get("/models/{name}", responses=problems(404))
+@router.get("/models/{name}", responses=problems(404, 422))
 def model_metadata(context: CurrentContext, name: Name) -> ModelMetadata:
     """Show a model's versions and tensors: an input a column, by its name."""
     return _metadata(context, models.get(context.database, name))
 
 
-@router.get("/models/{name}/versions/{version}", responses=problems(404))
+@router.get("/models/{name}/versions/{version}", responses=problems(404, 422))
 def model_version_metadata(context: CurrentContext, name: Name, version: Version) -> ModelMetadata:
     """Show the tensors of one version of a model."""
     return _metadata(context, models.get(context.database, name, version))
 
 
-@router.get("/models/{name}/ready", responses=problems(404))
+@router.get("/models/{name}/ready", responses=problems(404, 422))
 def model_ready(context: CurrentContext, name: Name) -> ModelReady:
     """Tell that a model can be asked: any that there is."""
     return ModelReady(name=models.get(context.database, name).resource.name, ready=True)
 
 
-@router.get("/models/{name}/versions/{version}/ready", responses=problems(404))
+@router.get("/models/{name}/versions/{version}/ready", responses=problems(404, 422))
 def model_version_ready(context: CurrentContext, name: Name, version: Version) -> ModelReady:
     """Tell that one version of a model can be asked."""
     return ModelReady(name=models.get(context.database, name, version).resource.name, ready=True)

@@ -1,6 +1,7 @@
 """Predictions: rows in, answers out, in whichever form the caller likes."""
 
 import io
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from service.openapi import CELL
 from service.predictor import Question
 from service.problems import problems
 from service.routes.models import Ref
+from service.row_files import parquet_rows
 from worker.contracts.resources import Predictions
 from worker.store.models import ModelRecord
-from worker.tables.media import ARROW_STREAM, CSV, JSON, NPY, ROW_TYPES
+from worker.tables.media import ARROW_STREAM, CSV, JSON, NPY, PARQUET, ROW_TYPES
 from worker.tables.rows import needed_columns, read_rows
 from worker.tables.spreadsheets import shown_table
 from worker.tables.writers import prediction_table
@@ -88,10 +90,13 @@ async def predict(
     kind = content_type(request, ROW_TYPES, default=JSON)
     with context.predictor.place():
         body = await request.body()
+        most = context.settings.max_predict_rows
+        table = await context.row_readers.run(partial(parquet_rows, context, body)) if kind == PARQUET else None
 
         def read(record: ModelRecord) -> pa.Table:
-            features, most = record.resource.features, context.settings.max_predict_rows
-            return needed_columns(read_rows(body, kind, features, max_rows=most), features, max_rows=most)
+            features = record.resource.features
+            rows = read_rows(body, kind, features, max_rows=most) if table is None else table
+            return needed_columns(rows, features, max_rows=most)
 
         question = Question(len(body), read, lambda record, answer: _written(record, answer, form, spreadsheet))
         return await context.predictor.answer(context.database, ref, question)

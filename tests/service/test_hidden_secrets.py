@@ -64,10 +64,12 @@ def test_a_setting_that_is_wrong_is_named_without_its_value(monkeypatch: pytest.
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads an environment where Linux shows it")
 @pytest.mark.usefixtures("secrets")
-def test_the_training_process_is_given_none_of_them(tmp_path: Path) -> None:
-    child = Child(WorkerSettings(storage_url=str(tmp_path), device="cpu", threads=1))
+def test_the_training_process_shows_none_of_them(tmp_path: Path) -> None:
+    child = Child(WorkerSettings(storage_url=str(tmp_path / SECRET), device="cpu", threads=1))
     try:
-        environment = psutil.Process(child.pid).environ()
+        process = psutil.Process(child.pid)
+        environment, arguments = process.environ(), process.cmdline()
     finally:
         child.end(5)
     assert [name for name, value in environment.items() if SECRET in value] == []
+    assert [argument for argument in arguments if SECRET in argument] == []

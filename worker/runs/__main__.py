@@ -1,10 +1,13 @@
 """The training process: takes orders from standard input, one a line, and reports on standard output.
 
+The first line of its input is the address of storage.
+
 It ends when its input ends or its parent dies, so that no training outlives the supervisor that holds its lease.
 """
 
 import argparse
 import ctypes
+import json
 import os
 import signal
 import sys
@@ -57,7 +60,9 @@ def main(arguments: list[str]) -> int:
     configure_logging(options.log_level, options.log_format)
     tracing = Tracing.start("factrfm-training", options.traces)
     machine = Machine.find(options.device, options.memory_bytes)
-    artifacts = Artifacts(options.storage)
+    if not (address := sys.stdin.readline()):
+        return 0
+    artifacts = Artifacts(json.loads(address))
     for line in sys.stdin:
         order = ORDERS.validate_json(line)
         report = Reporter(reports)
@@ -144,7 +149,6 @@ def carry_out(
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="worker.runs", description=__doc__)
-    parser.add_argument("--storage", required=True)
     parser.add_argument("--device", required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--threads", type=int)

@@ -14,6 +14,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from worker.contracts.errors import TableTooLarge, UnreadableTable
+from worker.tables.pages import pages
 
 MOST_COLUMNS = 20_000
 MOST_PIECE_BYTES = 2**29
@@ -22,19 +23,23 @@ LONGEST_TEXT = 2**20
 MOST_BATCH_TEXT = 2**28
 """Bytes of one column's texts in one batch of rows, each counted as often as it stands there."""
 MOST_DIRECTORY_BYTES = 2**20
-EXPANDING = "DELTA_BYTE_ARRAY"
-"""An encoding whose values repeat the start of the value before: each may be as long as all before it together."""
+DICTIONARY = {2, 8}
+"""PLAIN_DICTIONARY and RLE_DICTIONARY, as parquet.thrift numbers encodings."""
+EXPANDING = 7
+"""DELTA_BYTE_ARRAY, whose values repeat the start of the value before: each may be as long as all before together."""
 
 _END, _END_64 = b"PK\x05\x06", b"PK\x06\x07"
 _RECORD_BATCH, _DICTIONARY_BATCH = 3, 2
 
 
-def check_parquet(metadata: pq.FileMetaData, max_bytes: int, max_cells: int) -> None:
-    """Look at the sizes that a Parquet file's footer tells.
+def check_parquet(source: Path, metadata: pq.FileMetaData, max_bytes: int, max_cells: int) -> set[int]:
+    """Look at the sizes that a Parquet file tells: of rows its footer, of bytes its pages, which a reader believes.
+
+    Returns the columns some of whose pages name values by their place in a dictionary: few bytes can be long texts.
 
     Raises:
         TableTooLarge: they are more than is allowed.
-        UnreadableTable: texts are encoded in a way whose size cannot be told.
+        UnreadableTable: texts are encoded in a way whose size cannot be told, or a page's header is broken.
     """
     check_columns(metadata.num_columns)
     if metadata.num_rows * metadata.num_columns > max_cells:
@@ -43,15 +48,18 @@ def check_parquet(metadata: pq.FileMetaData, max_bytes: int, max_cells: int) -> 
             "send fewer"
         )
     total = 0
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        for chunk in map(group.column, range(group.num_columns)):
-            if EXPANDING in chunk.encodings:
-                raise UnreadableTable(
-                    f"column {chunk.path_in_schema!r} is encoded as {EXPANDING}; write it plain or with a dictionary"
-                )
-            _check_piece(chunk.total_uncompressed_size)
-            total += chunk.total_uncompressed_size
-            _check_total(total, max_bytes)
+    by_dictionary: set[int] = set()
+    for index, column in pages(source, metadata):
+        encodings = {page.encoding for page in column}
+        if EXPANDING in encodings:
+            raise UnreadableTable("a column is encoded as DELTA_BYTE_ARRAY; write it plain or with a dictionary")
+        if encodings & DICTIONARY:
+            by_dictionary.add(index)
+        size = sum(page.uncompressed_bytes for page in column)
+        _check_piece(size)
+        total += size
+        _check_total(total, max_bytes)
+    return by_dictionary
 
 
 def check_arrow(source: Path, offset: int, max_bytes: int) -> None:

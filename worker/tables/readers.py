@@ -23,17 +23,17 @@ import pyarrow.csv as pa_csv
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from worker.contracts.errors import TableTooLarge, UnreadableTable
+from worker.contracts.errors import UnreadableTable
 from worker.tables import media
 from worker.tables.expansion import (
     MOST_COLUMNS,
     check_arrow,
     check_columns,
-    check_directory,
     check_parquet,
     check_texts,
 )
 from worker.tables.json_parts import JSON_SHAPE, json_parts
+from worker.tables.npz import arrays
 from worker.tables.values import type_of
 
 BATCH_ROWS = 16_384
@@ -193,10 +193,10 @@ def _csv_header(source: Path) -> list[str]:
 
 def _parquet(source: Path, limits: Limits) -> RawTable:
     with _opened_parquet(source) as file:
-        check_parquet(file.metadata, limits.max_bytes, limits.max_cells)
+        by_dictionary = check_parquet(source, file.metadata, limits.max_bytes, limits.max_cells)
         schema = file.schema_arrow
     _check_types(schema)
-    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    texts = [schema.names[index] for index in sorted(by_dictionary) if _is_text(schema.types[index])]
 
     def batches() -> Iterator[list[pa.Array]]:
         # texts that a dictionary holds once are not copied out before they are measured
@@ -205,6 +205,10 @@ def _parquet(source: Path, limits: Limits) -> RawTable:
                 yield _measured(batch)
 
     return RawTable(list(schema.names), batches)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _opened_parquet(source: Path, **options: Any) -> pq.ParquetFile:
@@ -264,46 +268,30 @@ def _rows_at_once(columns: int) -> int:
 
 
 def _npz(source: Path, max_bytes: int) -> RawTable:
-    check_directory(source)
-    with zipfile.ZipFile(source) as archive:
-        size = sum(member.file_size for member in archive.infolist())
-    if size > max_bytes:
-        raise TableTooLarge(f"the arrays of the npz take {size} bytes and at most {max_bytes} are allowed")
-    with np.load(source, allow_pickle=False) as arrays:
-        if "X" not in arrays:
-            raise UnreadableTable(f"the npz has no array 'X' [n, d]; it holds {', '.join(arrays.files) or 'nothing'}")
-        try:
-            X = arrays["X"]
-            y = arrays["y"] if "y" in arrays else np.empty((*np.shape(X)[:1], 0))
-            given = arrays.get("feature_names")
-        except ValueError as error:
-            if "allow_pickle" in str(error):
-                raise UnreadableTable(
-                    "the npz holds pickled objects, which are never loaded; store plain arrays of numbers, booleans "
-                    "or fixed-width texts"
-                ) from error
-            raise
-        except MemoryError as error:
-            raise UnreadableTable(f"an array of the npz says it is larger than the npz: {error}") from error
-    # numpy gives a member that does not begin like an array as bytes
-    if not all(isinstance(array, np.ndarray) for array in (X, y, given) if array is not None):
-        raise UnreadableTable("X, y and feature_names of the npz must be arrays as numpy stores them")
+    found = arrays(source, max_bytes)
+    X = found["X"]
+    y = found["y"] if "y" in found else np.empty((*X.shape[:1], 0))
+    given = found.get("feature_names")
     if X.ndim != 2 or y.ndim not in (1, 2) or len(X) != len(y):
         raise UnreadableTable(f"the npz needs X [n, d] and y [n] or [n, c]; X has shape {X.shape} and y {y.shape}")
     outputs = ["y"] if y.ndim == 1 else [f"y{index}" for index in range(y.shape[1])]
     names = [f"x{index}" for index in range(X.shape[1])] if given is None else [str(name) for name in given.ravel()]
     if len(names) != X.shape[1]:
         raise UnreadableTable(f"feature_names has {len(names)} names and X {X.shape[1]} columns")
-    X, y = (array.astype(array.dtype.newbyteorder("="), copy=False) for array in (X, y))
     Y = y[:, None] if y.ndim == 1 else y
 
     def batches() -> Iterator[list[pa.Array]]:
         step = _rows_at_once(X.shape[1])
         for start in range(0, len(X), step):
-            rows = slice(start, start + step)
-            yield [pa.array(part[rows, index]) for part in (X, Y) for index in range(part.shape[1])]
+            parts = [_native(part[start : start + step]) for part in (X, Y)]
+            yield [pa.array(part[:, index]) for part in parts for index in range(part.shape[1])]
 
     return RawTable(names + outputs, batches)
+
+
+def _native(block: np.ndarray) -> np.ndarray:
+    """Return a copy in memory, in this machine's order of bytes."""
+    return np.array(block, block.dtype.newbyteorder("="))
 
 
 def _json(source: Path) -> RawTable:

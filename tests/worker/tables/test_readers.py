@@ -198,7 +198,7 @@ def test_a_member_of_an_npz_that_is_no_array_is_refused(take):
     body = io.BytesIO(BODIES[media.NPZ])
     with zipfile.ZipFile(body, "a") as archive:
         archive.writestr("feature_names.npy", b"u,v")
-    with pytest.raises(UnreadableTable, match="must be arrays"):
+    with pytest.raises(UnreadableTable, match="is no array"):
         take(body.getvalue(), media.NPZ)
 
 

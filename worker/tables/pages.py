@@ -1,0 +1,163 @@
+"""What the pages of a Parquet file say of themselves, whatever its footer says of them.
+
+A reader takes the memory that a page's header asks for. The headers are structs of Thrift's compact protocol;
+PageHeader is described in parquet-format's parquet.thrift.
+"""
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from worker.contracts.errors import TableTooLarge, UnreadableTable
+
+MOST_PAGES = 200_000
+"""Of one file. A page is about 1 MiB where a writer chooses."""
+MOST_DEPTH = 8
+MOST_FIELDS = 1000
+LONGEST_NUMBER = 10
+UNTOLD_BYTES = 100
+"""Files of old writers named parquet-mr are read so many bytes past the end that their footer tells."""
+
+_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
+_DATA_PAGE, _DATA_PAGE_V2 = 5, 8
+
+Struct = dict[int, "int | Struct"]
+
+
+@dataclass(frozen=True)
+class Page:
+    """``encoding``: the number of parquet.thrift's Encoding of its values; None for a dictionary or an index."""
+
+    uncompressed_bytes: int
+    encoding: int | None
+
+
+def pages(source: Path, metadata: pq.FileMetaData) -> Iterator[tuple[int, list[Page]]]:
+    """Yield the index and the pages of every column of every row group.
+
+    Raises:
+        UnreadableTable: a header is none, or pages lie where there is no file.
+        TableTooLarge: more than ``MOST_PAGES`` pages.
+    """
+    left = MOST_PAGES
+    untold = UNTOLD_BYTES if (metadata.created_by or "").lower().startswith("parquet-mr") else 0
+    with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as bytes_:
+        for group in map(metadata.row_group, range(metadata.num_row_groups)):
+            # of no rows nothing is read, and their places are not to be relied on
+            for index in range(group.num_columns if group.num_rows else 0):
+                chunk = group.column(index)
+                # a dictionary that has no place of its own is 0 in the files of some writers
+                start = min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset)
+                found = _chunk_pages(bytes_, start, start + chunk.total_compressed_size, untold, left)
+                left -= len(found)
+                yield index, found
+
+
+def _chunk_pages(file: mmap.mmap, start: int, end: int, untold: int, most: int) -> list[Page]:
+    if not 0 <= start <= end <= len(file):
+        raise UnreadableTable("the footer of the Parquet file names pages where the file has none")
+    found: list[Page] = []
+    place = start
+    while place < min(end + untold, len(file)):
+        if len(found) == most:
+            raise TableTooLarge(f"the Parquet file has more than {MOST_PAGES} pages; write it with larger ones")
+        try:
+            page, place = _page(file, place)
+        except UnreadableTable:
+            if place < end:
+                raise
+            break
+        found.append(page)
+    return found
+
+
+def _page(file: mmap.mmap, place: int) -> tuple[Page, int]:
+    """Return the page at ``place``, and where the next one begins."""
+    header = _Reader(file, place, len(file))
+    fields = header.struct()
+    uncompressed, compressed = fields.get(2), fields.get(3)
+    if not isinstance(uncompressed, int) or not isinstance(compressed, int) or min(uncompressed, compressed) < 0:
+        raise UnreadableTable("the header of a page of the Parquet file has no sizes")
+    return Page(uncompressed, _encoding(fields)), header.place + compressed
+
+
+def _encoding(fields: Struct) -> int | None:
+    for page, field in ((_DATA_PAGE, 2), (_DATA_PAGE_V2, 4)):
+        inner = fields.get(page)
+        if isinstance(inner, dict):
+            encoding = inner.get(field)
+            return encoding if isinstance(encoding, int) else None
+    return None
+
+
+class _Reader:
+    """Reads one struct as Arrow does: its fields of 32 bits and its structs are kept, all others passed over."""
+
+    def __init__(self, file: mmap.mmap, place: int, end: int) -> None:
+        self._file = file
+        self._end = end
+        self._fields = 0
+        self.place = place
+
+    def struct(self, depth: int = 0) -> Struct:
+        if depth > MOST_DEPTH:
+            raise _broken()
+        fields: Struct = {}
+        number = 0
+        while head := self._byte():
+            self._fields += 1
+            if self._fields > MOST_FIELDS:
+                raise _broken()
+            # numbers of fields have 16 bits, and what is beyond is cut off
+            number = _cut(number + (head >> 4) if head >> 4 else self._signed())
+            value = self._value(head & 15, depth)
+            if value is not None:
+                fields[number] = value
+        return fields
+
+    def _value(self, kind: int, depth: int) -> "int | Struct | None":
+        if kind == _I32:
+            return self._signed()
+        if kind == _STRUCT:
+            return self.struct(depth + 1)
+        if kind in (_I16, _I64):
+            self._number()
+        elif kind in (_BYTE, _DOUBLE, _BINARY):
+            self._pass({_BYTE: 1, _DOUBLE: 8}.get(kind) or self._number())
+        elif kind not in (_TRUE, _FALSE):
+            # lists, sets and maps are in no header of a page
+            raise _broken()
+        return None
+
+    def _byte(self) -> int:
+        self._pass(1)
+        return self._file[self.place - 1]
+
+    def _pass(self, count: int) -> None:
+        self.place += count
+        if self.place > self._end:
+            raise _broken()
+
+    def _number(self) -> int:
+        value = 0
+        for index in range(LONGEST_NUMBER):
+            byte = self._byte()
+            value |= (byte & 127) << 7 * index
+            if byte < 128:
+                return value
+        raise _broken()
+
+    def _signed(self) -> int:
+        value = self._number()
+        return value >> 1 ^ -(value & 1)
+
+
+def _cut(number: int) -> int:
+    return (number + 2**15) % 2**16 - 2**15
+
+
+def _broken() -> UnreadableTable:
+    return UnreadableTable("the header of a page of the Parquet file is broken")
