@@ -72,6 +72,9 @@ class Service:
             "FACTRFM_THREADS": "1",
             "FACTRFM_REQUESTS_PER_SECOND": "1000000",
             "FACTRFM_DRAIN_SECONDS": "0",
+            # more than by default, so that the followers all come in
+            "FACTRFM_MAX_FOLLOWERS": "1000",
+            "FACTRFM_MAX_FOLLOWERS_PER_PROJECT": "1000",
             **({} if database_url is None else {"FACTRFM_DATABASE_URL": database_url}),
         }
         valkey = [str(get_binary_path()), "--port", "0", "--unixsocket", str(queue), "--save", "", "--dir", str(folder)]
@@ -209,8 +212,9 @@ async def closed_loop(port: int, clients: int, seconds: float, wire: bytes, righ
 
 async def _follow(service: Service, report: Report, fit: dict[str, Any], followers: int) -> None:
     """Have many follow one job, and measure how long after it was written each event came."""
-    for job in service.client.get("/v1/jobs", params={"state": "queued", "limit": 200}).json()["items"]:
-        service.client.post(f"/v1/jobs/{job['id']}/cancel")
+    while waiting := service.client.get("/v1/jobs", params={"state": "queued", "limit": 200}).json()["items"]:
+        for job in waiting:
+            service.client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
     before = service.memory()
     job = service.submit(fit)
     path = f"/v1/jobs/{job['id']}/events"
