@@ -9,12 +9,15 @@ import faulthandler
 import json
 import random
 import resource
+import sys
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+
+import structlog
 
 from benchmarks.fuzzing.corpus import GZIP, SAFETENSORS, ZSTD, corpus
 from benchmarks.fuzzing.mutations import mutate
@@ -85,6 +88,8 @@ def main() -> None:
     parser.add_argument("--memory", type=int, default=2**32, help="bytes of address space beyond the start")
     arguments = parser.parse_args()
     faulthandler.enable()
+    # standard output is for what this says; the service's log goes beside it
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     _bound_memory(arguments.memory)
     found = read_damaged(
         arguments.kind, arguments.seed, arguments.folder, seconds=arguments.seconds, files=arguments.files
