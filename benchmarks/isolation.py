@@ -121,6 +121,7 @@ def _fill(client: TestClient, database: Database, owner: Mapping[str, str]) -> d
         "ref": "ours",
         "name": "ours",
         "version": "1",
+        "column": "x0",
     }
 
 

@@ -10,8 +10,9 @@ from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 
 from service import openapi, problems
-from service.auth import Authentication
+from service.auth import Authentication, KeyRing
 from service.context import Context, Draining, get_context, utc_now
+from service.dashboard import site
 from service.followers import Followers
 from service.headers import SecurityHeaders
 from service.idempotency import Idempotency
@@ -21,7 +22,17 @@ from service.queue import JobQueue
 from service.rates import RateLimit
 from service.reconciler import Reconciler
 from service.requests import RequestLog
-from service.routes import batches, datasets, health, inference_v2, jobs, models, predictions, reference
+from service.routes import (
+    batches,
+    datasets,
+    health,
+    inference_v2,
+    job_features,
+    jobs,
+    models,
+    predictions,
+    reference,
+)
 from service.settings import ServiceSettings
 from service.table_readers import TableReaders
 from worker.store.artifacts import Artifacts
@@ -62,8 +73,9 @@ def create_app(
     app.state.settings = settings
     app.state.now = now
     app.state.draining = Draining()
-    for routes in (datasets, jobs, batches, models, predictions, inference_v2, health, reference):
+    for routes in (datasets, jobs, job_features, batches, models, predictions, inference_v2, health, reference):
         app.include_router(routes.router)
+    site.install(app)
     problems.install(app)
     # the last one added is the first to see a request
     app.add_middleware(Idempotency, database=lambda request: get_context(request).database, now=now)
@@ -74,7 +86,8 @@ def create_app(
         stall_seconds=settings.stall_seconds,
     )
     app.add_middleware(RateLimit, rate=settings.requests_per_second)
-    app.add_middleware(Authentication, configured=settings.api_keys, database=lambda: app.state.context.database)
+    app.state.keys = KeyRing(settings.api_keys, lambda: app.state.context.database)
+    app.add_middleware(Authentication, ring=app.state.keys)
     app.add_middleware(RequestLog, tracing=tracing)
     app.add_middleware(SecurityHeaders, hsts_seconds=settings.hsts_seconds)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]

@@ -1,7 +1,8 @@
 """Who calls, for which project, and what they may do.
 
 Keys come from FACTRFM_API_KEYS (project ``default``, every scope) and from the database (``factrfm keys``). While there
-are neither, everybody may call, and the service listens on loopback only.
+are neither, everybody may call, and the service listens on loopback only. Programs send a key in the header
+Authorization, browsers in a cookie.
 """
 
 import hashlib
@@ -10,15 +11,17 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import structlog
 from anyio import to_thread
 from pydantic import SecretStr
 from sqlalchemy.exc import OperationalError
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service import sessions
 from service.problems import Forbidden, Unauthorized, on_database_away, on_own_error
 from worker.contracts.keys import Scope as KeyScope
 from worker.store import keys
@@ -26,6 +29,9 @@ from worker.store.database import Database
 from worker.store.rows import DEFAULT_PROJECT
 
 GUARDED = ("/v1", "/v2", "/metrics")
+PAGES = ("/datasets", "/jobs", "/models", "/compare", "/batches", "/queue")
+"""The dashboard, beside '/' itself: a browser without a key is sent to LOGIN."""
+LOGIN = "/login"
 READING = ("GET", "HEAD", "OPTIONS")
 ASKING = ("/predict", "/infer")
 """Endings of paths where a POST changes nothing."""
@@ -52,15 +58,17 @@ CONFIGURED = Caller(DEFAULT_PROJECT, tuple(KeyScope), "configured")
 
 
 class Authentication:
-    """Middleware: 401 for a guarded path without a key, 403 for a key without the scope; tells the rest who calls."""
+    """Middleware: 401 for a guarded path without a key, 403 for a key without the scope; tells the rest who calls.
 
-    def __init__(self, app: ASGIApp, configured: Sequence[SecretStr], database: Callable[[], Database]) -> None:
+    A page of the dashboard is answered with a redirect to the form that takes a key.
+    """
+
+    def __init__(self, app: ASGIApp, ring: "KeyRing") -> None:
         self._app = app
-        self._configured = [key.get_secret_value().encode() for key in configured]
-        self._stored = _StoredKeys(database)
+        self._ring = ring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and _guarded(scope["path"]):
+        if scope["type"] == "http" and (_under(scope["path"], GUARDED) or is_page(scope["path"])):
             answer = await self._refusal(scope)
             if answer is not None:
                 await answer(scope, receive, send)
@@ -71,11 +79,16 @@ class Authentication:
         """Return the answer to a caller who may not; None for one who may, whom the scope's state then names."""
         request = Request(scope)
         try:
-            caller = await self._caller(request.headers.get("authorization"))
+            caller = await self._caller(request)
             needed = needed_scope(scope["method"], scope["path"])
             if not caller.may(needed):
                 raise Forbidden(f"this key has the scopes {', '.join(caller.scopes)}; the call needs {needed}")
-        except (Unauthorized, Forbidden) as error:
+        except Unauthorized as error:
+            if is_page(scope["path"]):
+                asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+                return RedirectResponse(f"{LOGIN}?next={quote(asked)}", 303, {"Cache-Control": "no-store"})
+            return on_own_error(request, error)
+        except Forbidden as error:
             return on_own_error(request, error)
         except OperationalError as error:
             return on_database_away(request, error)
@@ -83,42 +96,58 @@ class Authentication:
         structlog.contextvars.bind_contextvars(project=caller.project, key=caller.key)
         return None
 
-    async def _caller(self, header: str | None) -> Caller:
-        """Return who sends ``header``.
+    async def _caller(self, request: Request) -> Caller:
+        """Return who sends ``request``. A header is asked before a cookie.
 
         Raises:
             Unauthorized: nobody who may call.
+            Forbidden: a page of another site had a browser send it.
         """
-        scheme, _, given = (header or "").partition(" ")
-        offered = given.strip()
-        if scheme.lower() == "bearer":
-            sent = offered.encode("latin-1", errors="replace")
-            # every key is compared, so that the time says nothing about which one was close
-            matches = [hmac.compare_digest(sent, key) for key in self._configured]
-            if any(matches):
-                return CONFIGURED
-            found = await self._stored.find(offered)
-            if found is not None:
-                return found
-        if not self._configured and not await self._stored.any():
+        header = request.headers.get("authorization")
+        if header is None:
+            offered = sessions.key_in(request)
+        else:
+            scheme, _, given = header.partition(" ")
+            # Starlette reads headers as Latin-1, whatever their bytes meant
+            given = given.strip().encode("latin-1", errors="replace").decode(errors="replace")
+            offered = given if scheme.lower() == "bearer" else None
+        found = None if offered is None else await self._ring.find(offered)
+        if found is not None:
+            if header is None and request.method not in READING:
+                sessions.check_same_origin(request)
+            return found
+        if await self._ring.empty():
             return ANYBODY
         raise Unauthorized("this service needs a key: send the header 'Authorization: Bearer <key>'")
 
 
-class _StoredKeys:
-    """The keys of the database, kept for seconds: a request costs no query, a revocation is soon seen.
+class KeyRing:
+    """The configured keys, and those of the database.
 
-    While the database is away, what was known last holds: the metrics then still tell of it, and all else needs it.
+    The latter are kept for seconds: a request costs no query, a revocation is soon seen. While the database is away,
+    what was known last holds: the metrics then still tell of it, and all else needs it.
     """
 
-    def __init__(self, database: Callable[[], Database]) -> None:
+    def __init__(self, configured: Sequence[SecretStr], database: Callable[[], Database]) -> None:
+        self._configured = [key.get_secret_value().encode() for key in configured]
         self._database = database
         self._kept: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
         self._any: tuple[bool, float] = (False, 0.0)
 
     async def find(self, text: str) -> Caller | None:
-        if not text.startswith("key_"):
-            return None
+        """Return who sends the key ``text``; None where it is none, or was revoked."""
+        sent = text.encode("utf-8", errors="replace")
+        # every key is compared, so that the time says nothing about which one was close
+        matches = [hmac.compare_digest(sent, key) for key in self._configured]
+        if any(matches):
+            return CONFIGURED
+        return await self._stored(text) if text.startswith("key_") else None
+
+    async def empty(self) -> bool:
+        """Return whether there is no key at all, so that everybody may call."""
+        return not self._configured and not await self._any_stored()
+
+    async def _stored(self, text: str) -> Caller | None:
         digest = hashlib.sha256(text.encode("utf-8", errors="replace")).digest()
         known = self._kept.get(digest)
         if known is not None and known[1] > time.monotonic():
@@ -138,7 +167,7 @@ class _StoredKeys:
             self._kept.popitem(last=False)
         return caller
 
-    async def any(self) -> bool:
+    async def _any_stored(self) -> bool:
         if self._any[1] < time.monotonic():
             try:
                 found = self._any[0] or await to_thread.run_sync(keys.any_made, self._database())
@@ -157,5 +186,10 @@ def needed_scope(method: str, path: str) -> KeyScope:
     return KeyScope.READ if method in READING or path.endswith(ASKING) else KeyScope.WRITE
 
 
-def _guarded(path: str) -> bool:
-    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in GUARDED)
+def is_page(path: str) -> bool:
+    """Return whether a path is a page of the dashboard that shows what belongs to a project."""
+    return path == "/" or _under(path, PAGES)
+
+
+def _under(path: str, prefixes: Sequence[str]) -> bool:
+    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in prefixes)

@@ -2,13 +2,13 @@
 
 import json
 
-from worker.contracts.resources import Features
+from worker.contracts.resources import LearnedFeatures
 from worker.store.models import ModelRecord
 
 TOP = 10
 
 
-def model_card(record: ModelRecord, features: Features) -> str:
+def model_card(record: ModelRecord, features: LearnedFeatures) -> str:
     """Return Markdown."""
     model = record.resource
     lines = [

@@ -14,7 +14,7 @@ def compare(records: Sequence[ModelRecord], matrices: Sequence[LearnedMatrix]) -
     models = [record.resource for record in records]
     specs = [model.spec for model in models]
     options = [(name, [spec.get(name) for spec in specs]) for name in _names(specs)]
-    shares = [importance(record, learned) for record, learned in zip(records, matrices, strict=True)]
+    shares = [{one.feature: one.share for one in importance(learned)} for learned in matrices]
     features = sorted({name for one in shares for name in one}, key=lambda name: -max(o.get(name, 0.0) for o in shares))
     return Comparison(
         models=models,

@@ -88,7 +88,9 @@ def _headers(sha256: str, filename: str) -> dict[str, str]:
     return {
         "ETag": f'"{sha256}"',
         "Accept-Ranges": "bytes",
-        "Cache-Control": "private, max-age=31536000, immutable",
+        # a name may come to mean another version, and what it is sent as depends on who asks for what
+        "Cache-Control": "private, no-cache",
+        "Vary": "Accept, Authorization, Cookie",
         "Content-Disposition": f'attachment; filename="{filename}"',
     }
 

@@ -1,12 +1,16 @@
-"""What a model learned, as callers see it: importance, spectrum, matrices."""
+"""What a model learned, or a fit has learned so far, as callers see it: importance, spectrum, matrices."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from worker.contracts.errors import NotFound
-from worker.contracts.resources import Direction, FeatureHistory, Features, FeatureShare, Loading
+from worker.contracts.artifacts import Checkpoint, TuneCheckpoint
+from worker.contracts.errors import Conflict, InvalidRequest, NotFound
+from worker.contracts.resources import Direction, FeatureHistory, FeatureShare, LearnedFeatures, Loading
+from worker.store import jobs, models
 from worker.store.artifacts import Artifacts
+from worker.store.database import Database
 from worker.store.models import ModelRecord
 from worker.store.tensors import unpack
 
@@ -16,10 +20,15 @@ LOADINGS = 20
 
 @dataclass(frozen=True)
 class LearnedMatrix:
-    """M (d, d) of one iteration, float32, with the names of its rows and columns."""
+    """M (d, d) of one iteration, float32, with the names of its rows and columns.
+
+    ``sources``: the original column of each of them; ``columns``: all original columns, in the order of the table.
+    """
 
     iteration: int
     names: list[str]
+    sources: list[str]
+    columns: list[str]
     M: np.ndarray
 
 
@@ -29,38 +38,104 @@ def load_matrix(artifacts: Artifacts, record: ModelRecord, iteration: int | None
     Raises:
         NotFound: that iteration did not run, or its matrix is not kept; the message names the kept ones.
     """
-    wanted = record.summary.iteration if iteration is None else iteration
+    summary = record.summary
+    wanted = summary.iteration if iteration is None else iteration
     matrices, _ = unpack(artifacts.read_bytes(record.matrices))
     found = matrices.get(f"{wanted:04d}")
     if found is None:
         kept = ", ".join(str(int(name)) for name in sorted(matrices))
         raise NotFound(f"model {record.resource.id} has no matrix of iteration {wanted}; it has those of {kept}")
-    return LearnedMatrix(wanted, record.summary.encoded_names, np.diag(found) if found.ndim == 1 else found)
+    columns = [column.name for column in summary.features]
+    return LearnedMatrix(wanted, summary.encoded_names, summary.encoded_sources, columns, _square(found))
 
 
-def importance(record: ModelRecord, learned: LearnedMatrix) -> dict[str, float]:
-    """Return the share of the trace of M by original column; those that no encoded column comes from have 0."""
-    import torch  # see service.predictor
+def load_job_matrix(
+    database: Database, artifacts: Artifacts, job_id: str, iteration: int | None = None
+) -> LearnedMatrix:
+    """Return M of an iteration of a fit: while it runs that of the newest by default, then that of its model.
 
-    from worker.engine import summary
+    Raises:
+        NotFound: no such job, or no such iteration so far.
+        Conflict: the job makes no such matrix, or has none yet.
+    """
+    job = jobs.get(database, job_id)
+    if job.state == "succeeded" and job.kind in ("fit", "tune") and job.model is not None:
+        return load_matrix(artifacts, models.get(database, job.model), iteration)
+    stored = jobs.checkpoint(database, job_id)
+    checkpoint = stored.winner if isinstance(stored, TuneCheckpoint) else stored
+    if not isinstance(checkpoint, Checkpoint) or not checkpoint.matrices:
+        raise Conflict(f"job {job_id} is a {job.kind}, {job.state}, and has no feature matrix yet")
+    wanted = len(checkpoint.matrices) - 1 if iteration is None else iteration
+    if wanted >= len(checkpoint.matrices):
+        raise NotFound(f"job {job_id} has matrices of the iterations up to {len(checkpoint.matrices) - 1} so far")
+    matrices, metadata = unpack(artifacts.read_bytes(checkpoint.matrices[wanted]))
+    if "names" not in metadata:
+        raise Conflict(f"the matrices of job {job_id} were written by an older version, which kept no names")
+    [found] = matrices.values()
+    return LearnedMatrix(wanted, metadata["names"], metadata["sources"], job.request["features"], _square(found))
 
-    return _by_source(record, summary.importance(torch.from_numpy(learned.M)).tolist())
+
+def view(learned: LearnedMatrix, folded: bool, columns: Sequence[str]) -> LearnedMatrix:
+    """Return the matrix as a caller asks for it: over original columns where ``folded``, of some columns where named.
+
+    Raises:
+        InvalidRequest: see ``select``.
+    """
+    whole = fold(learned) if folded else learned
+    return select(whole, columns) if columns else whole
 
 
-def describe(record: ModelRecord, learned: LearnedMatrix) -> Features:
+def fold(learned: LearnedMatrix) -> LearnedMatrix:
+    """Return the matrix over original columns.
+
+    An entry stands for the block of the encoded columns of two original ones: its Frobenius norm, with the sign of its
+    sum. Where each column is encoded as one number, that is the entry itself.
+    """
+    place = {name: index for index, name in enumerate(learned.columns)}
+    member = np.zeros((len(place), len(learned.names)))
+    member[[place[source] for source in learned.sources], range(len(learned.names))] = 1.0
+    norms = np.sqrt(member @ learned.M.astype(np.float64) ** 2 @ member.T)
+    sums = member @ learned.M @ member.T
+    folded = np.where(sums < 0, -norms, norms).astype(np.float32)
+    return replace(learned, names=learned.columns, sources=learned.columns, M=folded)
+
+
+def select(learned: LearnedMatrix, names: Sequence[str]) -> LearnedMatrix:
+    """Return the rows and columns of the matrix that are named, in that order.
+
+    Raises:
+        InvalidRequest: one is none of its columns.
+    """
+    place = {name: index for index, name in enumerate(learned.names)}
+    unknown = [name for name in names if name not in place]
+    if unknown:
+        raise InvalidRequest.at("query:columns", f"the matrix has no column {unknown[0][:200]!r}")
+    rows = [place[name] for name in names]
+    return replace(
+        learned, names=list(names), sources=[learned.sources[row] for row in rows], M=learned.M[rows][:, rows]
+    )
+
+
+def importance(learned: LearnedMatrix) -> list[FeatureShare]:
+    """Return each original column's share of the trace, largest first."""
+    by_source: dict[str, float] = dict.fromkeys(learned.columns, 0.0)
+    for source, share in zip(learned.sources, _shares(learned).tolist(), strict=True):
+        by_source[source] += share
+    return _sorted(by_source)
+
+
+def describe(learned: LearnedMatrix) -> LearnedFeatures:
     """Return shares of the trace by column, eigenvalues and leading directions."""
     import torch  # see service.predictor
 
     from worker.engine import summary
 
     M = torch.from_numpy(learned.M)
-    shares = summary.importance(M).tolist()
     spectrum = summary.spectrum(M)
-    return Features(
-        model=record.resource.id,
+    return LearnedFeatures(
         iteration=learned.iteration,
-        importance=_sorted(_by_source(record, shares)),
-        encoded_importance=_sorted(dict(zip(learned.names, shares, strict=True))),
+        importance=importance(learned),
+        encoded_importance=_sorted(dict(zip(learned.names, _shares(learned).tolist(), strict=True))),
         eigenvalues=spectrum.eigenvalues.tolist(),
         effective_rank=summary.effective_rank(spectrum.eigenvalues),
         directions=[
@@ -78,11 +153,14 @@ def history(record: ModelRecord) -> FeatureHistory:
     return FeatureHistory(model=record.resource.id, chosen=record.summary.iteration, items=record.summary.history)
 
 
-def _by_source(record: ModelRecord, shares: list[float]) -> dict[str, float]:
-    by_source: dict[str, float] = {column.name: 0.0 for column in record.summary.features}
-    for source, share in zip(record.summary.encoded_sources, shares, strict=True):
-        by_source[source] += share
-    return by_source
+def _shares(learned: LearnedMatrix) -> np.ndarray:
+    # as worker.engine.summary.importance, which would bring torch into a process that only shows pages
+    diagonal = learned.M.diagonal().astype(np.float64).clip(min=0)
+    return diagonal / diagonal.sum()
+
+
+def _square(stored: np.ndarray) -> np.ndarray:
+    return np.diag(stored) if stored.ndim == 1 else stored
 
 
 def _sorted(shares: dict[str, float]) -> list[FeatureShare]:

@@ -15,10 +15,12 @@ from service.openapi import CELL, LOCATION
 from service.pages import After, Limit
 from service.problems import problems
 from service.upload_folder import upload_folder
-from worker.contracts.resources import Dataset, DatasetRows, Page
+from worker.contracts.errors import InvalidRequest, NotFound
+from worker.contracts.resources import Dataset, DatasetRows, Histogram, Page
 from worker.store import datasets
+from worker.tables.histogram import histogram
 from worker.tables.media import DATASET_TYPES
-from worker.tables.storage import iter_tables
+from worker.tables.storage import iter_column, iter_tables
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
@@ -107,6 +109,26 @@ def get_rows(
         table = pa.concat_tables(itertools.islice(iter_tables(path, None, limit), 1)).slice(0, limit)
     columns = [[_finite(value) for value in column.to_pylist()] for column in table.columns]
     return DatasetRows(columns=table.column_names, rows=[list(row) for row in zip(*columns, strict=True)])
+
+
+@router.get("/{dataset_id}/columns/{column:path}/histogram", responses=problems(404, 422))
+def get_histogram(
+    context: CurrentContext, dataset_id: str, column: str, bins: Annotated[int, Query(ge=1, le=200)] = 30
+) -> Histogram:
+    """Count the values of a numeric column by size. Those of other columns are counted in the dataset's ``top``."""
+    record = datasets.get_record(context.database, dataset_id)
+    found = next((one for one in record.resource.columns if one.name == column), None)
+    if found is None:
+        raise NotFound(f"dataset {dataset_id} has no column {column[:200]!r}")
+    if found.type != "numeric":
+        raise InvalidRequest(f"the column {column[:200]!r} is {found.type}: its values are counted in its 'top'")
+    edges: list[float] = []
+    counts: list[int] = []
+    if found.min is not None and found.max is not None:
+        # the checksum of the whole table would cost more than the one column that is read
+        with context.artifacts.open(record.table, verify=False) as file:
+            edges, counts = histogram(iter_column(file, column), found.min, found.max, bins, integer=found.integer)
+    return Histogram(column=column, edges=edges, counts=counts, missing=found.missing, infinite=found.infinite)
 
 
 @router.get(

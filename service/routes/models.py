@@ -39,6 +39,15 @@ CHANGES = {
     "words": {"summary": "Say what it is", "value": {"description": "Prices of 2025", "tags": ["team=risk"]}},
     "promote": {"summary": "Have the name stand for version 3", "value": {"default_version": 3}},
 }
+Iteration = Annotated[int | None, Query(ge=0, le=9999, description="Default: the chosen one.")]
+Folded = Annotated[
+    bool,
+    Query(
+        description="The matrix over original columns: an entry is the Frobenius norm of the block of their encoded "
+        "columns, with the sign of its sum."
+    ),
+]
+Columns = Annotated[list[str], Query(max_length=1000, description="Only these rows and columns, in this order.")]
 
 
 @router.get("", responses=problems(422))
@@ -98,7 +107,7 @@ def export_model(context: CurrentContext, request: Request, ref: Ref) -> Respons
 def get_card(context: CurrentContext, request: Request, ref: Ref) -> Response:
     """Download the model card, in Markdown."""
     record = models.get(context.database, ref)
-    text = card.model_card(record, features.describe(record, features.load_matrix(context.artifacts, record)))
+    text = card.model_card(record, features.describe(features.load_matrix(context.artifacts, record)))
     return send_bytes(request, text.encode(), f"{MARKDOWN}; charset=utf-8", f"{record.resource.name}.md")
 
 
@@ -116,10 +125,11 @@ def compare_models(
 
 
 @router.get("/{ref}/features", responses=problems(404, 422))
-def get_features(context: CurrentContext, ref: Ref) -> Features:
-    """Summarise what the model looks at."""
+def get_features(context: CurrentContext, ref: Ref, iteration: Iteration = None) -> Features:
+    """Summarise what the model looks at, or looked at after an earlier iteration."""
     record = models.get(context.database, ref)
-    return features.describe(record, features.load_matrix(context.artifacts, record))
+    described = features.describe(features.load_matrix(context.artifacts, record, iteration))
+    return Features(model=record.resource.id, **dict(described))
 
 
 @router.get("/{ref}/features/history", responses=problems(404, 422))
@@ -138,14 +148,16 @@ def get_matrix(
     context: CurrentContext,
     request: Request,
     ref: Ref,
-    iteration: Annotated[int | None, Query(ge=0, le=9999, description="Default: the chosen one.")] = None,
+    iteration: Iteration = None,
+    fold: Folded = False,
+    columns: Columns = [],  # noqa: B006 - FastAPI copies it
     accept: Accept = None,
     spreadsheet: Spreadsheet = False,
 ) -> Response:
     """Download the learned feature matrix, by Accept as JSON, CSV, NPY, safetensors or a heatmap."""
     kind = choose(accept, MATRIX_TYPES)
     record = models.get(context.database, ref)
-    learned = features.load_matrix(context.artifacts, record, iteration)
+    learned = features.view(features.load_matrix(context.artifacts, record, iteration), fold, columns)
     model = record.resource
     name = f"{model.name}-{model.version}-M{learned.iteration}"
     if kind == PNG:

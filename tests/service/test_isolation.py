@@ -18,7 +18,14 @@ ASKS = {
     "POST /v2/models/{name}/versions/{version}/infer",
 }
 ABOUT_THE_SERVICE = {"GET /v2": 200, "GET /v2/health/live": 200, "GET /v2/health/ready": 503}
-NOTHING_TO_SHOW = {"GET /v1/jobs/{job_id}/result": 409}
+NOTHING_TO_SHOW = dict.fromkeys(
+    (
+        "GET /v1/jobs/{job_id}/result",
+        "GET /v1/jobs/{job_id}/features",
+        "GET /v1/jobs/{job_id}/features/matrix",
+    ),
+    409,
+)
 
 
 def test_every_route_keeps_projects_and_scopes_apart(client: TestClient, context: Context) -> None:

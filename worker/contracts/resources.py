@@ -49,6 +49,16 @@ class Dataset(Contract):
     created_at: UtcDatetime
 
 
+class Histogram(Contract):
+    """How many rows of a numeric column lie between each two ``edges``; of finite values only."""
+
+    column: str
+    edges: list[float] = Field(description="One more than counts. The last bin holds its right edge too.")
+    counts: list[int]
+    missing: int
+    infinite: int
+
+
 class DatasetRows(Contract):
     """The first rows of a dataset."""
 
@@ -221,10 +231,9 @@ class Direction(Contract):
     loadings: list[Loading]
 
 
-class Features(Contract):
-    """What a model looks at. Shares are of the trace of M and sum to 1."""
+class LearnedFeatures(Contract):
+    """What is looked at. Shares are of the trace of M and sum to 1."""
 
-    model: str
     iteration: int
     importance: list[FeatureShare] = Field(description="By original column, largest first.")
     encoded_importance: list[FeatureShare] = Field(description="By encoded column, largest first.")
@@ -233,13 +242,36 @@ class Features(Contract):
     directions: list[Direction]
 
 
-class FeatureMatrix(Contract):
-    """The learned feature matrix M, row by row, in the order of names."""
+class Features(LearnedFeatures):
+    """What a model looks at. Shares are of the trace of M and sum to 1."""
 
     model: str
+
+
+class JobFeatures(LearnedFeatures):
+    """What a fit under way looks at. Shares are of the trace of M and sum to 1."""
+
+    job: str
+
+
+class NamedMatrix(Contract):
+    """A feature matrix M, row by row, in the order of names."""
+
     iteration: int
     names: list[str]
     matrix: list[list[float]]
+
+
+class FeatureMatrix(NamedMatrix):
+    """The learned feature matrix M, row by row, in the order of names."""
+
+    model: str
+
+
+class JobFeatureMatrix(NamedMatrix):
+    """The feature matrix M of a fit under way, row by row, in the order of names."""
+
+    job: str
 
 
 class FeatureHistory(Contract):

@@ -4,6 +4,7 @@ The newest file decides where a fit goes on; the best file is what the fit would
 tensors and JSON. In a cross-validation the trail carries the scores of the folds that are done.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,12 +71,17 @@ class Checkpoints:
             iteration=state.current.iteration, fold=fold, newest=newest, best=best, matrices=list(trail.matrices)
         )
 
-    def save_matrix(self, stage: str, iteration: int, M: torch.Tensor, trail: Trail) -> bool:
-        """Keep M of an iteration for the history; returns whether there was room for it."""
+    def save_matrix(
+        self, stage: str, iteration: int, M: torch.Tensor, trail: Trail, names: Sequence[str], sources: Sequence[str]
+    ) -> bool:
+        """Keep M of an iteration for the history; returns whether there was room for it.
+
+        ``names`` and ``sources``: its encoded columns and their original ones, for those who look while the fit runs.
+        """
         array = M.detach().to("cpu", torch.float32).numpy()
         if sum(ref.bytes for ref in trail.matrices) + array.nbytes > MATRICES_BYTES:
             return False
-        content = pack({f"{iteration:04d}": array}, {})
+        content = pack({f"{iteration:04d}": array}, {"names": list(names), "sources": list(sources)})
         key = f"{self._prefix}/{stage}-M-{iteration:04d}.safetensors"
         trail.matrices.append(self._artifacts.put_bytes(key, content))
         return True

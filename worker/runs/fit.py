@@ -73,6 +73,7 @@ class _Fit:
         self._checkpoints = Checkpoints(artifacts, order.prefix)
         self._seconds: list[float] = []
         self._names: tuple[str, ...] = ()
+        self._sources: tuple[str, ...] = ()
         self._last_M: torch.Tensor | None = None
 
     def run(self) -> FitDone:
@@ -154,7 +155,7 @@ class _Fit:
         self, rows: TrainingRows, config: FitConfig, state: FitState | None, trail: Trail, stage: str
     ) -> FitState:
         """Run one recursion to its end and return its last state; every state is stored and reported."""
-        self._names = tuple(rows.encoder.names)
+        self._names, self._sources = tuple(rows.encoder.names), tuple(rows.encoder.sources)
         self._last_M = None if state is None else state.current.M
         for reached in recurse(rows, config, self._machine, state):
             self._take(reached, config, trail, stage)
@@ -204,7 +205,7 @@ class _Fit:
             cosine = summary.cosine(self._last_M, current.M) if self._last_M is not None else None
             trail.history[-1] = before.model_copy(update={"cosine_to_next": cosine})
         self._last_M = current.M
-        kept = self._checkpoints.save_matrix(FINAL, current.iteration, current.M, trail)
+        kept = self._checkpoints.save_matrix(FINAL, current.iteration, current.M, trail, self._names, self._sources)
         trail.history.append(
             IterationSummary(
                 iteration=current.iteration,

@@ -7,10 +7,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from worker.contracts.errors import Conflict, NotFound
-from worker.contracts.resources import Batch
+from worker.contracts.resources import Batch, Page
 from worker.store import jobs
 from worker.store.columns import storable
 from worker.store.database import Database, owner
+from worker.store.pages import first_page
 from worker.store.rows import BatchRow, JobRow
 
 JOB_LINK = "/v1/jobs/"
@@ -38,6 +39,26 @@ def get(database: Database, batch_id: str) -> Batch:
             jobs=[JOB_LINK + job_id for job_id in _job_ids(session, batch_id)],
             created_at=row.created_at,
         )
+
+
+def list_page(database: Database, limit: int = 50, after: str | None = None) -> Page[Batch]:
+    """Return batches without their links, newest first, older than the id ``after``."""
+    query = select(BatchRow).order_by(BatchRow.id.desc()).limit(limit + 1)
+    if after is not None:
+        query = query.where(BatchRow.id < after)
+    with database.reading() as session:
+        found = [
+            Batch(
+                id=row.id,
+                counts=jobs.counts_in(session, row.id),
+                total=row.total,
+                jobs=[],
+                created_at=row.created_at,
+            )
+            for row in session.scalars(query)
+        ]
+    items, following = first_page(found, limit)
+    return Page[Batch](items=items, next=following)
 
 
 def job_ids(database: Database, batch_id: str) -> list[str]:

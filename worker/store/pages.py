@@ -2,9 +2,9 @@
 
 from typing import TypeVar
 
-from worker.contracts.resources import Dataset, Job, Model
+from worker.contracts.resources import Batch, Dataset, Job, Model
 
-Item = TypeVar("Item", Dataset, Job, Model)
+Item = TypeVar("Item", Batch, Dataset, Job, Model)
 
 
 def first_page(found: list[Item], limit: int) -> tuple[list[Item], str | None]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +22,7 @@ def iter_tables(source: Path, columns: list[str] | None, batch_rows: int) -> Ite
             yield pa.Table.from_batches([batch])
 
 
-def iter_column(source: Path, column: str) -> Iterator[pa.Array]:
+def iter_column(source: Path | BinaryIO, column: str) -> Iterator[pa.Array]:
     """Yield one column in blocks of at most a group of rows."""
     with pq.ParquetFile(source) as file:
         for batch in file.iter_batches(batch_size=ROW_GROUP, columns=[column], use_threads=False):

@@ -1,4 +1,5 @@
 from pathlib import Path
+from urllib.parse import quote
 
 import pyarrow as pa
 import pytest
@@ -122,3 +123,26 @@ def test_a_dataset_in_use_stays_and_another_goes(client, dataset):
     client.post(f"/v1/jobs/{job}/cancel")
     assert client.delete(f"/v1/datasets/{dataset}").status_code == 204
     assert client.get(f"/v1/datasets/{dataset}").status_code == 404
+
+
+def test_a_histogram_counts_every_value_of_a_numeric_column(client, dataset):
+    answer = client.get(f"/v1/datasets/{dataset}/columns/size/histogram")
+    assert answer.status_code == 200, answer.text
+    document = answer.json()
+    assert document["edges"] == [edge - 0.5 for edge in range(8)]
+    assert document["counts"] == [6, 6, 6, 6, 6, 5, 5]
+    spread = client.get(f"/v1/datasets/{dataset}/columns/price/histogram", params={"bins": 5}).json()
+    assert (len(spread["counts"]), sum(spread["counts"])) == (5, 40)
+
+
+def test_a_histogram_is_of_a_numeric_column_that_is_there(client, dataset):
+    assert client.get(f"/v1/datasets/{dataset}/columns/city/histogram").status_code == 422
+    assert client.get(f"/v1/datasets/{dataset}/columns/nobody/histogram").status_code == 404
+    assert client.get(f"/v1/datasets/{dataset}/columns/size/histogram", params={"bins": 0}).status_code == 422
+
+
+def test_a_column_may_be_called_anything(client):
+    upload = client.post("/v1/datasets", content="a/b ü?,y\n1,2\n3,4\n", headers={"Content-Type": "text/csv"})
+    name = quote("a/b ü?", safe="")
+    answer = client.get(f"/v1/datasets/{upload.json()['id']}/columns/{name}/histogram")
+    assert (answer.status_code, answer.json()["column"]) == (200, "a/b ü?")

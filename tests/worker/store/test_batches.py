@@ -74,3 +74,13 @@ def test_all_jobs_of_a_batch_are_queued_or_none(database: Database) -> None:
             batches.get(database, wrong)
         with pytest.raises(NotFound):
             batches.cancel(database, wrong, START)
+
+
+def test_batches_are_listed_newest_first_with_their_counts(database: Database) -> None:
+    made = [queue_batch(database, size)[0] for size in (1, 2, 3)]
+    first = batches.list_page(database, limit=2)
+    assert [batch.id for batch in first.items] == made[:0:-1]
+    assert [batch.counts for batch in first.items] == [BatchCounts(queued=3), BatchCounts(queued=2)]
+    rest = batches.list_page(database, limit=2, after=first.next)
+    assert ([batch.id for batch in rest.items], rest.next) == ([made[0]], None)
+    assert batches.list_page(database.of("others")).items == []

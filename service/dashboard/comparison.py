@@ -1,0 +1,130 @@
+"""Jobs and models side by side."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import Query, Request, Response
+
+from service import features
+from service.context import Context, CurrentContext
+from service.dashboard.pages import page_router, render
+from service.dashboard.work import flat
+from service.features import LearnedMatrix
+from worker.contracts.errors import InvalidRequest
+from worker.contracts.resources import FeatureShare
+from worker.store import jobs, models
+
+router = page_router()
+
+MOST = 6
+TOP = 10
+OFFERED = 30
+SMALLER_IS_BETTER = ("rmse", "brier", "loss", "penalty")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One job or model. ``model`` is the model's id where there is one, whose matrix can be shown."""
+
+    title: str
+    link: str
+    metrics: dict[str, float]
+    asked: dict[str, Any]
+    facts: dict[str, Any]
+    model: str | None = None
+    learned: LearnedMatrix | None = None
+    importance: list[FeatureShare] = field(default_factory=list)
+
+
+@router.get("/compare")
+def compare(
+    context: CurrentContext,
+    request: Request,
+    ref: Annotated[list[str], Query(max_length=MOST)] = [],  # noqa: B006
+) -> Response:
+    """Show jobs and models side by side: metrics, what was asked differently, matrices."""
+    if len(ref) < 2:
+        return render(
+            request,
+            "choose_two.html",
+            models=models.list_page(context.database, limit=OFFERED).items,
+            jobs=[job for job in jobs.list_page(context.database, limit=OFFERED).items if job.kind != "predict"],
+            chosen=ref,
+            most=MOST,
+        )
+    sides = [_side(context, one) for one in dict.fromkeys(ref)]
+    names = list(dict.fromkeys(name for side in sides for name in side.asked))
+    differing = [name for name in names if len({str(side.asked.get(name)) for side in sides}) > 1]
+    return render(
+        request,
+        "compare.html",
+        sides=sides,
+        metrics=[
+            (name, [side.metrics.get(name) for side in sides], _best([side.metrics.get(name) for side in sides], name))
+            for name in dict.fromkeys(name for side in sides for name in side.metrics)
+        ],
+        facts=list(dict.fromkeys(name for side in sides for name in side.facts)),
+        differing=differing,
+        same=[name for name in names if name not in differing],
+        agreement=_agreement(sides),
+        top=TOP,
+    )
+
+
+def _side(context: Context, ref: str) -> Side:
+    if ref.startswith("job_"):
+        job = jobs.get(context.database, ref)
+        if job.kind == "predict":
+            raise InvalidRequest("A prediction has nothing to compare: choose fits, searches, networks or models.")
+        if job.model is None or job.state != "succeeded":
+            return Side(ref, f"/jobs/{ref}", job.metrics, _asked(job.request), {"State": job.state})
+        ref = job.model
+    record = models.get(context.database, ref)
+    model = record.resource
+    learned = features.load_matrix(context.artifacts, record)
+    facts = {
+        "Chosen iteration": f"{model.iteration} of {model.iterations}",
+        "Ridge": model.ridge,
+        "Bandwidth": model.bandwidth,
+        "Training rows": model.training_rows,
+        "Encoded columns": model.encoded_features,
+        "Precision": model.precision,
+    }
+    asked = _asked({"dataset": model.dataset, "target": [column.name for column in model.targets], "spec": model.spec})
+    return Side(
+        title=f"{model.name}@{model.version}",
+        link=f"/models/{model.id}",
+        metrics=model.metrics,
+        asked=asked,
+        facts=facts,
+        model=model.id,
+        learned=features.fold(learned),
+        importance=features.importance(learned),
+    )
+
+
+def _asked(request: dict[str, Any]) -> dict[str, Any]:
+    shown = {name: value for name, value in request.items() if name not in ("features", "exclude", "model", "kind")}
+    return flat(shown)
+
+
+def _best(values: list[float | None], name: str) -> float | None:
+    """Return the best of the values; None where all are the same."""
+    known = [value for value in values if value is not None]
+    if len(set(known)) < 2:
+        return None
+    return min(known) if name.endswith(SMALLER_IS_BETTER) else max(known)
+
+
+def _agreement(sides: list[Side]) -> list[tuple[str, str, float]]:
+    """Return the cosine between the folded matrices of each two models of the same columns."""
+    shown = [side for side in sides if side.learned is not None]
+    found = []
+    for index, one in enumerate(shown):
+        for other in shown[index + 1 :]:
+            A, B = one.learned, other.learned
+            if A is not None and B is not None and A.names == B.names:
+                cosine = float((A.M * B.M).sum() / (np.linalg.norm(A.M) * np.linalg.norm(B.M)))
+                found.append((one.title, other.title, cosine))
+    return found

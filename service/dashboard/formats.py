@@ -1,0 +1,72 @@
+"""Figures as people read them."""
+
+from datetime import datetime
+from typing import Any
+
+UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+NOTHING = "–"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Return a number with ``digits`` significant digits; whole numbers in full."""
+    if value is None:
+        return NOTHING
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}".replace(",", "\u202f")
+    return f"{value:.{digits}g}"
+
+
+def percent(share: float) -> str:
+    """Return a share in [0, 1] as a percentage."""
+    return f"{100 * share:.1f}\u202f%"
+
+
+def size(count: float | None) -> str:
+    """Return a number of bytes in the unit that suits it."""
+    if count is None:
+        return NOTHING
+    for unit in UNITS[:-1]:
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} {UNITS[-1]}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time span: its two largest units."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def moment(value: datetime | None) -> str:
+    """Return a moment in UTC, to the second."""
+    return NOTHING if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
+
+
+def words(name: str) -> str:
+    """Return the name of an option or a metric as words."""
+    said = name.replace("_", " ").replace("agop", "AGOP").replace("rmse", "RMSE").replace("r2", "R²")
+    return said[:1].upper() + said[1:]
+
+
+def option(value: Any) -> str:
+    """Return the value of an option of a spec."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return number(value)
+    if isinstance(value, list):
+        return ", ".join(option(one) for one in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{words(key)} {option(one)}" for key, one in value.items() if one is not None)
+    return str(value)

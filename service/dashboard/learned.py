@@ -1,0 +1,80 @@
+"""Pages of models: the list, and what one learned."""
+
+from typing import Any
+
+from fastapi import Request, Response
+
+from service import features
+from service.context import Context, CurrentContext
+from service.dashboard.pages import page_router, render
+from service.pages import After
+from worker.contracts.errors import NotFound
+from worker.contracts.resources import Column, FeatureShare
+from worker.store import datasets, models
+from worker.store.models import ModelRecord
+
+router = page_router()
+
+PAGE = 50
+FIRST_COLUMNS = 12
+"""So many columns of the form to predict by are shown at once: the most important ones."""
+
+
+@router.get("/models")
+def list_models(context: CurrentContext, request: Request, name: str | None = None, after: After = None) -> Response:
+    """List models, newest first; all versions of one name with ``name``."""
+    page = models.list_page(context.database, limit=PAGE, after=after, name=name)
+    return render(request, "models.html", page=page, name=name)
+
+
+@router.get("/models/{ref}")
+def show_model(context: CurrentContext, request: Request, ref: str) -> Response:
+    """Show what a model learned, how it did, and a form to predict by."""
+    record = models.get(context.database, ref)
+    described = features.describe(features.load_matrix(context.artifacts, record))
+    return render(
+        request,
+        "model.html",
+        model=record.resource,
+        features=described,
+        history=record.summary.history,
+        folds_away=record.summary.encoded_names != [column.name for column in record.summary.features],
+        inputs=_inputs(context, record, described.importance),
+        first=FIRST_COLUMNS,
+        versions=models.list_page(context.database, limit=PAGE, name=record.resource.name).items,
+        siblings=_siblings(context, record),
+    )
+
+
+def _inputs(context: Context, record: ModelRecord, importance: list[FeatureShare]) -> list[dict[str, Any]]:
+    """Return the columns that the model reads, the most important first, each with a usual value."""
+    try:
+        known = {one.name: one for one in datasets.get(context.database, record.resource.dataset).columns}
+    except NotFound:
+        known = {}
+    types = {column.name: column.type for column in record.resource.features}
+    return [
+        {"name": one.feature, "type": types[one.feature], "column": column, "usual": _usual(column)}
+        for one in importance
+        for column in [known.get(one.feature)]
+    ]
+
+
+def _usual(column: Column | None) -> str:
+    if column is None:
+        return ""
+    if column.type != "numeric":
+        return str(column.top[0].value) if column.top else ""
+    if column.mean is None:
+        return ""
+    return f"{column.mean:.0f}" if column.integer else f"{column.mean:.4g}"
+
+
+def _siblings(context: Context, record: ModelRecord) -> list[Any]:
+    """Return other models of the same table and target, to compare with."""
+    own = record.resource
+    return [
+        one
+        for one in models.list_page(context.database, limit=PAGE).items
+        if one.id != own.id and one.dataset == own.dataset and one.targets == own.targets
+    ]

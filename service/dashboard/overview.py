@@ -1,0 +1,58 @@
+"""The first page, and the queue."""
+
+from fastapi import Request, Response
+
+from service import features
+from service.auth import ANYBODY
+from service.context import Context, CurrentContext
+from service.dashboard.data import upload_hints
+from service.dashboard.pages import page_router, render
+from worker.contracts.errors import ArtifactMissing, NotFound
+from worker.contracts.keys import Scope
+from worker.contracts.resources import FeatureShare, Model
+from worker.store import datasets, jobs, models, workload
+
+router = page_router()
+
+SHOWN_MODELS = 4
+SHOWN = 6
+TOP = 5
+
+
+@router.get("/")
+def overview(context: CurrentContext, request: Request) -> Response:
+    """Show what was learned last, what runs, and where to begin."""
+    database = context.database
+    return render(
+        request,
+        "overview.html",
+        models=[(model, _top(context, model)) for model in models.list_page(database, limit=SHOWN_MODELS).items],
+        jobs=jobs.list_page(database, limit=SHOWN).items,
+        datasets=datasets.list_page(database, limit=SHOWN).items,
+        counts=jobs.counts(database),
+        **upload_hints(context.settings),
+    )
+
+
+@router.get("/queue")
+def queue(context: CurrentContext, request: Request) -> Response:
+    """Show what waits and what runs where. Queues of other projects are for the scope admin."""
+    caller = getattr(request.state, "caller", ANYBODY)
+    seen = context.database.of(None) if caller.may(Scope.ADMIN) else context.database
+    return render(
+        request,
+        "queue.html",
+        now=context.now(),
+        counts=jobs.counts(context.database),
+        running=workload.running(context.database),
+        waiting=workload.waiting(seen),
+    )
+
+
+def _top(context: Context, model: Model) -> list[FeatureShare]:
+    try:
+        learned = features.load_matrix(context.artifacts, models.get(context.database, model.id))
+    except (NotFound, ArtifactMissing):
+        # it was deleted while the page was made
+        return []
+    return features.importance(learned)[:TOP]

@@ -1,0 +1,99 @@
+"""What all pages share: the templates, who looks, and errors that are pages too."""
+
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import jinja2
+import structlog
+from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import OperationalError
+from starlette.types import Scope
+
+from service.auth import ANYBODY, Caller
+from service.dashboard import formats
+from service.problems import status_of
+from worker.contracts.errors import FactRFMError
+from worker.contracts.keys import Scope as KeyScope
+
+log = structlog.get_logger()
+
+TITLES = {401: "Not signed in", 403: "Not allowed", 404: "Not here", 409: "Not now", 503: "Out of reach"}
+
+templates = jinja2.Environment(
+    loader=jinja2.PackageLoader("service.dashboard"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+templates.filters |= {
+    "number": formats.number,
+    "percent": formats.percent,
+    "size": formats.size,
+    "duration": formats.duration,
+    "moment": formats.moment,
+    "words": formats.words,
+    "option": formats.option,
+    "document": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
+}
+
+
+class PageRoute(APIRoute):
+    """Answers what goes wrong with a page in place of a problem document."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler with its errors turned to pages."""
+        handler = super().get_route_handler()
+
+        async def page(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except FactRFMError as error:
+                if status_of(error) == 500:
+                    log.error("service fault", code=error.code, detail=error.detail)
+                return error_page(request, status_of(error), error.detail)
+            except RequestValidationError:
+                return error_page(request, 404, "This address holds something that cannot be read.")
+            except OperationalError as error:
+                log.warning("database out of reach", error=type(error).__name__)
+                return error_page(request, 503, "The database cannot be reached right now. Try again in a moment.")
+
+        return page
+
+
+class Static(StaticFiles):
+    """Scripts and styles. A browser asks whether its copy is the newest: another version may have been installed."""
+
+    def file_response(self, full_path: Any, stat_result: Any, scope: Scope, status_code: int = 200) -> Response:
+        """Return the file, to be asked for again each time."""
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def page_router() -> APIRouter:
+    """Return a router of pages, which are no part of the API's document."""
+    return APIRouter(include_in_schema=False, route_class=PageRoute, default_response_class=HTMLResponse)
+
+
+def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """Return the page that ``template`` makes of ``values``."""
+    caller: Caller = getattr(request.state, "caller", ANYBODY)
+    text = templates.get_template(template).render(
+        caller=caller,
+        signed_in=caller.key is not None,
+        may_write=caller.may(KeyScope.WRITE),
+        path=request.url.path,
+        **values,
+    )
+    return HTMLResponse(text, status, {"Cache-Control": "no-store"})
+
+
+def error_page(request: Request, status: int, detail: str) -> HTMLResponse:
+    """Return a page that says what went wrong."""
+    return render(request, "error.html", status, title=TITLES.get(status, "That did not work"), detail=detail)

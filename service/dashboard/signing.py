@@ -1,0 +1,59 @@
+"""Signing in with a key, and out again."""
+
+from typing import cast
+
+from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
+
+from service import sessions
+from service.auth import LOGIN, KeyRing
+from service.dashboard.pages import page_router, render
+from worker.contracts.keys import Scope
+
+router = page_router()
+
+HOME = "/"
+
+
+@router.get(LOGIN)
+async def form(request: Request, next: str = HOME) -> Response:  # noqa: A002 - the name in the address
+    """Show the form; an open service has none."""
+    if await _ring(request).empty():
+        return RedirectResponse(HOME, 303)
+    return render(request, "login.html", next=_own_page(next), complaint=None)
+
+
+@router.post(LOGIN)
+async def sign_in(request: Request) -> Response:
+    """Take a key, remember it in the browser, and go where the browser wanted to."""
+    sessions.check_same_origin(request)
+    async with request.form(max_files=0, max_fields=4) as fields:
+        key, wanted = str(fields.get("key", "")).strip(), _own_page(str(fields.get("next", HOME)))
+    caller = await _ring(request).find(key)
+    if caller is None:
+        complaint = "This is no key of this service. 'factrfm keys create' makes one."
+        return render(request, "login.html", 401, next=wanted, complaint=complaint)
+    if not caller.may(Scope.READ):
+        return render(request, "login.html", 403, next=wanted, complaint="This key may not read.")
+    answer = RedirectResponse(wanted, 303)
+    sessions.remember(request, answer, key)
+    return answer
+
+
+@router.post("/logout")
+def sign_out(request: Request) -> Response:
+    """Have the browser forget the key."""
+    sessions.check_same_origin(request)
+    answer = RedirectResponse(LOGIN, 303)
+    sessions.forget(answer)
+    return answer
+
+
+def _ring(request: Request) -> KeyRing:
+    return cast("KeyRing", request.app.state.keys)
+
+
+def _own_page(place: str) -> str:
+    """Return ``place`` if it is a path of this site, else the first page."""
+    own = place.startswith("/") and not place.startswith(("//", "/\\")) and place.isprintable()
+    return place if own else HOME

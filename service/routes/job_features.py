@@ -1,0 +1,57 @@
+"""What a fit has learned so far. After its end these routes say the same of its model."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from service import features
+from service.context import CurrentContext
+from service.heatmap import heatmap
+from service.negotiation import choose
+from service.problems import problems
+from service.routes.models import PNG, Accept, Columns, Folded
+from worker.contracts.resources import JobFeatureMatrix, JobFeatures
+from worker.tables.media import JSON
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+Iteration = Annotated[
+    int | None, Query(ge=0, le=9999, description="Default: the newest while the job runs, then the chosen one.")
+]
+
+
+@router.get("/{job_id}/features", responses=problems(404, 409, 422))
+def get_job_features(context: CurrentContext, job_id: str, iteration: Iteration = None) -> JobFeatures:
+    """Summarise what a fit looks at after an iteration, also while it runs."""
+    learned = features.load_job_matrix(context.database, context.artifacts, job_id, iteration)
+    return JobFeatures(job=job_id, **dict(features.describe(learned)))
+
+
+@router.get(
+    "/{job_id}/features/matrix",
+    response_model=JobFeatureMatrix,
+    responses={
+        200: {"description": "The feature matrix M of an iteration", "content": {PNG: {}}},
+        **problems(404, 406, 409, 422),
+    },
+)
+def get_job_matrix(
+    context: CurrentContext,
+    request: Request,
+    job_id: str,
+    iteration: Iteration = None,
+    fold: Folded = False,
+    columns: Columns = [],  # noqa: B006 - FastAPI copies it
+    accept: Accept = None,
+) -> Response:
+    """Show the feature matrix of a fit after an iteration, also while it runs, as JSON or as a heatmap."""
+    kind = choose(accept, (JSON, PNG))
+    loaded = features.load_job_matrix(context.database, context.artifacts, job_id, iteration)
+    learned = features.view(loaded, fold, columns)
+    # the newest iteration is another one soon
+    headers = {"Cache-Control": "no-store", "Vary": "Accept"}
+    if kind == PNG:
+        title = f"{job_id}: feature matrix, iteration {learned.iteration}"
+        return Response(heatmap(learned.M, learned.names, title), media_type=PNG, headers=headers)
+    document = JobFeatureMatrix(job=job_id, iteration=learned.iteration, names=learned.names, matrix=learned.M.tolist())
+    return Response(document.model_dump_json(), media_type=JSON, headers=headers)

@@ -1,0 +1,63 @@
+"""Signing in with a browser: a cookie that carries a key, and the check that a page of ours sent the request.
+
+The cookie cannot be read by scripts, and other sites' pages do not get it sent along.
+"""
+
+import base64
+import binascii
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.problems import Forbidden
+
+COOKIE = "factrfm_key"
+LASTS_SECONDS = 30 * 24 * 3600
+
+
+def key_in(request: Request) -> str | None:
+    """Return the key that the cookie of ``request`` carries; None where there is none."""
+    try:
+        return base64.urlsafe_b64decode(request.cookies.get(COOKIE, "").encode()).decode() or None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def remember(request: Request, response: Response, key: str) -> None:
+    """Have the browser send ``key`` with what it asks of this site from now on."""
+    response.set_cookie(
+        COOKIE,
+        # a key may hold characters that end a cookie
+        base64.urlsafe_b64encode(key.encode()).decode(),
+        max_age=LASTS_SECONDS,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+
+
+def forget(response: Response) -> None:
+    """Have the browser drop the key."""
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+
+
+def check_same_origin(request: Request) -> None:
+    """See that a page of this very site sent the request.
+
+    Browsers say so in Sec-Fetch-Site, and over plain HTTP at least in Origin.
+
+    Raises:
+        Forbidden: another site sent it, or nothing says where it is from.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is None:
+        origin = urlsplit(request.headers.get("origin", "")).netloc
+        same = origin != "" and origin == request.headers.get("host")
+    else:
+        same = site == "same-origin"
+    if not same:
+        raise Forbidden(
+            "a request that changes something and is signed in by cookie must come from a page of this site; "
+            "programs send 'Authorization: Bearer <key>'"
+        )

@@ -1,0 +1,29 @@
+"""How the numbers of a column spread, counted block by block."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+
+
+def histogram(
+    blocks: Iterable[pa.Array], low: float, high: float, bins: int, *, integer: bool = False
+) -> tuple[list[float], list[int]]:
+    """Return the edges of at most ``bins`` equal bins from ``low`` to ``high``, and the counts of finite values.
+
+    ``low`` and ``high`` are the least and the largest finite value. Whole numbers (``integer``) that span fewer than
+    ``bins`` get a bin each.
+    """
+    if integer and high - low < bins:
+        edges = np.arange(low - 0.5, high + 1.0)
+    elif low == high:
+        edges = np.array([low - 0.5, high + 0.5])
+    else:
+        # numbers near the largest float have a difference that is none
+        edges = 2.0 * np.linspace(low / 2, high / 2, bins + 1)
+    counts = np.zeros(len(edges) - 1, dtype=np.int64)
+    for block in blocks:
+        values = block.drop_null().to_numpy(zero_copy_only=False)
+        places = np.searchsorted(edges, values[np.isfinite(values)], side="right") - 1
+        counts += np.bincount(places.clip(0, len(counts) - 1), minlength=len(counts))
+    return edges.tolist(), counts.tolist()
