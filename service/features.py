@@ -156,7 +156,8 @@ def history(record: ModelRecord) -> FeatureHistory:
 def _shares(learned: LearnedMatrix) -> np.ndarray:
     # as worker.engine.summary.importance, which would bring torch into a process that only shows pages
     diagonal = learned.M.diagonal().astype(np.float64).clip(min=0)
-    return diagonal / diagonal.sum()
+    shares: np.ndarray = diagonal / diagonal.sum()
+    return shares
 
 
 def _square(stored: np.ndarray) -> np.ndarray:

@@ -76,6 +76,7 @@ def _field(pointer: str, name: str, schema: Mapping[str, Any], given: Mapping[st
     ways = schema.get("anyOf", [schema])
     options = [str(value) for way in ways for value in way.get("enum", [way["const"]] if "const" in way else [])]
     numbers = [way for way in ways if way.get("type") in ("number", "integer")]
+    nullable = any(way.get("type") == "null" for way in ways)
     listed = any(way.get("type") == "array" for way in ways)
     kind: Kind = "text"
     if any(way.get("type") == "boolean" for way in ways):
@@ -93,7 +94,7 @@ def _field(pointer: str, name: str, schema: Mapping[str, Any], given: Mapping[st
         options=tuple(options),
         default=_written(default),
         value=_written(given.get(name, default)),
-        range=_range(numbers[0], options) if numbers else "",
+        range=_range(numbers[0], [*options, *(["null"] if nullable and default is not None else [])]) if numbers else "",
         whole=bool(numbers) and numbers[0]["type"] == "integer",
         listed=listed,
     )

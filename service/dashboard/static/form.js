@@ -1,0 +1,141 @@
+// The form of a job: only what differs from the defaults is sent, and what is wrong is said where it is.
+import { say, send } from "./api.js";
+import { element } from "./elements.js";
+import { number, size, words } from "./format.js";
+
+export function start(form) {
+  const way = form.querySelector("[data-validation]");
+  const show = () => {
+    for (const field of form.querySelectorAll("[data-way]")) field.hidden = field.dataset.way !== way.value;
+  };
+  way.addEventListener("change", show);
+  show();
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const job = await attempt(form, "/v1/jobs");
+    if (job) location.assign(`/jobs/${job.id}`);
+  });
+  form.querySelector("[data-check]").addEventListener("click", async () => {
+    const plan = await attempt(form, "/v1/jobs?dry_run=true");
+    if (plan) describe(form.querySelector("[data-plan]"), plan);
+  });
+}
+
+async function attempt(form, path) {
+  clear(form);
+  for (const button of form.querySelectorAll("button")) button.disabled = true;
+  try {
+    return await send(path, body(form));
+  } catch (problem) {
+    complain(form, problem);
+    return null;
+  } finally {
+    for (const button of form.querySelectorAll("button")) button.disabled = false;
+  }
+}
+
+function body(form) {
+  const found = {};
+  for (const input of form.querySelectorAll("[data-pointer]")) {
+    const flag = input.type === "checkbox";
+    const given = flag ? (input.checked ? "true" : "") : input.value.trim();
+    if (given === (input.dataset.default ?? null)) continue;
+    if (!flag && given === "") continue;
+    set(found, input.dataset.pointer, flag ? input.checked : read(input, given));
+  }
+  const roles = [...form.querySelectorAll("[data-role]")];
+  const having = (role) => roles.filter((one) => one.value === role).map((one) => one.dataset.column);
+  const further = having("target").filter((name) => name !== found.target);
+  if (further.length) found.target = [found.target, ...further].filter(Boolean);
+  if (having("exclude").length) found.exclude = having("exclude");
+  found.validation = validation(form);
+  return found;
+}
+
+function validation(form) {
+  const way = form.querySelector("[data-validation]").value;
+  if (way === "none") return null;
+  const input = form.querySelector(`#validation-${way}`);
+  return { [way]: way === "dataset" ? input.value : value(input.value.trim()) };
+}
+
+function read(input, given) {
+  if ("listed" in input.dataset) return given.split(",").map((part) => value(part.trim()));
+  // names of columns and models may look like numbers
+  return /^\/(spec|search)\//.test(input.dataset.pointer) ? value(given) : given;
+}
+
+function value(text) {
+  if (text === "null") return null;
+  return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
+}
+
+function set(found, pointer, content) {
+  const steps = pointer.slice(1).split("/");
+  const last = steps.pop();
+  let inner = found;
+  for (const step of steps) inner = inner[step] ??= {};
+  inner[last] = content;
+}
+
+function clear(form) {
+  for (const error of form.querySelectorAll(".error")) error.hidden = true;
+  for (const input of form.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
+}
+
+function complain(form, problem) {
+  const left = [];
+  let first = null;
+  for (const { pointer, message } of problem.errors) {
+    const field = nearest(form, pointer);
+    if (!field) {
+      left.push(`${pointer}: ${message}`);
+      continue;
+    }
+    const error = field.querySelector(".error");
+    error.textContent = message;
+    error.hidden = false;
+    const input = field.querySelector("input, select");
+    input.setAttribute("aria-invalid", "true");
+    field.closest("details")?.setAttribute("open", "");
+    first ??= input;
+  }
+  if (problem.errors.length === 0) left.push(problem.message);
+  const rest = form.querySelector("[data-form-error]");
+  rest.textContent = left.join(" ");
+  rest.hidden = left.length === 0;
+  if (first) first.focus();
+  say(problem.message);
+}
+
+/** The field of a pointer, or of the thing around it: an option that is wrong inside of "spec" may name "/spec". */
+function nearest(form, pointer) {
+  const fields = [...form.querySelectorAll(".field[data-at]")].filter((field) => !field.hidden);
+  for (let at = pointer; at; at = at.slice(0, at.lastIndexOf("/"))) {
+    const found = fields.find((field) => field.dataset.at === at);
+    if (found) return found;
+  }
+  return null;
+}
+
+function describe(place, plan) {
+  const facts = {
+    Task: plan.task,
+    Rows: number(plan.rows),
+    "Encoded columns": number(plan.encoded_columns),
+    Outputs: number(plan.outputs),
+    Memory: size(plan.estimate.bytes),
+    "Floating-point operations": number(plan.estimate.flops, 2),
+  };
+  const list = element("dl", { class: "facts large" });
+  for (const [name, said] of Object.entries(facts)) list.append(entry(name, said));
+  const spec = element("dl", { class: "spec" });
+  for (const [name, said] of Object.entries(plan.request.spec ?? {})) spec.append(entry(words(name), said === null ? "–" : String(said)));
+  place.replaceChildren(element("h2", {}, "This would run"), list, element("h3", {}, "Resolved spec"), spec);
+  place.hidden = false;
+  place.scrollIntoView({ block: "nearest" });
+}
+
+function entry(name, said) {
+  return element("div", {}, element("dt", {}, name), element("dd", {}, said));
+}

@@ -1,0 +1,40 @@
+// Figures as people read them, as service/dashboard/formats.py writes them.
+
+export function number(value, digits = 4) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (Number.isInteger(value) && Math.abs(value) < 1e15) return value.toLocaleString("en").replaceAll(",", "\u202f");
+  const rounded = Number(value.toPrecision(digits));
+  const size = Math.abs(rounded);
+  return size !== 0 && (size < 1e-4 || size >= 10 ** digits) ? rounded.toExponential() : String(rounded);
+}
+
+export function signed(value, digits = 3) {
+  return (value > 0 ? "+" : value < 0 ? "−" : "") + number(Math.abs(value), digits);
+}
+
+export function percent(share) {
+  return `${(100 * share).toFixed(1)}\u202f%`;
+}
+
+export function size(bytes) {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  while (bytes >= 1024 && unit < units.length - 1) {
+    bytes /= 1024;
+    unit += 1;
+  }
+  return unit === 0 ? `${bytes} bytes` : `${bytes.toFixed(1)} ${units[unit]}`;
+}
+
+export function duration(seconds) {
+  if (seconds < 1) return `${Math.round(1000 * seconds)} ms`;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, "0")} s`;
+  return `${Math.floor(whole / 3600)} h ${String(Math.floor((whole % 3600) / 60)).padStart(2, "0")} min`;
+}
+
+export function words(name) {
+  const said = name.replaceAll("_", " ").replace("agop", "AGOP").replace("rmse", "RMSE").replace("r2", "R²");
+  return said.charAt(0).toUpperCase() + said.slice(1);
+}

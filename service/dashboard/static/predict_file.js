@@ -1,0 +1,31 @@
+// A file of rows: the first answers at once, all of them to save.
+import { ask, mediaType } from "./api.js";
+import { dropped } from "./drop.js";
+import { element } from "./elements.js";
+import { number } from "./format.js";
+
+const SHOWN = 10;
+
+export function start(place) {
+  const outcome = place.querySelector(".outcome");
+  const answer = place.querySelector("[data-answer]");
+  dropped(place, async (file) => {
+    outcome.textContent = "";
+    answer.replaceChildren(element("p", { class: "soft" }, `Predicting ${file.name} …`));
+    try {
+      const asked = { method: "POST", body: file, headers: { "Content-Type": mediaType(file) }, accept: "text/csv" };
+      const csv = await ask(`/v1/models/${place.dataset.predictFile}/predict`, asked);
+      answer.replaceChildren(...shown(await csv.text(), csv, place.dataset.name));
+    } catch (problem) {
+      answer.replaceChildren();
+      outcome.textContent = problem.message;
+    }
+  });
+}
+
+function shown(text, csv, name) {
+  const lines = text.trimEnd().split("\n");
+  const preview = element("pre", { tabindex: 0, "aria-label": "The first answers" }, lines.slice(0, SHOWN + 1).join("\n"));
+  const save = element("a", { class: "button main", href: URL.createObjectURL(csv), download: `${name}-predictions.csv` }, "Save as CSV");
+  return [element("p", {}, `${number(lines.length - 1)} rows predicted. `, save), preview];
+}
