@@ -88,16 +88,17 @@ def view(learned: LearnedMatrix, folded: bool, columns: Sequence[str]) -> Learne
 def fold(learned: LearnedMatrix) -> LearnedMatrix:
     """Return the matrix over original columns.
 
-    An entry stands for the block of the encoded columns of two original ones: its Frobenius norm, with the sign of its
-    sum. Where each column is encoded as one number, that is the entry itself.
+    Where a column is encoded as several numbers, an entry is the Frobenius norm of the block of encoded columns that it
+    stands for. Such a block has no sign: its sum is near 0 where the encoded columns sum to a constant. Between columns
+    that are encoded as one number each, an entry is that of M.
     """
     place = {name: index for index, name in enumerate(learned.columns)}
     member = np.zeros((len(place), len(learned.names)))
     member[[place[source] for source in learned.sources], range(len(learned.names))] = 1.0
     norms = np.sqrt(member @ learned.M.astype(np.float64) ** 2 @ member.T)
-    sums = member @ learned.M @ member.T
-    folded = np.where(sums < 0, -norms, norms).astype(np.float32)
-    return replace(learned, names=learned.columns, sources=learned.columns, M=folded)
+    single = member.sum(1) == 1
+    entries = np.where(np.outer(single, single), member @ learned.M @ member.T, norms).astype(np.float32)
+    return replace(learned, names=learned.columns, sources=learned.columns, M=entries)
 
 
 def select(learned: LearnedMatrix, names: Sequence[str]) -> LearnedMatrix:

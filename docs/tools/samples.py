@@ -37,24 +37,28 @@ def fill(client: httpx.Client) -> dict[str, str]:
     cells = _upload(client, "cells.csv", split_table().training)
     made = {"houses": table, "cells": cells}
     plain = {"encoding": "plain", "feature_matrix": "full", "exponent": 1.0}
+    grid = {"spec.ridge": [0.01, 0.1, 1], "spec.kernel": ["laplace", "gaussian"]}
+    base = {"kind": "fit", "dataset": table, "target": "price", "model": "grid", "spec": {"iterations": 1, **plain}}
+    base["spec"].pop("exponent")
+    made["batch"] = _checked(client.post("/v1/batches", json={"base": base, "grid": grid})).json()["id"]
     for name, update in (("fact", "fact"), ("nfa", "nfa")):
         spec = {"update": update, "iterations": 8, "refit": False, **plain}
-        made[name] = _done(client, {"kind": "fit", "dataset": table, "target": "price", "model": "prices", "spec": spec})
+        made[name] = _done(
+            client, {"kind": "fit", "dataset": table, "target": "price", "model": "prices", "spec": spec}
+        )
     made["cancer"] = _done(client, {"kind": "fit", "dataset": cells, "target": "diagnosis", "model": "cells"})
     tune = {"kind": "tune", "dataset": table, "target": "price", "model": "tuned", "search": {"trials": 12}}
     made["tune"] = _done(client, {**tune, "spec": {"iterations": 3}})
     network = {"hidden": [32, 32], "steps": 600, "report_every": 50}
     made["network"] = _done(client, {"kind": "network", "dataset": table, "target": "price", "spec": network})
-    grid = {"spec.ridge": [0.01, 0.1, 1], "spec.kernel": ["laplace", "gaussian"]}
-    base = {"kind": "fit", "dataset": table, "target": "price", "model": "grid", "spec": {"iterations": 1, **plain}}
-    base["spec"].pop("exponent")
-    made["batch"] = _checked(client.post("/v1/batches", json={"base": base, "grid": grid})).json()["id"]
     return made
 
 
 def _upload(client: httpx.Client, name: str, content: bytes) -> str:
     headers = {"Content-Type": "text/csv"}
-    return str(_checked(client.post("/v1/datasets", params={"name": name}, content=content, headers=headers)).json()["id"])
+    return str(
+        _checked(client.post("/v1/datasets", params={"name": name}, content=content, headers=headers)).json()["id"]
+    )
 
 
 def _done(client: httpx.Client, body: dict[str, Any]) -> str:

@@ -94,7 +94,9 @@ def _field(pointer: str, name: str, schema: Mapping[str, Any], given: Mapping[st
         options=tuple(options),
         default=_written(default),
         value=_written(given.get(name, default)),
-        range=_range(numbers[0], [*options, *(["null"] if nullable and default is not None else [])]) if numbers else "",
+        range=_range(numbers[0], [*options, *(["null"] if nullable and default is not None else [])])
+        if numbers
+        else "",
         whole=bool(numbers) and numbers[0]["type"] == "integer",
         listed=listed,
     )

@@ -51,10 +51,20 @@ def moment(value: datetime | None) -> str:
     return NOTHING if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
 
 
+def phrase(name: str) -> str:
+    """Return the name of an option or a metric as words inside a sentence."""
+    return name.replace("_", " ").replace("agop", "AGOP").replace("rmse", "RMSE").replace("r2", "R²")
+
+
 def words(name: str) -> str:
-    """Return the name of an option or a metric as words."""
-    said = name.replace("_", " ").replace("agop", "AGOP").replace("rmse", "RMSE").replace("r2", "R²")
+    """Return the name of an option or a metric as words with a capital."""
+    said = phrase(name)
     return said[:1].upper() + said[1:]
+
+
+def explained(description: str) -> str:
+    """Return what a contract says of an option as a form says it: nothing is null there, but an input may be empty."""
+    return description.replace("Null", "Empty")
 
 
 def option(value: Any) -> str:

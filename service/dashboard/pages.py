@@ -38,6 +38,8 @@ templates.filters |= {
     "duration": formats.duration,
     "moment": formats.moment,
     "words": formats.words,
+    "phrase": formats.phrase,
+    "explained": formats.explained,
     "option": formats.option,
     "document": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
 }

@@ -43,8 +43,8 @@ Iteration = Annotated[int | None, Query(ge=0, le=9999, description="Default: the
 Folded = Annotated[
     bool,
     Query(
-        description="The matrix over original columns: an entry is the Frobenius norm of the block of their encoded "
-        "columns, with the sign of its sum."
+        description="The matrix over original columns: where one is encoded as several, an entry is the Frobenius norm "
+        "of their block."
     ),
 ]
 Columns = Annotated[list[str], Query(max_length=1000, description="Only these rows and columns, in this order.")]

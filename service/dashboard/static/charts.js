@@ -34,7 +34,8 @@ export function lines({ title, across, series, mark = null }) {
       }
     }
   });
-  return element("figure", {}, element("figcaption", {}, title, ...series.map(key)), chart);
+  const keys = series.length > 1 || series[0]?.name !== title ? series.map(key) : [];
+  return element("figure", {}, element("figcaption", {}, title, ...keys), chart);
 }
 
 function key(one, index) {
@@ -73,20 +74,20 @@ export function shareTable(rows, caption) {
 export function spectrum(values, most = 40) {
   const shown = values.slice(0, most);
   const total = values.reduce((sum, value) => sum + value, 0) || 1;
-  const height = 110;
-  const chart = drawn("svg", { class: "chart", viewBox: `0 0 300 ${height}`, role: "img" });
+  const height = 130;
+  const chart = drawn("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${height}`, role: "img" });
   const said = shown.slice(0, 3).map((value) => percent(value / total)).join(", ");
   chart.setAttribute("aria-label", `Eigenvalues of the feature matrix; the first hold ${said} of the trace`);
-  const step = 300 / Math.max(shown.length, 8);
+  const step = WIDTH / Math.max(shown.length, 8);
   shown.forEach((value, index) => {
     const tall = (value / (shown[0] || 1)) * (height - 20);
     const bin = drawn("rect", { class: "bin", x: index * step + 1, y: height - 14 - tall, width: Math.max(step - 2, 1), height: tall });
     bin.append(drawn("title", {}, `${index + 1}: ${number(value)}, ${percent(value / total)} of the trace`));
     chart.append(bin);
   });
-  chart.append(drawn("line", { class: "axis", x1: 0, x2: 300, y1: height - 14, y2: height - 14 }));
+  chart.append(drawn("line", { class: "axis", x1: 0, x2: WIDTH, y1: height - 14, y2: height - 14 }));
   chart.append(drawn("text", { x: 0, y: height - 2 }, "1"));
-  chart.append(drawn("text", { x: 300, y: height - 2, "text-anchor": "end" }, `${Math.max(shown.length, 8)} of ${values.length}`));
+  chart.append(drawn("text", { x: WIDTH, y: height - 2, "text-anchor": "end" }, `${Math.max(shown.length, 8)} of ${values.length}`));
   return chart;
 }
 

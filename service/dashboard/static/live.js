@@ -19,7 +19,7 @@ class Follower {
     this.section = section;
     this.path = `/v1/jobs/${section.dataset.job}`;
     this.explorer = document.querySelector("[data-explorer]");
-    this.log = document.querySelector("[data-log]");
+    this.happened = document.querySelector("[data-log]");
     this.steps = [];
     this.trials = [];
     this.layers = [];
@@ -28,7 +28,7 @@ class Follower {
   }
 
   begin() {
-    this.log.replaceChildren();
+    this.happened.replaceChildren();
     const stream = new EventSource(`${this.path}/events`);
     for (const kind of ["state", "iteration", "trial", "step", "log"]) {
       stream.addEventListener(kind, (message) => {
@@ -87,7 +87,7 @@ class Follower {
 
   note(event, message, level = "info") {
     const time = event.created_at.slice(11, 19);
-    this.log.append(element("li", { class: level }, element("time", { class: "soft number", datetime: event.created_at }, time), message));
+    this.happened.append(element("li", { class: level }, element("time", { class: "soft number", datetime: event.created_at }, time), message));
   }
 
   progress(done, all, stage, { eta_seconds: left }) {

@@ -3,7 +3,7 @@
 export function start(table) {
   const heads = [...table.tHead.rows[0].cells];
   for (const [place, head] of heads.entries()) {
-    if (head.tagName !== "TH" || head.querySelector("button")) continue;
+    if (head.tagName !== "TH" || "plain" in head.dataset || head.querySelector("button")) continue;
     const button = document.createElement("button");
     button.type = "button";
     button.className = "sort";
