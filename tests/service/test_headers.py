@@ -55,12 +55,13 @@ def test_tls_is_insisted_on_when_the_setting_says_so(settings: ServiceSettings) 
         assert client.get("/livez").headers["strict-transport-security"] == "max-age=600"
 
 
-def test_what_never_changes_is_still_kept_and_compared(client: TestClient, dataset: str) -> None:
+def test_what_is_kept_is_compared_each_time_and_is_for_one_caller(client: TestClient, dataset: str) -> None:
     answer = client.get(f"/v1/datasets/{dataset}/content")
-    assert "immutable" in answer.headers["cache-control"]
+    assert answer.headers["cache-control"] == "private, no-cache"
+    assert {"Authorization", "Cookie"} <= set(answer.headers["vary"].split(", "))
     again = client.get(f"/v1/datasets/{dataset}/content", headers={"If-None-Match": answer.headers["etag"]})
     assert (again.status_code, again.headers["etag"]) == (304, answer.headers["etag"])
-    assert "immutable" in again.headers["cache-control"]
+    assert again.headers["cache-control"] == "private, no-cache"
 
 
 def test_the_reference_loads_everything_from_the_service_itself(client: TestClient) -> None:

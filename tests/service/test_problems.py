@@ -88,8 +88,10 @@ def test_every_documented_error_is_a_problem_document(client: TestClient):
 
 CONTRACT = {
     "post /v1/datasets", "get /v1/datasets", "get /v1/datasets/{dataset_id}", "get /v1/datasets/{dataset_id}/rows",
-    "get /v1/datasets/{dataset_id}/content", "delete /v1/datasets/{dataset_id}",
+    "get /v1/datasets/{dataset_id}/columns/{column}/histogram", "get /v1/datasets/{dataset_id}/content",
+    "delete /v1/datasets/{dataset_id}",
     "post /v1/jobs", "get /v1/jobs", "get /v1/jobs/{job_id}", "get /v1/jobs/{job_id}/events",
+    "get /v1/jobs/{job_id}/features", "get /v1/jobs/{job_id}/features/matrix",
     "post /v1/jobs/{job_id}/cancel", "post /v1/jobs/{job_id}/retry", "get /v1/jobs/{job_id}/result",
     "delete /v1/jobs/{job_id}", "post /v1/batches", "get /v1/batches/{batch_id}", "post /v1/batches/{batch_id}/cancel",
     "get /v1/models", "get /v1/models/{ref}", "delete /v1/models/{ref}", "post /v1/models/{ref}/predict",
