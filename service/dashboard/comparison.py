@@ -1,18 +1,19 @@
 """Jobs and models side by side."""
 
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import Query, Request, Response
 
 from service import features
+from service.comparison import similarity
 from service.context import Context, CurrentContext
 from service.dashboard.pages import page_router, render
 from service.dashboard.work import flat
 from service.features import LearnedMatrix
 from worker.contracts.errors import InvalidRequest
-from worker.contracts.resources import FeatureShare
+from worker.contracts.resources import FeatureShare, Model
 from worker.store import jobs, models
 
 router = page_router()
@@ -25,14 +26,15 @@ SMALLER_IS_BETTER = ("rmse", "brier", "loss", "penalty")
 
 @dataclass(frozen=True)
 class Side:
-    """One job or model. ``model`` is the model's id where there is one, whose matrix can be shown."""
+    """One job or model. ``model``: where there is one, whose matrix can be shown; ``newest``: version of its name."""
 
     title: str
     link: str
     metrics: dict[str, float]
     asked: dict[str, Any]
     facts: dict[str, Any]
-    model: str | None = None
+    model: Model | None = None
+    newest: int = 0
     learned: LearnedMatrix | None = None
     importance: list[FeatureShare] = field(default_factory=list)
 
@@ -98,8 +100,9 @@ def _side(context: Context, ref: str) -> Side:
         metrics=model.metrics,
         asked=asked,
         facts=facts,
-        model=model.id,
-        learned=features.fold(learned),
+        model=model,
+        newest=models.list_page(context.database, limit=1, name=model.name).items[0].version,
+        learned=learned,
         importance=features.importance(learned),
     )
 
@@ -118,13 +121,6 @@ def _best(values: list[float | None], name: str) -> float | None:
 
 
 def _agreement(sides: list[Side]) -> list[tuple[str, str, float]]:
-    """Return the cosine between the folded matrices of each two models of the same columns."""
-    shown = [side for side in sides if side.learned is not None]
-    found = []
-    for index, one in enumerate(shown):
-        for other in shown[index + 1 :]:
-            A, B = one.learned, other.learned
-            if A is not None and B is not None and A.names == B.names:
-                cosine = float((A.M * B.M).sum() / (np.linalg.norm(A.M) * np.linalg.norm(B.M)))
-                found.append((one.title, other.title, cosine))
-    return found
+    """Return the cosine between the matrices of each two models."""
+    shown = [(side.title, side.learned) for side in sides if side.learned is not None]
+    return [(one, other, similarity(M, N)) for (one, M), (other, N) in combinations(shown, 2)]

@@ -16,6 +16,11 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+def score(value: float | None) -> str:
+    """Return a metric with four significant digits, zeros at the end too, so that those of a column line up."""
+    return number(value) if value is None or abs(value) >= 1000 else f"{value:#.4g}"
+
+
 def percent(share: float) -> str:
     """Return a share in [0, 1] as a percentage."""
     return f"{100 * share:.1f}\u202f%"

@@ -21,10 +21,12 @@ FIRST_COLUMNS = 12
 
 
 @router.get("/models")
-def list_models(context: CurrentContext, request: Request, name: str | None = None, after: After = None) -> Response:
-    """List models, newest first; all versions of one name with ``name``."""
-    page = models.list_page(context.database, limit=PAGE, after=after, name=name)
-    return render(request, "models.html", page=page, name=name)
+def list_models(
+    context: CurrentContext, request: Request, name: str | None = None, tag: str | None = None, after: After = None
+) -> Response:
+    """List models, newest first; all versions of one name with ``name``, those with a tag with ``tag``."""
+    page = models.list_page(context.database, limit=PAGE, after=after, name=name, tag=tag)
+    return render(request, "models.html", page=page, name=name, tag=tag)
 
 
 @router.get("/models/{ref}")

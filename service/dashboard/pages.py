@@ -33,6 +33,7 @@ templates = jinja2.Environment(
 )
 templates.filters |= {
     "number": formats.number,
+    "score": formats.score,
     "percent": formats.percent,
     "size": formats.size,
     "duration": formats.duration,

@@ -76,6 +76,7 @@ def show_job(context: CurrentContext, request: Request, job_id: str) -> Response
     """Show a job: how far it is, what came of it, what it was asked."""
     job = jobs.get(context.database, job_id)
     found = events.list_events(context.database, job_id, 0, MOST_EVENTS) if job.kind == "tune" else []
+    trials = [one.data for one in found if isinstance(one.data, TrialData)]
     return render(
         request,
         "job.html",
@@ -83,7 +84,8 @@ def show_job(context: CurrentContext, request: Request, job_id: str) -> Response
         final=job.state in FINAL_STATES,
         dataset=_name_of(context, job.dataset),
         model=_model_of(context, job),
-        trials=[one.data for one in found if isinstance(one.data, TrialData)],
+        trials=trials,
+        best=_best(trials),
     )
 
 
@@ -116,6 +118,12 @@ def flat(document: dict[str, Any]) -> dict[str, Any]:
         else:
             found[name] = value
     return found
+
+
+def _best(trials: list[TrialData]) -> int | None:
+    """Return the number of the trial with the least loss; None before one is complete."""
+    complete = [trial for trial in trials if trial.state == "complete" and trial.losses]
+    return min(complete, key=lambda trial: min(trial.losses)).trial if complete else None
 
 
 def _updated(spec: dict[str, Any], update: str | None) -> dict[str, Any]:

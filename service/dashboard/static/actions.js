@@ -6,7 +6,8 @@ export function start(button) {
     if (button.dataset.confirm && !confirm(button.dataset.confirm)) return;
     button.disabled = true;
     try {
-      await ask(button.dataset.action, { method: button.dataset.method });
+      const { action, method, body } = button.dataset;
+      await ask(action, { method, body, headers: body ? { "Content-Type": "application/json" } : {} });
       if (button.dataset.then) location.assign(button.dataset.then);
       else location.reload();
     } catch (problem) {

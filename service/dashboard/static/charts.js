@@ -2,9 +2,9 @@
 import { drawn, element } from "./elements.js";
 import { number, percent } from "./format.js";
 
-const WIDTH = 420;
-const HEIGHT = 190;
-const LEFT = 48;
+const WIDTH = 300;
+const HEIGHT = 160;
+const LEFT = 44;
 const BOTTOM = 24;
 
 /** Lines over a common x. ``series``: [{ name, points: [[x, y], …], dashed }]; ``mark``: an x to point out. */
@@ -74,7 +74,7 @@ export function shareTable(rows, caption) {
 export function spectrum(values, most = 40) {
   const shown = values.slice(0, most);
   const total = values.reduce((sum, value) => sum + value, 0) || 1;
-  const height = 130;
+  const height = 110;
   const chart = drawn("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${height}`, role: "img" });
   const said = shown.slice(0, 3).map((value) => percent(value / total)).join(", ");
   chart.setAttribute("aria-label", `Eigenvalues of the feature matrix; the first hold ${said} of the trace`);

@@ -1,5 +1,6 @@
 // The form of a job: only what differs from the defaults is sent, and what is wrong is said where it is.
-import { say, send } from "./api.js";
+import { send } from "./api.js";
+import { clear, complain } from "./complaints.js";
 import { element } from "./elements.js";
 import { number, size, words } from "./format.js";
 
@@ -76,46 +77,6 @@ function set(found, pointer, content) {
   let inner = found;
   for (const step of steps) inner = inner[step] ??= {};
   inner[last] = content;
-}
-
-function clear(form) {
-  for (const error of form.querySelectorAll(".error")) error.hidden = true;
-  for (const input of form.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
-}
-
-function complain(form, problem) {
-  const left = [];
-  let first = null;
-  for (const { pointer, message } of problem.errors) {
-    const field = nearest(form, pointer);
-    if (!field) {
-      left.push(`${pointer}: ${message}`);
-      continue;
-    }
-    const error = field.querySelector(".error");
-    error.textContent = message;
-    error.hidden = false;
-    const input = field.querySelector("input, select");
-    input.setAttribute("aria-invalid", "true");
-    field.closest("details")?.setAttribute("open", "");
-    first ??= input;
-  }
-  if (problem.errors.length === 0) left.push(problem.message);
-  const rest = form.querySelector("[data-form-error]");
-  rest.textContent = left.join(" ");
-  rest.hidden = left.length === 0;
-  if (first) first.focus();
-  say(problem.message);
-}
-
-/** The field of a pointer, or of the thing around it: an option that is wrong inside of "spec" may name "/spec". */
-function nearest(form, pointer) {
-  const fields = [...form.querySelectorAll(".field[data-at]")].filter((field) => !field.hidden);
-  for (let at = pointer; at; at = at.slice(0, at.lastIndexOf("/"))) {
-    const found = fields.find((field) => field.dataset.at === at);
-    if (found) return found;
-  }
-  return null;
 }
 
 function describe(place, plan) {

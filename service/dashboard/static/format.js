@@ -8,6 +8,12 @@ export function number(value, digits = 4) {
   return size !== 0 && (size < 1e-4 || size >= 10 ** digits) ? rounded.toExponential() : String(rounded);
 }
 
+/** A metric: its zeros at the end stay, so that those of a column line up. */
+export function score(value) {
+  if (value === null || value === undefined || !Number.isFinite(value) || Math.abs(value) >= 1000) return number(value);
+  return value === 0 || Math.abs(value) >= 1e-4 ? value.toPrecision(4) : value.toExponential(3);
+}
+
 export function signed(value, digits = 3) {
   return (value > 0 ? "+" : value < 0 ? "−" : "") + number(Math.abs(value), digits);
 }

@@ -2,7 +2,7 @@
 import { ask, say } from "./api.js";
 import { lines } from "./charts.js";
 import { element } from "./elements.js";
-import { duration, number, words } from "./format.js";
+import { duration, score, words } from "./format.js";
 import { enliven } from "./parts.js";
 import { curves } from "./metrics.js";
 
@@ -100,7 +100,7 @@ class Follower {
 
   measured(metrics) {
     const shown = Object.entries(metrics).map(([name, value]) =>
-      element("div", {}, element("dt", {}, words(name)), element("dd", {}, number(value))),
+      element("div", {}, element("dt", {}, words(name)), element("dd", {}, score(value))),
     );
     if (!this.wasFinal) this.section.querySelector("[data-metrics]").replaceChildren(...shown);
   }

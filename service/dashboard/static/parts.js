@@ -6,6 +6,7 @@ const PARTS = {
   "[data-upload]": "./upload.js",
   "[data-histogram]": "./histogram.js",
   "[data-job-form]": "./form.js",
+  "[data-change]": "./change.js",
   "[data-explorer]": "./explorer.js",
   "[data-live]": "./live.js",
   "[data-history]": "./history.js",
