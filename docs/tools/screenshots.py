@@ -1,4 +1,4 @@
-"""Pictures of the dashboard for docs/pictures: ``make screenshots``, or with the address of a service that has things.
+"""Pictures of the dashboard for docs/pictures: ``make screenshots``.
 
 The pages are shown as a browser shows them first; ``--whole`` takes them to their end, to look at them.
 """
@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from browser import chromium, find_chromium
 from playwright.sync_api import Browser, Page
-from samples import fill
 
+from docs.tools.browser import chromium, find_chromium
+from docs.tools.samples import fill
 from service.embedded import private_service
 
 PICTURES = Path(__file__).parents[1] / "pictures"

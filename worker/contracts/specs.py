@@ -144,7 +144,9 @@ class NetworkSpec(Contract):
     hidden: Annotated[list[Annotated[int, Field(ge=1, le=8192)]], Field(min_length=1, max_length=16)] = Field(
         default=[256, 256, 256], description="Width of each hidden layer."
     )
-    activation: Literal["relu", "quadratic", "tanh", "gelu", "linear"] = "relu"
+    activation: Literal["relu", "quadratic", "tanh", "gelu", "linear"] = Field(
+        "relu", description="What each hidden unit makes of its sum; quadratic: its square."
+    )
     bias: bool = Field(True, description="A bias beside each weight matrix. Biases do not decay.")
     loss: Literal["squared", "cross_entropy"] = Field(
         "squared",
@@ -152,8 +154,8 @@ class NetworkSpec(Contract):
         "cross_entropy: classification only.",
     )
     weight_decay: float = Field(5e-3, gt=0, le=1e3, description="λ of the objective, mean loss + (λ/2) Σ‖W‖².")
-    learning_rate: float = Field(0.1, gt=0, le=1e3)
-    momentum: float = Field(0.9, ge=0, lt=1)
+    learning_rate: float = Field(0.1, gt=0, le=1e3, description="Length of a step, in gradients.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Share of the last step that the next one keeps.")
     max_gradient_norm: float | None = Field(
         1.0,
         gt=0,

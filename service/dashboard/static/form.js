@@ -2,7 +2,7 @@
 import { send } from "./api.js";
 import { clear, complain } from "./complaints.js";
 import { element } from "./elements.js";
-import { number, size, words } from "./format.js";
+import { large, number, size, words } from "./format.js";
 
 export function start(form) {
   const way = form.querySelector("[data-validation]");
@@ -86,7 +86,7 @@ function describe(place, plan) {
     "Encoded columns": number(plan.encoded_columns),
     Outputs: number(plan.outputs),
     Memory: size(plan.estimate.bytes),
-    "Floating-point operations": number(plan.estimate.flops, 2),
+    Operations: large(plan.estimate.flops),
   };
   const list = element("dl", { class: "facts large" });
   for (const [name, said] of Object.entries(facts)) list.append(entry(name, said));

@@ -32,6 +32,13 @@ export function size(bytes) {
   return unit === 0 ? `${bytes} bytes` : `${bytes.toFixed(1)} ${units[unit]}`;
 }
 
+/** A count that may be huge, in words. */
+export function large(count) {
+  const names = ["", " thousand", " million", " billion", " trillion"];
+  const step = Math.min(Math.max(Math.floor(Math.log10(count || 1) / 3), 0), names.length - 1);
+  return number(count / 1000 ** step, 3) + names[step];
+}
+
 export function duration(seconds) {
   if (seconds < 1) return `${Math.round(1000 * seconds)} ms`;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;

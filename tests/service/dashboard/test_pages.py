@@ -1,0 +1,228 @@
+"""Pages show what there is, to whom it belongs, as text, and with nothing that a browser would have to trust."""
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+from support.processes import REPOSITORY
+
+from service.app import create_app
+from service.context import Context
+from service.dashboard.site import STATIC
+from service.settings import ServiceSettings
+from worker.contracts.keys import Scope
+from worker.store import keys
+
+OURS = {"Origin": "http://testserver"}
+SPEC = {"iterations": 1, "encoding": "plain", "feature_matrix": "full", "precision": "float32", "exponent": 1}
+
+
+@pytest.fixture
+def things(
+    client: TestClient, dataset: str, model: dict[str, Any], run_job: Callable[[str], None]
+) -> dict[str, dict[str, Any]]:
+    """One of everything: a table, a fit and its model, a search, a network, a prediction, a batch that half waits."""
+    common = {"dataset": dataset, "target": "price"}
+    bodies = {
+        "tune": {"kind": "tune", **common, "spec": SPEC, "search": {"trials": 2}},
+        "network": {"kind": "network", **common, "spec": {"steps": 20, "report_every": 10, "hidden": [4]}},
+        "predict": {"kind": "predict", "model": "prices", "dataset": dataset},
+    }
+    found = {name: client.post("/v1/jobs", json=body).json() for name, body in bodies.items()}
+    for job in found.values():
+        run_job(job["id"])
+    grid = {"base": {"kind": "fit", **common, "spec": SPEC}, "grid": {"spec.ridge": [0.1, 1.0]}}
+    batch = client.post("/v1/batches", json=grid).json()
+    run_job(batch["jobs"][0].rsplit("/", 1)[1])
+    fit = {"id": model["job"]}
+    return {**found, "dataset": {"id": dataset}, "model": model, "fit": fit, "batch": batch}
+
+
+def _pages(things: dict[str, dict[str, Any]]) -> list[str]:
+    ids = {name: one["id"] for name, one in things.items()}
+    return [
+        "/",
+        "/datasets",
+        f"/datasets/{ids['dataset']}",
+        "/jobs",
+        "/jobs?state=succeeded&kind=fit",
+        *(f"/jobs/{ids[kind]}" for kind in ("fit", "tune", "network", "predict")),
+        "/jobs/new",
+        *(f"/jobs/new?dataset={ids['dataset']}&kind={kind}" for kind in ("fit", "tune", "network")),
+        *(f"/jobs/new?like={ids[kind]}" for kind in ("fit", "tune", "network")),
+        "/models",
+        "/models?name=prices",
+        f"/models/{ids['model']}",
+        "/compare",
+        f"/compare?ref={ids['model']}&ref={ids['tune']}&ref={ids['network']}",
+        "/batches",
+        f"/batches/{ids['batch']}",
+        "/queue",
+    ]
+
+
+def _detailed(things: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the pages that are about one thing by its id."""
+    return [path for path in _pages(things) if re.search(r"_0", path)]
+
+
+@pytest.fixture
+def sign_in(context: Context, settings: ServiceSettings) -> Iterator[Callable[..., TestClient]]:
+    """Makes browsers that carry a key of a project."""
+    opened: list[TestClient] = []
+
+    def make(project: str, *scopes: Scope) -> TestClient:
+        _, text = keys.create(context.database, project=project, name="", scopes=scopes, now=context.now())
+        browser = TestClient(create_app(settings), follow_redirects=False)
+        opened.append(browser.__enter__())
+        assert browser.post("/login", data={"key": text}, headers=OURS).status_code == 303
+        return browser
+
+    yield make
+    for browser in opened:
+        browser.__exit__(None, None, None)
+
+
+def test_every_page_is_there_and_holds_nothing_inline_and_nothing_from_elsewhere(
+    client: TestClient, things: dict[str, dict[str, Any]]
+) -> None:
+    for path in _pages(things):
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        page = answer.text
+        assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=\"|javascript:", page), path
+        assert not re.search(r"(?:src|href|action)=\"(?!/|#)", page), path
+        assert not re.search(r"(?:src|href|action)=\"//", page), path
+        assert page.count("<h1") == 1, path
+        assert answer.headers["cache-control"] == "no-store"
+        ids = re.findall(r'\sid="([^"]+)"', page)
+        assert len(ids) == len(set(ids)), path
+
+
+def test_pages_tell_without_scripts_what_was_learned(client: TestClient, things: dict[str, dict[str, Any]]) -> None:
+    page = client.get(f"/models/{things['model']['id']}").text
+    shares = re.findall(r'<th scope="row">(size|city)</th><td class="number">([\d.]+)', page)
+    assert {name for name, _ in shares} == {"size", "city"}
+    assert sum(float(share) for _, share in shares) == pytest.approx(100, abs=0.2)
+    picture = re.search(r'<noscript><img[^>]* src="([^"]+)"', page)
+    assert picture is not None
+    assert client.get(picture[1], headers={"Accept": "image/*"}).content.startswith(b"\x89PNG")
+    assert "validation R²" in client.get("/").text
+
+
+def test_every_script_that_is_asked_for_is_there_and_installed(client: TestClient) -> None:
+    for file in STATIC.iterdir():
+        for name in re.findall(r'"\./([\w.]+)"', file.read_text()):
+            answer = client.get(f"/static/{name}")
+            assert answer.status_code == 200, (file.name, name)
+            assert answer.headers["content-type"].startswith(("text/javascript", "text/css")), name
+    patterns = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    folder = STATIC.parent
+    packed = {path for pattern in patterns["service.dashboard"] for path in folder.glob(pattern)}
+    unpacked = {path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert packed == unpacked
+
+
+def test_another_project_sees_none_of_it(things: dict[str, dict[str, Any]], sign_in: Callable[..., TestClient]) -> None:
+    owner, stranger = sign_in("default", Scope.READ), sign_in("stranger", *Scope)
+    ours = {one["id"] for one in things.values()}
+    for path in _pages(things):
+        answer = stranger.get(path)
+        if path in _detailed(things):
+            assert answer.status_code == 404, path
+            assert "Not here" in answer.text, path
+        else:
+            assert answer.status_code == 200, path
+        assert not any(one in answer.text for one in ours if one not in path), path
+        assert owner.get(path).status_code == 200, path
+
+
+def test_other_projects_queues_are_for_the_scope_admin(
+    things: dict[str, dict[str, Any]], sign_in: Callable[..., TestClient]
+) -> None:
+    assert "1" in _waiting(sign_in("default", Scope.READ).get("/queue").text)["default"]
+    assert _waiting(sign_in("stranger", Scope.READ).get("/queue").text) == {}
+    assert set(_waiting(sign_in("stranger", Scope.READ, Scope.ADMIN).get("/queue").text)) == {"default"}
+
+
+def _waiting(page: str) -> dict[str, str]:
+    table = page.partition('aria-label="Waiting jobs"')[2]
+    return dict(re.findall(r'<th scope="row">(\w+)</th><td class="number">([^<]+)', table))
+
+
+def test_a_key_that_may_only_read_is_offered_no_change(
+    things: dict[str, dict[str, Any]], sign_in: Callable[..., TestClient]
+) -> None:
+    reader, writer = sign_in("default", Scope.READ), sign_in("default", Scope.READ, Scope.WRITE)
+    for path in [path for path in _detailed(things) if "/new" not in path]:
+        assert not re.search("data-action|data-change|data-upload", reader.get(path).text), path
+    assert "data-change" in writer.get(f"/models/{things['model']['id']}").text
+    assert "data-upload" in writer.get("/datasets").text
+
+
+def test_names_that_hold_markup_are_text(client: TestClient, run_job: Callable[[str], None]) -> None:
+    markup = "<img src=x onerror=alert(1)>"
+    rows = "".join(f"{index},{'a' if index % 2 else markup},{index % 3}\n" for index in range(20))
+    table = f'"{markup}",city,"""><script>alert(1)</script>"\n{rows}'
+    answer = client.post("/v1/datasets", params={"name": markup}, content=table, headers={"Content-Type": "text/csv"})
+    dataset = answer.json()["id"]
+    body = {"kind": "fit", "dataset": dataset, "target": "city", "model": "odd", "spec": SPEC}
+    job = client.post("/v1/jobs", json=body).json()["id"]
+    run_job(job)
+    client.patch("/v1/models/odd", json={"description": markup})
+    paths = ["/", "/datasets", f"/datasets/{dataset}", f"/jobs/new?dataset={dataset}", "/jobs", f"/jobs/{job}"]
+    for path in [*paths, "/models", "/models/odd", "/compare", f"/compare?ref=odd&ref={job}", f"/models?name={markup}"]:
+        page = client.get(path).text
+        assert "<img src=x" not in page, path
+        assert "<script>" not in page, path
+
+
+def test_a_model_is_described_tagged_and_promoted(
+    client: TestClient, model: dict[str, Any], run_job: Callable[[str], None]
+) -> None:
+    again = {"kind": "fit", "dataset": model["dataset"], "target": "price", "model": "prices", "spec": SPEC}
+    run_job(client.post("/v1/jobs", json=again).json()["id"])
+    assert "Make it the default" in client.get("/models/prices@1").text
+    assert "Make it the default" not in client.get("/models/prices@2").text
+    change = {"description": "of the autumn", "tags": ["team=risk"], "default_version": 1}
+    client.patch("/v1/models/prices@1", json=change)
+    page = client.get("/models/prices").text
+    assert "of the autumn" in page
+    assert "Newest as the default" in page
+    assert 'href="/models?tag=team%3Drisk"' in page
+    tagged = client.get("/models?tag=team%3Drisk").text
+    assert ("prices@1" in tagged, "prices@2" in tagged) == (True, False)
+    assert "Make it the default" in client.get("/compare?ref=prices@1&ref=prices@2").text
+
+
+def test_what_is_not_there_is_a_page_that_says_so(client: TestClient) -> None:
+    for path in ("/datasets/ds_1", "/jobs/job_1", "/models/none", "/batches/bat_1", "/compare?ref=a&ref=b"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8"), path
+        assert "Not here" in answer.text
+    assert client.get("/jobs?state=odd").status_code == 404
+
+
+def test_pages_of_an_empty_service_say_how_to_begin(client: TestClient) -> None:
+    for path, said in {
+        "/": "Drop a table",
+        "/datasets": "No dataset yet",
+        "/jobs": "No job yet",
+        "/jobs/new": "Upload one first",
+        "/models": "No model yet",
+        "/compare": "nothing to compare yet",
+        "/batches": "No batch yet",
+        "/queue": "Nothing waits",
+    }.items():
+        assert said in client.get(path).text, path
+
+
+def test_scripts_write_texts_and_never_markup() -> None:
+    for file in Path(STATIC).glob("*.js"):
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", file.read_text()
+        )

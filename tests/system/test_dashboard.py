@@ -1,0 +1,312 @@
+"""The dashboard in a browser, against the whole service: from a key and a file to what was learned."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from support.processes import System
+
+from docs.tools.browser import chromium, find_chromium
+
+KEY = "a key; with signs"
+SEVERE = ("serious", "critical")
+PLAIN = {"encoding": "plain", "feature_matrix": "full", "exponent": 1, "refit": False}
+DROP = """([place, name, text]) => {
+  const carried = new DataTransfer();
+  carried.items.add(new File([text], name));
+  const dropped = new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true });
+  document.querySelector(place).dispatchEvent(dropped);
+}"""
+JUDGE = "options => axe.run(document, options).then((found) => found.violations)"
+WATCH = """() => {
+  const [explorer, live] = ["[data-explorer]", "[data-live]"].map((one) => document.querySelector(one));
+  window.seen = [];
+  new MutationObserver(() => window.seen.push([explorer.dataset.painted, live.dataset.final]))
+    .observe(explorer, { attributes: true, attributeFilter: ["data-painted"] });
+}"""
+
+
+@dataclass
+class Desk:
+    """A browser in front of a service, and what it complained about."""
+
+    browser: Browser
+    system: System
+    complaints: list[str] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.system.port}"
+
+    def page(self, **options: Any) -> Page:
+        """Open a window of its own, without a key."""
+        page = self.browser.new_context(base_url=self.address, **options).new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._heard)
+        return page
+
+    def signed_in(self, **options: Any) -> Page:
+        page = self.page(**options)
+        page.goto("/login")
+        page.get_by_label("Key").fill(KEY)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("/")
+        return page
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        # refusals that a form then tells of are said by the browser too
+        if message.type in ("error", "warning") and not message.text.startswith("Failed to load resource"):
+            self.complaints.append(message.text)
+
+
+@pytest.fixture(scope="module")
+def desk(queue_address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    home = tmp_path_factory.mktemp("dashboard")
+    system = System(home, queue_address, queue=home.name, api_keys=KEY)
+    system.client.headers["Authorization"] = f"Bearer {KEY}"
+    try:
+        system.start_api()
+        system.start_worker()
+        with chromium(program) as browser:
+            yield Desk(browser, system)
+    finally:
+        system.stop()
+
+
+@pytest.fixture(scope="module")
+def made(desk: Desk) -> dict[str, str]:
+    """One of everything that has a page of its own."""
+    system = desk.system
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 4))
+    dataset = system.upload(X, X[:, 0] * X[:, 1], ["a", "b", "c", "d"])
+    common: dict[str, Any] = {"dataset": dataset, "spec": {"iterations": 2, **PLAIN}}
+    jobs = {
+        "tune": system.submit(**{**common, "kind": "tune", "model": "tuned", "search": {"trials": 3}}),
+        "network": system.submit(
+            kind="network", dataset=dataset, spec={"steps": 40, "report_every": 20, "hidden": [8, 8]}
+        ),
+        "fit": system.submit(**common, model="small"),
+    }
+    answer = system.client.post(
+        "/v1/batches",
+        json={"base": {"kind": "fit", "target": "y", **common}, "grid": {"spec.ridge": [0.1, 1]}},
+    ).json()
+    ended = {name: system.wait(job) for name, job in jobs.items()}
+    assert {job["state"] for job in ended.values()} == {"succeeded"}
+    models = {f"{name}_model": str(ended[name]["model"]) for name in ("tune", "fit")}
+    return {"dataset": dataset, "batch": answer["id"], **jobs, **models}
+
+
+def _table(rows: int, target: bool = True) -> str:
+    """Return a table whose target comes of two columns together and of a third one's category."""
+    rng = np.random.default_rng(1)
+    names = [f"x{index}" for index in range(8)]
+    lines = [",".join([*names, "city", *(["price"] if target else [])])]
+    for _ in range(rows):
+        x = rng.normal(size=8)
+        city = ("Bern", "Basel")[int(rng.integers(2))]
+        price = [f"{x[0] * x[1] + (city == 'Bern'):.4f}"] if target else []
+        lines.append(",".join([*(f"{value:.4f}" for value in x), city, *price]))
+    return "\n".join(lines) + "\n"
+
+
+def test_a_table_that_is_dropped_becomes_a_matrix_to_look_at_and_a_model_to_ask(desk: Desk) -> None:
+    page = desk.page()
+    _sign_in(page)
+    _upload(page)
+    _start_a_fit(page)
+    _watch_it_learn(page)
+    _look_through_the_iterations(page)
+    page.get_by_role("link", name="To the model").click()
+    _ask_the_model(page)
+    _train_the_other_way_and_compare(page)
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("/login")
+    assert desk.complaints == []
+    page.context.close()
+
+
+def _sign_in(page: Page) -> None:
+    page.goto("/datasets")
+    expect(page).to_have_url(re.compile(r"/login\?next=/datasets"))
+    page.get_by_label("Key").fill("not it")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("no key of this service")
+    page.get_by_label("Key").fill(KEY)
+    page.keyboard.press("Enter")
+    page.wait_for_url("/datasets")
+
+
+def _upload(page: Page) -> None:
+    page.wait_for_selector("html[data-ready]")
+    page.evaluate(DROP, ["[data-upload]", "notes.txt", "hello"])
+    expect(page.locator(".outcome")).to_contain_text(".csv")
+    page.evaluate(DROP, ["[data-upload]", "houses.csv", _table(1200)])
+    page.wait_for_url("**/datasets/ds_*")
+    expect(page.get_by_role("heading", name="houses.csv")).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("Histogram of x0 from"))).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("city categorical Basel 606"))).to_be_visible()
+
+
+def _start_a_fit(page: Page) -> None:
+    page.get_by_role("link", name="Train on it").click()
+    page.get_by_label("Target", exact=True).select_option("price")
+    page.get_by_label("Model name").fill("prices")
+    for group in ("Learning the features", "Kernel", "Columns"):
+        page.locator("summary", has_text=group).last.click()
+    page.get_by_label("Iterations", exact=True).fill("-1")
+    page.get_by_role("button", name="Check without starting").click()
+    expect(page.locator("#spec-iterations-error")).to_contain_text("greater than or equal to")
+    expect(page.get_by_label("Iterations", exact=True)).to_be_focused()
+    page.get_by_label("Iterations", exact=True).fill("20")
+    page.get_by_label("Feature matrix", exact=True).select_option("full")
+    page.get_by_label("Exponent").fill("1")
+    page.get_by_label("Encoding").select_option("plain")
+    page.get_by_role("button", name="Check without starting").click()
+    expect(page.locator("[data-plan]")).to_contain_text(re.compile(r"Encoded columns\s*11.*Memory", re.DOTALL))
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url("**/jobs/job_*")
+
+
+def _watch_it_learn(page: Page) -> None:
+    page.evaluate(WATCH)
+    page.wait_for_selector('[data-live][data-final="yes"]', timeout=60_000)
+    expect(page.get_by_role("heading", name=re.compile("fit price succeeded"))).to_be_visible()
+    while_it_ran = {painted for painted, final in page.evaluate("window.seen") if final == "no"}
+    assert len(while_it_ran) > 1, "the matrix changes while the job runs"
+    expect(page.get_by_role("img", name=re.compile("RMSE by iteration: validation from"))).to_be_visible()
+
+
+def _look_through_the_iterations(page: Page) -> None:
+    slider, canvas = page.get_by_label("Iteration", exact=True), page.locator(".heatmap > canvas")
+    pictures = []
+    for key, painted in (("Home", "0"), ("End", "20")):
+        slider.press(key)
+        expect(page.locator("[data-explorer]")).to_have_attribute("data-painted", painted)
+        pictures.append(canvas.evaluate("one => one.toDataURL()"))
+    assert pictures[0] != pictures[1]
+    assert "Bern" not in page.locator("[data-bars]").inner_text(), "encoded columns are folded back"
+    canvas.press("ArrowRight")
+    canvas.press("ArrowRight")
+    expect(page.locator(".heatmap .tip")).to_contain_text(re.compile("x[01] × x[01]: "))
+    expect(page.locator("#said")).to_contain_text(" × ")
+
+
+def _ask_the_model(page: Page) -> None:
+    page.wait_for_url("**/models/mdl_*")
+    page.wait_for_selector("html[data-ready]")
+    form = page.locator("form[data-predict]")
+    form.get_by_label("x0").fill("much")
+    form.get_by_role("button", name="Predict").click()
+    expect(form.get_by_role("alert")).to_contain_text("'much' is not numeric")
+    for name, value in {"x0": "1", "x1": "2", "city": "Bern"}.items():
+        form.get_by_label(name).fill(value)
+    form.get_by_role("button", name="Predict").click()
+    expect(form.locator("[data-answer]")).to_contain_text("price: ")
+    assert float(form.locator("[data-answer] strong").inner_text()) == pytest.approx(3, abs=1)
+    page.evaluate(DROP, ["[data-predict-file]", "rows.csv", _table(30, target=False)])
+    expect(page.locator("[data-predict-file]")).to_contain_text("30 rows predicted")
+    page.get_by_text("Describe and tag it").click()
+    page.get_by_label("Tags").fill("no tag")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#tags-error")).to_contain_text("no tag")
+    page.get_by_label("Tags").fill("team=risk, autumn")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("link", name="team=risk")).to_be_visible()
+
+
+def _train_the_other_way_and_compare(page: Page) -> None:
+    page.get_by_role("link", name="Train with NFA").click()
+    page.get_by_text("Learning the features", exact=True).click()
+    page.get_by_label("Iterations", exact=True).fill("2")
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url("**/jobs/job_*")
+    page.wait_for_selector('[data-live][data-final="yes"]', timeout=60_000)
+    page.get_by_role("link", name="To the model").click()
+    expect(page.get_by_role("heading", name=re.compile("prices@2 default"))).to_be_visible()
+    page.get_by_role("link", name="prices@1").click()
+    expect(page.locator(".heatmap > canvas")).to_have_count(2)
+    expect(page.get_by_text("Cosine between the matrices")).to_contain_text(re.compile(r"0\.\d{3}"))
+    expect(page.get_by_role("row", name=re.compile("Update nfa fact"))).to_be_visible()
+    page.get_by_role("button", name="Make it the default").click()
+    expect(page.get_by_role("heading", name=re.compile("prices@1 fact default"))).to_be_visible()
+
+
+def test_trials_are_a_table_that_sorts_and_names_the_best(desk: Desk, made: dict[str, str]) -> None:
+    page = desk.signed_in()
+    page.goto(f"/jobs/{made['tune']}")
+    page.wait_for_selector("html[data-ready]")
+    table = page.locator("[data-trials]")
+    expect(table.get_by_role("row", name=re.compile(r"\(best\)"))).to_have_count(1)
+    losses = table.get_by_role("columnheader", name="Validation RMSE")
+    losses.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    expect(losses).to_have_attribute("aria-sort", "ascending")
+    expect(table.locator("tbody tr").first).to_contain_text("(best)")
+    page.context.close()
+
+
+def test_no_page_keeps_people_out_light_or_dark_or_on_a_phone(desk: Desk, made: dict[str, str]) -> None:
+    page = desk.signed_in(color_scheme="light")
+    axe = Axe().axe_script
+    found = []
+    for path in _pages(made):
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.goto(path, wait_until="load")
+        page.wait_for_selector("html[data-ready]")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, f"{path} is wider than a phone"
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        page.evaluate(axe)
+        for scheme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            violations = page.evaluate(JUDGE, {"resultTypes": ["violations"], **rules})
+            found += [
+                (path, scheme, one["id"], one["nodes"][0]["html"]) for one in violations if one["impact"] in SEVERE
+            ]
+        page.emulate_media(color_scheme="light")
+    assert found == []
+    assert desk.complaints == []
+    page.context.close()
+
+
+def _pages(made: dict[str, str]) -> list[str]:
+    return [
+        "/",
+        "/datasets",
+        f"/datasets/{made['dataset']}",
+        "/jobs",
+        *(f"/jobs/{made[kind]}" for kind in ("fit", "tune", "network")),
+        *(f"/jobs/new?dataset={made['dataset']}&kind={kind}" for kind in ("fit", "tune", "network")),
+        "/models",
+        f"/models/{made['fit_model']}",
+        "/compare",
+        f"/compare?ref={made['fit_model']}&ref={made['tune_model']}",
+        "/batches",
+        f"/batches/{made['batch']}",
+        "/queue",
+        "/models/none",
+        "/login",
+    ]
+
+
+def test_a_browser_without_scripts_reads_the_matrix_as_a_picture(desk: Desk, made: dict[str, str]) -> None:
+    page = desk.signed_in(java_script_enabled=False)
+    page.goto(f"/models/{made['fit_model']}")
+    picture = page.get_by_alt_text("The feature matrix as a heatmap")
+    expect(picture).to_be_visible()
+    # without scripts the page cannot be asked for the size of the picture; the box of a broken one is a line of text
+    box = picture.bounding_box()
+    assert box is not None
+    assert box["height"] > 200
+    page.context.close()
