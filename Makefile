@@ -8,7 +8,7 @@ PEERS := $(VENV)/.peers-installed
 HOME_DIR ?= .factrfm
 PORT ?= 8000
 
-.PHONY: demo serve test lint bench faults fuzz
+.PHONY: demo serve test lint bench faults fuzz screenshots
 
 demo: $(STAMP)
 	$(BIN)/factrfm demo
@@ -38,6 +38,10 @@ faults: $(STAMP)
 MINUTES ?= 10
 fuzz: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks fuzz --threads 1 --seed $(SEED) --minutes $(MINUTES) --out build/fuzz
+
+# pictures of the dashboard in docs/pictures; needs chromium
+screenshots: $(STAMP)
+	$(BIN)/python -m docs.tools.screenshots
 
 # make bench NAME=parity [ARGS="--quick"]; without a name it lists them
 bench: $(STAMP) $(if $(filter tables speed,$(NAME)),$(PEERS))
