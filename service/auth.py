@@ -117,6 +117,8 @@ class Authentication:
                 sessions.check_same_origin(request)
             return found
         if await self._ring.empty():
+            if request.method not in READING:
+                sessions.check_no_other_site(request)
             return ANYBODY
         raise Unauthorized("this service needs a key: send the header 'Authorization: Bearer <key>'")
 

@@ -50,14 +50,29 @@ def check_same_origin(request: Request) -> None:
     Raises:
         Forbidden: another site sent it, or nothing says where it is from.
     """
-    site = request.headers.get("sec-fetch-site")
-    if site is None:
-        origin = urlsplit(request.headers.get("origin", "")).netloc
-        same = origin != "" and origin == request.headers.get("host")
-    else:
-        same = site == "same-origin"
-    if not same:
+    if not _is_same_origin(request):
         raise Forbidden(
             "a request that changes something and is signed in by cookie must come from a page of this site; "
             "programs send 'Authorization: Bearer <key>'"
         )
+
+
+def check_no_other_site(request: Request) -> None:
+    """See that no page of another site had a browser send a request to a service that asks for no key.
+
+    Programs say nothing about where a request is from, and may call.
+
+    Raises:
+        Forbidden: another site sent it.
+    """
+    from_a_page = "sec-fetch-site" in request.headers or "origin" in request.headers
+    if from_a_page and request.headers.get("sec-fetch-site") != "none" and not _is_same_origin(request):
+        raise Forbidden("a page of another site sent this request, and this service asks for no key: it is refused")
+
+
+def _is_same_origin(request: Request) -> bool:
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = urlsplit(request.headers.get("origin", "")).netloc
+    return origin != "" and origin == request.headers.get("host")

@@ -111,3 +111,23 @@ def test_an_open_service_asks_for_no_key(client: TestClient) -> None:
 def test_a_cookie_that_is_none_of_ours_is_no_key(browser: TestClient, value: str) -> None:
     headers = {"Cookie": f"{sessions.COOKIE}={value}".encode()}
     assert browser.get("/v1/jobs", headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 422),
+        (OURS, 422),
+        ({"Sec-Fetch-Site": "same-origin"}, 422),
+        ({"Origin": "http://elsewhere.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site", **OURS}, 403),
+    ],
+)
+def test_an_open_service_is_not_changed_by_pages_of_other_sites(
+    client: TestClient, headers: dict[str, str], status: int
+) -> None:
+    body = client.post("/v1/jobs", content=b"{}", headers={"Content-Type": "application/json", **headers})
+    assert body.status_code == status
+    assert client.get("/v1/jobs", headers=headers).status_code == 200
