@@ -33,8 +33,8 @@ from worker.engine.estimate import choose_solver, within
 from worker.engine.model import FittedModel
 from worker.engine.recursion import FitState, iterate, refit
 from worker.engine.targets import ClassTargets, RegressionTargets
-from worker.prediction import ServedModel
-from worker.store.tensors import pack, unpack
+from worker.prediction import ServedModel, load
+from worker.store.tensors import pack
 from worker.tables import splits
 from worker.tables.encoder import Encoder
 
@@ -136,8 +136,8 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
     def load(cls, path: str | Path) -> Self:
         """Return an estimator that predicts with a model from a file; its parameters are the defaults."""
         try:
-            model = ServedModel.from_tensors(*unpack(Path(path).read_bytes()))
-        except (ArtifactCorrupt, KeyError, EngineError) as error:
+            model = load(path)
+        except ArtifactCorrupt as error:
             raise ValueError(f"{path} is no model that an estimator or the service wrote: {error}") from error
         if (model.classes is None) != issubclass(cls, RegressorMixin):
             raise ValueError(f"{path} holds a {model.task}, which is not for {cls.__name__}")

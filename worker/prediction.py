@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -9,10 +10,13 @@ import pyarrow as pa
 import torch
 
 from worker.contracts.base import Label, Task
-from worker.contracts.errors import InvalidRequest
+from worker.contracts.errors import ArtifactCorrupt, InvalidRequest
 from worker.contracts.resources import ModelColumn
+from worker.engine.errors import EngineError
 from worker.engine.model import FittedModel
+from worker.store.tensors import unpack
 from worker.tables.encoder import Encoder
+from worker.tables.rows import match_columns
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,15 @@ class ServedModel:
         """Bytes that the model holds in memory."""
         tensors, _ = self.fitted.to_tensors()
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+    def answer(self, table: pa.Table) -> Answer:
+        """Answer the rows of any table that has this model's features: its columns are matched by name and typed.
+
+        Raises:
+            ColumnMismatch: naming all missing columns.
+            InvalidRequest: a cell does not fit its column, or a row holds numbers too large to compute with.
+        """
+        return self.predict(match_columns(table, self.features))
 
     def predict(self, table: pa.Table) -> Answer:
         """Answer the rows of ``table``, whose columns are this model's features by name.
@@ -91,6 +104,22 @@ class ServedModel:
     def on(self, device: torch.device) -> Self:
         """Return the same model on ``device``."""
         return type(self)(self.encoder, self.fitted.to(device), self.task, self.classes, self.features, self.targets)
+
+
+def load(path: str | Path) -> ServedModel:
+    """Return the model of a file that the service exported or an estimator saved. It needs no service.
+
+    Raises:
+        ArtifactCorrupt: it is no such file, it is cut off, or it is of a newer format.
+        OSError: it cannot be opened.
+    """
+    content = Path(path).read_bytes()
+    try:
+        return ServedModel.from_tensors(*unpack(content))
+    except (ArtifactCorrupt, EngineError) as error:
+        raise ArtifactCorrupt(f"{path} holds no model: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactCorrupt(f"{path} holds no model: {error!r} is missing or wrong in it") from error
 
 
 def _finite(answers: np.ndarray) -> np.ndarray:

@@ -5,7 +5,8 @@ EngineError
 ├── NonFiniteValues       inputs or results hold NaN or infinities
 ├── NotPositiveDefinite   the ridge system cannot be factored
 ├── NotConverged          an iterative solve did not reach its tolerance
-└── Inconsistent          a solution does not predict what it was solved for: rounding has eaten it
+├── Inconsistent          a solution does not predict what it was solved for: rounding has eaten it
+└── DamagedFile           a file holds no model that this program reads
 """
 
 
@@ -30,4 +31,8 @@ class NotConverged(EngineError):
 
 
 class Inconsistent(EngineError):
+    pass
+
+
+class DamagedFile(EngineError):
     pass

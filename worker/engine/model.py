@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from worker.engine.config import FitConfig
-from worker.engine.errors import EngineError
+from worker.engine import files
+from worker.engine.config import CHOICES, FitConfig
+from worker.engine.errors import DamagedFile, EngineError
 from worker.engine.kernels import Kernel, Landmarks
 from worker.engine.recursion import Iterate, predict_rows
 from worker.engine.targets import ClassTargets, RegressionTargets, Targets
@@ -92,10 +94,10 @@ class FittedModel:
         """Return the model that ``to_tensors`` took apart.
 
         Raises:
-            EngineError: the format is of another version.
+            DamagedFile: the format is of another version, or the tensors do not go together.
         """
         if metadata["format_version"] != FORMAT_VERSION:
-            raise EngineError(
+            raise DamagedFile(
                 f"the model has format version {metadata['format_version']}; this program reads {FORMAT_VERSION}"
             )
         targets: Targets
@@ -104,4 +106,47 @@ class FittedModel:
         else:
             targets = RegressionTargets(tensors["target_mean"], tensors["target_scale"])
         kernel = Kernel(metadata["kernel"], metadata["exponent"])
-        return cls(tensors["X"], tensors["alpha"], tensors["M"], kernel, metadata["bandwidth"], targets)
+        model = cls(tensors["X"], tensors["alpha"], tensors["M"], kernel, metadata["bandwidth"], targets)
+        _check(model)
+        return model
+
+
+def load(path: str | Path) -> FittedModel:
+    """Return the model of a file that the service exported or an estimator saved. It answers encoded rows.
+
+    The file alone is needed, and of libraries torch alone. ``worker.prediction.load`` answers whole tables.
+
+    Raises:
+        DamagedFile: it is no such file, it is cut off, or it is of a newer format.
+        OSError: it cannot be opened.
+    """
+    tensors, metadata = files.read(path)
+    try:
+        return FittedModel.from_tensors(tensors, metadata["engine"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedFile(f"{path} holds no model: {error!r} is missing or wrong in it") from error
+    except DamagedFile as error:
+        raise DamagedFile(f"{path}: {error}") from error
+
+
+def _check(model: FittedModel) -> None:
+    """Refuse tensors and kernels that do not go together: what is found here is not found in the middle of an answer.
+
+    Raises:
+        DamagedFile: they do not.
+    """
+    X, alpha, M, kernel = model.X, model.alpha, model.M, model.kernel
+    n, d = X.shape if X.ndim == 2 else (-1, -1)
+    sides = [model.targets.n_outputs]
+    if isinstance(model.targets, RegressionTargets):
+        sides.append(len(model.targets.scale))
+    if (
+        tuple(M.shape) not in ((d, d), (d,))
+        or any(tuple(alpha.shape) != (n, side) for side in sides)
+        or not X.dtype == alpha.dtype in (torch.float32, torch.float64)
+    ):
+        shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in model.to_tensors()[0].items())
+        raise DamagedFile(f"the model's tensors do not go together: {shapes}")
+    known = kernel.name in CHOICES["kernel"] and isinstance(kernel.exponent, int | float | None)
+    if not known or not (isinstance(model.bandwidth, int | float) or kernel.name == "quadratic"):
+        raise DamagedFile(f"the model's kernel is {kernel.name!r} with bandwidth {model.bandwidth!r}, which is none")

@@ -12,7 +12,6 @@ from worker.prediction import ServedModel
 from worker.runs.machine import Machine
 from worker.store.artifacts import Artifacts
 from worker.store.tensors import unpack
-from worker.tables.rows import match_columns
 from worker.tables.storage import iter_tables
 from worker.tables.writers import MEDIA_TYPES, PredictionWriter
 
@@ -39,7 +38,7 @@ def predict(
             target, order.request.format, model.targets, model.classes, spreadsheet=order.request.spreadsheet
         ) as writer:
             for table in iter_tables(source, names, BLOCK_ROWS):
-                answer = model.predict(match_columns(table, model.features))
+                answer = model.answer(table)
                 writer.write(answer.predictions, answer.probabilities)
                 rows += table.num_rows
                 report(ProgressReport(progress=_progress(rows, order.table.rows, time.monotonic() - started)))
