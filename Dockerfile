@@ -18,7 +18,7 @@ RUN /opt/factrfm/bin/pip install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_UR
 COPY pyproject.toml README.md ./
 COPY service service
 COPY worker worker
-RUN /opt/factrfm/bin/pip install -c constraints.txt ".[s3]" \
+RUN /opt/factrfm/bin/pip install -c constraints.txt ".[onnx,s3]" \
  && /opt/factrfm/bin/pip uninstall -y pip
 
 FROM docker.io/library/python:3.11-slim-bookworm AS base

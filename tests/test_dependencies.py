@@ -14,7 +14,9 @@ def _name(requirement: str) -> str:
 
 
 def _direct() -> set[str]:
-    extras = [one for name in ("embedded", "otel", "s3", "sklearn") for one in PROJECT["optional-dependencies"][name]]
+    extras = [
+        one for name in ("embedded", "onnx", "otel", "s3", "sklearn") for one in PROJECT["optional-dependencies"][name]
+    ]
     return {_name(one) for one in [*PROJECT["dependencies"], *extras]}
 
 

@@ -14,6 +14,7 @@ FactRFMError
 ├── PredictionsBusy         as many predictions wait as one process takes
 ├── DoesNotFit              a fit needs more memory than there is
 ├── NoTrialSucceeded        every trial of a search failed
+├── NotInstalled            an optional package is needed and not there
 ├── StorageFull             the disk or quota of storage has no room left
 ├── ArtifactMissing         storage has lost a file that a row names
 ├── ArtifactCorrupt         a stored file's checksum or format is wrong
@@ -106,6 +107,10 @@ class DoesNotFit(FactRFMError):
 
 class NoTrialSucceeded(FactRFMError):
     code = "no_trial_succeeded"
+
+
+class NotInstalled(FactRFMError):
+    code = "not_installed"
 
 
 class StorageFull(FactRFMError):

@@ -126,7 +126,7 @@ class Landmarks:
         self.kernel = kernel
         self.origin = X[:: max(len(X) // ORIGIN_ROWS, 1)].median(0).values if kernel.radial else None
         self.X = X if self.origin is None else X - self.origin
-        self._squares = self._lengths(self.X, self.XM) if kernel.radial else None
+        self.squares = self._lengths(self.X, self.XM) if kernel.radial else None
 
     def __len__(self) -> int:
         return len(self.X)
@@ -160,7 +160,7 @@ class Landmarks:
 
         The distance of a row to itself is exactly zero.
         """
-        P = self._pairs(self.XM[rows], None if self._squares is None else self._squares[rows], columns, out)
+        P = self._pairs(self.XM[rows], None if self.squares is None else self.squares[rows], columns, out)
         if self.kernel.radial and columns.start <= rows.start < columns.stop:
             P.diagonal(rows.start - columns.start).zero_()
         return P
@@ -211,17 +211,21 @@ class Landmarks:
         """Return rows times M, (m, d), as the landmarks see them, and their squared lengths under it."""
         Q = Q if self.origin is None else Q - self.origin
         QM = times_metric(Q, self.M)
-        return QM, None if self._squares is None else self._lengths(Q, QM)
+        return QM, None if self.squares is None else self._lengths(Q, QM)
+
+    @property
+    def kept(self) -> float:
+        """What is left of a squared length when as much is taken off as rounding leaves uncertain."""
+        return 1.0 - (4.0 + math.sqrt(self.X.shape[1])) * torch.finfo(self.X.dtype).eps
 
     def _lengths(self, X: Tensor, XM: Tensor) -> Tensor:
-        kept = 1.0 - (4.0 + X.shape[1] ** 0.5) * torch.finfo(X.dtype).eps
-        return (XM * X).sum(1).mul_(kept)
+        return (XM * X).sum(1).mul_(self.kept)
 
     def _pairs(self, QM: Tensor, squares: Tensor | None, marks: slice, out: Tensor | None = None) -> Tensor:
         X = self.X[marks]
-        if squares is None or self._squares is None:
+        if squares is None or self.squares is None:
             return torch.mm(QM, X.T, out=out)
-        P = torch.addmm(self._squares[marks].expand(len(QM), len(X)), QM, X.T, alpha=-2.0, out=out)
+        P = torch.addmm(self.squares[marks].expand(len(QM), len(X)), QM, X.T, alpha=-2.0, out=out)
         return P.add_(squares.unsqueeze(1)).clamp_(min=0)
 
 

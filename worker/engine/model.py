@@ -40,10 +40,11 @@ class FittedModel:
 
     def raw(self, X: Tensor) -> Tensor:
         """Return standardised outputs or class scores, (m, c). Memory is one block of kernel rows."""
-        return predict_rows(X.to(self.X.device, self.X.dtype), self._landmarks, self.alpha, self.bandwidth)
+        return predict_rows(X.to(self.X.device, self.X.dtype), self.landmarks, self.alpha, self.bandwidth)
 
     @cached_property
-    def _landmarks(self) -> Landmarks:
+    def landmarks(self) -> Landmarks:
+        """The training rows as the kernel sees them."""
         # what M makes of the training rows costs n·d² once; a few rows to predict cost far less
         marks = Landmarks(self.X, self.M.to(self.X.dtype), self.kernel)
         marks.release()

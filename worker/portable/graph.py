@@ -1,0 +1,90 @@
+"""A graph of ONNX that is being written: its nodes, its numbers, its inputs and outputs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+OPSETS = {"": 18, "ai.onnx.ml": 3}
+"""Old enough for runtimes of the last years, new enough for all that is needed."""
+IR_VERSION = 8
+ROWS = "rows"
+DOUBLE, STRING, INT64, BOOL = TensorProto.DOUBLE, TensorProto.STRING, TensorProto.INT64, TensorProto.BOOL
+TYPES: dict[str, int] = {"float64": DOUBLE, "float32": TensorProto.FLOAT, "int64": INT64, "bool": BOOL}
+
+
+class Graph:
+    """Values are known by name. ``taken`` are names that the graph's own values do not have: those of inputs."""
+
+    def __init__(self, taken: Sequence[str]) -> None:
+        self._taken = set(taken)
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
+        self._count = 0
+
+    def input(self, name: str, kind: int) -> str:
+        """Declare a column, (rows, 1)."""
+        self._inputs.append(helper.make_tensor_value_info(name, kind, [ROWS, 1]))
+        return name
+
+    def output(self, name: str, value: str, kind: int, sides: Sequence[int]) -> str:
+        """Declare ``value``, (rows, *sides), as an output. Returns its name: with "_" after it where it is taken."""
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        self._nodes.append(helper.make_node("Identity", [value], [name]))
+        self._outputs.append(helper.make_tensor_value_info(name, kind, [ROWS, *sides]))
+        return name
+
+    def constant(self, values: Any) -> str:
+        """Keep an array, or a list of texts. Returns its name."""
+        name = self._new("constant")
+        array = np.asarray(values)
+        if array.dtype.kind in "US":
+            texts = [str(text).encode() for text in array.ravel()]
+            self._constants.append(TensorProto(name=name, data_type=STRING, dims=array.shape, string_data=texts))
+        else:
+            kept = np.asarray(array, order="C")
+            self._constants.append(helper.make_tensor(name, TYPES[array.dtype.name], kept.shape, kept.tobytes(), True))
+        return name
+
+    def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Add a node with one output. Returns the output's name."""
+        name = self._new(operator.lower())
+        self._nodes.append(helper.make_node(operator, inputs, [name], domain=domain, **attributes))
+        return name
+
+    def sum_of_rows(self, value: str) -> str:
+        """Return the sum of each row, (rows, 1)."""
+        return self.add("ReduceSum", value, self.constant(np.array([1])), keepdims=1)
+
+    def sorted_rows(self, value: str, columns: int) -> str:
+        """Return each row with its ``columns`` values in descending order."""
+        ordered, places = self._new("topk"), self._new("topk")
+        size = self.constant(np.array([columns]))
+        self._nodes.append(helper.make_node("TopK", [value, size], [ordered, places], axis=1))
+        return ordered
+
+    def cast(self, value: str, kind: int) -> str:
+        """Return the value in another type."""
+        return self.add("Cast", value, to=kind)
+
+    def finish(self, name: str, description: str, version: str, properties: dict[str, str]) -> onnx.ModelProto:
+        """Return the model."""
+        graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, self._constants)
+        opsets = [helper.make_opsetid(domain, number) for domain, number in OPSETS.items()]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+        model.producer_name, model.producer_version = "factrfm", version
+        model.doc_string = description
+        helper.set_model_props(model, properties)
+        return model
+
+    def _new(self, what: str) -> str:
+        while (name := f"{what}:{self._count}") in self._taken:
+            self._count += 1
+        self._count += 1
+        return name
