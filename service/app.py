@@ -38,8 +38,8 @@ from service.table_readers import TableReaders
 from worker.store.artifacts import Artifacts
 from worker.store.database import Database
 from worker.tracing import Tracing
+from worker.version import VERSION
 
-VERSION = "0.1.0"
 ROW_READER_SECONDS = 60.0
 """Rows to predict are few: reading them takes so long at most."""
 UNTRACED = ("/livez", "/readyz", "/metrics")

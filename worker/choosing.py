@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +23,10 @@ SMALL = 1000
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """Encoded rows X (n, d) float64 and raw targets Y: (n, c) outputs or (n,) class codes; and those to validate on."""
+    """Encoded rows X (n, d) float64 and raw targets Y: (n, c) outputs or (n,) class codes; and those to validate on.
+
+    ``numbers``: which rows of their dataset they and those to validate on are, where they come from one.
+    """
 
     X: Tensor
     Y: Tensor
@@ -30,6 +34,7 @@ class TrainingRows:
     classes: list[Label] | None
     encoder: Encoder
     validation: tuple[Tensor, Tensor] | None
+    numbers: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def together(self) -> tuple[Tensor, Tensor]:

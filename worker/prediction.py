@@ -1,7 +1,7 @@
 """A model that answers tables: the encoder of its columns and the fitted kernel machine, as one thing to store."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,8 +37,28 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Which rows the training rows are: ``numbers`` (n,) int64 from 0 in their dataset, in the model's order.
+
+    ``parts``: ids of datasets, each with how many of the rows are its own, one part after another.
+    """
+
+    numbers: np.ndarray
+    parts: tuple[tuple[str, int], ...]
+
+    def of(self, row: int) -> tuple[str, int]:
+        """Return the dataset of a training row, and which of its rows it is."""
+        left = row
+        for dataset, count in self.parts:
+            if left < count:
+                return dataset, int(self.numbers[row])
+            left -= count
+        raise IndexError(f"there is no training row {row}")
+
+
+@dataclass(frozen=True)
 class ServedModel:
-    """Everything needed to predict."""
+    """Everything needed to predict. ``origin`` is None for rows of no dataset, and in files of the first versions."""
 
     encoder: Encoder
     fitted: FittedModel
@@ -46,6 +66,7 @@ class ServedModel:
     classes: list[Label] | None
     features: list[ModelColumn]
     targets: list[ModelColumn]
+    origin: Origin | None = None
 
     @property
     def nbytes(self) -> int:
@@ -78,20 +99,28 @@ class ServedModel:
 
     def to_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return named arrays and JSON-able metadata from which ``from_tensors`` makes the same model."""
-        tensors, metadata = self.fitted.to_tensors()
-        return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}, {
-            "engine": metadata,
+        tensors, engine = self.fitted.to_tensors()
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        metadata = {
+            "engine": engine,
             "encoder": self.encoder.to_json(),
             "task": self.task,
             "classes": self.classes,
             "features": [column.model_dump() for column in self.features],
             "targets": [column.model_dump() for column in self.targets],
         }
+        if self.origin is not None:
+            arrays["rows"] = self.origin.numbers.astype(np.int64)
+            metadata["datasets"] = [{"id": dataset, "rows": count} for dataset, count in self.origin.parts]
+        return arrays, metadata
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> Self:
         """Return the model that ``to_tensors`` took apart."""
         named = {name: torch.from_numpy(array) for name, array in tensors.items()}
+        origin = None
+        if "rows" in tensors:
+            origin = Origin(tensors["rows"], tuple((part["id"], part["rows"]) for part in metadata["datasets"]))
         return cls(
             encoder=Encoder.from_json(metadata["encoder"]),
             fitted=FittedModel.from_tensors(named, metadata["engine"]),
@@ -99,11 +128,12 @@ class ServedModel:
             classes=metadata["classes"],
             features=[ModelColumn.model_validate(column) for column in metadata["features"]],
             targets=[ModelColumn.model_validate(column) for column in metadata["targets"]],
+            origin=origin,
         )
 
     def on(self, device: torch.device) -> Self:
         """Return the same model on ``device``."""
-        return type(self)(self.encoder, self.fitted.to(device), self.task, self.classes, self.features, self.targets)
+        return replace(self, fitted=self.fitted.to(device))
 
 
 def load(path: str | Path) -> ServedModel:

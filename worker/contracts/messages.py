@@ -161,6 +161,7 @@ class FittedModelSummary(Contract):
     choices: list[HeatSummary] = Field(default_factory=list)
     training_rows: int
     history: list[IterationSummary]
+    versions: dict[str, str] = Field(default_factory=dict)
 
 
 class FitDone(Contract):

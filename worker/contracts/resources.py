@@ -207,6 +207,9 @@ class Model(Contract):
     refitted: bool = Field(False, description="The last solve has the held-out rows too; the metrics are from before.")
     choices: list[HeatSummary] = Field(default_factory=list, description="What the options left to 'auto' came of.")
     training_rows: int
+    versions: dict[str, str] = Field(
+        default_factory=dict, description="Of the programs that trained it: factrfm, torch, python."
+    )
     bytes: int
     sha256: str
     dataset: str

@@ -13,6 +13,7 @@ from worker.contracts.base import Label
 from worker.contracts.messages import FitOrder, NetworkOrder
 from worker.contracts.resources import ModelColumn
 from worker.engine.targets import ClassTargets, RegressionTargets
+from worker.prediction import Origin
 from worker.store.artifacts import Artifacts
 from worker.tables import splits
 from worker.tables.encoder import Encoder
@@ -39,11 +40,14 @@ def load_rows(order: FitOrder | NetworkOrder, artifacts: Artifacts, fold: int | 
         expanded=request.spec.encoding == "expanded",
     )
     validation = None
+    numbers = np.arange(0)
     if held_out is not None:
+        numbers = held_out
         validation = (torch.from_numpy(encoder.encode(table.take(held_out))), torch.from_numpy(Y[held_out]))
     elif order.validation is not None:
         other = _read(order.validation, artifacts, [*(request.features or ()), *request.targets])
         other_Y, _ = _raw_targets(order, other, classes)
+        numbers = np.arange(other.num_rows)
         validation = (torch.from_numpy(encoder.encode(other)), torch.from_numpy(other_Y))
     own_Y = torch.from_numpy(Y[fitted])
     return TrainingRows(
@@ -53,7 +57,21 @@ def load_rows(order: FitOrder | NetworkOrder, artifacts: Artifacts, fold: int | 
         classes=classes,
         encoder=encoder,
         validation=validation,
+        numbers=(fitted, numbers),
     )
+
+
+def origin_of(order: FitOrder, rows: TrainingRows, *, together: bool) -> Origin | None:
+    """Return where the rows of a model come from; ``together``: those to validate on are among them, at the end."""
+    if rows.numbers is None:
+        return None
+    own, held_out = rows.numbers
+    if not together:
+        return Origin(own, ((order.table.dataset, len(own)),))
+    numbers = np.concatenate([own, held_out])
+    if order.validation is None:
+        return Origin(numbers, ((order.table.dataset, len(numbers)),))
+    return Origin(numbers, ((order.table.dataset, len(own)), (order.validation.dataset, len(held_out))))
 
 
 def _read(ref: TableRef, artifacts: Artifacts, names: list[str]) -> pa.Table:

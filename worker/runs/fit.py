@@ -33,8 +33,8 @@ from worker.engine.model import FittedModel
 from worker.engine.recursion import FitState, refit
 from worker.prediction import ServedModel
 from worker.runs.checkpoints import Checkpoints, Score, Trail
-from worker.runs.data import load_rows
-from worker.runs.machine import Machine
+from worker.runs.data import load_rows, origin_of
+from worker.runs.machine import Machine, versions
 from worker.runs.recurse import bounded, recurse
 from worker.store.artifacts import Artifacts
 from worker.store.tensors import pack, unpack
@@ -252,7 +252,8 @@ class _Fit:
         types = {column.name: column.type for column in self._order.table.columns}
         features = [ModelColumn(name=name, type=types[name]) for name in request.features or ()]
         targets = [ModelColumn(name=name, type=types[name]) for name in request.targets]
-        model = ServedModel(rows.encoder, fitted, self._order.task, rows.classes, features, targets)
+        origin = origin_of(self._order, rows, together=refitted)
+        model = ServedModel(rows.encoder, fitted, self._order.task, rows.classes, features, targets, origin)
         folder = f"models/{self._order.prefix}"
         self._report(LogReport(data=LogData(message=f"iteration {best.iteration} is the best; storing the model")))
         stored = self._artifacts.put_bytes(f"{folder}/model.safetensors", pack(*model.to_tensors()))
@@ -282,6 +283,7 @@ class _Fit:
                 choices=trail.heats,
                 training_rows=X.shape[0],
                 history=history,
+                versions=versions(),
             ),
         )
 

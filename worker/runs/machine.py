@@ -1,5 +1,6 @@
 """The device that trains, and how much memory a training may take on it."""
 
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import psutil
 import torch
 
 from worker.contracts.errors import DoesNotFit
+from worker.version import VERSION
 
 CGROUP = Path("/sys/fs/cgroup")
 GIB = 2**30
@@ -46,6 +48,11 @@ class Machine:
         else:
             free = min(int(psutil.virtual_memory().available), _cgroup_free())
         return free if self.memory_bytes is None else min(free, self.memory_bytes)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the programs that a training's figures depend on."""
+    return {"factrfm": VERSION, "torch": str(torch.__version__), "python": platform.python_version()}
 
 
 def _cgroup_free() -> int:

@@ -233,6 +233,7 @@ def to_record(row: ModelRow, default_version: int | None = None) -> ModelRecord:
             refitted=summary.refitted,
             choices=summary.choices,
             training_rows=summary.training_rows,
+            versions=summary.versions,
             bytes=model.bytes,
             sha256=model.sha256,
             dataset=row.dataset_id,

@@ -98,7 +98,10 @@ class Expansion:
 
 @dataclass(frozen=True)
 class ColumnCode:
-    """How one column is encoded: (value − shift) / scale, a missing value as ``fill``; or ``categories`` as 0/1."""
+    """How one column is encoded: (value − shift) / scale, a missing value as ``fill``; or ``categories`` as 0/1.
+
+    ``deviation``: standard deviation of the training rows; None in files of the first versions, and for categories.
+    """
 
     name: str
     type: ColumnType
@@ -108,6 +111,7 @@ class ColumnCode:
     scale: float = 1.0
     categories: tuple[str, ...] = ()
     expansion: Expansion | None = None
+    deviation: float | None = None
 
     @property
     def names(self) -> list[str]:
@@ -189,10 +193,13 @@ class Encoder:
 
     def encode(self, table: pa.Table) -> np.ndarray:
         """Return float64 (n, len(names)). Columns are found by name; others are ignored."""
-        X = np.hstack([code.encode(table.column(code.name)) for code in self.codes])
+        return self.joined([code.encode(table.column(code.name)) for code in self.codes])
+
+    def joined(self, blocks: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the encoded rows (n, len(names)) whose columns ``codes`` made, a block (n, …) each."""
+        X = np.hstack(blocks)
         if self.normalize_rows:
-            lengths = np.linalg.norm(X, axis=1, keepdims=True)
-            X /= np.where(lengths > 0, lengths, 1.0)
+            X /= lengths(X)
         return np.ascontiguousarray(X)
 
     def to_json(self) -> dict[str, Any]:
@@ -217,6 +224,12 @@ class Encoder:
             )
         codes = tuple(_code(code) for code in document["codes"])
         return cls(codes, tuple(document["dropped"]), document["normalize_rows"])
+
+
+def lengths(X: np.ndarray) -> np.ndarray:
+    """Return what rows are divided by to have length 1, (n, 1); 1 for rows of zeros."""
+    found = np.linalg.norm(X, axis=1, keepdims=True)
+    return np.where(found > 0, found, 1.0)
 
 
 def _code(document: Mapping[str, Any]) -> ColumnCode:
@@ -251,4 +264,13 @@ def _learn(column: pa.ChunkedArray, described: ModelColumn, standardize: bool, b
     expansion = None
     if bins is not None and described.type == "numeric" and len(np.unique(values)) > 2:
         expansion = Expansion.fit(values, bins)
-    return ColumnCode(described.name, described.type, missing, fill=mean, shift=shift, scale=scale, expansion=expansion)
+    return ColumnCode(
+        described.name,
+        described.type,
+        missing,
+        fill=mean,
+        shift=shift,
+        scale=scale,
+        expansion=expansion,
+        deviation=deviation,
+    )
