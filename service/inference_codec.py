@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from worker.contracts.errors import InvalidRequest, UnreadableTable, pointer
+from worker.contracts.requests import MOST_COLUMNS
 
 TEXT = "BYTES"
 DTYPES = {
@@ -127,7 +128,15 @@ def _id(document: Mapping[str, Any]) -> str | None:
     given = document.get("id")
     if given is not None and not isinstance(given, str):
         raise InvalidRequest.at("/id", "id must be a text")
+    _check_text(given or "", "/id")
     return given
+
+
+def _check_text(text: str, place: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest.at(place, "the text is no valid Unicode: it holds half a character") from error
 
 
 def _parameters(document: Mapping[str, Any], place: str) -> Mapping[str, Any]:
@@ -171,6 +180,8 @@ def _tensors(document: Mapping[str, Any], binary: memoryview) -> Iterator[Tensor
     given = document.get("inputs")
     if not isinstance(given, list) or not given:
         raise InvalidRequest.at("/inputs", "inputs must be a list of tensors")
+    if len(given) > MOST_COLUMNS:
+        raise InvalidRequest.at("/inputs", f"there are {len(given)} inputs and at most {MOST_COLUMNS} are allowed")
     names: set[str] = set()
     for index, one in enumerate(given):
         place = pointer("inputs", index)
@@ -179,6 +190,7 @@ def _tensors(document: Mapping[str, Any], binary: memoryview) -> Iterator[Tensor
         name, datatype = one.get("name"), one.get("datatype")
         if not isinstance(name, str) or name in names:
             raise InvalidRequest.at(f"{place}/name", "an input must have a name, and no name come twice")
+        _check_text(name, f"{place}/name")
         names.add(name)
         if not isinstance(datatype, str) or datatype not in DATATYPES:
             raise InvalidRequest.at(f"{place}/datatype", f"datatype must be one of {', '.join(DATATYPES)}")

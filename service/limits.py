@@ -10,6 +10,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.problems import AmbiguousLength, BodyTooLarge, BodyTooSlow, on_own_error
 
 UPLOAD = ("POST", "/v1/datasets")
+LONG_BODIES = ("/predict", "/infer", "/explain", "/batches")
+"""Endings of paths whose JSON may be as long as is configured."""
+MOST_SHORT_BYTES = 2**20
+"""Of any other body: it describes one thing."""
 LEAST_BYTES_PER_SECOND = 1024
 
 
@@ -30,7 +34,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._max_upload if (scope["method"], scope["path"]) == UPLOAD else self._max_other
+        limit = self._limit(scope["method"], scope["path"])
         request = Request(scope)
         if told_twice(name for name, _ in scope["headers"]):
             error = AmbiguousLength("the request tells its length by Content-Length and by Transfer-Encoding; send one")
@@ -54,6 +58,11 @@ class BodyLimit:
                 raise
         if body.refusal is not None:
             await on_own_error(request, body.refusal)(scope, receive, send)
+
+    def _limit(self, method: str, path: str) -> int:
+        if (method, path) == UPLOAD:
+            return self._max_upload
+        return self._max_other if path.endswith(LONG_BODIES) else min(self._max_other, MOST_SHORT_BYTES)
 
 
 def told_twice(names: Iterable[bytes]) -> bool:

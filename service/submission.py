@@ -30,6 +30,8 @@ from worker.store.job_queries import find, to_resource
 log = structlog.get_logger()
 
 ADMISSION = "admission"
+ENOUGH_WRONG = 20
+"""Mistakes in a batch that are told at once."""
 REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(JobRequest)
 
 
@@ -53,9 +55,7 @@ def submit_batch(context: Context, requests: Sequence[AnyRequest]) -> str:
         InvalidRequest: at least one request is wrong; pointers begin with its index.
         QueueFull: too many jobs wait.
     """
-    limit = context.settings.max_batch_jobs
-    if not 0 < len(requests) <= limit:
-        raise InvalidRequest(f"a batch holds 1 to {limit} jobs, this one {len(requests)}")
+    check_count(len(requests), context.settings.max_batch_jobs)
     planned: list[Plan] = []
     wrong: list[FieldError] = []
     for index, request in enumerate(requests):
@@ -64,6 +64,8 @@ def submit_batch(context: Context, requests: Sequence[AnyRequest]) -> str:
         except InvalidRequest as error:
             found = error.errors or (FieldError("", error.detail),)
             wrong += [FieldError(f"/{index}{one.pointer}", one.message) for one in found]
+            if len(wrong) >= ENOUGH_WRONG:
+                break
     if wrong:
         raise InvalidRequest(f"{wrong[0].pointer}: {wrong[0].message}", errors=tuple(wrong))
     batch_id = new_id("bat", context.now())
@@ -103,6 +105,16 @@ def expand_grid(grid: BatchGrid, limit: int) -> list[AnyRequest]:
             body = _with(body, path.split("."), value, path)
         bodies.append(body)
     return parse_all(bodies)
+
+
+def check_count(jobs: int, limit: int) -> None:
+    """See that a batch holds some jobs and not too many.
+
+    Raises:
+        InvalidRequest: it does not.
+    """
+    if not 0 < jobs <= limit:
+        raise InvalidRequest(f"a batch holds 1 to {limit} jobs, this one {jobs}")
 
 
 def parse_all(bodies: Sequence[Any]) -> list[AnyRequest]:

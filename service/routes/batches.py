@@ -103,9 +103,11 @@ def _submit(context: CurrentContext, body: bytes, kind: str, limit: int) -> str:
 def _parse(body: bytes, kind: str, limit: int) -> list[AnyRequest]:
     if kind != JSON:
         lines = [line for line in body.splitlines() if line.strip()]
+        submission.check_count(len(lines), limit)
         return submission.parse_all([_document(line, f"/{index}") for index, line in enumerate(lines)])
     document = _document(body, "")
     if isinstance(document, list):
+        submission.check_count(len(document), limit)
         return submission.parse_all(document)
     try:
         grid = BatchGrid.model_validate(document)

@@ -1,15 +1,25 @@
 """What every contract has in common: frozen, closed, and finite on the wire."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, model_validator
+
+MOST_FIELDS = 200
+"""More than any contract has: an object of more is refused as a whole, and not field by field."""
 
 
 class Contract(BaseModel):
     """A frozen value that refuses unknown fields. Not-a-number and infinities become null in JSON."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, given: Any) -> Any:
+        if isinstance(given, dict) and len(given) > MOST_FIELDS:
+            raise ValueError(f"the object has {len(given)} fields; no object here has more than {MOST_FIELDS}")
+        return given
 
 
 def _utc(value: datetime) -> datetime:

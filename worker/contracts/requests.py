@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from worker.contracts.base import Contract
 from worker.contracts.search import Search
@@ -12,6 +12,17 @@ DATASET_ID = r"^ds_[0-9a-z]{20,40}$"
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 TAG = r"^[A-Za-z0-9][A-Za-z0-9._:/=-]{0,63}$"
 MODEL_REF = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(@[1-9][0-9]{0,8})?$"
+
+MOST_COLUMNS = 20_000
+MOST_OPTIONS = 100
+MOST_VERSION = 2**31 - 1
+
+
+def _not_an_id(name: str) -> str:
+    if name.startswith("mdl_"):
+        raise ValueError("a name that begins with mdl_ would look like a model's id")
+    return name
+
 
 DatasetId = Annotated[str, Field(pattern=DATASET_ID, examples=["ds_01jd0000000000000000000000"])]
 ColumnName = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -44,10 +55,12 @@ class TableRequest(Contract):
     target: ColumnName | Annotated[list[ColumnName], Field(min_length=1, max_length=1000)] = Field(
         description="The column to learn, or several for a regression with several outputs."
     )
-    features: Annotated[list[ColumnName], Field(min_length=1)] | None = Field(
+    features: Annotated[list[ColumnName], Field(min_length=1, max_length=MOST_COLUMNS)] | None = Field(
         None, description="Columns to learn from. Null: all but the target."
     )
-    exclude: list[ColumnName] = Field(default_factory=list, description="Columns to leave out.")
+    exclude: Annotated[list[ColumnName], Field(max_length=MOST_COLUMNS)] = Field(
+        default_factory=list, description="Columns to leave out."
+    )
     task: Literal["auto", "regression", "classification"] = Field(
         "auto",
         description="auto: classification for a categorical or boolean target and for whole numbers "
@@ -66,7 +79,7 @@ class TableRequest(Contract):
 class TrainRequest(TableRequest):
     """What the kinds of job that make a model have in common."""
 
-    model: Annotated[str, Field(pattern=MODEL_NAME)] | None = Field(
+    model: Annotated[str, Field(pattern=MODEL_NAME), AfterValidator(_not_an_id)] | None = Field(
         None, description="The model's name; a further fit under it makes the next version. Null: the job's id."
     )
     spec: FitSpec = Field(default_factory=FitSpec)
@@ -127,7 +140,9 @@ class BatchGrid(Contract):
 
     base: dict[str, Any]
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
-        min_length=1, description="Dotted path into the body → values, e.g. {'spec.ridge': [0.1, 1]}."
+        min_length=1,
+        max_length=MOST_OPTIONS,
+        description="Dotted path into the body → values, e.g. {'spec.ridge': [0.1, 1]}.",
     )
 
 
@@ -137,5 +152,5 @@ class ModelChange(Contract):
     description: str | None = Field(None, max_length=2000, description="In words. Null: none.")
     tags: list[Tag] | None = Field(None, max_length=20, description="In place of those that it has. Null: none.")
     default_version: int | None = Field(
-        None, ge=1, description="Version that the name alone stands for. Null: always the newest."
+        None, ge=1, le=MOST_VERSION, description="Version that the name alone stands for. Null: always the newest."
     )
