@@ -8,7 +8,7 @@ PEERS := $(VENV)/.peers-installed
 HOME_DIR ?= .factrfm
 PORT ?= 8000
 
-.PHONY: demo serve test lint bench faults fuzz screenshots
+.PHONY: demo serve test lint docs pictures bench faults fuzz screenshots
 
 demo: $(STAMP)
 	$(BIN)/factrfm demo
@@ -27,6 +27,14 @@ lint: $(STAMP)
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m pytest -q tests/test_containers.py tests/test_dependencies.py tests/test_dangerous_calls.py
 	FACTRFM_API_KEYS=check POSTGRES_PASSWORD=check $(BIN)/docker-compose config --quiet
+
+# the pages under build/docs/; a dead link ends it
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --config-file docs/tools/mkdocs.yml
+
+# runs every page again and keeps the pictures that its commands draw
+pictures: $(STAMP)
+	$(BIN)/python -m docs.tools.replay --pictures docs/pictures
 
 # make faults [SEED=3] [FAULTS=300]: hurts the whole service for ten minutes and proves what is left
 SEED ?= 1

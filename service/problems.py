@@ -29,42 +29,62 @@ RETRY_AFTER = {409: "1", 429: "5", 503: "2", 507: "30"}
 
 
 class Unauthorized(errors.FactRFMError):
+    """There is no key, or one that opens nothing."""
+
     code = "unauthorized"
 
 
 class Forbidden(errors.FactRFMError):
+    """The key lacks the scope."""
+
     code = "forbidden"
 
 
 class BodyTooLarge(errors.FactRFMError):
+    """The body is longer than the service takes."""
+
     code = "body_too_large"
 
 
 class AmbiguousLength(errors.FactRFMError):
+    """The head gives the body's length in two ways."""
+
     code = "ambiguous_length"
 
 
 class BodyTooSlow(errors.FactRFMError):
+    """The body paused for too long."""
+
     code = "body_too_slow"
 
 
 class TooManyFollowers(errors.FactRFMError):
+    """As many event streams and waits are open as the service holds."""
+
     code = "too_many_followers"
 
 
 class UnsupportedMediaType(errors.FactRFMError):
+    """The body's Content-Type or Content-Encoding is none that is read here."""
+
     code = "unsupported_media_type"
 
 
 class NotReady(errors.FactRFMError):
+    """A part that the service needs is out of reach, or the process is stopping."""
+
     code = "not_ready"
 
 
 class NotAcceptable(errors.FactRFMError):
+    """Accept names no form that there is."""
+
     code = "not_acceptable"
 
 
 class RangeNotSatisfiable(errors.FactRFMError):
+    """Range begins behind the end."""
+
     code = "range_not_satisfiable"
 
     def __init__(self, detail: str, length: int) -> None:

@@ -24,7 +24,9 @@ def _not_an_id(name: str) -> str:
     return name
 
 
-DatasetId = Annotated[str, Field(pattern=DATASET_ID, examples=["ds_01jd0000000000000000000000"])]
+DatasetId = Annotated[
+    str, Field(pattern=DATASET_ID, examples=["ds_01jd0000000000000000000000"], description="Id of an uploaded table.")
+]
 ColumnName = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
@@ -50,7 +52,7 @@ class Validation(Contract):
 class TableRequest(Contract):
     """A table and what to learn of it: what all kinds of training have in common."""
 
-    kind: str
+    kind: str = Field(description="What to do.")
     dataset: DatasetId
     target: ColumnName | Annotated[list[ColumnName], Field(min_length=1, max_length=1000)] = Field(
         description="The column to learn, or several for a regression with several outputs."
@@ -67,7 +69,9 @@ class TableRequest(Contract):
         "with at most 20 distinct values, else regression.",
     )
     validation: Validation | None = Field(
-        default_factory=lambda: Validation(fraction=0.2), description="Null: all rows train, all iterations run."
+        default_factory=lambda: Validation(fraction=0.2),
+        description="Which rows choose the iteration and the ridge. Not given: a fraction of 0.2. Null: all rows "
+        "train, all iterations run.",
     )
 
     @property
@@ -82,20 +86,20 @@ class TrainRequest(TableRequest):
     model: Annotated[str, Field(pattern=MODEL_NAME), AfterValidator(_not_an_id)] | None = Field(
         None, description="The model's name; a further fit under it makes the next version. Null: the job's id."
     )
-    spec: FitSpec = Field(default_factory=FitSpec)
+    spec: FitSpec = Field(default_factory=FitSpec, description="How to train.")
 
 
 class FitRequest(TrainRequest):
     """Train a model on a dataset."""
 
-    kind: Literal["fit"] = "fit"
+    kind: Literal["fit"] = Field("fit", description="Make a model.")
 
 
 class TuneRequest(TrainRequest):
     """Train many models on a dataset, each with another spec, and keep the best on the validation rows."""
 
-    kind: Literal["tune"] = "tune"
-    search: Search = Field(default_factory=Search)
+    kind: Literal["tune"] = Field("tune", description="Make the best of many models.")
+    search: Search = Field(default_factory=Search, description="How to search.")
 
     @field_validator("validation")
     @classmethod
@@ -108,8 +112,8 @@ class TuneRequest(TrainRequest):
 class NetworkRequest(TableRequest):
     """Train a multilayer perceptron and report how the theorem holds for each of its layers."""
 
-    kind: Literal["network"] = "network"
-    spec: NetworkSpec = Field(default_factory=NetworkSpec)
+    kind: Literal["network"] = Field("network", description="Make a report.")
+    spec: NetworkSpec = Field(default_factory=NetworkSpec, description="The network and how to train it.")
 
     @field_validator("validation")
     @classmethod
@@ -122,10 +126,10 @@ class NetworkRequest(TableRequest):
 class PredictRequest(Contract):
     """Predict every row of a stored dataset into a file to download."""
 
-    kind: Literal["predict"] = "predict"
+    kind: Literal["predict"] = Field("predict", description="Make a file of predictions.")
     model: Annotated[str, Field(pattern=MODEL_REF)] = Field(description="mdl_…, name or name@version.")
     dataset: DatasetId
-    format: Literal["parquet", "csv", "arrow"] = "parquet"
+    format: Literal["parquet", "csv", "arrow"] = Field("parquet", description="Of the file.")
     spreadsheet: bool = Field(
         False, description="Of csv: an apostrophe before texts that a spreadsheet would take for formulas."
     )
@@ -138,7 +142,7 @@ JobRequest = Annotated[AnyRequest, Field(discriminator="kind")]
 class BatchGrid(Contract):
     """One base body and the values that vary: every combination is a job."""
 
-    base: dict[str, Any]
+    base: dict[str, Any] = Field(description="The body of a job.")
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
         min_length=1,
         max_length=MOST_OPTIONS,

@@ -81,7 +81,9 @@ class Progress(Contract):
 class JobError(Contract):
     """Why a job failed: a stable type and a sentence."""
 
-    type: str
+    type: str = Field(
+        description="Stable: the code of an error, or worker_lost, time_limit, numerical_failure or out_of_memory."
+    )
     detail: str
 
 
