@@ -1,5 +1,6 @@
 """The command ``factrfm``. What goes wrong for a reason that the caller can mend ends it with one message."""
 
+import errno
 import json
 import os
 import re
@@ -7,8 +8,8 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -22,11 +23,10 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from service import preflight
-from service.commands import doctor, jobs, models, registry, training
+from service.commands import doctor, jobs, manual, models, registry, training
+from service.commands.keys import AsJson, keys
 from service.complaints import CannotStart, Complaint, WrongSetting
 from service.settings import ServiceSettings, read_every_setting, read_settings, variable
-from worker.contracts.errors import FactRFMError
-from worker.contracts.keys import Scope
 from worker.logs import configure_logging
 from worker.settings import SharedSettings, WorkerSettings
 
@@ -49,11 +49,38 @@ class Commands(TyperGroup):
         except Complaint as complaint:
             typer.echo(str(complaint), err=True)
             raise typer.Exit(complaint.exit_code) from complaint
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                # whoever read the output has enough
+                raise
+            typer.echo(f"{error.filename}: {error.strerror}" if error.filename else str(error), err=True)
+            raise typer.Exit(CannotStart.exit_code) from error
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"factrfm {metadata.version('factrfm')}")
+        raise typer.Exit
 
 
 app = typer.Typer(
-    cls=Commands, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None
+    cls=Commands,
+    help=manual.ABOUT,
+    epilog=manual.ENDINGS,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_tell_version)
+    ] = False,
+) -> None:
+    """Take what stands before the command's name."""
 
 
 @app.command()
@@ -97,18 +124,25 @@ def demo(
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the heatmap is saved.")] = Path("factrfm-demo.png"),
     keep: Annotated[bool, typer.Option("--keep", help="Leave the started service running until Ctrl-C.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train on a real table over HTTP, compare with a plain kernel machine, show what was learned."""
-    from service.demo import run_demo
+    from service.demo import check_picture, run_demo
     from service.embedded import private_service
 
-    console = Console()
+    # JSON alone goes to standard output
+    console = Console(stderr=as_json)
+    check_picture(out)
     if url is not None:
-        run_demo(url, key, out, console)
+        found = run_demo(url, key, out, console)
+        if as_json:
+            typer.echo(json.dumps(found, indent=2))
         return
     _leave_on_signals()
     with private_service(console.print) as (address, service):
-        run_demo(address, None, out, console)
+        found = run_demo(address, None, out, console)
+        if as_json:
+            typer.echo(json.dumps(found, indent=2))
         if keep:
             console.print(f"{address} keeps running; Ctrl-C stops it")
             with suppress(SystemExit):
@@ -166,60 +200,7 @@ for command in (
     doctor.doctor,
 ):
     app.command(rich_help_panel=CALLING)(command)
-keys_app = typer.Typer(help="Make, list and revoke the keys of callers.", no_args_is_help=True)
-app.add_typer(keys_app, name="keys")
-
-
-@keys_app.command("create")
-def create_key(
-    name: Annotated[str, typer.Argument(help="What the key is for.")],
-    project: Annotated[
-        str, typer.Option(help="Whose datasets, jobs and models it opens; a new name is a new project.")
-    ] = "default",
-    scope: Annotated[list[Scope] | None, typer.Option(help="May be repeated. Default: read and write.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Make a key. It is shown once: only a digest is kept."""
-    with _open_keys() as (store, database):
-        try:
-            key, text = store.create(
-                database, project=project, name=name, scopes=scope or [Scope.READ, Scope.WRITE], now=datetime.now(UTC)
-            )
-        except FactRFMError as error:
-            raise WrongSetting(error.detail) from error
-    if as_json:
-        typer.echo(json.dumps({**key.model_dump(mode="json"), "key": text}))
-        return
-    typer.echo(
-        f"{key.id} opens the project {key.project!r} for {', '.join(key.scopes)}. It is not shown again:", err=True
-    )
-    typer.echo(text)
-
-
-@keys_app.command("list")
-def list_keys(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Show every key that was made, without its secret."""
-    with _open_keys() as (store, database):
-        found = store.list_all(database)
-    if as_json:
-        typer.echo(json.dumps([key.model_dump(mode="json") for key in found], indent=2))
-        return
-    table = Table("id", "project", "name", "scopes", "created", "revoked")
-    for key in found:
-        row = key.model_dump(mode="json")
-        table.add_row(key.id, key.project, key.name, ", ".join(key.scopes), row["created_at"], row["revoked_at"] or "")
-    Console().print(table)
-
-
-@keys_app.command("revoke")
-def revoke_key(key_id: Annotated[str, typer.Argument(help="The id that begins with key_.")]) -> None:
-    """Let a key open nothing from now on; a running API follows within seconds."""
-    with _open_keys() as (store, database):
-        try:
-            store.revoke(database, key_id.partition(store.MARK)[0], datetime.now(UTC))
-        except FactRFMError as error:
-            raise WrongSetting(error.detail) from error
-    typer.echo(f"{key_id} is revoked")
+app.add_typer(keys, name="keys")
 
 
 @app.command()
@@ -227,19 +208,20 @@ def migrate(
     look: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit with 1 when there is something to do.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Bring the database to the newest revision."""
     settings = read_settings(ServiceSettings)
     preflight.check_state(settings)
     with preflight.open_database(settings, migrate=False) as database:
-        if look:
-            found, newest = database.revisions()
-            if found != newest:
-                raise CannotStart(f"the database is at revision {found or 'none'}, the newest is {newest}")
-            typer.echo(f"the database is at the newest revision, {newest}")
-            return
-        before, after = database.migrate()
-    typer.echo(f"the database is at the newest revision, {after}; it was at {before or 'none'}")
+        before, after = database.revisions() if look else database.migrate()
+    if look and before != after:
+        raise CannotStart(f"the database is at revision {before or 'none'}, the newest is {after}")
+    if as_json:
+        typer.echo(json.dumps({"before": before, "after": after}))
+        return
+    was = "" if look else f"; it was at {before or 'none'}"
+    typer.echo(f"the database is at the newest revision, {after}{was}")
 
 
 @app.command()
@@ -264,7 +246,7 @@ def check(
 
 @app.command(name="settings")
 def show_settings(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of the README.")] = False,
 ) -> None:
     """Show every setting: its variable, value, default and meaning. Secrets are hidden."""
@@ -282,24 +264,16 @@ def show_settings(
         Console().print(table)
 
 
-@contextmanager
-def _open_keys() -> Iterator[tuple[Any, Any]]:
-    """Yield the store of keys and the database that holds them."""
-    from worker.store import keys
-
-    settings = read_settings(ServiceSettings)
-    preflight.check_state(settings)
-    with preflight.open_database(settings, migrate=True) as database:
-        yield keys, database
-
-
 def _say_who_may_call(settings: ServiceSettings) -> None:
     """Bring the database to the newest revision, and say so where callers need no key."""
-    from worker.store import keys
+    from worker.store.keys import any_made
 
     with preflight.open_database(settings, migrate=True) as database:
-        if not settings.api_keys and not keys.any_made(database):
+        if not settings.api_keys and not any_made(database):
             typer.echo("no keys: every caller on this machine is let in, and none from elsewhere", err=True)
+
+
+manual.add_examples(app)
 
 
 def main() -> None:

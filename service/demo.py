@@ -60,20 +60,20 @@ def split_table() -> Split:
     )
 
 
-def run_demo(url: str, key: str | None, out: Path, console: Console) -> None:
-    """Run the demo against the service at ``url`` and save the heatmap to ``out``.
+def run_demo(url: str, key: str | None, out: Path, console: Console) -> dict[str, Any]:
+    """Run the demo against the service at ``url``, save the heatmap to ``out``, and return what was found.
 
     Raises:
         WrongSetting: there can be no such address, key or file.
         DemoFailed: the service was not reached or answered an error, or a job did not succeed.
     """
-    _check(url, key, out)
+    _check(url, key)
     url = url.rstrip("/")
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     try:
         with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
             _greet(client, url)
-            picture = _show(client, console)
+            found, picture = _show(client, console)
     except httpx.HTTPError as error:
         raise DemoFailed(f"{url} cannot be reached: {error}") from error
     try:
@@ -82,9 +82,20 @@ def run_demo(url: str, key: str | None, out: Path, console: Console) -> None:
         raise DemoFailed(f"the heatmap cannot be saved as {out}: {error.strerror}") from error
     console.print(f"The learned feature matrix as a picture: [bold]{out.absolute()}[/]")
     console.print(f"The HTTP interface, to try by hand:      [bold]{url}/docs[/]")
+    return {**found, "picture": str(out.absolute())}
 
 
-def _check(url: str, key: str | None, out: Path) -> None:
+def check_picture(out: Path) -> None:
+    """See that the heatmap can be saved.
+
+    Raises:
+        WrongSetting: it cannot.
+    """
+    if out.is_dir() or not os.access(out if out.exists() else out.absolute().parent, os.W_OK):
+        raise WrongSetting(f"--out is {out}: it must be a file that can be written, in a folder that exists")
+
+
+def _check(url: str, key: str | None) -> None:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
@@ -93,8 +104,6 @@ def _check(url: str, key: str | None, out: Path) -> None:
         raise WrongSetting(f"--url is {url!r}: it must look like http://localhost:8000")
     if key is not None and not (key.isascii() and key.isprintable()):
         raise WrongSetting("--key, or FACTRFM_API_KEY, holds characters that no HTTP header can carry")
-    if out.is_dir() or not os.access(out if out.exists() else out.absolute().parent, os.W_OK):
-        raise WrongSetting(f"--out is {out}: it must be a file that can be written, in a folder that exists")
 
 
 def _greet(client: httpx.Client, url: str) -> None:
@@ -111,15 +120,20 @@ def _greet(client: httpx.Client, url: str) -> None:
         raise DemoFailed(f"{url} cannot work: {'; '.join(missing)}")
 
 
-def _show(client: httpx.Client, console: Console) -> bytes:
-    """Run the main job, print what comes of it, and return the heatmap."""
+def _show(client: httpx.Client, console: Console) -> tuple[dict[str, Any], bytes]:
+    """Run the main job, print what comes of it, and return that and the heatmap."""
     split = split_table()
     dataset = _upload(client, split, console)
     models = _train(client, dataset, console)
-    _compare(client, models, split, console)
-    _features(client, models["FACT-RFM"], console)
+    right = _compare(client, models, split, console)
+    features = _features(client, models["FACT-RFM"], console)
     path = f"/v1/models/{models['FACT-RFM']}/features/matrix"
-    return _checked(client.get(path, headers={"Accept": "image/png"})).content
+    picture = _checked(client.get(path, headers={"Accept": "image/png"})).content
+    compared = [
+        {"name": name, "model": model, "right": right[name], "rows": len(split.labels)}
+        for name, model in models.items()
+    ]
+    return {"dataset": dataset, "models": compared, "importance": features["importance"]}, picture
 
 
 def _upload(client: httpx.Client, split: Split, console: Console) -> str:
@@ -186,7 +200,9 @@ def _events(client: httpx.Client, job: str) -> Iterator[tuple[str, dict[str, Any
                 yield event["type"], event["data"]
 
 
-def _compare(client: httpx.Client, models: dict[str, str], split: Split, console: Console) -> None:
+def _compare(client: httpx.Client, models: dict[str, str], split: Split, console: Console) -> dict[str, int]:
+    """Print how many held-out rows each model is right on, and return that."""
+    found = {}
     table = Table(title="Accuracy on rows that no training saw", title_justify="left")
     table.add_column("model")
     table.add_column("accuracy", justify="right")
@@ -194,12 +210,15 @@ def _compare(client: httpx.Client, models: dict[str, str], split: Split, console
     for name, model in models.items():
         answer = _checked(client.post(f"/v1/models/{model}/predict", json={"rows": split.rows})).json()
         right = sum(given == truth for given, truth in zip(answer["predictions"], split.labels, strict=True))
+        found[name] = right
         table.add_row(name, f"{right / len(split.labels):.4f}", f"{right} of {len(split.labels)}")
     console.print(table)
+    return found
 
 
-def _features(client: httpx.Client, model: str, console: Console) -> None:
-    features = _checked(client.get(f"/v1/models/{model}/features")).json()
+def _features(client: httpx.Client, model: str, console: Console) -> dict[str, Any]:
+    """Print what a model looks at, and return it."""
+    features: dict[str, Any] = _checked(client.get(f"/v1/models/{model}/features")).json()
     table = Table(title=f"Most important features (iteration {features['iteration']})", title_justify="left")
     table.add_column("column")
     table.add_column("share of trace(M)", justify="right")
@@ -209,6 +228,7 @@ def _features(client: httpx.Client, model: str, console: Console) -> None:
     console.print(
         f"Effective rank of M: {features['effective_rank']:.1f} of {len(features['encoded_importance'])} directions"
     )
+    return features
 
 
 def _checked(answer: httpx.Response) -> httpx.Response:

@@ -52,7 +52,7 @@ def watch(
 
 @remote
 def cancel(
-    session: Session, found: Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids of jobs or of batches.")]
+    session: Session, found: Annotated[list[str], typer.Argument(metavar="job", help="Ids of jobs or of batches.")]
 ) -> None:
     """Ask jobs, or all jobs of a batch, to end."""
     ended: list[Any] = [

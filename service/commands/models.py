@@ -84,12 +84,17 @@ def predict(
     ] = False,
 ) -> None:
     """Predict the rows of a table. Columns are matched by name, others are ignored."""
-    form = _form(out)
+    if session.as_json and out != STANDARD:
+        raise WrongSetting("--json prints the predictions and --out saves them; give one of the two")
+    form = _form(".arrow" if session.as_json else out)
     if job:
         if data == STANDARD:
             raise WrongSetting("--job needs a file: it is uploaded as a dataset")
         with Bar("predict", session.notes) as bar:
             content = session.client.predict_dataset(ref, data, form=form, spreadsheet=spreadsheet, report=bar)
+        if session.as_json:
+            typer.echo(json.dumps(pa.ipc.open_file(content).read_all().to_pylist()))
+            return
     else:
         body = _standard_input() if data == STANDARD else Path(data)
         answer = _as_table(session.client.predict(ref, body, probabilities=probabilities))
@@ -119,7 +124,7 @@ def _as_table(answer: Any) -> pa.Table:
 
 
 def _form(out: str) -> Any:
-    suffix = ".csv" if out == STANDARD else Path(out).suffix.lower()
+    suffix = ".csv" if out == STANDARD else f".{out.rpartition('.')[2]}".lower()
     if suffix not in FORMS:
         raise WrongSetting(f"--out is {out!r}: the name must end in {', '.join(FORMS)}")
     return FORMS[suffix]

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Concatenate, ParamSpec
 import typer
 from pydantic import BaseModel
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from service.client import Client, ClientError, JobFailed, Refused, TimedOut
 from service.client.connection import KEY, URL
@@ -28,6 +28,9 @@ P = ParamSpec("P")
 PROFILE = "FACTRFM_PROFILE"
 WRONG_USE = (400, 404, 409, 413, 415, 416, 422)
 """Answers that another command line would change."""
+ID_WIDTH = 30
+UNFOLDED = 1000
+"""Columns of a page that is as wide as its widest line."""
 
 
 class Unsuccessful(Complaint):
@@ -77,7 +80,9 @@ def remote(command: Callable[Concatenate[Session, P], None]) -> Callable[..., No
         try:
             # a person waits: fewer tries than a program would make
             with Client(*address(url, key, profile), retries=2) as client:
-                command(Session(client, as_json, Console(), Console(stderr=True)), *args, **given)
+                # what is read by another program is not folded to a terminal's width
+                width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else UNFOLDED
+                command(Session(client, as_json, Console(width=width), Console(stderr=True)), *args, **given)
         except ValueError as error:
             raise WrongSetting(str(error)) from error
         except OSError as error:
@@ -111,7 +116,9 @@ def profiles_path() -> Path:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """Return a table for the terminal; cells are shown as they are, without markup."""
-    found = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    # an id is there to be copied, whole
+    heads = [Column(name, no_wrap=True, min_width=ID_WIDTH) if name == "id" else name for name in columns]
+    found = Table(*heads, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         found.add_row(*("" if cell is None else _plain(cell) for cell in row))
     return found

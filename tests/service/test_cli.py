@@ -2,6 +2,8 @@ import json
 import os
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -298,3 +300,24 @@ def test_migrate_tells_what_it_did_and_check_whether_there_is_something_to_do(tm
         assert refused.exit_code == 1, command
         assert "revision 9999, which this version does not know" in refused.output
         assert "Traceback" not in refused.output
+
+
+def test_output_that_cannot_be_written_is_one_line():
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [sys.executable, "-m", "service.cli", "settings"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "[Errno 28] No space left on device\n")
+
+
+def test_a_revision_and_a_revoked_key_are_told_as_json():
+    assert json.loads(runner.invoke(app, ["migrate", "--json"]).output)["before"] is None
+    key = json.loads(runner.invoke(app, ["keys", "create", "ci", "--json"]).output)
+    revoked = runner.invoke(app, ["keys", "revoke", key["key"], "--json"])
+    assert json.loads(revoked.output)["revoked_at"] is not None
+    assert key["key"] not in revoked.output
+    assert runner.invoke(app, ["keys", "create", " "]).exit_code == 2

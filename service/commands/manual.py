@@ -1,0 +1,90 @@
+"""What ``--help`` says beside a command's own words: what the program is, how it ends, and examples."""
+
+import typer
+
+ABOUT = """
+Train FACT-RFM and ask its models, on this machine or on a running service.
+
+Commands such as fit, features and predict work on a running service. It is named by --url and --key, else by
+FACTRFM_URL and FACTRFM_API_KEY, else by the part of ~/.config/factrfm/profiles.toml that --profile or FACTRFM_PROFILE
+names, else it is http://127.0.0.1:8000. Commands such as up, serve, worker, migrate and keys work on this machine,
+with the settings of the environment; 'factrfm settings' shows them.
+
+Answers go to standard output; progress and complaints go to standard error. --json prints an answer as JSON.
+"""
+ENDINGS = """
+\b
+Exit codes:
+  0  all is well
+  1  something stands in the way: the service, the network, a file, the disk
+  2  the command was typed wrong, or asks for what cannot be
+  3  a job did not succeed
+  4  a wait was too short; the job goes on
+
+\b
+Examples:
+  factrfm up
+  factrfm fit houses.csv --target price --model houses
+  factrfm features houses --png houses.png
+  factrfm COMMAND --help
+"""
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "up": ("factrfm up", "factrfm up --port 8500 --home /srv/factrfm"),
+    "demo": ("factrfm demo", "factrfm demo --url http://127.0.0.1:8000 --out cells.png"),
+    "serve": ("factrfm serve", "FACTRFM_HOST=0.0.0.0 FACTRFM_API_KEYS=... factrfm serve"),
+    "worker": ("factrfm worker", "FACTRFM_DEVICE=cuda:1 factrfm worker"),
+    "upload": ("factrfm upload houses.csv --name houses", "factrfm upload jan.parquet feb.parquet --json"),
+    "fit": (
+        "factrfm fit houses.csv --target price --model houses",
+        "factrfm fit houses.csv -t price --kernel gaussian --ridge 0.01 --iterations 8",
+        "factrfm fit houses.csv -t price --spec spec.yaml --set refit=false --validation 5",
+        "factrfm fit ds_01jd0000000000000000000000 -t price --no-wait",
+    ),
+    "tune": (
+        "factrfm tune houses.csv --target price --model houses --trials 30",
+        "factrfm tune houses.csv -t price --space space.yaml --timeout 600",
+    ),
+    "batch": ("factrfm batch jobs.yaml", "factrfm batch jobs.jsonl --wait --json"),
+    "jobs": ("factrfm jobs --state running", "factrfm jobs job_01jd0000000000000000000000 --json"),
+    "watch": (
+        "factrfm watch job_01jd0000000000000000000000",
+        "factrfm watch job_01jd0000000000000000000000 --json | jq .data",
+    ),
+    "cancel": ("factrfm cancel job_01jd0000000000000000000000", "factrfm cancel bat_01jd0000000000000000000000"),
+    "retry": ("factrfm retry job_01jd0000000000000000000000",),
+    "models": ("factrfm models", "factrfm models houses --json"),
+    "features": (
+        "factrfm features houses",
+        "factrfm features houses@2 --top 5 --png houses.png",
+        "factrfm features houses --png begin.png --iteration 1",
+    ),
+    "predict": (
+        "factrfm predict houses new.csv --out prices.csv",
+        "cat new.csv | factrfm predict houses > prices.csv",
+        "factrfm predict houses new.parquet --job --out prices.parquet",
+    ),
+    "export": ("factrfm export houses", "factrfm export houses@2 --out houses.safetensors"),
+    "describe": ("factrfm describe houses", "factrfm describe houses --text 'prices of 2025' --tag production"),
+    "promote": ("factrfm promote houses@2", "factrfm promote houses --newest"),
+    "compare": ("factrfm compare houses@1 houses@2",),
+    "doctor": ("factrfm doctor", "factrfm doctor --here --json"),
+    "migrate": ("factrfm migrate --check", "factrfm migrate"),
+    "check": ("factrfm check", "factrfm check --worker"),
+    "settings": ("factrfm settings", "factrfm settings --json"),
+    "keys create": ("factrfm keys create 'nightly fits' --project lab", "factrfm keys create dashboards --scope read"),
+    "keys list": ("factrfm keys list --json",),
+    "keys revoke": ("factrfm keys revoke key_01jd0000000000000000000000",),
+}
+"""By the command's name, as it is typed."""
+
+
+def add_examples(app: typer.Typer, before: str = "") -> None:
+    """Put a command's examples at the end of its help, for every command of ``app``."""
+    for command in app.registered_commands:
+        name = command.name or getattr(command.callback, "__name__", "")
+        lines = "\n".join(f"  {line}" for line in EXAMPLES.get(f"{before}{name}", ()))
+        if lines:
+            command.epilog = f"\b\nExamples:\n{lines}"
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            add_examples(group.typer_instance, f"{before}{group.name} ")
