@@ -33,7 +33,7 @@ def test_curl_examples_work_when_pasted(shared_system: System, tmp_path: Path) -
     assert (tmp_path / "cells.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("target", ["demo", "serve", "test", "lint", "bench"])
+@pytest.mark.parametrize("target", ["demo", "serve", "test", "lint", "docs", "bench"])
 def test_makefile_has_the_target(target: str) -> None:
     subprocess.run(["make", "--dry-run", target], cwd=REPOSITORY, check=True, capture_output=True)
 
@@ -49,27 +49,20 @@ def test_python_example_works_when_pasted(tmp_path: Path) -> None:
     assert (tmp_path / "cells.safetensors").stat().st_size > 0
 
 
-def test_terminal_and_client_examples_work_when_pasted(shared_system: System, tmp_path: Path) -> None:
+def test_terminal_examples_work_when_pasted(shared_system: System, tmp_path: Path) -> None:
     part = README.partition("## From a terminal\n")[2].partition("\n## ")[0]
     commands = re.search(r"```sh\n(.*?)```", part, re.DOTALL)
-    program = re.search(r"```python\n(.*?)```", part, re.DOTALL)
     assert commands is not None
-    assert program is not None
     (tmp_path / "service").symlink_to(REPOSITORY / "service")
-    url = f"http://127.0.0.1:{shared_system.port}"
     environment = {
         **os.environ,
-        "FACTRFM_URL": url,
+        "FACTRFM_URL": f"http://127.0.0.1:{shared_system.port}",
         "FACTRFM_HOME": str(shared_system.home),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(REPOSITORY),
     }
-    script = ["bash", "-euc", commands[1].replace("--trials 30", "--trials 1")]
+    script = ["bash", "-euc", commands[1]]
     typed = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert typed.returncode == 0, typed.stdout + typed.stderr
     assert (tmp_path / "cells.png").read_bytes().startswith(b"\x89PNG")
     assert len((tmp_path / "answers.csv").read_text().splitlines()) == 570
-    called = [sys.executable, "-c", program[1].replace("http://localhost:8000", url)]
-    done = subprocess.run(called, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "probability:malignant" in done.stdout
