@@ -18,8 +18,8 @@ from service.embedded import private_service
 
 PICTURES = Path(__file__).parents[1] / "pictures"
 LOOKS = {
-    "light": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"},
-    "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
+    "light": {"viewport": {"width": 1280, "height": 960}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1280, "height": 960}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light", "has_touch": True, "is_mobile": True},
 }
 MOST_BYTES = 200_000
@@ -34,8 +34,6 @@ def pages(made: dict[str, str]) -> dict[str, str]:
         "model": f"/models/{made['fact']}",
         "compare": f"/compare?ref={made['fact']}&ref={made['nfa']}",
         "search": f"/jobs/{made['tune']}",
-        "network": f"/jobs/{made['network']}",
-        "batch": f"/batches/{made['batch']}",
     }
 
 

@@ -14,6 +14,7 @@ from support.processes import System
 from docs.tools.browser import chromium, find_chromium
 
 KEY = "a key; with signs"
+PATIENCE_MS = 30_000
 SEVERE = ("serious", "critical")
 PLAIN = {"encoding": "plain", "feature_matrix": "full", "exponent": 1, "refit": False}
 DROP = """([place, name, text]) => {
@@ -25,8 +26,9 @@ DROP = """([place, name, text]) => {
 JUDGE = "options => axe.run(document, options).then((found) => found.violations)"
 WATCH = """() => {
   const [explorer, live] = ["[data-explorer]", "[data-live]"].map((one) => document.querySelector(one));
+  const state = () => document.querySelector("[data-state]").textContent.trim();
   window.seen = [];
-  new MutationObserver(() => window.seen.push([explorer.dataset.painted, live.dataset.final]))
+  new MutationObserver(() => window.seen.push([explorer.dataset.painted, live.dataset.final, state()]))
     .observe(explorer, { attributes: true, attributeFilter: ["data-painted"] });
 }"""
 
@@ -46,7 +48,7 @@ class Desk:
     def page(self, **options: Any) -> Page:
         """Open a window of its own, without a key."""
         page = self.browser.new_context(base_url=self.address, **options).new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", self._heard)
         return page
@@ -73,6 +75,7 @@ def desk(queue_address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     home = tmp_path_factory.mktemp("dashboard")
     system = System(home, queue_address, queue=home.name, api_keys=KEY)
     system.client.headers["Authorization"] = f"Bearer {KEY}"
+    expect.set_options(timeout=PATIENCE_MS)
     try:
         system.start_api()
         system.start_worker()
@@ -182,8 +185,9 @@ def _watch_it_learn(page: Page) -> None:
     page.evaluate(WATCH)
     page.wait_for_selector('[data-live][data-final="yes"]', timeout=60_000)
     expect(page.get_by_role("heading", name=re.compile("fit price succeeded"))).to_be_visible()
-    while_it_ran = {painted for painted, final in page.evaluate("window.seen") if final == "no"}
-    assert len(while_it_ran) > 1, "the matrix changes while the job runs"
+    while_it_ran = [(painted, state) for painted, final, state in page.evaluate("window.seen") if final == "no"]
+    assert len({painted for painted, _ in while_it_ran}) > 1, "the matrix changes while the job runs"
+    assert "running" in {state for _, state in while_it_ran}
     expect(page.get_by_role("img", name=re.compile("RMSE by iteration: validation from"))).to_be_visible()
 
 

@@ -45,6 +45,7 @@ class Follower {
     if (!FINAL.includes(data.state)) {
       const stage = this.section.querySelector("[data-stage]");
       if (stage) stage.textContent = data.state;
+      if (!this.wasFinal && document.querySelector("[data-state]").textContent.trim() !== data.state) this.refresh();
       return;
     }
     // a job that was tried again has an end in the middle of its events
