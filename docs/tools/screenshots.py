@@ -32,7 +32,8 @@ def pages(made: dict[str, str]) -> dict[str, str]:
         "dataset": f"/datasets/{made['houses']}",
         "form": f"/jobs/new?dataset={made['houses']}",
         "model": f"/models/{made['fact']}",
-        "compare": f"/compare?ref={made['fact']}&ref={made['nfa']}",
+        "matrix": f"/models/{made['cancer']}#matrix-title",
+        "compare": f"/compare?ref={made['fact']}&ref={made['nfa']}#matrices",
         "search": f"/jobs/{made['tune']}",
     }
 

@@ -53,7 +53,7 @@ export class Heatmap {
     const widest = Math.max(0, ...this.names.map((name) => pen.measureText(name).width));
     const gutter = Math.min(Math.ceil(widest) + 8, width * 0.3, 150);
     const side = Math.max((width - gutter) / Math.max(this.names.length, 1), 1);
-    const cell = Math.min(side, 64);
+    const cell = Math.min(side, 56);
     return { width, gutter, cell, every: Math.max(1, Math.ceil(LEAST_LABEL / cell)) };
   }
 
