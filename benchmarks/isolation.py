@@ -88,7 +88,7 @@ def _answer(client: TestClient, method: str, path: str, things: Mapping[str, str
         body = {"json": [{"kind": "fit", "dataset": things["dataset_id"], "target": "y"}]}
     elif method == "post" and path == "/v1/datasets":
         body = {"content": CSV + "1,1,1\n", "headers": {"Content-Type": "text/csv"}}
-    elif method == "post" and path.endswith("/predict"):
+    elif method == "post" and path.endswith(("/predict", "/explain")):
         body = {"json": {"columns": ["x0", "x1", "x2"], "data": [[1, 2, 3]]}}
     elif method == "patch":
         body = {"json": {"description": "ours now"}}

@@ -25,6 +25,8 @@ from service.requests import RequestLog
 from service.routes import (
     batches,
     datasets,
+    explanations,
+    exports,
     health,
     inference_v2,
     job_features,
@@ -73,7 +75,19 @@ def create_app(
     app.state.settings = settings
     app.state.now = now
     app.state.draining = Draining()
-    for routes in (datasets, jobs, job_features, batches, models, predictions, inference_v2, health, reference):
+    for routes in (
+        datasets,
+        jobs,
+        job_features,
+        batches,
+        models,
+        predictions,
+        explanations,
+        exports,
+        inference_v2,
+        health,
+        reference,
+    ):
         app.include_router(routes.router)
     site.install(app)
     problems.install(app)

@@ -33,7 +33,7 @@ PAGES = ("/datasets", "/jobs", "/models", "/compare", "/batches", "/queue")
 """The dashboard, beside '/' itself: a browser without a key is sent to LOGIN."""
 LOGIN = "/login"
 READING = ("GET", "HEAD", "OPTIONS")
-ASKING = ("/predict", "/infer")
+ASKING = ("/predict", "/explain", "/infer")
 """Endings of paths where a POST changes nothing."""
 KEPT_SECONDS = 5.0
 """A revoked key is let in for so long at most by a process that has seen it."""

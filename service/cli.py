@@ -193,6 +193,7 @@ for command in (
     models.models,
     models.features,
     models.predict,
+    models.explain,
     models.export,
     registry.describe,
     registry.promote,

@@ -66,6 +66,29 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "effective_rank": 1.65,
         "directions": [{"eigenvalue": 1.6, "loadings": [{"feature": "rooms", "weight": 0.99}]}],
     },
+    "Explanations": {
+        "model": _MODEL,
+        "targets": ["price"],
+        "items": [
+            {
+                "prediction": 512.5,
+                "neighbours": [
+                    {
+                        "row": 17,
+                        "dataset": _DATASET,
+                        "distance": 0.31,
+                        "weight": 0.93,
+                        "values": {"rooms": 4, "city": "Bern"},
+                        "targets": [498.0],
+                    }
+                ],
+                "sensitivity": [
+                    {"feature": "rooms", "type": "numeric", "change": [61.2], "step": 1.2},
+                    {"feature": "city", "type": "categorical", "change": [-20.5], "to": "Chur"},
+                ],
+            }
+        ],
+    },
     "Predictions": {"predictions": ["a", "b"], "classes": ["a", "b"], "probabilities": [[0.9, 0.1], [0.2, 0.8]]},
     "Problem": {
         "type": "about:blank",

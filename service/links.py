@@ -10,6 +10,7 @@ OF_MODEL = (
     "change_model",
     "compare_models",
     "predict",
+    "explain",
     "get_features",
     "get_matrix",
     "get_history",

@@ -115,6 +115,25 @@ class Predictor:
         )
         return cast("R", await asked)
 
+    async def use(self, database: Database, ref: str, use: Callable[[ModelRecord, "ServedModel"], R]) -> R:
+        """Return what ``use`` makes of the model that ``ref`` names, alone in one of the threads of predictions.
+
+        Raises:
+            NotFound: no such model.
+        """
+
+        def compute(_: Sequence[Question[object]]) -> list[object]:
+            record = self._record(database, models.get_id(database, ref))
+            return [use(record, self.model(record))]
+
+        nothing: Question[object] = Question(0, lambda record: pa.table({}), lambda record, answer: None)
+        # about a thing of its own: it is computed with no other
+        return cast("R", await self._batches.ask(database.project, object(), compute, nothing, 0))
+
+    def model(self, record: ModelRecord) -> "ServedModel":
+        """Return a model to ask or to take apart, from memory or from storage."""
+        return self._model(record.resource.id, record.model)
+
     def predict(self, model_id: str, ref: ArtifactRef, table: pa.Table) -> "Answer":
         """Answer rows, in this thread."""
         model = self._model(model_id, ref)

@@ -97,6 +97,7 @@ STATUS: Mapping[type[errors.FactRFMError], int] = {
     errors.UnreadableTable: 422,
     errors.TableTooLarge: 422,
     errors.KeyReused: 422,
+    errors.NotInstalled: 422,
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.QueueFull: 429,

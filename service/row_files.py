@@ -1,17 +1,43 @@
-"""Rows to predict that come as Parquet, read apart: over some damaged footers pyarrow ends its process.
+"""Rows of a request's body, in any form. Parquet is read apart: over some damaged footers pyarrow ends its process.
 
 Forms that are read in this process do not end it: ``benchmarks/results/fuzz.md`` counts how many damaged files were
 tried.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import pyarrow as pa
+from fastapi import Request
 
 from service.context import Context
+from service.negotiation import content_type
 from service.upload_folder import upload_folder
 from worker.contracts.reading import ReadOrder
-from worker.tables.media import PARQUET
-from worker.tables.rows import MOST_BYTES
+from worker.store.models import ModelRecord
+from worker.tables.media import JSON, PARQUET, ROW_TYPES
+from worker.tables.rows import MOST_BYTES, needed_columns, read_rows
 from worker.tables.storage import load_table
+
+
+async def rows_of(context: Context, request: Request) -> tuple[int, Callable[[ModelRecord], pa.Table]]:
+    """Return how long a request's body is, and what makes of it the columns that a model reads, in its order.
+
+    Raises:
+        UnsupportedMediaType: the body is of a form that holds no rows.
+        UnreadableTable, TableTooLarge, StorageFull: it is Parquet, and see ``TableReaders.read``.
+    """
+    kind = content_type(request, ROW_TYPES, default=JSON)
+    body = await request.body()
+    most = context.settings.max_predict_rows
+    table = await context.row_readers.run(partial(parquet_rows, context, body)) if kind == PARQUET else None
+
+    def read(record: ModelRecord) -> pa.Table:
+        features = record.resource.features
+        rows = read_rows(body, kind, features, max_rows=most) if table is None else table
+        return needed_columns(rows, features, max_rows=most)
+
+    return len(body), read
 
 
 def parquet_rows(context: Context, body: bytes) -> pa.Table:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from service.client.errors import UnreadableAnswer
 from service.client.tables import Body
 from worker.contracts.comparison import Comparison
+from worker.contracts.explanation import Explanations
 from worker.contracts.resources import (
     Batch,
     Dataset,
@@ -169,8 +170,13 @@ def history(ref: str) -> Call[FeatureHistory]:
     return Call("GET", f"/v1/models/{ref}/features/history", model(FeatureHistory))
 
 
-def export(ref: str) -> Call[bytes]:
-    return Call("GET", f"/v1/models/{ref}/export", content)
+def explain(ref: str, body: Body, neighbours: int) -> Call[Explanations]:
+    params = {"neighbours": neighbours}
+    return Call("POST", f"/v1/models/{ref}/explain", model(Explanations), params=params, body=body)
+
+
+def export(ref: str, form: str) -> Call[bytes]:
+    return Call("GET", f"/v1/models/{ref}/export", content, params={"format": form})
 
 
 def card(ref: str) -> Call[str]:

@@ -14,7 +14,9 @@ from service.client.deadline import Deadline
 from service.client.events import AnyEvent, EventReader
 from service.client.flows import Flow, NetworkOptions, Report, TrainOptions, TuneOptions, Wait
 from service.client.retries import Retries
+from service.client.tables import body_of
 from worker.contracts.comparison import Comparison
+from worker.contracts.explanation import Explanations
 from worker.contracts.resources import (
     FINAL_STATES,
     Batch,
@@ -243,9 +245,13 @@ class Client:
         """Return every iteration of a model's fit."""
         return self._send(calls.history(ref))
 
-    def export(self, ref: str) -> bytes:
-        """Return the whole model as one safetensors file."""
-        return self._send(calls.export(ref))
+    def explain(self, ref: str, data: Any, *, neighbours: int = 5) -> Explanations:
+        """Predict some rows, in any form that ``predict`` takes, and say why: training rows near to them, slopes."""
+        return self._send(calls.explain(ref, body_of(data), neighbours))
+
+    def export(self, ref: str, format: Literal["safetensors", "onnx"] = "safetensors") -> bytes:  # noqa: A002
+        """Return the whole model as one file: safetensors, which ``worker.prediction.load`` reads, or ONNX."""
+        return self._send(calls.export(ref, format))
 
     def card(self, ref: str) -> str:
         """Return the model card, in Markdown."""

@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,15 +12,26 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import typer
+from rich.console import Group
+from rich.text import Text
 
 from service.client.progress import Bar
 from service.commands.session import Session, remote, table
 from service.complaints import WrongSetting
+from worker.contracts.explanation import Explanation, Sensitivity
 from worker.tables.spreadsheets import shown_table
 
 Ref = Annotated[str, typer.Argument(help="A model's id, its name (the latest version), or name@version.")]
 STANDARD = "-"
+MOST_SHOWN = 5
 FORMS = {".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
+
+
+class Format(StrEnum):
+    """Files that a model is exported as."""
+
+    SAFETENSORS = "safetensors"
+    ONNX = "onnx"
 
 
 @remote
@@ -60,12 +72,13 @@ def features(
 def export(
     session: Session,
     ref: Ref,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: NAME-VERSION.safetensors.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: NAME-VERSION and the format.")] = None,
+    form: Annotated[Format, typer.Option("--format", help="onnx is for other runtimes.")] = Format.SAFETENSORS,
 ) -> None:
-    """Save a model as one safetensors file, which predicts without the service."""
+    """Save a model as one file, which predicts without the service."""
     model = session.client.model(ref)
-    path = out or Path(f"{model.name}-{model.version}.safetensors")
-    path.write_bytes(session.client.export(model.id))
+    path = out or Path(f"{model.name}-{model.version}.{form}")
+    path.write_bytes(session.client.export(model.id, form.value))
     session.show(model, lambda: f"{model.name}@{model.version} is in {path}")
 
 
@@ -108,6 +121,44 @@ def predict(
     else:
         Path(out).write_bytes(content)
         session.note(f"the predictions are in {out}")
+
+
+@remote
+def explain(
+    session: Session,
+    ref: Ref,
+    data: Annotated[
+        str, typer.Argument(help="A CSV, Parquet or Arrow file of few rows; - reads CSV from standard input.")
+    ] = STANDARD,
+    neighbours: Annotated[int, typer.Option(min=0, max=50, help="Training rows to name for each row.")] = 3,
+    top: Annotated[int, typer.Option(min=1, help="How many columns to show.")] = MOST_SHOWN,
+) -> None:
+    """Predict rows and show why: what each column changes, and the training rows nearest to them."""
+    body = _standard_input() if data == STANDARD else Path(data)
+    found = session.client.explain(ref, body, neighbours=neighbours)
+    session.show(found, lambda: Group(*(_shown(item, row, top) for row, item in enumerate(found.items, 1))))
+
+
+def _shown(item: Explanation, row: int, top: int) -> Group:
+    changes = [
+        (one.feature, ", ".join(f"{value:+.4g}" for value in one.change or []), _moved(one))
+        for one in item.sensitivity[:top]
+    ]
+    near = [(one.row, one.distance, one.weight, ", ".join(map(str, one.targets or []))) for one in item.neighbours]
+    return Group(
+        Text(f"row {row}: {item.prediction}"),
+        table(("column", "changes the answer by", "when it"), changes),
+        *([table(("near row", "distance", "weight", "targets"), near)] if near else []),
+        "",
+    )
+
+
+def _moved(one: Sensitivity) -> str:
+    if one.change is None:
+        return "has no value here"
+    if one.step is not None:
+        return f"grows by {one.step:.4g}"
+    return "changes to nothing else" if one.to is None else f"becomes {one.to}"
 
 
 def _standard_input() -> pa.Table:

@@ -8,9 +8,9 @@ from typing import Annotated
 import numpy as np
 from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
 
-from service import card, comparison, features
+from service import comparison, features
 from service.context import CurrentContext
-from service.downloads import PARAMETERS, downloads, send_artifact, send_bytes
+from service.downloads import PARAMETERS, downloads, send_bytes
 from service.heatmap import heatmap
 from service.negotiation import Spreadsheet, choose, json_only
 from service.pages import After, Filter, Limit
@@ -28,7 +28,6 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 SAFETENSORS = "application/vnd.safetensors"
 PNG = "image/png"
 MOST_COMPARED = 9
-MARKDOWN = "text/markdown"
 MATRIX_TYPES = (JSON, CSV, NPY, SAFETENSORS, PNG)
 
 Ref = Annotated[
@@ -83,32 +82,6 @@ def delete_model(context: CurrentContext, ref: Ref) -> None:
     context.predictor.forget(record.resource.id)
     for file in (record.model, record.matrices):
         context.artifacts.delete(file.key)
-
-
-@router.get(
-    "/{ref}/export",
-    response_class=Response,
-    openapi_extra=PARAMETERS,
-    responses={**downloads("The model", [SAFETENSORS]), **problems(404, 422)},
-)
-def export_model(context: CurrentContext, request: Request, ref: Ref) -> Response:
-    """Download the model as one safetensors file, with what it takes to predict in its metadata."""
-    record = models.get(context.database, ref)
-    name = f"{record.resource.name}-{record.resource.version}.safetensors"
-    return send_artifact(request, context.artifacts, record.model, SAFETENSORS, name)
-
-
-@router.get(
-    "/{ref}/card",
-    response_class=Response,
-    openapi_extra=PARAMETERS,
-    responses={**downloads("The card", [MARKDOWN]), **problems(404, 422)},
-)
-def get_card(context: CurrentContext, request: Request, ref: Ref) -> Response:
-    """Download the model card, in Markdown."""
-    record = models.get(context.database, ref)
-    text = card.model_card(record, features.describe(features.load_matrix(context.artifacts, record)))
-    return send_bytes(request, text.encode(), f"{MARKDOWN}; charset=utf-8", f"{record.resource.name}.md")
 
 
 @router.get("/{ref}/compare", responses=problems(404, 422))

@@ -1,7 +1,6 @@
 """Predictions: rows in, answers out, in whichever form the caller likes."""
 
 import io
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -11,16 +10,15 @@ import pyarrow.ipc
 from fastapi import APIRouter, Header, Request, Response
 
 from service.context import CurrentContext
-from service.negotiation import Spreadsheet, choose, content_type
+from service.negotiation import Spreadsheet, choose
 from service.openapi import CELL
 from service.predictor import Question
 from service.problems import problems
 from service.routes.models import Ref
-from service.row_files import parquet_rows
+from service.row_files import rows_of
 from worker.contracts.resources import Predictions
 from worker.store.models import ModelRecord
-from worker.tables.media import ARROW_STREAM, CSV, JSON, NPY, PARQUET, ROW_TYPES
-from worker.tables.rows import needed_columns, read_rows
+from worker.tables.media import ARROW_STREAM, CSV, JSON, NPY, ROW_TYPES
 from worker.tables.spreadsheets import shown_table
 from worker.tables.writers import prediction_table
 
@@ -87,18 +85,9 @@ async def predict(
     (n, targets), or the probabilities (n, classes) in the order of the model's classes.
     """
     form = choose(accept, ANSWER_TYPES)
-    kind = content_type(request, ROW_TYPES, default=JSON)
     with context.predictor.place():
-        body = await request.body()
-        most = context.settings.max_predict_rows
-        table = await context.row_readers.run(partial(parquet_rows, context, body)) if kind == PARQUET else None
-
-        def read(record: ModelRecord) -> pa.Table:
-            features = record.resource.features
-            rows = read_rows(body, kind, features, max_rows=most) if table is None else table
-            return needed_columns(rows, features, max_rows=most)
-
-        question = Question(len(body), read, lambda record, answer: _written(record, answer, form, spreadsheet))
+        size, read = await rows_of(context, request)
+        question = Question(size, read, lambda record, answer: _written(record, answer, form, spreadsheet))
         return await context.predictor.answer(context.database, ref, question)
 
 

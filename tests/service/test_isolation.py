@@ -14,6 +14,7 @@ LISTS = {"GET /v1/datasets", "GET /v1/jobs", "GET /v1/models"}
 NAMES_A_DATASET = {"POST /v1/jobs", "POST /v1/batches"}
 ASKS = {
     "POST /v1/models/{ref}/predict",
+    "POST /v1/models/{ref}/explain",
     "POST /v2/models/{name}/infer",
     "POST /v2/models/{name}/versions/{version}/infer",
 }

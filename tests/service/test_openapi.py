@@ -7,7 +7,7 @@ from service.app import create_app
 from service.examples import EXAMPLES
 from service.problems import Problem
 from service.settings import ServiceSettings
-from worker.contracts import resources
+from worker.contracts import explanation, resources
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_every_link_names_a_call_and_a_parameter_of_it(operations):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_is_what_its_schema_says(name):
-    kind = getattr(resources, name, Problem)
+    kind = getattr(resources, name, None) or getattr(explanation, name, Problem)
     assert kind.__name__ == name
     kind.model_validate(EXAMPLES[name])
 

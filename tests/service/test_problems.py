@@ -95,6 +95,7 @@ CONTRACT = {
     "post /v1/jobs/{job_id}/cancel", "post /v1/jobs/{job_id}/retry", "get /v1/jobs/{job_id}/result",
     "delete /v1/jobs/{job_id}", "post /v1/batches", "get /v1/batches/{batch_id}", "post /v1/batches/{batch_id}/cancel",
     "get /v1/models", "get /v1/models/{ref}", "delete /v1/models/{ref}", "post /v1/models/{ref}/predict",
+    "post /v1/models/{ref}/explain",
     "get /v1/models/{ref}/features", "get /v1/models/{ref}/features/matrix", "get /v1/models/{ref}/features/history",
     "get /v1/models/{ref}/export", "get /v1/models/{ref}/card", "patch /v1/models/{ref}",
     "get /v1/models/{ref}/compare", "get /livez", "get /readyz", "get /metrics",

@@ -1,9 +1,10 @@
 """The typed table in storage: Parquet with columns of float64, bool and string."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,6 +21,24 @@ def iter_tables(source: Path, columns: list[str] | None, batch_rows: int) -> Ite
     with pq.ParquetFile(source) as file:
         for batch in file.iter_batches(batch_size=batch_rows, columns=columns):
             yield pa.Table.from_batches([batch])
+
+
+def take_rows(source: BinaryIO, columns: list[str], numbers: Sequence[int]) -> pa.Table:
+    """Return some rows, by their numbers from 0, in that order. Memory holds one group of rows at a time."""
+    wanted = np.asarray(numbers, dtype=np.int64)
+    found: list[pa.Table] = []
+    order: list[np.ndarray] = []
+    with pq.ParquetFile(source) as file:
+        first = 0
+        for group in range(file.num_row_groups):
+            after = first + file.metadata.row_group(group).num_rows
+            inside = np.flatnonzero((wanted >= first) & (wanted < after))
+            if len(inside):
+                table = file.read_row_group(group, columns=columns, use_threads=False)
+                found.append(table.take(wanted[inside] - first))
+                order.append(inside)
+            first = after
+    return pa.concat_tables(found).take(np.argsort(np.concatenate(order)))
 
 
 def iter_column(source: Path | BinaryIO, column: str) -> Iterator[pa.Array]:

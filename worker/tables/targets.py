@@ -34,7 +34,7 @@ def class_codes(table: pa.Table, name: str, classes: list[Label] | None = None) 
     if classes is None:
         found = pc.unique(column)
         found = found.take(pc.sort_indices(found))
-        classes = [_label(value) for value in found.to_pylist()]
+        classes = [label(value) for value in found.to_pylist()]
     else:
         found = pa.array(classes, type=column.type)
     codes = pc.index_in(column, value_set=found)
@@ -45,6 +45,7 @@ def class_codes(table: pa.Table, name: str, classes: list[Label] | None = None) 
     return np.array(codes.cast(pa.int64())), classes
 
 
-def _label(value: bool | float | str) -> Label:
+def label(value: bool | float | str) -> Label:
+    """Return a value of a target column as a class is named: whole numbers are integers."""
     # Arrow takes no larger integer for a float, though it be exact
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53 else value

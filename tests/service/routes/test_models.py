@@ -7,7 +7,6 @@ import pyarrow.ipc
 import pytest
 from support.tables import as_parquet
 
-from worker.prediction import ServedModel
 from worker.store.tensors import unpack
 
 ROWS = {"columns": ["size", "city"], "data": [[3, "Bern"], [5, "Chur"], [None, "Rome"]]}
@@ -138,20 +137,6 @@ def test_every_iteration_has_its_matrix_and_its_line_in_the_history(client, mode
     unknown = client.get("/v1/models/prices/features/matrix?iteration=9")
     assert unknown.status_code == 404
     assert "0, 1, 2" in unknown.json()["detail"]
-
-
-def test_the_export_alone_predicts_the_same(client, model):
-    exported = client.get("/v1/models/prices/export")
-    assert exported.headers["etag"] == f'"{model["sha256"]}"'
-    served = ServedModel.from_tensors(*unpack(exported.content))
-    table = pyarrow.table({"size": [3.0, 5.0, None], "city": ["Bern", "Chur", "Rome"]})
-    assert served.predict(table).predictions[:, 0].tolist() == _predict(client).json()["predictions"]
-
-
-def test_the_card_names_what_matters(client, model):
-    text = client.get("/v1/models/prices/card").text
-    for word in ("# prices, version 1", "| city | categorical |", "validation_rmse", '"target": "price"', model["id"]):
-        assert word in text
 
 
 def test_a_file_that_storage_changed_is_a_fault_and_not_an_answer(client, model, context):

@@ -1,0 +1,35 @@
+"""Why a model answers rows as it does."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from service.context import CurrentContext
+from service.explanations import explained
+from service.problems import problems
+from service.routes.models import Ref
+from service.routes.predictions import BODY
+from service.row_files import rows_of
+from worker.contracts.explanation import Explanations
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+@router.post("/{ref}/explain", openapi_extra=BODY, responses=problems(404, 415))
+async def explain(
+    context: CurrentContext,
+    request: Request,
+    ref: Ref,
+    neighbours: Annotated[int, Query(ge=0, le=50, description="Training rows to name for each row.")] = 5,
+) -> Explanations:
+    """Predict up to 20 rows, in any form that a prediction takes, and say why.
+
+    Each has the training rows nearest to it under the learned metric, and how much the answer changes with each column.
+    """
+    with context.predictor.place():
+        _, read = await rows_of(context, request)
+        return await context.predictor.use(
+            context.database,
+            ref,
+            lambda record, model: explained(context, record, model, read(record), neighbours),
+        )

@@ -1,0 +1,85 @@
+"""Models as files: to load without the service, to run elsewhere, to read about."""
+
+import contextlib
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from service import card, features
+from service.context import Context, CurrentContext
+from service.downloads import PARAMETERS, downloads, send_artifact, send_bytes
+from service.heatmap import heatmap
+from service.negotiation import choose
+from service.problems import problems
+from service.routes.models import SAFETENSORS, Ref
+from worker.contracts.errors import NotFound
+from worker.contracts.resources import Dataset
+from worker.store import datasets, job_queries, models
+from worker.store.models import ModelRecord
+from worker.version import VERSION
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+ONNX = "application/onnx"
+MARKDOWN = "text/markdown"
+FORMATS = {"safetensors": SAFETENSORS, "onnx": ONNX}
+
+
+@router.get(
+    "/{ref}/export",
+    response_class=Response,
+    openapi_extra=PARAMETERS,
+    responses={**downloads("The model", list(FORMATS.values())), **problems(404, 406, 422)},
+)
+def export_model(
+    context: CurrentContext,
+    request: Request,
+    ref: Ref,
+    form: Annotated[
+        Literal["safetensors", "onnx"] | None,
+        Query(alias="format", description="Default: by Accept, else safetensors."),
+    ] = None,
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> Response:
+    """Download the whole model as one file: safetensors, or ONNX for other runtimes.
+
+    ``worker.prediction.load`` reads safetensors. An ONNX file takes one input a column and computes in float64.
+    """
+    kind = choose(accept, list(FORMATS.values())) if form is None else FORMATS[form]
+    record = models.get(context.database, ref)
+    model = record.resource
+    name = f"{model.name}-{model.version}"
+    if kind == SAFETENSORS:
+        return send_artifact(request, context.artifacts, record.model, kind, f"{name}.safetensors")
+    from worker.portable.document import onnx_document  # see service.predictor
+
+    said = model.description or f"FACT-RFM {model.task}, {model.name} version {model.version}"
+    body = onnx_document(context.predictor.model(record), name, said, VERSION)
+    return send_bytes(request, body, kind, f"{name}.onnx")
+
+
+@router.get(
+    "/{ref}/card",
+    response_class=Response,
+    openapi_extra=PARAMETERS,
+    responses={**downloads("The card", [MARKDOWN]), **problems(404, 422)},
+)
+def get_card(context: CurrentContext, request: Request, ref: Ref) -> Response:
+    """Download the model card, in Markdown: what the model reads and answers, how good it is, how to make it again."""
+    record = models.get(context.database, ref)
+    text = card.model_card(_facts(context, record))
+    return send_bytes(request, text.encode(), f"{MARKDOWN}; charset=utf-8", f"{record.resource.name}.md")
+
+
+def _facts(context: Context, record: ModelRecord) -> card.CardFacts:
+    learned = features.load_matrix(context.artifacts, record)
+    model = record.resource
+    dataset: Dataset | None = None
+    request: dict[str, Any] | None = None
+    # models outlive their datasets and their jobs
+    with contextlib.suppress(NotFound):
+        dataset = datasets.get(context.database, model.dataset)
+    with contextlib.suppress(NotFound):
+        request = job_queries.get(context.database, model.job).request
+    picture = heatmap(learned.M, learned.names, f"{model.name} v{model.version}: feature matrix")
+    return card.CardFacts(record, features.describe(learned), picture, dataset, request)
