@@ -36,6 +36,16 @@ def test_what_an_old_model_learned_is_shown(client: TestClient) -> None:
     assert len(client.get("/v1/models/prices/features/history").json()["items"]) == 5
     assert client.get("/v1/models/prices/export").status_code == 200
     assert client.get("/v1/models/prices/card").status_code == 200
+    assert client.get("/v1/models/prices/export?format=onnx").status_code == 200
+
+
+def test_an_old_model_explains_itself_without_knowing_which_rows_it_has(client: TestClient) -> None:
+    answer = client.post("/v1/models/prices/explain", json={"rows": EXPECTED["rows"]}).json()
+    first = answer["items"][0]
+    assert first["prediction"] == pytest.approx(EXPECTED["models"]["prices"]["predictions"][0], rel=1e-6)
+    assert {one["row"] for one in first["neighbours"]} == {None}
+    assert first["neighbours"][0]["distance"] <= first["neighbours"][1]["distance"]
+    assert all(len(one["change"]) == 1 for one in first["sensitivity"] if one["change"] is not None)
 
 
 def test_old_jobs_datasets_and_results_are_there(client: TestClient) -> None:

@@ -40,6 +40,10 @@ def test_a_frame_goes_in_a_model_is_made_and_a_frame_comes_out(client: Client, h
     assert (answer["price"] - houses.loc[rows.index, "price"]).abs().mean() < 60
     assert {one.feature for one in client.features("houses").importance} == {"rooms", "city"}
     assert np.array(client.matrix("houses").matrix).shape == (model.encoded_features,) * 2
+    why = client.explain("houses", rows, neighbours=2).items
+    assert [one.prediction for one in why] == pytest.approx(answer["price"].tolist())
+    assert {one.feature for one in why[0].sensitivity} == {"rooms", "city"}
+    assert client.export("houses", "onnx") != client.export("houses")
     assert client.heatmap("houses").startswith(b"\x89PNG")
     assert "houses" in client.card("houses")
     assert [one.id for one in client.models("houses")] == [model.id]

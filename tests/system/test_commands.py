@@ -86,6 +86,16 @@ def test_what_was_learned_is_shown_and_drawn(terminal: Terminal, trained: dict[s
     assert (terminal.folder / "M.png").read_bytes().startswith(b"\x89PNG")
     terminal("export", "houses")
     assert (terminal.folder / "houses-1.safetensors").exists()
+    terminal("export", "houses", "--format", "onnx")
+    assert (terminal.folder / "houses-1.onnx").exists()
+
+
+def test_predictions_are_explained(terminal: Terminal, trained: dict[str, object]) -> None:
+    shown = terminal("explain", "houses", "new.csv", "--neighbours", "2")
+    assert shown.count("rooms") == 5
+    assert "near row" in shown
+    found = json.loads(terminal("explain", "houses", "new.csv", "--json"))
+    assert [len(one["neighbours"]) for one in found["items"]] == [3] * 5
 
 
 def test_models_are_described_promoted_and_compared(terminal: Terminal, trained: dict[str, object]) -> None:
