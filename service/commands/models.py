@@ -146,11 +146,16 @@ def _shown(item: Explanation, row: int, top: int) -> Group:
     ]
     near = [(one.row, one.distance, one.weight, ", ".join(map(str, one.targets or []))) for one in item.neighbours]
     return Group(
-        Text(f"row {row}: {item.prediction}"),
+        Text(f"row {row}: {_told(item.prediction)}"),
         table(("column", "changes the answer by", "when it"), changes),
         *([table(("near row", "distance", "weight", "targets"), near)] if near else []),
         "",
     )
+
+
+def _told(prediction: object) -> str:
+    values = prediction if isinstance(prediction, list) else [prediction]
+    return ", ".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in values)
 
 
 def _moved(one: Sensitivity) -> str:
