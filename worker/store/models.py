@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, Text, and_, cast, func, or_, select, update
+from sqlalchemy import Select, Text, and_, bindparam, cast, func, or_, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import insert as sql_insert
 from sqlalchemy.exc import IntegrityError
@@ -80,9 +81,14 @@ def get_id(database: Database, ref: str, version: str | None = None) -> str:
     Raises:
         NotFound: no such model.
     """
-    query = _query(ref, version)
-    with database.reading() as session:
-        found: str | None = None if query is None else session.scalar(query.with_only_columns(ModelRow.id))
+    if database.project is None:
+        return get(database, ref, version).resource.id
+    values = _values(ref, version)
+    found: str | None = None
+    if values is not None:
+        # every prediction asks this; a session costs more than everything else of the answer
+        with database.engine.connect() as connection:
+            found = connection.scalar(_id_query("version" in values), {**values, "project": database.project})
     if found is None:
         raise _not_found(ref, version)
     return found
@@ -94,8 +100,8 @@ def find_record(session: Session, ref: str, version: str | None = None) -> Model
     Raises:
         NotFound: no such model.
     """
-    query = _query(ref, version)
-    found = None if query is None else session.execute(query).one_or_none()
+    values = _values(ref, version)
+    found = None if values is None else session.execute(_query("version" in values), values).one_or_none()
     if found is None:
         raise _not_found(ref, version)
     return to_record(*found)
@@ -186,19 +192,34 @@ def _named() -> Select[ModelRow, int | None]:
     )
 
 
-def _query(ref: str, version: str | None) -> Select[ModelRow, int | None] | None:
-    """Return the query for the model; None where no model can have such a reference."""
+def _values(ref: str, version: str | None) -> dict[str, str | int] | None:
+    """Return the values of the query for a model; None where no model can have such a reference."""
     name, at, own = ref.partition("@")
-    versions = {text for text in (own if at else None, version) if text is not None}
+    versions = [text for text in (own if at else None, version) if text is not None]
     # a version is a number of at most nine digits: a longer one would not fit its column
     if not storable(ref) or not all(one.isascii() and one.isdecimal() and len(one) <= 9 for one in versions):
         return None
-    query = _named().where(or_(ModelRow.id == ref, ModelRow.name == name))
-    for one in versions:
-        query = query.where(ModelRow.version == int(one))
+    numbers = {int(one) for one in versions}
+    if len(numbers) > 1:
+        return None
+    return {"ref": ref, "name": name, **{"version": number for number in numbers}}
+
+
+@cache
+def _query(versioned: bool) -> Select[ModelRow, int | None]:
+    """Return the query for the model that ``_values`` names. It is made once: that takes longer than to run it."""
+    is_it, by_name = ModelRow.id == bindparam("ref"), ModelRow.name == bindparam("name")
+    query = _named().where(or_(is_it, by_name))
+    if versioned:
+        query = query.where(ModelRow.version == bindparam("version"))
     # an id goes before a name that reads like one; then the version that was chosen, then the newest
     chosen = ModelRow.version == func.coalesce(ModelNameRow.default_version, 0)
-    return query.order_by((ModelRow.id == ref).desc(), chosen.desc(), ModelRow.version.desc()).limit(1)
+    return query.order_by(is_it.desc(), chosen.desc(), ModelRow.version.desc()).limit(1)
+
+
+@cache
+def _id_query(versioned: bool) -> Select[str]:
+    return _query(versioned).with_only_columns(ModelRow.id).where(ModelRow.project == bindparam("project"))
 
 
 def _not_found(ref: str, version: str | None) -> NotFound:
