@@ -1,13 +1,13 @@
 """Predictions: rows in, answers out, in whichever form the caller likes."""
 
 import io
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.ipc
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from service.context import CurrentContext
 from service.negotiation import Spreadsheet, choose
@@ -76,7 +76,6 @@ async def predict(
     context: CurrentContext,
     request: Request,
     ref: Ref,
-    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
     spreadsheet: Spreadsheet = False,
 ) -> Response:
     """Predict rows. Columns are matched by name; others are ignored; null is a missing value.
@@ -84,7 +83,7 @@ async def predict(
     CSV and Arrow answers have a column a target, and for classes ``probability:<class>``. An NPY answer holds outputs
     (n, targets), or the probabilities (n, classes) in the order of the model's classes.
     """
-    form = choose(accept, ANSWER_TYPES)
+    form = choose(request.headers.get("accept"), ANSWER_TYPES)
     with context.predictor.place():
         size, read = await rows_of(context, request)
         question = Question(size, read, lambda record, answer: _written(record, answer, form, spreadsheet))
