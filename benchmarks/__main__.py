@@ -19,6 +19,7 @@ NAMES = (
     "networks",
     "nfa",
     "parity",
+    "serving",
     "speed",
     "tables",
     "uci",

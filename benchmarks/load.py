@@ -57,11 +57,11 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
 
 
 class Service:
-    """The API, a worker and a queue in ``folder``."""
+    """The API, a worker and a queue in ``folder``. ``settings``: further environment variables of theirs."""
 
-    def __init__(self, folder: Path, database_url: str | None) -> None:
+    def __init__(self, folder: Path, database_url: str | None, **settings: str) -> None:
         folder.mkdir(exist_ok=True)
-        self.port = _free_port()
+        self.port = free_port()
         self.database = "SQLite" if database_url is None else "PostgreSQL"
         queue = folder / "queue.sock"
         environment = {
@@ -76,6 +76,7 @@ class Service:
             "FACTRFM_MAX_FOLLOWERS": "1000",
             "FACTRFM_MAX_FOLLOWERS_PER_PROJECT": "1000",
             **({} if database_url is None else {"FACTRFM_DATABASE_URL": database_url}),
+            **settings,
         }
         valkey = [str(get_binary_path()), "--port", "0", "--unixsocket", str(queue), "--save", "", "--dir", str(folder)]
         self.queue = Program("queue", valkey, folder / "queue.log", {})
@@ -312,7 +313,7 @@ def _write_table(path: Path, size: int) -> int:
             rows += len(block)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
