@@ -39,7 +39,7 @@ CLIENTS = (1, 16, 64)
 NUMERIC, CATEGORIES = 18, {"a": 5, "b": 12}
 SIZES = {"small": 5_000, "large": 20_000}
 SPEC = {"iterations": 2, "encoding": "plain", "exponent": 1.3, "ridge": 0.001, "feature_matrix": "full", "solver": "cg"}
-"""Fixed: a race between ways to fit 20,000 rows, or a factorisation, takes minutes and changes nothing measured here."""
+"""Fixed: a race between ways to fit 20,000 rows, or a factorisation, takes minutes and changes nothing of this."""
 BARE_CALLS = 300
 BARE = "ServedModel.predict of the row's table, in-process"
 
