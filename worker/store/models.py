@@ -202,7 +202,10 @@ def _values(ref: str, version: str | None) -> dict[str, str | int] | None:
     numbers = {int(one) for one in versions}
     if len(numbers) > 1:
         return None
-    return {"ref": ref, "name": name} | ({"version": numbers[0]} if numbers else {})
+    values: dict[str, str | int] = {"ref": ref, "name": name}
+    if numbers:
+        values["version"] = numbers.pop()
+    return values
 
 
 @cache
