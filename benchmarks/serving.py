@@ -241,7 +241,7 @@ def _wires(name: str) -> dict[str, bytes]:
     stream, npy = io.BytesIO(), io.BytesIO()
     with pa.ipc.new_stream(stream, row.schema) as writer:
         writer.write_table(row)
-    np.save(npy, matrix)
+    np.save(npy, matrix, allow_pickle=False)
     asked = {
         "inputs": [
             {
