@@ -24,14 +24,14 @@ export function start(form) {
 
 async function attempt(form, path) {
   clear(form);
-  for (const button of form.querySelectorAll("button")) button.disabled = true;
+  for (const button of form.querySelectorAll("[data-scripted]")) button.disabled = true;
   try {
     return await send(path, body(form));
   } catch (problem) {
     complain(form, problem);
     return null;
   } finally {
-    for (const button of form.querySelectorAll("button")) button.disabled = false;
+    for (const button of form.querySelectorAll("[data-scripted]")) button.disabled = false;
   }
 }
 
