@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import InvalidRequest, UnreadableTable, pointer
-from worker.contracts.requests import MOST_COLUMNS
 
 TEXT = "BYTES"
 DTYPES = {

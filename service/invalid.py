@@ -5,6 +5,9 @@ from typing import Any
 
 from worker.contracts.errors import FieldError, pointer
 
+MOST_PLACES = 20
+"""Places that a problem names; there may be more that are wrong."""
+
 
 def field_errors(body: object, found: Iterable[Mapping[str, Any]]) -> list[FieldError]:
     """Return what is wrong with ``body``, every place once; ``loc`` of each error begins at the body."""

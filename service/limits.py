@@ -7,10 +7,11 @@ import anyio
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.auth import ASKING
 from service.problems import AmbiguousLength, BodyTooLarge, BodyTooSlow, on_own_error
 
 UPLOAD = ("POST", "/v1/datasets")
-LONG_BODIES = ("/predict", "/infer", "/explain", "/batches")
+LONG_BODIES = (*ASKING, "/batches")
 """Endings of paths whose JSON may be as long as is configured."""
 MOST_SHORT_BYTES = 2**20
 """Of any other body: it describes one thing."""

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from service.invalid import field_errors
+from service.invalid import MOST_PLACES, field_errors
 from worker.contracts import errors
 
 log = structlog.get_logger()
@@ -23,8 +23,6 @@ UNREADABLE_BODY = "There was an error parsing the body"
 """What FastAPI says, with status 400, of every body that its JSON reader breaks on."""
 LONGEST_PATH, LONGEST_METHOD = 500, 20
 """Of what a caller wrote, as far as it is said again."""
-MOST_FIELDS = 20
-"""Places of a body that a problem names; there may be more that are wrong."""
 RETRY_AFTER = {409: "1", 429: "5", 503: "2", 507: "30"}
 
 
@@ -217,7 +215,7 @@ def on_own_error(request: Request, error: Exception) -> JSONResponse:
         headers = {"WWW-Authenticate": "Bearer"}
     elif isinstance(error, RangeNotSatisfiable):
         headers = {"Content-Range": f"bytes */{error.length}"}
-    fields = [FieldProblem(pointer=one.pointer, message=one.message) for one in error.errors[:MOST_FIELDS]]
+    fields = [FieldProblem(pointer=one.pointer, message=one.message) for one in error.errors[:MOST_PLACES]]
     return problem(request, status, error.code, error.detail, fields=fields, headers=headers)
 
 
@@ -231,7 +229,7 @@ def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
 
 def _fields(error: RequestValidationError) -> list[FieldProblem]:
     """Return one entry a place: JSON pointers into the body, names of query parameters and headers."""
-    found = error.errors()[:MOST_FIELDS]
+    found = error.errors()[:MOST_PLACES]
     if found[0]["type"] == "json_invalid":
         why = found[0].get("ctx", {}).get("error", found[0]["msg"])
         return [FieldProblem(pointer="", message=f"the body is not JSON: {why}")]

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from service.context import Context
 from service.idempotency import STARTED
-from service.invalid import field_errors
+from service.invalid import MOST_PLACES, field_errors
 from service.origin import ORIGIN
 from service.planning import Plan, plan
 from worker.contracts.errors import FieldError, InvalidRequest, QueueFull, RequestInFlight
@@ -30,8 +30,6 @@ from worker.store.job_queries import find, to_resource
 log = structlog.get_logger()
 
 ADMISSION = "admission"
-ENOUGH_WRONG = 20
-"""Mistakes in a batch that are told at once."""
 REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(JobRequest)
 
 
@@ -64,7 +62,7 @@ def submit_batch(context: Context, requests: Sequence[AnyRequest]) -> str:
         except InvalidRequest as error:
             found = error.errors or (FieldError("", error.detail),)
             wrong += [FieldError(f"/{index}{one.pointer}", one.message) for one in found]
-            if len(wrong) >= ENOUGH_WRONG:
+            if len(wrong) >= MOST_PLACES:
                 break
     if wrong:
         raise InvalidRequest(f"{wrong[0].pointer}: {wrong[0].message}", errors=tuple(wrong))

@@ -58,7 +58,7 @@ INFER: dict[str, Any] = {
             "content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}},
             "headers": {LENGTH_HEADER: {"schema": {"type": "integer"}}},
         },
-        **problems(404, 409, 413, 415, 422, 429),
+        **problems(404, 415),
     },
 }
 

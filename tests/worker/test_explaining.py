@@ -13,6 +13,8 @@ from worker.explaining import explain
 from worker.prediction import Origin, ServedModel
 from worker.tables.encoder import Encoder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FEATURES = [
     ModelColumn(name="size", type="numeric"),
     ModelColumn(name="age", type="numeric"),
@@ -21,11 +23,6 @@ FEATURES = [
     ModelColumn(name="same", type="numeric"),
 ]
 CITIES = ["Bern", "Chur", "Genf"]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
 
 
 def _table(n, seed):

@@ -14,16 +14,13 @@ from worker.prediction import ServedModel
 from worker.tables.encoder import Encoder
 from worker.tables.targets import class_codes, regression_targets
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FEATURES = [
     ModelColumn(name="size", type="numeric"),
     ModelColumn(name="city", type="categorical"),
     ModelColumn(name="new", type="boolean"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
 
 
 def _table(n=80, seed=0):

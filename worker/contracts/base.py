@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, model_validator
 
+MOST_COLUMNS = 20_000
+"""Of a table."""
 MOST_FIELDS = 200
 """More than any contract has: an object of more is refused as a whole, and not field by field."""
 

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from worker.contracts.base import Contract
-from worker.contracts.search import Search
+from worker.contracts.base import MOST_COLUMNS, Contract
+from worker.contracts.search import MOST_OPTIONS, Search
 from worker.contracts.specs import FitSpec, NetworkSpec
 
 DATASET_ID = r"^ds_[0-9a-z]{20,40}$"
@@ -13,8 +13,6 @@ MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 TAG = r"^[A-Za-z0-9][A-Za-z0-9._:/=-]{0,63}$"
 MODEL_REF = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(@[1-9][0-9]{0,8})?$"
 
-MOST_COLUMNS = 20_000
-MOST_OPTIONS = 100
 MOST_VERSION = 2**31 - 1
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model
 from worker.contracts.base import Contract
 
 MOST_CHOICES = 20
+MOST_OPTIONS = 100
 MOST_TRIALS = 1000
 MOST_STEPS = 1_000_000
 
@@ -61,7 +62,7 @@ class Search(Contract):
     """How to look for the best spec."""
 
     trials: int = Field(30, ge=1, le=MOST_TRIALS, description="Fits to try. The first is the spec as it is given.")
-    space: Annotated[dict[str, SearchOption], Field(min_length=1, max_length=100)] | None = Field(
+    space: Annotated[dict[str, SearchOption], Field(min_length=1, max_length=MOST_OPTIONS)] | None = Field(
         None,
         description="Option of the spec → its values. Null: bandwidth_factor, encoding, exponent, feature_matrix, "
         "geometric_average, ridge and update, without those that the spec names.",

@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.tables.pages import pages
 
-MOST_COLUMNS = 20_000
 MOST_PIECE_BYTES = 2**29
 """Of one record batch, or of one column in a row group, once decompressed."""
 LONGEST_TEXT = 2**20

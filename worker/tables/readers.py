@@ -23,10 +23,10 @@ import pyarrow.csv as pa_csv
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import UnreadableTable
 from worker.tables import media
 from worker.tables.expansion import (
-    MOST_COLUMNS,
     check_arrow,
     check_columns,
     check_parquet,

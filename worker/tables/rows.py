@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
 from worker.contracts.resources import ModelColumn
 from worker.tables import media, values
-from worker.tables.expansion import MOST_COLUMNS
 from worker.tables.readers import NOT_AS_SAID, Limits, read
 
 MOST_BYTES = 2**28

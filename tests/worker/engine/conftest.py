@@ -7,8 +7,8 @@ from worker.engine.kernels import Kernel
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+def _one_thread(one_thread: None) -> None:
+    """Every test of the engine computes so."""
 
 
 KERNELS = [

@@ -22,6 +22,8 @@ from worker.portable.document import onnx_document
 from worker.prediction import ServedModel
 from worker.tables.encoder import Encoder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FEATURES = [
     ModelColumn(name="size", type="numeric"),
     ModelColumn(name="rooms", type="numeric"),
@@ -30,11 +32,6 @@ FEATURES = [
     ModelColumn(name="constant", type="numeric"),
 ]
 CLASSES = {"text": ["a", "b b", "ü"], "whole": [-1, 0, 7], "broken": [0.5, 1, 2], "truth": [False, True]}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
 
 
 def _table(n, seed, cities=("Bern", "Zürich", "Chur")):
