@@ -1,13 +1,15 @@
 """Questions that arrive while others are computed are computed together.
 
-Nothing waits while a thread is free, so a lone question is as quick as without batches; under load the batches grow by
-themselves. Owners take turns: whoever asks much delays himself.
+A lone question waits for nothing but the end of what the event loop is at; under load the batches grow by themselves.
+While a batch is computed, small questions about the same wait for its end even where a thread is free: two batches at
+once would share the interpreter, and each would be half as long. Owners take turns: whoever asks much delays himself.
 """
 
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import anyio
@@ -16,6 +18,8 @@ import anyio.to_thread
 Q = TypeVar("Q")
 A = TypeVar("A")
 
+Line = tuple[Hashable, Hashable]
+"""Who asks, and what about."""
 Compute = Callable[[Sequence[Q]], Sequence[A | Exception]]
 
 
@@ -31,47 +35,69 @@ class Batches(Generic[Q, A]):
     """Batches of one event loop.
 
     ``threads``: batches computed at once. ``most``: questions in a batch. ``most_size``: the same of the sizes that
-    are said of them; a larger question goes alone. ``wait_s``: how long a question waits for company.
+    are said of them; a larger question goes alone. ``small``: sizes up to which a question waits for a batch of small
+    ones about the same. ``wait_s``: how long a question waits for company.
     """
 
-    def __init__(self, threads: int, most: int, most_size: int, wait_s: float = 0.0) -> None:
+    def __init__(self, threads: int, most: int, most_size: int, small: int, wait_s: float = 0.0) -> None:
         self._threads = threads
         self._most = most
         self._most_size = most_size
+        self._small = small
         self._wait_s = wait_s
         self._limiter: anyio.CapacityLimiter | None = None
         self._running: set[asyncio.Task[None]] = set()
+        self._busy: set[Line] = set()
+        """What batches of small questions are computed about."""
         self._lines: OrderedDict[Hashable, OrderedDict[Hashable, deque[_Asked[Q, A]]]] = OrderedDict()
+        self._called = False
 
     async def ask(self, owner: Hashable, about: Hashable, compute: Compute[Q, A], question: Q, size: int) -> A:
         """Return the answer to a question, which may be computed with others of the same owner ``about`` the same.
 
         ``compute`` answers several in a thread, each by a value or by the exception to raise here.
         """
-        asked: _Asked[Q, A] = _Asked(question, size, compute, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        asked: _Asked[Q, A] = _Asked(question, size, compute, loop.create_future())
         self._lines.setdefault(owner, OrderedDict()).setdefault(about, deque()).append(asked)
         if self._wait_s > 0:
-            asyncio.get_running_loop().call_later(self._wait_s, self._start)
-        else:
-            self._start()
+            loop.call_later(self._wait_s, self._start)
+        elif not self._called:
+            # behind all that is ready now: requests that came together are then computed together
+            self._called = True
+            loop.call_soon(self._start)
         return await asked.answered
 
     def _start(self) -> None:
-        while len(self._running) < self._threads and self._lines:
-            batch = self._take()
+        self._called = False
+        while len(self._running) < self._threads and (line := self._next()) is not None:
+            batch = self._take(*line)
             if batch:
+                small = self._most > 1 and all(asked.size <= self._small for asked in batch)
                 task = asyncio.get_running_loop().create_task(self._answer(batch))
                 self._running.add(task)
-                task.add_done_callback(self._ended)
+                if small:
+                    self._busy.add(line)
+                task.add_done_callback(partial(self._ended, line if small else None))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, line: Line | None, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
+        if line is not None:
+            self._busy.discard(line)
         self._start()
 
-    def _take(self) -> list[_Asked[Q, A]]:
-        """Take the next batch of the owner whose turn it is; who asked and went away is left out."""
-        owner, lines = self._lines.popitem(last=False)
-        about, line = lines.popitem(last=False)
+    def _next(self) -> Line | None:
+        """Return the line whose turn it is, of those that need not wait."""
+        for owner, lines in self._lines.items():
+            for about, line in lines.items():
+                if (owner, about) not in self._busy or line[0].size > self._small:
+                    return owner, about
+        return None
+
+    def _take(self, owner: Hashable, about: Hashable) -> list[_Asked[Q, A]]:
+        """Take the next batch of a line and put it last; who asked and went away is left out."""
+        lines = self._lines.pop(owner)
+        line = lines.pop(about)
         batch: list[_Asked[Q, A]] = []
         size = 0
         while line and len(batch) < self._most and (not batch or size + line[0].size <= self._most_size):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 import pyarrow as pa
 from prometheus_client import Counter, Histogram
 
+from service.garbage import settle
 from service.microbatch import Batches, Compute
 from worker.contracts.artifacts import ArtifactRef
 from worker.contracts.errors import PredictionsBusy
@@ -29,7 +30,7 @@ from worker.store.artifacts import Artifacts
 from worker.store.database import Database
 from worker.store.models import ModelRecord
 from worker.store.tensors import unpack
-from worker.tables.rows import match_columns
+from worker.tables.rows import Rows, column_types, joined, match_columns
 
 if TYPE_CHECKING:
     from worker.prediction import Answer, ServedModel
@@ -39,6 +40,8 @@ R = TypeVar("R")
 MOST_RECORDS = 1000
 BATCH_BYTES = 2**20
 """Bodies of so many bytes go into one batch; a longer one has a thread for itself."""
+SMALL_BYTES = 2**13
+"""Bodies of so many bytes hold few rows; they wait for each other."""
 SMALL_ROWS = 1024
 """So few rows take one thread of torch: to wake others takes longer than the work."""
 
@@ -48,7 +51,7 @@ class Question(Generic[R]):
     """Rows to predict. ``read`` makes them of a body of ``size`` bytes, with ``needed_columns``; ``write`` answers."""
 
     size: int
-    read: Callable[[ModelRecord], pa.Table]
+    read: Callable[[ModelRecord], Rows]
     write: Callable[[ModelRecord, "Answer"], R]
 
 
@@ -77,7 +80,9 @@ class Predictor:
         self._artifacts = artifacts
         self._cache_bytes = cache_bytes
         self._batch_rows = batch_rows
-        self._batches: Batches[Question[object], object] = Batches(threads, batch_rows, BATCH_BYTES, wait_s)
+        self._batches: Batches[Question[object], object] = Batches(
+            threads, batch_rows, BATCH_BYTES, SMALL_BYTES, wait_s
+        )
         self._most = threads + waiting
         self._under_way = 0
         self._lock = threading.Lock()
@@ -156,48 +161,48 @@ class Predictor:
     ) -> list[R | Exception]:
         record = self._record(database, models.get_id(database, ref, version))
         answers: list[R | Exception | None] = [None] * len(questions)
-        alike: dict[tuple[pa.DataType, ...], list[tuple[int, pa.Table]]] = {}
+        alike: dict[tuple[type, tuple[pa.DataType, ...]], list[tuple[int, Rows]]] = {}
         for index, question in enumerate(questions):
             try:
-                table = question.read(record)
+                rows = question.read(record)
             except Exception as error:
                 answers[index] = error
             else:
-                alike.setdefault(tuple(table.schema.types), []).append((index, table))
+                alike.setdefault((type(rows), column_types(rows)), []).append((index, rows))
         for together in alike.values():
             for batch in self._blocks(together):
                 for (index, _), answer in zip(batch, self._together(record, [one for _, one in batch]), strict=True):
                     answers[index] = _written(questions[index], record, answer)
         return cast("list[R | Exception]", answers)
 
-    def _blocks(self, tables: Sequence[tuple[int, pa.Table]]) -> Iterator[list[tuple[int, pa.Table]]]:
-        """Yield neighbours of so many rows together as may be; a larger table alone."""
-        block: list[tuple[int, pa.Table]] = []
-        rows = 0
-        for index, table in tables:
-            if block and rows + len(table) > self._batch_rows:
+    def _blocks(self, questions: Sequence[tuple[int, Rows]]) -> Iterator[list[tuple[int, Rows]]]:
+        """Yield neighbours of so many rows together as may be; one of more rows alone."""
+        block: list[tuple[int, Rows]] = []
+        count = 0
+        for index, rows in questions:
+            if block and count + rows.num_rows > self._batch_rows:
                 yield block
-                block, rows = [], 0
-            block.append((index, table))
-            rows += len(table)
+                block, count = [], 0
+            block.append((index, rows))
+            count += rows.num_rows
         yield block
 
-    def _together(self, record: ModelRecord, tables: Sequence[pa.Table]) -> list["Answer | Exception"]:
-        """Answer tables of the same types as one, or each alone when that fails: the fault is of one of them."""
+    def _together(self, record: ModelRecord, parts: Sequence[Rows]) -> list["Answer | Exception"]:
+        """Answer rows of the same types as one table, or each alone when that fails: the fault is of one of them."""
         model = record.resource
         try:
-            rows = match_columns(tables[0] if len(tables) == 1 else pa.concat_tables(tables), model.features)
-            answer = self.predict(model.id, record.model, rows)
+            table = match_columns(joined(parts), model.features)
+            answer = self.predict(model.id, record.model, table)
         except Exception as error:
-            if len(tables) == 1:
+            if len(parts) == 1:
                 return [error]
-            return [self._together(record, [table])[0] for table in tables]
-        parts: list[Answer | Exception] = []
+            return [self._together(record, [part])[0] for part in parts]
+        answers: list[Answer | Exception] = []
         start = 0
-        for table in tables:
-            parts.append(answer.part(start, start + len(table)))
-            start += len(table)
-        return parts
+        for part in parts:
+            answers.append(answer.part(start, start + part.num_rows))
+            start += part.num_rows
+        return answers
 
     def _record(self, database: Database, model_id: str) -> ModelRecord:
         """Return what the row of a model holds. It is read once: of what may change in it, predictions use nothing."""
@@ -252,6 +257,7 @@ class Predictor:
     def _load(self, ref: ArtifactRef) -> "ServedModel":
         from worker.prediction import ServedModel
 
+        settle("torch")
         return ServedModel.from_tensors(*unpack(self._artifacts.read_bytes(ref)))
 
     def _keep(self, model_id: str, model: "ServedModel") -> None:

@@ -16,11 +16,11 @@ from service.upload_folder import upload_folder
 from worker.contracts.reading import ReadOrder
 from worker.store.models import ModelRecord
 from worker.tables.media import JSON, PARQUET, ROW_TYPES
-from worker.tables.rows import MOST_BYTES, needed_columns, read_rows
+from worker.tables.rows import MOST_BYTES, Rows, needed_columns, read_rows
 from worker.tables.storage import load_table
 
 
-async def rows_of(context: Context, request: Request) -> tuple[int, Callable[[ModelRecord], pa.Table]]:
+async def rows_of(context: Context, request: Request) -> tuple[int, Callable[[ModelRecord], Rows]]:
     """Return how long a request's body is, and what makes of it the columns that a model reads, in its order.
 
     Raises:
@@ -32,7 +32,7 @@ async def rows_of(context: Context, request: Request) -> tuple[int, Callable[[Mo
     most = context.settings.max_predict_rows
     table = await context.row_readers.run(partial(parquet_rows, context, body)) if kind == PARQUET else None
 
-    def read(record: ModelRecord) -> pa.Table:
+    def read(record: ModelRecord) -> Rows:
         features = record.resource.features
         rows = read_rows(body, kind, features, max_rows=most) if table is None else table
         return needed_columns(rows, features, max_rows=most)

@@ -6,6 +6,7 @@ ends. A second signal ends it at once.
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
 from datetime import datetime
 from types import FrameType
@@ -15,6 +16,7 @@ import uvicorn
 from service.app import create_app
 from service.connections import timed
 from service.context import Draining, utc_now
+from service.garbage import settle
 from service.settings import ServiceSettings
 from worker.tracing import Tracing
 
@@ -28,6 +30,11 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._draining = draining
         self._drain_seconds = drain_seconds
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        settle("application")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop on the first signal; end at once on the second."""
@@ -58,6 +65,8 @@ def serve(settings: ServiceSettings, now: Callable[[], datetime] = utc_now) -> N
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
         http=timed(settings.head_seconds, settings.stall_seconds),
+        loop="uvloop",
+        ws="none",
         # nothing here depends on where a request comes from or by which scheme, so nobody is believed about it
         proxy_headers=False,
     )

@@ -56,6 +56,27 @@ def _drip(connection: socket.socket, piece: bytes, seconds: float) -> float:
     return time.monotonic() - began
 
 
+def _answer(connection: socket.socket) -> bytes:
+    """Return one whole answer that says its length."""
+    found = b""
+    while (body := found.partition(b"\r\n\r\n"))[1] == b"" or len(body[2]) < _length(body[0]):
+        block = connection.recv(2**16)
+        assert block, found
+        found += block
+    return found
+
+
+def _length(head: bytes) -> int:
+    return int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+
+
+def _pour(connection: socket.socket, piece: bytes) -> None:
+    """Send a piece again and again, 10 MB and more in all."""
+    for _ in range(1000):
+        connection.sendall(piece)
+        time.sleep(0.001)
+
+
 def _alive(system: System) -> bool:
     return bool(system.client.get("/livez").status_code == 200)
 
@@ -110,7 +131,14 @@ SMUGGLED = {
     "folded header": b"GET /livez HTTP/1.1\r\nHost: a\r\nX-A: b\r\n GET /v1/jobs HTTP/1.1\r\nX: \x00\r\n\r\n",
     "bare line feed in a value": b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Request-ID: a\rSet-Cookie: b\r\n\r\n",
     "huge head": b"GET /livez HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 200_000 + b"\r\n\r\n",
+    "huge head in small headers": b"GET /livez HTTP/1.1\r\nHost: a\r\n" + b"X-A: b\r\n" * 10_000 + b"\r\n",
+    "huge target": b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
     "no host": b"GET /livez HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "carriage return alone": b"GET /livez HTTP/1.1\rHost: a\r\r",
+    "no number of a chunk": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"0x4\r\nabcd\r\n0\r\n\r\n",
+    "two encodings": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
     "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
 }
 
@@ -123,6 +151,78 @@ def test_bytes_that_two_servers_could_read_in_two_ways_are_answered_once_and_ref
     answer = _all_of(connection)
     assert answer.count(b"HTTP/1.1 ") == 1, answer
     assert answer.startswith(b"HTTP/1.1 4"), answer
+    assert _alive(system)
+
+
+CHUNKED = b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_headers_behind_the_body_are_none(connection: socket.socket) -> None:
+    change = (
+        b"PATCH /v1/models/none"
+        + CHUNKED
+        + b"2\r\n{}\r\n0\r\nContent-Type: application/json\r\nX-Request-ID: told-late\r\n\r\n"
+    )
+    connection.sendall(change)
+    answer = _all_of(connection)
+    assert answer.startswith(b"HTTP/1.1 415"), answer
+    assert b"told-late" not in answer
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [b"0\r\nX-A: ", b"0\r\n", b"2;a="],
+    ids=["a header behind the body", "headers behind it", "a chunk's name"],
+)
+def test_what_is_around_the_pieces_of_a_body_has_an_end(
+    system: System, connection: socket.socket, endless: bytes
+) -> None:
+    connection.sendall(b"POST /v1/jobs" + CHUNKED + endless)
+    piece = b"X-A: bcde\r\n" * 1000 if endless.endswith(b"\r\n") else b"a" * 10_000
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        _pour(connection, piece)
+    assert _alive(system)
+
+
+def test_a_head_that_has_no_end_is_not_kept(system: System, connection: socket.socket) -> None:
+    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\nX-A: ")
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        _pour(connection, b"a" * 10_000)
+    assert _alive(system)
+
+
+def test_an_offer_of_another_protocol_is_not_taken_and_hides_no_body(connection: socket.socket) -> None:
+    offer = b"Host: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+    for _ in range(2):
+        said = b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+        connection.sendall(b"POST /v1/jobs HTTP/1.1\r\n" + offer + said)
+        assert _answer(connection).startswith(b"HTTP/1.1 422")
+    connection.sendall(b"GET /livez HTTP/1.1\r\n" + offer + b"\r\n")
+    assert _answer(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_requests_sent_in_a_row_are_answered_in_their_order(connection: socket.socket) -> None:
+    connection.sendall(b"".join(b"GET /v1/jobs/job_%d HTTP/1.1\r\nHost: a\r\n\r\n" % k for k in range(20)))
+    found = b""
+    while found.count(b"HTTP/1.1 404") < 20 or b"job_19" not in found.rpartition(b"HTTP/1.1")[2]:
+        block = connection.recv(2**16)
+        assert block, found
+        found += block
+    bodies = found.split(b"HTTP/1.1 404")[1:]
+    assert [b"job_%d'" % k in body or b'job_%d"' % k in body for k, body in enumerate(bodies)] == [True] * 20
+
+
+def test_what_is_no_request_behind_one_says_nothing_in_its_answer(system: System) -> None:
+    upload = system.client.post(
+        "/v1/datasets", content="a,y\n" + "1,2\n2,3\n" * 20, headers={"Content-Type": "text/csv"}
+    ).json()["id"]
+    job = system.submit(dataset=upload)
+    with socket.create_connection(("127.0.0.1", system.port), timeout=20) as connection:
+        follow = f"GET /v1/jobs/{job}/events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n"
+        connection.sendall(follow.encode())
+        assert connection.recv(20).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"\x16\x03\x01\x02\r\n\r\n")
+        assert b"HTTP/1.1 4" not in _all_of(connection)
     assert _alive(system)
 
 

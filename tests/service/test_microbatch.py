@@ -34,8 +34,11 @@ class _Held:
             self.go_on.release()
 
 
-async def _ask_all(batches, held, first, others):
-    """Ask ``first``, then, while it is computed, the ``others`` (owner, about, question, size); return all answers."""
+async def _ask_all(batches, held, first, others, beside):
+    """Ask ``first``, then, while it is computed, the ``others`` (owner, about, question, size); return all answers.
+
+    Nothing is done before so many more batches are computed ``beside`` the first.
+    """
     answers = {}
 
     async def ask(owner, about, question, size):
@@ -50,54 +53,83 @@ async def _ask_all(batches, held, first, others):
         for one in others:
             group.start_soon(ask, *one)
         await anyio.wait_all_tasks_blocked()
+        for _ in range(beside):
+            await anyio.to_thread.run_sync(held.begun.acquire)
         held.free()
     return answers
 
 
-def _run(batches, first, others):
+def _run(batches, first, others, beside=0):
     held = _Held()
-    answers = anyio.run(_ask_all, batches, held, first, others)
+    answers = anyio.run(_ask_all, batches, held, first, others, beside)
     return answers, held
 
 
 def test_a_question_waits_for_nothing_and_those_that_come_meanwhile_are_computed_together():
-    answers, held = _run(Batches(1, 10, 100), ("p", "m", 0, 1), [("p", "m", k, 1) for k in range(1, 6)])
+    answers, held = _run(Batches(1, 10, 100, 5), ("p", "m", 0, 1), [("p", "m", k, 1) for k in range(1, 6)])
     assert held.together == [[0], [1, 2, 3, 4, 5]]
     assert answers == {k: f"answer {k}" for k in range(6)}
 
 
 def test_only_questions_about_the_same_of_the_same_owner_go_together():
     others = [("p", "m", 1, 1), ("p", "n", 2, 1), ("q", "m", 3, 1), ("p", "m", 4, 1)]
-    _, held = _run(Batches(1, 10, 100), ("p", "m", 0, 1), others)
+    _, held = _run(Batches(1, 10, 100, 5), ("p", "m", 0, 1), others)
     assert sorted(held.together) == [[0], [1, 4], [2], [3]]
 
 
 def test_owners_take_turns():
     others = [("p", "m", k, 1) for k in range(1, 9)] + [("q", "m", 9, 1)]
-    _, held = _run(Batches(1, 2, 100), ("p", "m", 0, 1), others)
+    _, held = _run(Batches(1, 2, 100, 5), ("p", "m", 0, 1), others)
     assert held.together == [[0], [1, 2], [9], [3, 4], [5, 6], [7, 8]]
 
 
 def test_a_batch_is_bounded_by_questions_and_by_their_sizes_and_a_large_one_goes_alone():
     others = [("p", "m", 1, 4), ("p", "m", 2, 4), ("p", "m", 3, 4), ("p", "m", 4, 1000), ("p", "m", 5, 1)]
-    _, held = _run(Batches(1, 3, 10), ("p", "m", 0, 1), others)
+    _, held = _run(Batches(1, 3, 10, 5), ("p", "m", 0, 1), others)
     assert held.together == [[0], [1, 2], [3], [4], [5]]
 
 
 def test_as_many_batches_run_at_once_as_there_are_threads():
-    _, held = _run(Batches(2, 1, 10), ("p", "m", 0, 1), [("p", "m", k, 1) for k in range(1, 8)])
+    _, held = _run(Batches(2, 1, 10, 5), ("p", "m", 0, 1), [("p", "m", k, 1) for k in range(1, 8)], beside=1)
     assert held.most_at_once == 2
     assert len(held.together) == 8
 
 
+def test_small_questions_about_the_same_wait_for_each_other_and_no_other_waits_for_them():
+    others = [("p", "m", 1, 1), ("p", "m", 2, 1), ("p", "n", 3, 1), ("q", "m", 4, 1), ("p", "m", 5, 6)]
+    _, held = _run(Batches(4, 10, 100, 5), ("p", "m", 0, 1), others, beside=2)
+    assert held.together[0] == [0]
+    assert sorted(held.together[1:3]) == [[3], [4]]
+    assert held.together[3:] == [[1, 2, 5]]
+
+
+def test_a_large_question_does_not_wait_for_small_ones_about_the_same():
+    _, held = _run(Batches(2, 10, 100, 5), ("p", "m", 0, 1), [("p", "m", 1, 6), ("p", "m", 2, 1)], beside=1)
+    assert held.together == [[0], [1, 2]]
+
+
+def test_questions_that_come_at_once_are_computed_together():
+    held = _Held()
+    held.free()
+
+    async def ask():
+        batches = Batches(2, 10, 100, 5)
+        async with anyio.create_task_group() as group:
+            for k in range(4):
+                group.start_soon(batches.ask, "p", "m", held, k, 1)
+
+    anyio.run(ask)
+    assert held.together == [[0, 1, 2, 3]]
+
+
 def test_an_answer_that_is_an_error_is_raised_for_its_question_alone():
     bad = ValueError("this one")
-    answers, _ = _run(Batches(1, 10, 100), ("p", "m", 0, 1), [("p", "m", 1, 1), ("p", "m", bad, 1)])
+    answers, _ = _run(Batches(1, 10, 100, 5), ("p", "m", 0, 1), [("p", "m", 1, 1), ("p", "m", bad, 1)])
     assert answers == {0: "answer 0", 1: "answer 1", bad: bad}
 
 
 def test_a_computation_that_fails_fails_its_batch_and_the_next_is_computed():
-    batches = Batches(1, 10, 100)
+    batches = Batches(1, 10, 100, 5)
 
     def failing(questions):
         raise ValueError("broken")
@@ -114,7 +146,7 @@ def test_who_went_away_is_not_computed_and_the_others_are():
     held = _Held()
 
     async def ask():
-        batches = Batches(1, 10, 100)
+        batches = Batches(1, 10, 100, 5)
         async with anyio.create_task_group() as group:
             group.start_soon(batches.ask, "p", "m", held, 0, 1)
             await anyio.to_thread.run_sync(held.begun.acquire)
@@ -133,7 +165,7 @@ def test_with_a_wait_the_first_has_company_too():
     held.free()
 
     async def ask():
-        batches = Batches(1, 10, 100, wait_s=0.05)
+        batches = Batches(1, 10, 100, 5, wait_s=0.05)
         async with anyio.create_task_group() as group:
             for k in range(3):
                 group.start_soon(batches.ask, "p", "m", held, k, 1)
@@ -145,5 +177,5 @@ def test_with_a_wait_the_first_has_company_too():
 def test_batches_take_no_thread_from_other_work():
     others = [("p", k, k, 1) for k in range(1, 60)]
     # more wait than there are other threads; the thread that frees them still gets its turn
-    answers, _ = _run(Batches(1, 10, 100), ("p", 0, 0, 1), others)
+    answers, _ = _run(Batches(1, 10, 100, 5), ("p", 0, 0, 1), others)
     assert len(answers) == 60

@@ -146,13 +146,12 @@ class Landmarks:
 
     def blocks(self, Q: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
         """Yield rows, landmarks and the products between them, in tiles. Each overwrites the one before."""
-        columns = min(self._tile[1], len(self))
-        height = min(max(self._tile[0], self._tile[0] * self._tile[1] // max(columns, 1)), max(len(Q), 1))
+        height, columns = self._shape(len(Q))
         work = self.X.new_empty(height * columns)
         for start in range(0, len(Q), height):
             rows = slice(start, min(start + height, len(Q)))
             QM, squares = self._seen(Q[rows])
-            for marks in self._columns(0):
+            for marks in self._columns(0, columns):
                 yield rows, marks, self._pairs(QM, squares, marks, part(work, rows, marks))
 
     def own_products(self, rows: slice, columns: slice, out: Tensor | None = None) -> Tensor:
@@ -192,7 +191,7 @@ class Landmarks:
         n = len(self)
         for start in range(0, n, self._tile[0]):
             rows = slice(start, min(start + self._tile[0], n))
-            for columns in self._columns(start):
+            for columns in self._columns(start, self._tile[1]):
                 yield rows, columns
 
     def workspace(self) -> Tensor:
@@ -203,9 +202,19 @@ class Landmarks:
     def _tile(self) -> tuple[int, int]:
         return TILE if self.X.device.type == "cpu" else CARD_TILE
 
-    def _columns(self, first: int) -> Iterator[slice]:
-        for start in range(first, len(self), self._tile[1]):
-            yield slice(start, min(start + self._tile[1], len(self)))
+    def _shape(self, rows: int) -> tuple[int, int]:
+        """Return height and width of tiles between so many rows and the landmarks.
+
+        Where there is less of one there is more of the other: to start a piece of work takes longer than a little work.
+        """
+        height, columns = self._tile
+        area = height * columns
+        columns = min(max(columns, area // max(rows, 1)), len(self))
+        return min(max(height, area // max(columns, 1)), max(rows, 1)), columns
+
+    def _columns(self, first: int, width: int) -> Iterator[slice]:
+        for start in range(first, len(self), width):
+            yield slice(start, min(start + width, len(self)))
 
     def _seen(self, Q: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return rows times M, (m, d), as the landmarks see them, and their squared lengths under it."""

@@ -350,8 +350,13 @@ class _Fit:
 
 
 def predict_rows(X: Tensor, marks: Landmarks, alpha: Tensor, bandwidth: float | None) -> Tensor:
-    """Return f(X) = K alpha, (m, c), with K between X and the training rows, in tiles."""
-    found = alpha.new_zeros((len(X), alpha.shape[1]))
+    """Return f(X) = K alpha, (m, c), with K between X and the training rows, in tiles.
+
+    Sums are of float64 in any case: large alpha of both signs cancel, and in float32 an answer would change in its
+    third digit with the rows beside it.
+    """
+    wide = alpha.double()
+    found = wide.new_zeros((len(X), alpha.shape[1]))
     for rows, columns, P in marks.blocks(X):
-        found[rows] += outputs(marks.kernel.value_(P, bandwidth), alpha[columns])
-    return found
+        found[rows] += outputs(marks.kernel.value_(P, bandwidth).double(), wide[columns])
+    return found.to(alpha.dtype)

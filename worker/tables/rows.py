@@ -3,9 +3,12 @@
 import io
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +22,41 @@ from worker.tables.readers import NOT_AS_SAID, Limits, read
 
 MOST_BYTES = 2**28
 """Of a file of rows, once decompressed."""
+NUMBERS, BOOLEANS, TEXTS, NULL = pa.float64(), pa.bool_(), pa.string(), pa.null()
+CELL_TYPES = frozenset({str, int, float, bool, NoneType})
 SHAPES = '{"rows": [{"column": value}]} or {"columns": ["a", "b"], "data": [[1, 2]]}'
 
 
-def read_rows(body: bytes, media_type: str, features: Sequence[ModelColumn], *, max_rows: int) -> pa.Table:
+@dataclass(frozen=True)
+class Cells:
+    """Rows that are no table of Arrow yet. For many requests of few rows one table is quicker than one for each.
+
+    ``columns``: name to as many cells as there are rows, in the Python type of ``types``, an Arrow type a column.
+    """
+
+    columns: Mapping[str, Sequence[Any]]
+    types: tuple[pa.DataType, ...]
+
+    @property
+    def column_names(self) -> list[str]:
+        """The names, in order."""
+        return list(self.columns)
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are."""
+        return len(next(iter(self.columns.values()), ()))
+
+    def select(self, names: Sequence[str]) -> "Cells":
+        """Return some of the columns."""
+        types = dict(zip(self.columns, self.types, strict=True))
+        return Cells({name: self.columns[name] for name in names}, tuple(types[name] for name in names))
+
+
+Rows: TypeAlias = pa.Table | Cells
+
+
+def read_rows(body: bytes, media_type: str, features: Sequence[ModelColumn], *, max_rows: int) -> Rows:
     """Return the rows of a request's body with all its columns, typed as they came.
 
     Raises:
@@ -36,23 +70,49 @@ def read_rows(body: bytes, media_type: str, features: Sequence[ModelColumn], *, 
     return _file_rows(body, media_type, max_rows)
 
 
-def needed_columns(table: pa.Table, features: Sequence[ModelColumn], *, max_rows: int) -> pa.Table:
+def needed_columns(rows: Rows, features: Sequence[ModelColumn], *, max_rows: int) -> Rows:
     """Return the columns of one request that the model reads, in its order, typed as they came.
 
     Raises:
         ColumnMismatch: naming all missing columns.
         InvalidRequest: there are no rows or more than ``max_rows``.
     """
-    if table.num_rows == 0:
+    if rows.num_rows == 0:
         raise InvalidRequest("there are no rows to predict")
-    _check_rows(table.num_rows, max_rows)
-    needed = _selected(table, features)
+    _check_rows(rows.num_rows, max_rows)
+    needed = _selected(rows, features)
+    # nothing but missing values: so typed that the rows go together with those of other requests
+    if isinstance(needed, Cells):
+        types = zip(needed.types, features, strict=True)
+        return replace(
+            needed, types=tuple(values.ARROW_TYPES[one.type] if kind == NULL else kind for kind, one in types)
+        )
     for index, (kind, column) in enumerate(zip(needed.schema.types, features, strict=True)):
-        if pa.types.is_null(kind):
-            # nothing but missing values: so typed that the rows go together with those of other requests
+        if kind == NULL:
             nothing = pa.nulls(len(needed), values.ARROW_TYPES[column.type])
             needed = needed.set_column(index, column.name, nothing)
     return needed
+
+
+def column_types(rows: Rows) -> tuple[pa.DataType, ...]:
+    """Return the types of the columns; rows of the same kind and types can be joined."""
+    return rows.types if isinstance(rows, Cells) else tuple(rows.schema.types)
+
+
+def joined(parts: Sequence[Rows]) -> pa.Table:
+    """Return rows of the same kind, columns and types as one table.
+
+    Raises:
+        InvalidRequest: a text is no valid Unicode.
+    """
+    first = parts[0]
+    if not isinstance(first, Cells):
+        return first if len(parts) == 1 else pa.concat_tables(parts)
+    columns = [
+        _array(name, list(chain.from_iterable(part.columns[name] for part in parts)), kind)
+        for name, kind in zip(first.columns, first.types, strict=True)
+    ]
+    return pa.Table.from_arrays(columns, first.column_names)
 
 
 def _check_rows(rows: int, max_rows: int) -> None:
@@ -74,15 +134,15 @@ def match_columns(table: pa.Table, features: Sequence[ModelColumn]) -> pa.Table:
     return pa.Table.from_arrays(columns, table.column_names)
 
 
-def _selected(table: pa.Table, features: Sequence[ModelColumn]) -> pa.Table:
+def _selected(rows: Rows, features: Sequence[ModelColumn]) -> Rows:
     names = [column.name for column in features]
-    present = table.column_names
+    present = rows.column_names
     if present == names:
-        return table
+        return rows
     missing = sorted(set(names).difference(present), key=names.index)
     if missing:
         raise ColumnMismatch(f"the rows lack columns that the model reads: {', '.join(map(repr, missing))}")
-    return table.select(names)
+    return rows.select(names)
 
 
 def _fitted(column: pa.ChunkedArray, wanted: ModelColumn) -> pa.Array:
@@ -141,7 +201,7 @@ def _as_booleans(name: str, found: pa.Array) -> pa.Array:
     return found.cast(pa.bool_())
 
 
-def _json_rows(body: bytes) -> pa.Table:
+def _json_rows(body: bytes) -> Cells:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -155,7 +215,7 @@ def _json_rows(body: bytes) -> pa.Table:
     raise InvalidRequest(f"the body must be {SHAPES}")
 
 
-def _from_objects(rows: Any) -> pa.Table:
+def _from_objects(rows: Any) -> Cells:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise InvalidRequest.at("/rows", "rows must be a list of objects, one a row")
     names: dict[str, None] = {}
@@ -168,10 +228,10 @@ def _from_objects(rows: Any) -> pa.Table:
                 f"/rows/{index}",
                 f"row {index + 1} has no {lacking!r}, which another row has; write null for a missing value",
             )
-    return _table({name: _cells(name, [row[name] for row in rows]) for name in names})
+    return _cells({name: [row[name] for row in rows] for name in names})
 
 
-def _from_lists(names: Any, data: Any) -> pa.Table:
+def _from_lists(names: Any, data: Any) -> Cells:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
         raise InvalidRequest.at("/columns", "columns must be a list of different names")
     if not isinstance(data, list):
@@ -179,31 +239,45 @@ def _from_lists(names: Any, data: Any) -> pa.Table:
     for index, row in enumerate(data):
         if not isinstance(row, list) or len(row) != len(names):
             raise InvalidRequest.at(f"/data/{index}", f"row {index + 1} must be a list of {len(names)} values")
-    return _table({name: _cells(name, [row[index] for row in data]) for index, name in enumerate(names)})
+    return _cells({name: [row[index] for row in data] for index, name in enumerate(names)})
 
 
-def _table(columns: dict[str, pa.Array]) -> pa.Table:
-    try:
-        return pa.table(columns)
-    except UnicodeEncodeError as error:
-        raise InvalidRequest(f"the name of a column is no valid Unicode: {error.object!r:.80}") from error
+def _cells(columns: Mapping[str, Sequence[Any]]) -> Cells:
+    for name in columns:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRequest(f"the name of a column is no valid Unicode: {name!r:.80}") from error
+    found = {name: _column(name, cells) for name, cells in columns.items()}
+    return Cells({name: cells for name, (cells, _) in found.items()}, tuple(kind for _, kind in found.values()))
 
 
-def _cells(name: str, cells: list[Any]) -> pa.Array:
-    for row, cell in enumerate(cells, 1):
-        if not isinstance(cell, str | int | float | None):
-            raise InvalidRequest(f"row {row}, column {name!r}: a cell is a number, text, boolean or null")
-    present = {type(cell) for cell in cells if cell is not None}
+def _column(name: str, cells: Sequence[Any]) -> tuple[Sequence[Any], pa.DataType]:
+    """Return the cells of a column in one type, and the type."""
+    present = set(map(type, cells))
+    if not present <= CELL_TYPES:
+        row = next(row for row, cell in enumerate(cells, 1) if type(cell) not in CELL_TYPES)
+        raise InvalidRequest(f"row {row}, column {name!r}: a cell is a number, text, boolean or null")
+    whole = NoneType not in present
+    present.discard(NoneType)
+    if not present:
+        return cells, NULL
+    if present == {float}:
+        return cells, NUMBERS
     if present <= {int, float}:
         try:
-            return pa.array([None if cell is None else float(cell) for cell in cells], pa.float64())
+            numbers = list(map(float, cells)) if whole else [None if cell is None else float(cell) for cell in cells]
         except OverflowError as error:
             raise InvalidRequest(f"column {name!r} holds a number that is too large") from error
+        return numbers, NUMBERS
     if present == {bool}:
-        return pa.array(cells, pa.bool_())
-    texts = [cell if cell is None or isinstance(cell, str) else json.dumps(cell) for cell in cells]
+        return cells, BOOLEANS
+    return [cell if cell is None or isinstance(cell, str) else json.dumps(cell) for cell in cells], TEXTS
+
+
+def _array(name: str, cells: Sequence[Any], kind: pa.DataType) -> pa.Array:
     try:
-        return pa.array(texts, pa.string())
+        return pa.array(cells, kind)
     except (pa.ArrowException, UnicodeEncodeError) as error:
         raise InvalidRequest(f"column {name!r} holds a text that is no valid Unicode") from error
 

@@ -7,6 +7,7 @@ from worker.contracts.base import ColumnType
 from worker.contracts.errors import UnreadableTable
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
+_MISSING = pc.SetLookupOptions(pa.array(MISSING))
 ARROW_TYPES: dict[ColumnType, pa.DataType] = {
     "numeric": pa.float64(),
     "boolean": pa.bool_(),
@@ -59,7 +60,7 @@ def typed(name: str, values: pa.Array, wanted: ColumnType) -> pa.Array:
 def without_missing(texts: pa.Array) -> pa.Array:
     """Return texts with their outer spaces off and the words for a missing value as null."""
     texts = pc.utf8_trim_whitespace(texts)
-    return pc.if_else(pc.is_in(texts, value_set=pa.array(MISSING)), None, texts)
+    return pc.if_else(pc.is_in(texts, options=_MISSING), None, texts)
 
 
 def could_be_number(texts: pa.Array) -> bool:

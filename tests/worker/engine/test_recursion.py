@@ -8,8 +8,9 @@ from support import naive
 
 from worker.engine.config import FitConfig
 from worker.engine.errors import Inconsistent, InvalidConfig, NonFiniteValues, NotPositiveDefinite
+from worker.engine.kernels import Kernel, Landmarks
 from worker.engine.model import FittedModel
-from worker.engine.recursion import iterate, refit
+from worker.engine.recursion import iterate, predict_rows, refit
 from worker.engine.solvers import RIDGES
 from worker.engine.targets import RegressionTargets
 
@@ -311,6 +312,19 @@ def test_a_refit_solves_all_rows_at_the_metric_ridge_and_bandwidth_that_were_cho
     )
     system = K + again.ridge * torch.eye(len(X), dtype=X.dtype)
     torch.testing.assert_close(system @ again.alpha, targets.encode(Y), atol=1e-6, rtol=1e-6)
+
+
+def test_large_weights_that_cancel_leave_an_answer_in_float32_as_exact_as_its_kernel():
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(5000, 4, generator=generator)
+    alpha = 1e3 * torch.randn(5000, 2, generator=generator)
+    marks = Landmarks(X, torch.eye(4), Kernel("laplace"))
+    K = marks.kernel.value_(marks.products(X[:50]), 1.0)
+    exact = K.double() @ alpha.double()
+    found = predict_rows(X[:50], marks, alpha, 1.0)
+    assert found.dtype == torch.float32
+    assert (found - exact).abs().max() < 2e-7 * exact.abs().max()
+    assert (K @ alpha - exact).abs().max() > 2e-7 * exact.abs().max(), "or the test shows nothing"
 
 
 def test_a_refit_on_the_same_rows_changes_nothing():

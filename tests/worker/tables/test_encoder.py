@@ -173,6 +173,21 @@ def test_an_encoder_written_as_json_encodes_the_same_to_the_last_bit(rows, norma
     assert X.shape[1] == len(encoder.names) == len(encoder.sources)
 
 
+@pytest.mark.parametrize("expanded", [False, True])
+def test_columns_encoded_at_once_are_what_each_is_by_itself_to_the_last_bit(expanded):
+    rng = np.random.default_rng(0)
+    numbers = {f"x{k}": rng.normal(3.0, 10.0**k, 200) for k in range(-3, 6)}
+    kinds = {"city": rng.choice(["a", "b", "c"], 200).tolist(), "new": rng.random(200) < 0.3}
+    gaps = {"gap": [None if k % 7 == 0 else float(k) for k in range(200)]}
+    table = pa.table({**numbers, **kinds, **gaps})
+    features = [ModelColumn(name=name, type="numeric") for name in (*numbers, *gaps)]
+    features += [ModelColumn(name="city", type="categorical"), ModelColumn(name="new", type="boolean")]
+    encoder = Encoder.fit(table, features, standardize=True, normalize_rows=False, expanded=expanded)
+    for rows in (table, table.slice(7, 1)):
+        alone = encoder.joined([code.encode(rows.column(code.name)) for code in encoder.codes])
+        assert encoder.encode(rows).tobytes() == alone.tobytes()
+
+
 def test_an_encoder_of_another_format_is_refused():
     with pytest.raises(ValueError, match="format version 99"):
         Encoder.from_json({**_fit().to_json(), "format_version": 99})

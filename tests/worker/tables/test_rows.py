@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, TableTooLarge, UnreadableTable
 from worker.contracts.resources import ModelColumn
 from worker.tables import media
-from worker.tables.rows import match_columns, needed_columns, read_rows
+from worker.tables.rows import joined, match_columns, needed_columns, read_rows
 
 FEATURES = [
     ModelColumn(name="size", type="numeric"),
@@ -25,8 +25,8 @@ EXPECTED = pa.table({"size": [1.0, None], "city": ["Rome", "7"], "new": [True, F
 
 def _read(body, kind=media.JSON, features=FEATURES, max_rows=100):
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-    table = read_rows(sent, kind, features, max_rows=max_rows)
-    return match_columns(needed_columns(table, features, max_rows=max_rows), features)
+    rows = read_rows(sent, kind, features, max_rows=max_rows)
+    return match_columns(joined([needed_columns(rows, features, max_rows=max_rows)]), features)
 
 
 def _one(name, kind, cells):
