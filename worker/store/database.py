@@ -7,19 +7,19 @@ step can then be tried again.
 import copy
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, Select, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine import Compiled, ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from worker.store import migrate
 from worker.store.rows import DEFAULT_PROJECT, Base, Owned
@@ -64,6 +64,7 @@ class Database:
         else:
             raise ValueError(f"the database must be sqlite or postgresql, not {parsed.get_backend_name()!r}")
         self._writing = self.engine.execution_options(writes=True)
+        self._compiled: dict[Select[Any], Compiled] = {}
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -76,6 +77,40 @@ class Database:
         """Open a transaction that only reads. On SQLite it waits for no writer."""
         with _Session(self.engine, expire_on_commit=False, info=self._info()) as session, session.begin():
             yield session
+
+    def scalar(self, statement: Select[Any], values: Mapping[str, Any]) -> Any:
+        """Return the first value of a SELECT of texts and numbers, None where it finds nothing.
+
+        It asks the driver itself: what SQLAlchemy does around a statement takes several times as long as a short one.
+        ``statement`` is kept with what it was compiled to, so it is made once.
+
+        Raises:
+            OperationalError: the database did not answer.
+        """
+        dialect = self.engine.dialect
+        compiled = self._compiled.get(statement)
+        if compiled is None:
+            compiled = self._compiled[statement] = statement.compile(dialect=dialect)
+        text_of = str(compiled)
+        parameters = compiled.construct_params(dict(values)) or {}
+        ordered = compiled.positiontup  # type: ignore[attr-defined]
+        asked = parameters if ordered is None else tuple(parameters[name] for name in ordered)
+        errors = dialect.dbapi.Error  # type: ignore[union-attr]
+        connection: PoolProxiedConnection | None = None
+        try:
+            connection = self.engine.raw_connection()
+            cursor = connection.cursor()
+            cursor.execute(text_of, asked)
+            row = cursor.fetchone()
+            cursor.close()
+        except errors as error:
+            if connection is not None and dialect.is_disconnect(error, connection.driver_connection, None):
+                connection.invalidate(error)
+            raise DBAPIError.instance(text_of, asked, error, errors, dialect=dialect) from error
+        finally:
+            if connection is not None:
+                connection.close()
+        return None if row is None else row[0]
 
     def of(self, project: str | None) -> Self:
         """Return the same database as ``project`` sees it; None: all of it."""

@@ -86,9 +86,8 @@ def get_id(database: Database, ref: str, version: str | None = None) -> str:
     values = _values(ref, version)
     found: str | None = None
     if values is not None:
-        # every prediction asks this; a session costs more than everything else of the answer
-        with database.engine.connect() as connection:
-            found = connection.scalar(_id_query("version" in values), {**values, "project": database.project})
+        # every prediction asks this
+        found = database.scalar(_id_query("version" in values), {**values, "project": database.project})
     if found is None:
         raise _not_found(ref, version)
     return found

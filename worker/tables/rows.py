@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from worker.contracts.base import MOST_COLUMNS
+from worker.contracts.base import MOST_COLUMNS, ColumnType
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
 from worker.contracts.resources import ModelColumn
 from worker.tables import media, values
@@ -23,6 +23,7 @@ from worker.tables.readers import NOT_AS_SAID, Limits, read
 MOST_BYTES = 2**28
 """Of a file of rows, once decompressed."""
 NUMBERS, BOOLEANS, TEXTS, NULL = pa.float64(), pa.bool_(), pa.string(), pa.null()
+FEW_ROWS = 256
 CELL_TYPES = frozenset({str, int, float, bool, NoneType})
 SHAPES = '{"rows": [{"column": value}]} or {"columns": ["a", "b"], "data": [[1, 2]]}'
 
@@ -145,14 +146,12 @@ def _selected(rows: Rows, features: Sequence[ModelColumn]) -> Rows:
     return rows.select(names)
 
 
-def _fitted(column: pa.ChunkedArray, wanted: ModelColumn) -> pa.Array:
+def _fitted(column: pa.ChunkedArray, wanted: ModelColumn) -> pa.Array | pa.ChunkedArray:
+    if _is_ready(column, wanted.type):
+        return column
     found = column.combine_chunks()
     if isinstance(found, pa.ChunkedArray):
         found = pa.concat_arrays(found.chunks) if found.num_chunks else pa.array([], found.type)
-    plain = wanted.type == "numeric" and found.type == pa.float64() and not found.null_count
-    if plain and np.isfinite(found.to_numpy()).all():
-        # by far the most frequent case: one look says that there is nothing to do
-        return found
     if pa.types.is_null(found.type):
         return pa.nulls(len(found), values.ARROW_TYPES[wanted.type])
     kind = values.type_of(wanted.name, found.type)
@@ -168,6 +167,19 @@ def _fitted(column: pa.ChunkedArray, wanted: ModelColumn) -> pa.Array:
         if row >= 0:
             raise InvalidRequest(f"row {row + 1}, column {wanted.name!r}: {fitted[row].as_py()} is not a finite number")
     return fitted
+
+
+def _is_ready(column: pa.ChunkedArray, wanted: ColumnType) -> bool:
+    """Return whether one look says that there is nothing to do, as in the most frequent cases."""
+    if wanted == "numeric":
+        return column.type == NUMBERS and not column.null_count and bool(np.isfinite(column.to_numpy()).all())
+    few = wanted == "categorical" and column.type == TEXTS and len(column) <= FEW_ROWS
+    return few and all(map(_is_plain, column.to_pylist()))
+
+
+def _is_plain(text: str | None) -> bool:
+    """Return whether a text is for certain a category as it stands: letters and digits, and no word for a gap."""
+    return text is not None and text.isascii() and text.isalnum() and text not in values.MISSING
 
 
 def _as_texts(name: str, found: pa.Array, kind: str) -> pa.Array:

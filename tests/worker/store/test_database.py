@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session
 from support.clock import START
@@ -99,6 +99,31 @@ def test_a_lock_that_does_not_come_is_an_operational_error(
 
 def test_a_database_answers_its_check(database: Database) -> None:
     database.check()
+
+
+def test_a_value_that_the_driver_is_asked_for_is_what_a_session_finds(database: Database) -> None:
+    query = select(LockRow.owner).where(LockRow.name == bindparam("name")).limit(1)
+    assert database.scalar(query, {"name": "a"}) is None
+    assert locks.try_lock(database, "a", "b", 5, START)
+    assert locks.try_lock(database, "c", "d", 5, START)
+    assert [database.scalar(query, {"name": name}) for name in ("a", "c", "a", "none")] == ["b", "d", "b", None]
+    with database.reading() as session:
+        assert session.scalar(query, {"name": "a"}) == "b"
+
+
+def test_a_value_from_a_database_that_is_away_is_an_operational_error_until_it_is_back(
+    postgres: PostgresServer, postgres_template: str, open_database: Open
+) -> None:
+    database = open_database(postgres.url(postgres.create(postgres_template)))
+    query = select(LockRow.owner).where(LockRow.name == bindparam("name"))
+    assert database.scalar(query, {"name": "a"}) is None
+    postgres.halt()
+    try:
+        with pytest.raises(OperationalError):
+            database.scalar(query, {"name": "a"})
+    finally:
+        postgres.start()
+    assert database.scalar(query, {"name": "a"}) is None
 
 
 def test_a_database_in_memory_is_refused() -> None:
