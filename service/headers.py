@@ -1,8 +1,11 @@
 """Headers that keep browsers from more than they were asked for, on every answer, errors included."""
 
-from starlette.datastructures import MutableHeaders
+from collections.abc import Sequence
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+Header = tuple[bytes, bytes]
+"""Name in small letters, and value."""
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
@@ -26,9 +29,9 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, hsts_seconds: int) -> None:
         self._app = app
-        self._always = dict(ALWAYS)
-        if hsts_seconds:
-            self._always["Strict-Transport-Security"] = f"max-age={hsts_seconds}"
+        hsts = {"Strict-Transport-Security": f"max-age={hsts_seconds}"} if hsts_seconds else {}
+        self._always = [_raw(name, value) for name, value in {**ALWAYS, **hsts}.items()]
+        self._names = frozenset(name for name, _ in self._always)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -37,12 +40,26 @@ class SecurityHeaders:
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._always.items():
-                    headers[name] = value
-                headers.setdefault("Cache-Control", "no-store")
-                page = headers.get("content-type", "").startswith("text/html")
-                headers.setdefault("Content-Security-Policy", PAGE_POLICY if page else DATA_POLICY)
+                message["headers"] = self._marked(message.get("headers", ()))
             await send(message)
 
         await self._app(scope, receive, marked)
+
+    def _marked(self, headers: Sequence[Header]) -> list[Header]:
+        # names and values as they are sent: an object over them costs more than all else that is done here
+        found = [header for header in headers if header[0] not in self._names]
+        said = dict(found)
+        if b"cache-control" not in said:
+            found.append(NOT_KEPT)
+        if b"content-security-policy" not in said:
+            found.append(OF_PAGES if said.get(b"content-type", b"").startswith(b"text/html") else OF_DATA)
+        return found + self._always
+
+
+def _raw(name: str, value: str) -> Header:
+    return name.lower().encode("latin-1"), value.encode("latin-1")
+
+
+NOT_KEPT = _raw("Cache-Control", "no-store")
+OF_PAGES = _raw("Content-Security-Policy", PAGE_POLICY)
+OF_DATA = _raw("Content-Security-Policy", DATA_POLICY)

@@ -1,9 +1,9 @@
 """Bounds on a request's body: its bytes, whether or not it says its length, and the time that it takes to come."""
 
+import asyncio
 import time
 from collections.abc import Iterable
 
-import anyio
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -89,7 +89,7 @@ class _Body:
         patience = self._stall_seconds + self._bytes / LEAST_BYTES_PER_SECOND - self._waited
         began = time.monotonic()
         try:
-            with anyio.fail_after(min(self._stall_seconds, patience)):
+            async with asyncio.timeout(min(self._stall_seconds, patience)):
                 message = await self._receive()
         except TimeoutError:
             self.refusal = BodyTooSlow(

@@ -1,5 +1,7 @@
 """From whatever a file's columns hold to the three types of a table: float64, bool, string. NaN is missing."""
 
+from functools import cache
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -7,7 +9,6 @@ from worker.contracts.base import ColumnType
 from worker.contracts.errors import UnreadableTable
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
-_MISSING = pc.SetLookupOptions(pa.array(MISSING))
 ARROW_TYPES: dict[ColumnType, pa.DataType] = {
     "numeric": pa.float64(),
     "boolean": pa.bool_(),
@@ -60,7 +61,13 @@ def typed(name: str, values: pa.Array, wanted: ColumnType) -> pa.Array:
 def without_missing(texts: pa.Array) -> pa.Array:
     """Return texts with their outer spaces off and the words for a missing value as null."""
     texts = pc.utf8_trim_whitespace(texts)
-    return pc.if_else(pc.is_in(texts, options=_MISSING), None, texts)
+    return pc.if_else(pc.is_in(texts, options=_gaps()), None, texts)
+
+
+@cache
+def _gaps() -> pc.SetLookupOptions:
+    # not when this is imported: Arrow would take its memory before whoever reads tables has bounded it
+    return pc.SetLookupOptions(pa.array(MISSING))
 
 
 def could_be_number(texts: pa.Array) -> bool:
