@@ -15,6 +15,7 @@ from service.heatmap import heatmap
 from service.negotiation import Spreadsheet, choose, json_only
 from service.pages import After, Filter, Limit
 from service.problems import problems
+from service.routes.direct import LONGEST_NAME
 from worker.contracts.comparison import Comparison
 from worker.contracts.requests import TAG, ModelChange
 from worker.contracts.resources import FeatureHistory, FeatureMatrix, Features, Model, Page
@@ -31,7 +32,7 @@ MOST_COMPARED = 9
 MATRIX_TYPES = (JSON, CSV, NPY, SAFETENSORS, PNG)
 
 Ref = Annotated[
-    str, Path(description="mdl_…, a name (its default or newest version), or name@version.", max_length=200)
+    str, Path(description="mdl_…, a name (its default or newest version), or name@version.", max_length=LONGEST_NAME)
 ]
 Accept = Annotated[str | None, Header(include_in_schema=False)]
 CHANGES = {

@@ -14,6 +14,7 @@ from service.negotiation import Spreadsheet, choose
 from service.openapi import CELL
 from service.predictor import Question
 from service.problems import problems
+from service.routes.direct import DirectRoute
 from service.routes.models import Ref
 from service.row_files import rows_of
 from worker.contracts.resources import Predictions
@@ -25,7 +26,7 @@ from worker.tables.writers import prediction_table
 if TYPE_CHECKING:
     from worker.prediction import Answer
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=DirectRoute)
 
 ANSWER_TYPES = (JSON, CSV, ARROW_STREAM, NPY)
 BODY: dict[str, Any] = {
