@@ -19,6 +19,8 @@ MEDIAN_ROWS = 1000
 INCONSISTENT = 0.1
 KEPT_ROWS = 4000
 """Up to so many rows the kernel matrix is kept from one ridge to the next."""
+SUM_ROWS = 128
+"""Rows of a tile that are summed in float64 at a time."""
 
 
 @dataclass(frozen=True)
@@ -358,5 +360,9 @@ def predict_rows(X: Tensor, marks: Landmarks, alpha: Tensor, bandwidth: float | 
     wide = alpha.double()
     found = wide.new_zeros((len(X), alpha.shape[1]))
     for rows, columns, P in marks.blocks(X):
-        found[rows] += outputs(marks.kernel.value_(P, bandwidth).double(), wide[columns])
+        K = marks.kernel.value_(P, bandwidth)
+        # in parts, so that a processor finds what it has just widened in its cache
+        size = SUM_ROWS if K.device.type == "cpu" else len(K)
+        parts = (K[start : start + size].double() for start in range(0, len(K), size))
+        found[rows] += torch.cat([outputs(part, wide[columns]) for part in parts])
     return found.to(alpha.dtype)
