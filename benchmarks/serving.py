@@ -1,6 +1,6 @@
 """Predictions over HTTP: how much the way to the model and back costs, and what computing them together is worth.
 
-Two API processes serve the same two models from one home: one computes predictions that arrive together together, the
+Two API processes serve the same models from one home: one computes predictions that arrive together together, the
 other each alone (FACTRFM_PREDICT_BATCH_ROWS=1). Both, the load generator and, if asked for, BentoML with adaptive
 batching around the same exported model share the machine's cores; they are asked in turn, in every round each once.
 A client has one connection and sends its next request of one row when the last one is answered. Seconds of processor
@@ -36,8 +36,22 @@ from worker.store.tensors import unpack
 from worker.tables.rows import joined, match_columns, read_rows
 
 CLIENTS = (1, 16, 64)
-NUMERIC, CATEGORIES = 18, {"a": 5, "b": 12}
-SIZES = {"small": 5_000, "large": 20_000}
+CATEGORIES = {"a": 5, "b": 12}
+
+
+@dataclass(frozen=True)
+class Size:
+    """Training rows, and numeric columns beside the two of categories."""
+
+    rows: int
+    numeric: int
+
+    @property
+    def title(self) -> str:
+        return f"{self.rows} training rows, {self.numeric + len(CATEGORIES)} columns"
+
+
+SIZES = {"small": Size(5_000, 18), "large": Size(20_000, 18), "wide": Size(20_000, 98)}
 SPEC = {"iterations": 2, "encoding": "plain", "exponent": 1.3, "ridge": 0.001, "feature_matrix": "full", "solver": "cg"}
 """Fixed: a race between ways to fit 20,000 rows, or a factorisation, takes minutes and changes nothing of this."""
 BARE_CALLS = 300
@@ -53,18 +67,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, report: Report) -> None:
     report.note(__doc__ or "")
     rounds, seconds = (1, 0.5) if arguments.quick else (arguments.rounds, arguments.seconds)
-    sizes = {"small": 500} if arguments.quick else SIZES
+    sizes = {"small": Size(500, 18)} if arguments.quick else SIZES
     with tempfile.TemporaryDirectory(prefix="factrfm-serving-") as text, started(Path(text), postgres=False) as service:
         folder = Path(text)
-        for name, rows in sizes.items():
-            _train(service, folder, name, rows, arguments.seed)
+        for name, size in sizes.items():
+            _train(service, folder, name, size, arguments.seed)
         service.worker.stop()
         alone = Service(folder / "alone", None, FACTRFM_HOME=str(folder / "home"), FACTRFM_PREDICT_BATCH_ROWS="1")
         try:
             alone.start()
-            for name, rows in sizes.items():
-                for title, *table in measure(service, alone, folder, name, rounds, seconds, arguments.peer_python):
-                    report.table(f"{title}; {name} model, {rows} training rows", *table)
+            for name, size in sizes.items():
+                wires = _wires(name, size)
+                for title, *table in measure(
+                    service, alone, folder, name, wires, rounds, seconds, arguments.peer_python
+                ):
+                    report.table(f"{title}; {name} model, {size.title}", *table)
         finally:
             alone.stop()
     if arguments.peer_python is None:
@@ -97,11 +114,17 @@ class Load:
 
 
 def measure(
-    together: Service, alone: Service, folder: Path, name: str, rounds: int, seconds: float, python: Path | None
+    together: Service,
+    alone: Service,
+    folder: Path,
+    name: str,
+    wires: Mapping[str, bytes],
+    rounds: int,
+    seconds: float,
+    python: Path | None,
 ) -> list[tuple[str, list[str], list[list[Cell]]]]:
     """Return the tables of one model."""
     path = folder / f"{name}.safetensors"
-    wires = _wires(name)
     ways = {f"HTTP, {form}": Way(together.port, together.api.pid, wire) for form, wire in wires.items()}
     arms = {"together": ways["HTTP, JSON"], "alone": Way(alone.port, alone.api.pid, wires["JSON"])}
     peer = None if python is None else Peer(python, folder, path)
@@ -207,21 +230,21 @@ def _milliseconds(times: list[float]) -> list[Cell]:
     return [float(np.quantile(times, q)) * 1000 for q in (0.5, 0.99)]
 
 
-def _table(rows: int, seed: int) -> pa.Table:
+def _table(rows: int, numeric: int, seed: int) -> pa.Table:
     rng = np.random.default_rng(seed)
-    X = rng.normal(size=(rows, NUMERIC))
+    X = rng.normal(size=(rows, numeric))
     codes = {name: rng.integers(0, count, rows) for name, count in CATEGORIES.items()}
     y = np.sin(2 * X[:, 0]) + X[:, 1] * X[:, 2] + 0.5 * (codes["a"] == 2) * X[:, 3] + 0.2 * codes["b"]
-    columns: dict[str, Any] = {f"x{index}": X[:, index] for index in range(NUMERIC)}
+    columns: dict[str, Any] = {f"x{index}": X[:, index] for index in range(numeric)}
     # texts of digits, so that an NPY matrix can name them too
     columns |= {name: [str(code) for code in found] for name, found in codes.items()}
     return pa.table({**columns, "y": y + 0.1 * rng.normal(size=rows)})
 
 
-def _train(service: Service, folder: Path, name: str, rows: int, seed: int) -> None:
+def _train(service: Service, folder: Path, name: str, size: Size, seed: int) -> None:
     """Have the service train a model, and keep what it exports."""
     path = folder / f"{name}.parquet"
-    pq.write_table(_table(rows, seed), path)
+    pq.write_table(_table(size.rows, size.numeric, seed), path)
     dataset = service.upload(path, "application/vnd.apache.parquet")
     if not service.worker.alive():
         service.worker.start()
@@ -233,9 +256,9 @@ def _train(service: Service, folder: Path, name: str, rows: int, seed: int) -> N
     (folder / f"{name}.safetensors").write_bytes(service.client.get(f"/v1/models/{name}/export").content)
 
 
-def _wires(name: str) -> dict[str, bytes]:
+def _wires(name: str, size: Size) -> dict[str, bytes]:
     """Return one row as requests in every form, all of which are answered alike."""
-    row = _table(1, seed=10_000).drop_columns("y")
+    row = _table(1, size.numeric, seed=10_000).drop_columns("y")
     matrix = np.array([[float(column[0].as_py()) for column in row.columns]])
     place = f"/v1/models/{name}/predict"
     stream, npy = io.BytesIO(), io.BytesIO()
