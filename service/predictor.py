@@ -30,7 +30,7 @@ from worker.store.artifacts import Artifacts
 from worker.store.database import Database
 from worker.store.models import ModelRecord
 from worker.store.tensors import unpack
-from worker.tables.rows import Rows, column_types, joined, match_columns
+from worker.tables.rows import Rows, column_types, matched
 
 if TYPE_CHECKING:
     from worker.prediction import Answer, ServedModel
@@ -191,8 +191,7 @@ class Predictor:
         """Answer rows of the same types as one table, or each alone when that fails: the fault is of one of them."""
         model = record.resource
         try:
-            table = match_columns(joined(parts), model.features)
-            answer = self.predict(model.id, record.model, table)
+            answer = self.predict(model.id, record.model, matched(parts, model.features))
         except Exception as error:
             if len(parts) == 1:
                 return [error]

@@ -29,7 +29,7 @@ from worker.store.tensors import load, unpack
 from worker.tables import media
 from worker.tables.decompress import decompress
 from worker.tables.ingest import ingest
-from worker.tables.rows import joined, match_columns, needed_columns, read_rows
+from worker.tables.rows import matched, needed_columns, read_rows
 
 MAX_CELLS = 1_000_000
 MAX_BYTES = 2**24
@@ -66,7 +66,7 @@ def ways(kind: str, folder: Path, readers: TableReaders) -> list[Callable[[bytes
 
     def predicted(body: bytes) -> object:
         rows = read_rows(body, kind, FEATURES, max_rows=1000)
-        return match_columns(joined([needed_columns(rows, FEATURES, max_rows=1000)]), FEATURES)
+        return matched([needed_columns(rows, FEATURES, max_rows=1000)], FEATURES)
 
     if kind in (GZIP, ZSTD):
         return [undone]

@@ -1,5 +1,7 @@
+import json
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -19,7 +21,8 @@ from worker.prediction import ServedModel
 from worker.store.artifacts import Artifacts
 from worker.store.tensors import pack
 from worker.tables.encoder import ColumnCode, Encoder
-from worker.tables.rows import needed_columns
+from worker.tables.media import JSON
+from worker.tables.rows import needed_columns, read_rows
 
 ROWS = 200
 TABLE = pa.table({"x": np.linspace(-1, 1, 50)})
@@ -148,6 +151,21 @@ def test_rows_that_do_not_fit_fail_their_own_request_alone(asked):
     assert "'huge' is not numeric" in str(answers[1])
     assert "row 2, column 'size': inf" in str(answers[3])
     assert [len(answers[index]) for index in (0, 2, 4)] == [1, 1, 1]
+
+
+def test_a_wrong_cell_is_told_by_its_place_in_the_request_that_has_it(asked):
+    def question(*sizes):
+        body = json.dumps({"rows": [{"size": size, "city": "Rome"} for size in sizes]}).encode()
+
+        def read(record):
+            features = record.resource.features
+            return needed_columns(read_rows(body, JSON, features, max_rows=10), features, max_rows=10)
+
+        return replace(_question(None), read=read)
+
+    answers = asked([question("1", "2"), question("3"), question("4", "huge"), question("5")])
+    assert [one.pointer for one in answers[2].errors] == ["/rows/1/size"]
+    assert [len(answers[index]) for index in (0, 1, 3)] == [2, 1, 1]
 
 
 def test_an_answer_that_cannot_be_written_fails_alone(asked):

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from worker.contracts.base import MOST_COLUMNS, ColumnType
-from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
+from worker.contracts.errors import ColumnMismatch, FieldError, InvalidRequest, UnreadableTable, pointer
 from worker.contracts.resources import ModelColumn
 from worker.tables import media, values
 from worker.tables.readers import NOT_AS_SAID, Limits, read
@@ -33,10 +33,12 @@ class Cells:
     """Rows that are no table of Arrow yet. For many requests of few rows one table is quicker than one for each.
 
     ``columns``: name to as many cells as there are rows, in the Python type of ``types``, an Arrow type a column.
+    ``listed``: the names in the order of the body's lists; None where its rows are objects.
     """
 
     columns: Mapping[str, Sequence[Any]]
     types: tuple[pa.DataType, ...]
+    listed: Sequence[str] | None = None
 
     @property
     def column_names(self) -> list[str]:
@@ -51,10 +53,29 @@ class Cells:
     def select(self, names: Sequence[str]) -> "Cells":
         """Return some of the columns."""
         types = dict(zip(self.columns, self.types, strict=True))
-        return Cells({name: self.columns[name] for name in names}, tuple(types[name] for name in names))
+        chosen = {name: self.columns[name] for name in names}
+        return replace(self, columns=chosen, types=tuple(types[name] for name in names))
 
 
 Rows: TypeAlias = pa.Table | Cells
+
+
+class WrongCell(InvalidRequest):
+    """A cell does not fit its column. ``row`` counts from 0 in the rows that were looked at."""
+
+    def __init__(self, row: int, column: str, message: str) -> None:
+        super().__init__(f"row {row + 1}, column {column!r}: {message}")
+        self.row = row
+        self.column = column
+        self.message = message
+
+    def pointed(self, listed: Sequence[str] | None) -> InvalidRequest:
+        """Return the error with the cell's place in a body of JSON; ``listed`` as of ``Cells``."""
+        if listed is None:
+            place = pointer("rows", self.row, self.column)
+        else:
+            place = pointer("data", self.row, listed.index(self.column))
+        return InvalidRequest(self.detail, errors=(FieldError(place, self.message),))
 
 
 def read_rows(body: bytes, media_type: str, features: Sequence[ModelColumn], *, max_rows: int) -> Rows:
@@ -100,7 +121,7 @@ def column_types(rows: Rows) -> tuple[pa.DataType, ...]:
     return rows.types if isinstance(rows, Cells) else tuple(rows.schema.types)
 
 
-def joined(parts: Sequence[Rows]) -> pa.Table:
+def _joined(parts: Sequence[Rows]) -> pa.Table:
     """Return rows of the same kind, columns and types as one table.
 
     Raises:
@@ -114,6 +135,20 @@ def joined(parts: Sequence[Rows]) -> pa.Table:
         for name, kind in zip(first.columns, first.types, strict=True)
     ]
     return pa.Table.from_arrays(columns, first.column_names)
+
+
+def matched(parts: Sequence[Rows], features: Sequence[ModelColumn]) -> pa.Table:
+    """Return the rows of one or more requests as one table, with just the columns that the model reads.
+
+    Raises:
+        InvalidRequest: a cell does not fit; where the rows are those of one body of JSON, its place in it is told.
+    """
+    try:
+        return match_columns(_joined(parts), features)
+    except WrongCell as error:
+        if len(parts) == 1 and isinstance(parts[0], Cells):
+            raise error.pointed(parts[0].listed) from error
+        raise
 
 
 def _check_rows(rows: int, max_rows: int) -> None:
@@ -165,7 +200,7 @@ def _fitted(column: pa.ChunkedArray, wanted: ModelColumn) -> pa.Array | pa.Chunk
     if wanted.type == "numeric":
         row = pc.index(pc.is_finite(fitted).fill_null(True), False).as_py()
         if row >= 0:
-            raise InvalidRequest(f"row {row + 1}, column {wanted.name!r}: {fitted[row].as_py()} is not a finite number")
+            raise WrongCell(row, wanted.name, f"{fitted[row].as_py()} is not a finite number")
     return fitted
 
 
@@ -200,16 +235,16 @@ def _from_texts(wanted: ModelColumn, found: pa.Array) -> pa.Array:
     fits = values.could_be_number if wanted.type == "numeric" else values.could_be_boolean
     if fits(texts):
         return values.parsed(texts, wanted.type)
-    for row, text in enumerate(texts.to_pylist(), 1):
+    for row, text in enumerate(texts.to_pylist()):
         if text is not None and not fits(pa.array([text])):
-            raise InvalidRequest(f"row {row}, column {wanted.name!r}: {text[:80]!r} is not {wanted.type}")
+            raise WrongCell(row, wanted.name, f"{text[:80]!r} is not {wanted.type}")
     raise InvalidRequest(f"column {wanted.name!r} is not {wanted.type}")
 
 
 def _as_booleans(name: str, found: pa.Array) -> pa.Array:
-    known = pc.is_in(found.drop_null().cast(pa.float64()), value_set=pa.array([0.0, 1.0]))
-    if not pc.all(known, min_count=0).as_py():
-        raise InvalidRequest(f"column {name!r} is boolean: give true and false, or 1 and 0")
+    row = pc.index(pc.is_in(found.cast(pa.float64()), value_set=pa.array([0.0, 1.0, None])), False).as_py()
+    if row >= 0:
+        raise WrongCell(row, name, f"{found[row].as_py()} is not boolean; give true and false, or 1 and 0")
     return found.cast(pa.bool_())
 
 
@@ -240,7 +275,7 @@ def _from_objects(rows: Any) -> Cells:
                 f"/rows/{index}",
                 f"row {index + 1} has no {lacking!r}, which another row has; write null for a missing value",
             )
-    return _cells({name: [row[name] for row in rows] for name in names})
+    return _cells({name: [row[name] for row in rows] for name in names}, None)
 
 
 def _from_lists(names: Any, data: Any) -> Cells:
@@ -251,25 +286,29 @@ def _from_lists(names: Any, data: Any) -> Cells:
     for index, row in enumerate(data):
         if not isinstance(row, list) or len(row) != len(names):
             raise InvalidRequest.at(f"/data/{index}", f"row {index + 1} must be a list of {len(names)} values")
-    return _cells({name: [row[index] for row in data] for index, name in enumerate(names)})
+    return _cells({name: [row[index] for row in data] for index, name in enumerate(names)}, names)
 
 
-def _cells(columns: Mapping[str, Sequence[Any]]) -> Cells:
+def _cells(columns: Mapping[str, Sequence[Any]], listed: Sequence[str] | None) -> Cells:
     for name in columns:
         try:
             name.encode()
         except UnicodeEncodeError as error:
             raise InvalidRequest(f"the name of a column is no valid Unicode: {name!r:.80}") from error
-    found = {name: _column(name, cells) for name, cells in columns.items()}
-    return Cells({name: cells for name, (cells, _) in found.items()}, tuple(kind for _, kind in found.values()))
+    try:
+        found = {name: _column(name, cells) for name, cells in columns.items()}
+    except WrongCell as error:
+        raise error.pointed(listed) from error
+    types = tuple(kind for _, kind in found.values())
+    return Cells({name: cells for name, (cells, _) in found.items()}, types, listed)
 
 
 def _column(name: str, cells: Sequence[Any]) -> tuple[Sequence[Any], pa.DataType]:
     """Return the cells of a column in one type, and the type."""
     present = set(map(type, cells))
     if not present <= CELL_TYPES:
-        row = next(row for row, cell in enumerate(cells, 1) if type(cell) not in CELL_TYPES)
-        raise InvalidRequest(f"row {row}, column {name!r}: a cell is a number, text, boolean or null")
+        row = next(row for row, cell in enumerate(cells) if type(cell) not in CELL_TYPES)
+        raise WrongCell(row, name, "a cell is a number, text, boolean or null")
     whole = NoneType not in present
     present.discard(NoneType)
     if not present:

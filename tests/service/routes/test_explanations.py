@@ -33,6 +33,15 @@ def test_a_prediction_is_explained_by_training_rows_and_by_columns(client, model
     assert lost["change"] is None
 
 
+def test_a_wrong_cell_is_told_by_its_place(client, model):
+    for call in ("predict", "explain"):
+        answer = client.post(
+            f"/v1/models/prices/{call}", json={"rows": [{"size": 3, "city": "Bern"}, {"size": "much", "city": "Bern"}]}
+        )
+        assert answer.status_code == 422
+        assert answer.json()["errors"] == [{"pointer": "/rows/1/size", "message": "'much' is not numeric"}]
+
+
 def test_rows_come_in_any_form_and_as_many_neighbours_as_asked_for(client, model):
     answer = client.post(
         "/v1/models/prices/explain?neighbours=0", content="size,city\n3,Bern\n", headers={"Content-Type": "text/csv"}

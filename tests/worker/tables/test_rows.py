@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, TableTooLarge, UnreadableTable
 from worker.contracts.resources import ModelColumn
 from worker.tables import media
-from worker.tables.rows import joined, match_columns, needed_columns, read_rows
+from worker.tables.rows import match_columns, matched, needed_columns, read_rows
 
 FEATURES = [
     ModelColumn(name="size", type="numeric"),
@@ -26,7 +26,7 @@ EXPECTED = pa.table({"size": [1.0, None], "city": ["Rome", "7"], "new": [True, F
 def _read(body, kind=media.JSON, features=FEATURES, max_rows=100):
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
     rows = read_rows(sent, kind, features, max_rows=max_rows)
-    return match_columns(joined([needed_columns(rows, features, max_rows=max_rows)]), features)
+    return matched([needed_columns(rows, features, max_rows=max_rows)], features)
 
 
 def _one(name, kind, cells):
@@ -99,6 +99,35 @@ def test_a_text_in_a_numeric_column_is_named_with_row_and_value(kind):
     }
     with pytest.raises(InvalidRequest, match="row 3, column 'size': 'big' is not numeric"):
         _read(bodies[kind][1], bodies[kind][0], FEATURES[:1])
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [("big", "'big' is not numeric"), ("inf", "inf is not a finite number"), ([1], "a cell is a number, text")],
+)
+def test_a_wrong_cell_of_json_is_told_by_its_place_in_the_body(cell, words):
+    features = [ModelColumn(name="kind", type="categorical"), ModelColumn(name="a/b", type="numeric")]
+    rows = {"rows": [{"more": 0, "a/b": 1, "kind": "x"}, {"more": 0, "a/b": cell, "kind": "x"}]}
+    lists = {"columns": ["more", "a/b", "kind"], "data": [[0, 1, "x"], [0, cell, "x"]]}
+    for body, place in ((rows, "/rows/1/a~1b"), (lists, "/data/1/1")):
+        with pytest.raises(InvalidRequest, match="row 2, column 'a/b': ") as caught:
+            _read(body, features=features)
+        assert [one.pointer for one in caught.value.errors] == [place]
+        assert caught.value.errors[0].message.startswith(words)
+
+
+def test_a_number_that_is_no_boolean_is_told_by_its_place():
+    with pytest.raises(
+        InvalidRequest, match=r"row 3, column 'new': 2\.0 is not boolean; give true and false"
+    ) as caught:
+        _one("new", "boolean", [1, None, 2])
+    assert caught.value.errors[0].pointer == "/data/2/0"
+
+
+def test_a_wrong_cell_of_a_file_has_no_place_in_a_body():
+    with pytest.raises(InvalidRequest, match="row 1") as caught:
+        _read(b"size\nbig\n", media.CSV, FEATURES[:1])
+    assert caught.value.errors == ()
 
 
 def test_numbers_written_as_texts_are_numbers():
