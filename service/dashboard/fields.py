@@ -108,8 +108,15 @@ def _written(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else ""
     if isinstance(value, list):
-        return ", ".join(_written(one) for one in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return ", ".join(map(_listed, value))
+    # all digits: another job like this one gets the same number
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def _listed(value: Any) -> str:
+    """Return a member of a list: there nothing would be no member, and a flag without a word no value."""
+    words = {None: "null", False: "false", True: "true"}
+    return words[value] if value is None or isinstance(value, bool) else _written(value)
 
 
 def _range(schema: Mapping[str, Any], options: Sequence[str]) -> str:

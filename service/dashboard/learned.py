@@ -8,7 +8,7 @@ from service import features
 from service.context import Context, CurrentContext
 from service.dashboard.pages import page_router, render
 from service.pages import After
-from worker.contracts.errors import NotFound
+from worker.contracts.errors import NotFound, pointer
 from worker.contracts.resources import Column, FeatureShare
 from worker.store import datasets, models
 from worker.store.models import ModelRecord
@@ -49,14 +49,23 @@ def show_model(context: CurrentContext, request: Request, ref: str) -> Response:
 
 
 def _inputs(context: Context, record: ModelRecord, importance: list[FeatureShare]) -> list[dict[str, Any]]:
-    """Return the columns that the model reads, the most important first, each with a usual value."""
+    """Return the columns that the model reads, the most important first, each with a usual value.
+
+    ``pointer``: where the value of the form goes in the body of a prediction.
+    """
     try:
         known = {one.name: one for one in datasets.get(context.database, record.resource.dataset).columns}
     except NotFound:
         known = {}
     types = {column.name: column.type for column in record.resource.features}
     return [
-        {"name": one.feature, "type": types[one.feature], "column": column, "usual": _usual(column)}
+        {
+            "name": one.feature,
+            "pointer": pointer("rows", 0, one.feature),
+            "type": types[one.feature],
+            "column": column,
+            "usual": _usual(column),
+        }
         for one in importance
         for column in [known.get(one.feature)]
     ]

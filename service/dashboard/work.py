@@ -7,6 +7,7 @@ from fastapi import Query, Request, Response
 from service.context import CurrentContext
 from service.dashboard.fields import FIT_GROUPS, NETWORK_GROUPS, grouped
 from service.dashboard.pages import page_router, render
+from service.dashboard.search_space import meanings, searched
 from service.pages import After
 from worker.contracts.errors import NotFound
 from worker.contracts.events import TrialData
@@ -54,6 +55,8 @@ def new_job(
         given = {**given, "spec": _updated(given["spec"], update)}
     if dataset is None:
         return render(request, "choose.html", page=datasets.list_page(context.database, limit=PAGE))
+    given_space = given.get("search", {}).get("space")
+    space = searched(given_space) if kind == "tune" else []
     network = kind == "network"
     contract, groups = (NetworkSpec, NETWORK_GROUPS) if network else (FitSpec, FIT_GROUPS)
     return render(
@@ -66,7 +69,10 @@ def new_job(
         groups=grouped(contract, "/spec", groups, given.get("spec", {})),
         search=grouped(Search, "/search", {"search": ("trials", "seed")}, given.get("search", {}))["search"],
         explained={name: field.description for name, field in FitRequest.model_fields.items()},
-        search_space=Search.model_fields["space"].description,
+        space=space,
+        space_says=Search.model_fields["space"].description,
+        meanings=meanings(space),
+        usual_space=given_space is None,
         tune_says=TuneRequest.__doc__,
     )
 

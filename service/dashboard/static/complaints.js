@@ -3,7 +3,11 @@ import { say } from "./api.js";
 
 /** Take back what was said of an earlier attempt. */
 export function clear(form) {
-  for (const error of form.querySelectorAll(".error")) error.hidden = true;
+  for (const error of form.querySelectorAll(".error")) {
+    error.hidden = true;
+    // what is hidden still describes its input
+    error.textContent = "";
+  }
   for (const input of form.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
 }
 
@@ -20,7 +24,7 @@ export function complain(form, problem) {
     const error = field.querySelector(".error");
     error.textContent = message;
     error.hidden = false;
-    const input = field.querySelector("input, select, textarea");
+    const input = field.querySelector('input:not([type="hidden"]), select, textarea');
     input.setAttribute("aria-invalid", "true");
     field.closest("details")?.setAttribute("open", "");
     first ??= input;

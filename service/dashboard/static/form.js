@@ -3,6 +3,7 @@ import { send } from "./api.js";
 import { clear, complain } from "./complaints.js";
 import { element } from "./elements.js";
 import { large, number, size, words } from "./format.js";
+import * as space from "./space.js";
 
 export function start(form) {
   const way = form.querySelector("[data-validation]");
@@ -11,6 +12,7 @@ export function start(form) {
   };
   way.addEventListener("change", show);
   show();
+  for (const part of form.querySelectorAll("[data-space]")) space.start(part);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const job = await attempt(form, "/v1/jobs");
@@ -37,7 +39,13 @@ async function attempt(form, path) {
 
 function body(form) {
   const found = {};
-  for (const input of form.querySelectorAll("[data-pointer]")) {
+  const usual = [...form.querySelectorAll("[data-space]")].find(space.untouched);
+  for (const input of form.querySelectorAll("[data-pointer]:enabled")) {
+    if (usual?.contains(input)) continue;
+    if ("object" in input.dataset) {
+      if (input.type === "hidden" || input.checked) set(found, input.dataset.pointer, {});
+      continue;
+    }
     const flag = input.type === "checkbox";
     const given = flag ? (input.checked ? "true" : "") : input.value.trim();
     if (given === (input.dataset.default ?? null)) continue;
@@ -61,9 +69,14 @@ function validation(form) {
 }
 
 function read(input, given) {
-  if ("listed" in input.dataset) return given.split(",").map((part) => value(part.trim()));
+  if ("listed" in input.dataset) return given.split(",").map((part) => member(part.trim()));
   // names of columns and models may look like numbers
   return /^\/(spec|search)\//.test(input.dataset.pointer) ? value(given) : given;
+}
+
+/** A member of a list, where flags are words too. */
+function member(text) {
+  return text === "true" || text === "false" ? text === "true" : value(text);
 }
 
 function value(text) {
@@ -93,8 +106,20 @@ function describe(place, plan) {
   const spec = element("dl", { class: "spec" });
   for (const [name, said] of Object.entries(plan.request.spec ?? {})) spec.append(entry(words(name), said === null ? "–" : String(said)));
   place.replaceChildren(element("h2", {}, "This would run"), list, element("h3", {}, "Resolved spec"), spec);
+  if (plan.request.search) {
+    const tried = element("dl", { class: "spec" });
+    for (const [name, option] of Object.entries(plan.request.search.space)) tried.append(entry(words(name), values(option)));
+    place.append(element("h3", {}, "What the search tries"), tried);
+  }
   place.hidden = false;
   place.scrollIntoView({ block: "nearest" });
+}
+
+/** The values of an option of a search in words. */
+function values({ choices, low, high, step, log }) {
+  if (choices) return choices.join(", ");
+  const way = log ? ", by logarithm" : step ? `, in steps of ${number(step)}` : "";
+  return `${number(low)} to ${number(high)}${way}`;
 }
 
 function entry(name, said) {

@@ -1,24 +1,46 @@
-// One row from a form: the answer, and for classes how sure the model is.
+// One row from a form: the answer, for classes how sure the model is, and when asked for why.
 import { send } from "./api.js";
 import { shareTable } from "./charts.js";
+import { clear, complain } from "./complaints.js";
 import { element } from "./elements.js";
 import { number } from "./format.js";
+import { reasons } from "./why.js";
 
 export function start(form) {
   const answer = form.querySelector("[data-answer]");
-  const error = form.querySelector("[data-form-error]");
+  const why = form.parentElement.querySelector("[data-why]");
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    error.hidden = true;
+    clear(form);
+    answer.replaceChildren();
+    why.hidden = true;
+    const asked = row(form);
     try {
-      const found = await send(`/v1/models/${form.dataset.predict}/predict`, { rows: [row(form)] });
-      answer.replaceChildren(...shown(form.dataset.targets, found));
+      const found = await send(`/v1/models/${form.dataset.predict}/predict`, { rows: [asked] });
+      answer.replaceChildren(...shown(form.dataset.targets, found, opener(form, asked, why)));
     } catch (problem) {
-      answer.replaceChildren();
-      error.textContent = problem.message;
-      error.hidden = false;
+      complain(form, problem);
     }
   });
+}
+
+/** The button beside the answer to ``asked`` that shows its reasons in ``why``. */
+function opener(form, asked, why) {
+  const button = element("button", { type: "button" }, "Why?");
+  button.addEventListener("click", async () => {
+    clear(form);
+    try {
+      const found = await send(`/v1/models/${form.dataset.predict}/explain`, { rows: [asked] });
+      // another row may have been asked about since
+      if (!button.isConnected) return;
+      why.querySelector("[data-reasons]").replaceChildren(...reasons(asked, found, form.dataset.dataset));
+      why.hidden = false;
+      why.querySelector("h3").focus();
+    } catch (problem) {
+      complain(form, problem);
+    }
+  });
+  return button;
 }
 
 function row(form) {
@@ -35,9 +57,9 @@ function cell({ value, dataset: { type } }) {
   return type === "numeric" && Number.isFinite(Number(text)) ? Number(text) : text;
 }
 
-function shown(targets, { predictions: [prediction], classes, probabilities }) {
+function shown(targets, { predictions: [prediction], classes, probabilities }, button) {
   const said = Array.isArray(prediction) ? prediction.map((one) => number(one)).join(", ") : typeof prediction === "number" ? number(prediction) : String(prediction);
-  const parts = [element("p", {}, `${targets}: `, element("strong", { class: "number" }, said))];
+  const parts = [element("p", {}, `${targets}: `, element("strong", { class: "number" }, said), " ", button)];
   if (classes) {
     const rows = classes.map((one, index) => ({ feature: String(one), share: probabilities[0][index] }));
     parts.push(shareTable(rows.sort((a, b) => b.share - a.share).slice(0, 10), "Probabilities of the classes"));

@@ -32,7 +32,7 @@ def test_a_field_is_what_its_type_is() -> None:
 
 
 def test_a_form_holds_what_an_earlier_job_had_and_remembers_the_defaults() -> None:
-    fields = _fields(FitSpec, {"iterations": 7, "ridge": 0.5})
+    fields = _fields(FitSpec, {"iterations": 7, "ridge": 0.5, "bandwidth": 0.123456789, "exponent": 1.0})
     assert fields["iterations"].value == "7"
     assert fields["iterations"].default == _fields(FitSpec)["iterations"].value
-    assert fields["ridge"].value == "0.5"
+    assert [fields[name].value for name in ("ridge", "bandwidth", "exponent")] == ["0.5", "0.123456789", "1"]

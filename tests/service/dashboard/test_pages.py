@@ -114,6 +114,40 @@ def test_pages_tell_without_scripts_what_was_learned(client: TestClient, things:
     assert "validation R²" in client.get("/").text
 
 
+def test_each_field_of_a_prediction_has_a_place_for_what_is_wrong_with_it(
+    client: TestClient, things: dict[str, dict[str, Any]]
+) -> None:
+    page = client.get(f"/models/{things['model']['id']}").text
+    fields = dict(re.findall(r'data-at="(/rows/0/[^"]+)"><label for="([^"]+)"', page))
+    assert set(fields) == {"/rows/0/size", "/rows/0/city"}
+    for name in fields.values():
+        assert re.search(rf'<input id="{name}" aria-describedby="{name}-error"', page)
+        assert re.search(rf'<p class="error" id="{name}-error" role="alert" hidden>', page)
+
+
+def test_a_column_with_a_slash_in_its_name_has_its_place_in_the_form(
+    client: TestClient, run_job: Callable[[str], None]
+) -> None:
+    rows = "".join(f"{index},{index % 3}\n" for index in range(20))
+    dataset = client.post("/v1/datasets", content="km/h,y\n" + rows, headers={"Content-Type": "text/csv"}).json()["id"]
+    body = {"kind": "fit", "dataset": dataset, "target": "y", "task": "regression", "model": "odd", "spec": SPEC}
+    run_job(client.post("/v1/jobs", json=body).json()["id"])
+    answer = client.post("/v1/models/odd/predict", json={"rows": [{"km/h": "fast"}]})
+    assert f'data-at="{answer.json()["errors"][0]["pointer"]}"' in client.get("/models/odd").text
+
+
+def test_the_form_of_a_search_holds_the_space_of_the_job_that_it_is_like(
+    client: TestClient, things: dict[str, dict[str, Any]]
+) -> None:
+    fresh = client.get(f"/jobs/new?dataset={things['dataset']['id']}&kind=tune").text
+    like = client.get(f"/jobs/new?like={things['tune']['id']}").text
+    assert ("data-usual" in fresh, "data-usual" in like) == (True, False)
+    space = client.get(f"/v1/jobs/{things['tune']['id']}").json()["request"]["search"]["space"]
+    ticked = re.findall(r'data-searched data-pointer="/search/space/(\w+)"[^>]* checked', like)
+    assert set(ticked) == set(space) < set(re.findall(r'data-searched data-pointer="/search/space/(\w+)"', fresh))
+    assert "data-space" not in client.get(f"/jobs/new?like={things['fit']['id']}").text
+
+
 def test_every_script_that_is_asked_for_is_there_and_installed(client: TestClient) -> None:
     for file in STATIC.iterdir():
         for name in re.findall(r'"\./([\w.]+)"', file.read_text()):
