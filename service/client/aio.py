@@ -45,6 +45,7 @@ class AsyncClient:
     Raises:
         NotReached: by every call that gets no answer.
         Refused: by every call that the service says no to.
+        ValueError: by a call that is given an empty id or name.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class AsyncClient:
 
     async def delete_dataset(self, dataset_id: str) -> None:
         """Delete a dataset that no job needs."""
-        await self._send(calls.delete(f"/v1/datasets/{dataset_id}"))
+        await self._send(calls.delete_dataset(dataset_id))
 
     async def fit(
         self,
@@ -200,7 +201,7 @@ class AsyncClient:
 
     async def delete_job(self, job_id: str) -> None:
         """Forget a job that has ended."""
-        await self._send(calls.delete(f"/v1/jobs/{job_id}"))
+        await self._send(calls.delete_job(job_id))
 
     async def submit_batch(self, jobs: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> Batch:
         """Queue many jobs, all or none: a list of bodies, or a base and a grid."""
@@ -228,7 +229,7 @@ class AsyncClient:
 
     async def delete_model(self, ref: str) -> None:
         """Delete one version of a model."""
-        await self._send(calls.delete(f"/v1/models/{ref}"))
+        await self._send(calls.delete_model(ref))
 
     async def features(self, ref: str) -> Features:
         """Return what a model looks at."""
@@ -283,7 +284,7 @@ class AsyncClient:
         while not reader.ended:
             try:
                 async with self._http.stream(
-                    "GET", f"/v1/jobs/{job_id}/events", headers=reader.headers(), timeout=deadline.read_timeout()
+                    "GET", calls.events_path(job_id), headers=reader.headers(), timeout=deadline.read_timeout()
                 ) as response:
                     if response.is_error:
                         await response.aread()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -45,6 +46,23 @@ class Call(Generic[T]):
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+def path(template: str, **parts: str) -> str:
+    """Return a path with its parts filled in, each quoted, so that no id or name reaches past its own place.
+
+    Raises:
+        ValueError: a part is empty; it is named.
+    """
+    return template.format_map({name: _quoted(name, part) for name, part in parts.items()})
+
+
+def _quoted(name: str, part: str) -> str:
+    if not part:
+        raise ValueError(f"the {name} is empty; it must be an id{' or a name' if name == 'model' else ''}")
+    quoted = quote(part, safe="@")
+    # dots alone would be taken for a step up, also by what stands between client and service
+    return quoted.replace(".", "%2E") if not part.strip(".") else quoted
+
+
 def model(kind: type[M]) -> Callable[[httpx.Response], M]:
     """Return a parser of answers of one kind. Fields that a later version has added are ignored."""
     return adapted(TypeAdapter(kind))
@@ -79,20 +97,30 @@ def upload(body: Body, name: str | None) -> Call[Dataset]:
 
 
 def dataset(dataset_id: str) -> Call[Dataset]:
-    return Call("GET", f"/v1/datasets/{dataset_id}", model(Dataset))
+    return Call("GET", path("/v1/datasets/{dataset}", dataset=dataset_id), model(Dataset))
 
 
 def dataset_rows(dataset_id: str, limit: int) -> Call[DatasetRows]:
-    return Call("GET", f"/v1/datasets/{dataset_id}/rows", model(DatasetRows), params={"limit": limit})
+    return Call(
+        "GET", path("/v1/datasets/{dataset}/rows", dataset=dataset_id), model(DatasetRows), params={"limit": limit}
+    )
 
 
-def delete(path: str) -> Call[None]:
-    return Call("DELETE", path, nothing)
+def delete_dataset(dataset_id: str) -> Call[None]:
+    return Call("DELETE", path("/v1/datasets/{dataset}", dataset=dataset_id), nothing)
 
 
-def page(path: str, kind: type[M], filters: Mapping[str, Any], after: str | None) -> "Call[Page[M]]":
+def delete_job(job_id: str) -> Call[None]:
+    return Call("DELETE", path("/v1/jobs/{job}", job=job_id), nothing)
+
+
+def delete_model(ref: str) -> Call[None]:
+    return Call("DELETE", path("/v1/models/{model}", model=ref), nothing)
+
+
+def page(place: str, kind: type[M], filters: Mapping[str, Any], after: str | None) -> "Call[Page[M]]":
     params = {name: value for name, value in {**filters, "after": after, "limit": 200}.items() if value is not None}
-    return Call("GET", path, adapted(TypeAdapter(Page[kind])), params=params)  # type: ignore[valid-type]
+    return Call("GET", place, adapted(TypeAdapter(Page[kind])), params=params)  # type: ignore[valid-type]
 
 
 def submit(request: Mapping[str, Any]) -> Call[Job]:
@@ -104,23 +132,28 @@ def dry_run(request: Mapping[str, Any]) -> Call[DryRun]:
 
 
 def job(job_id: str) -> Call[Job]:
-    return Call("GET", f"/v1/jobs/{job_id}", model(Job))
+    return Call("GET", path("/v1/jobs/{job}", job=job_id), model(Job))
+
+
+def events_path(job_id: str) -> str:
+    """Return where a job's events are; a stream is no ``Call``."""
+    return path("/v1/jobs/{job}/events", job=job_id)
 
 
 def job_action(job_id: str, action: str) -> Call[Job]:
-    return Call("POST", f"/v1/jobs/{job_id}/{action}", model(Job))
+    return Call("POST", path("/v1/jobs/{job}/{action}", job=job_id, action=action), model(Job))
 
 
 def result(job_id: str) -> Call[bytes]:
-    return Call("GET", f"/v1/jobs/{job_id}/result", content)
+    return Call("GET", path("/v1/jobs/{job}/result", job=job_id), content)
 
 
 def tune_result(job_id: str) -> Call[TuneResult]:
-    return Call("GET", f"/v1/jobs/{job_id}/result", model(TuneResult))
+    return Call("GET", path("/v1/jobs/{job}/result", job=job_id), model(TuneResult))
 
 
 def network_report(job_id: str) -> Call[NetworkReport]:
-    return Call("GET", f"/v1/jobs/{job_id}/result", model(NetworkReport))
+    return Call("GET", path("/v1/jobs/{job}/result", job=job_id), model(NetworkReport))
 
 
 def submit_batch(jobs: Any) -> Call[Batch]:
@@ -128,56 +161,70 @@ def submit_batch(jobs: Any) -> Call[Batch]:
 
 
 def batch(batch_id: str) -> Call[Batch]:
-    return Call("GET", f"/v1/batches/{batch_id}", model(Batch))
+    return Call("GET", path("/v1/batches/{batch}", batch=batch_id), model(Batch))
 
 
 def cancel_batch(batch_id: str) -> Call[Batch]:
-    return Call("POST", f"/v1/batches/{batch_id}/cancel", model(Batch))
+    return Call("POST", path("/v1/batches/{batch}/cancel", batch=batch_id), model(Batch))
 
 
 def get_model(ref: str) -> Call[Model]:
-    return Call("GET", f"/v1/models/{ref}", model(Model))
+    return Call("GET", path("/v1/models/{model}", model=ref), model(Model))
 
 
 def change_model(ref: str, change: Mapping[str, Any]) -> Call[Model]:
-    return Call("PATCH", f"/v1/models/{ref}", model(Model), json=dict(change))
+    return Call("PATCH", path("/v1/models/{model}", model=ref), model(Model), json=dict(change))
 
 
 def compare(ref: str, others: Sequence[str]) -> Call[Comparison]:
-    return Call("GET", f"/v1/models/{ref}/compare", model(Comparison), params={"with": list(others)})
+    return Call("GET", path("/v1/models/{model}/compare", model=ref), model(Comparison), params={"with": list(others)})
 
 
 def predict(ref: str, body: Body) -> Call[bytes]:
-    return Call("POST", f"/v1/models/{ref}/predict", content, body=body, headers={"Accept": ARROW_STREAM})
+    return Call(
+        "POST", path("/v1/models/{model}/predict", model=ref), content, body=body, headers={"Accept": ARROW_STREAM}
+    )
 
 
 def features(ref: str) -> Call[Features]:
-    return Call("GET", f"/v1/models/{ref}/features", model(Features))
+    return Call("GET", path("/v1/models/{model}/features", model=ref), model(Features))
 
 
 def matrix(ref: str, iteration: int | None) -> Call[FeatureMatrix]:
     params = {} if iteration is None else {"iteration": iteration}
     headers = {"Accept": JSON}
-    return Call("GET", f"/v1/models/{ref}/features/matrix", model(FeatureMatrix), params=params, headers=headers)
+    return Call(
+        "GET",
+        path("/v1/models/{model}/features/matrix", model=ref),
+        model(FeatureMatrix),
+        params=params,
+        headers=headers,
+    )
 
 
 def heatmap(ref: str, iteration: int | None) -> Call[bytes]:
     params = {} if iteration is None else {"iteration": iteration}
-    return Call("GET", f"/v1/models/{ref}/features/matrix", content, params=params, headers={"Accept": "image/png"})
+    return Call(
+        "GET",
+        path("/v1/models/{model}/features/matrix", model=ref),
+        content,
+        params=params,
+        headers={"Accept": "image/png"},
+    )
 
 
 def history(ref: str) -> Call[FeatureHistory]:
-    return Call("GET", f"/v1/models/{ref}/features/history", model(FeatureHistory))
+    return Call("GET", path("/v1/models/{model}/features/history", model=ref), model(FeatureHistory))
 
 
 def explain(ref: str, body: Body, neighbours: int) -> Call[Explanations]:
     params = {"neighbours": neighbours}
-    return Call("POST", f"/v1/models/{ref}/explain", model(Explanations), params=params, body=body)
+    return Call("POST", path("/v1/models/{model}/explain", model=ref), model(Explanations), params=params, body=body)
 
 
 def export(ref: str, form: str) -> Call[bytes]:
-    return Call("GET", f"/v1/models/{ref}/export", content, params={"format": form})
+    return Call("GET", path("/v1/models/{model}/export", model=ref), content, params={"format": form})
 
 
 def card(ref: str) -> Call[str]:
-    return Call("GET", f"/v1/models/{ref}/card", lambda response: response.text)
+    return Call("GET", path("/v1/models/{model}/card", model=ref), lambda response: response.text)

@@ -44,6 +44,7 @@ class Client:
     Raises:
         NotReached: by every call that gets no answer.
         Refused: by every call that the service says no to.
+        ValueError: by a call that is given an empty id or name.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Client:
 
     def delete_dataset(self, dataset_id: str) -> None:
         """Delete a dataset that no job needs."""
-        self._send(calls.delete(f"/v1/datasets/{dataset_id}"))
+        self._send(calls.delete_dataset(dataset_id))
 
     def fit(
         self,
@@ -199,7 +200,7 @@ class Client:
 
     def delete_job(self, job_id: str) -> None:
         """Forget a job that has ended."""
-        self._send(calls.delete(f"/v1/jobs/{job_id}"))
+        self._send(calls.delete_job(job_id))
 
     def submit_batch(self, jobs: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> Batch:
         """Queue many jobs, all or none: a list of bodies, or a base and a grid."""
@@ -227,7 +228,7 @@ class Client:
 
     def delete_model(self, ref: str) -> None:
         """Delete one version of a model."""
-        self._send(calls.delete(f"/v1/models/{ref}"))
+        self._send(calls.delete_model(ref))
 
     def features(self, ref: str) -> Features:
         """Return what a model looks at."""
@@ -280,7 +281,7 @@ class Client:
         while not reader.ended:
             try:
                 with self._http.stream(
-                    "GET", f"/v1/jobs/{job_id}/events", headers=reader.headers(), timeout=deadline.read_timeout()
+                    "GET", calls.events_path(job_id), headers=reader.headers(), timeout=deadline.read_timeout()
                 ) as response:
                     if response.is_error:
                         response.read()
