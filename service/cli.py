@@ -23,7 +23,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from service import preflight
-from service.commands import doctor, jobs, manual, models, registry, training
+from service.commands import datasets, doctor, jobs, manual, models, registry, results, training
 from service.commands.keys import AsJson, keys
 from service.complaints import CannotStart, Complaint, WrongSetting
 from service.settings import ServiceSettings, read_every_setting, read_settings, variable
@@ -182,14 +182,18 @@ def worker() -> None:
 
 
 for command in (
-    training.upload,
+    datasets.upload,
+    datasets.datasets,
     training.fit,
     training.tune,
+    training.network,
     training.batch,
     jobs.jobs,
     jobs.watch,
     jobs.cancel,
     jobs.retry,
+    results.trials,
+    results.report,
     models.models,
     models.features,
     models.predict,

@@ -34,6 +34,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "serve": ("factrfm serve", "FACTRFM_HOST=0.0.0.0 FACTRFM_API_KEYS=... factrfm serve"),
     "worker": ("factrfm worker", "FACTRFM_DEVICE=cuda:1 factrfm worker"),
     "upload": ("factrfm upload houses.csv --name houses", "factrfm upload jan.parquet feb.parquet --json"),
+    "datasets": ("factrfm datasets", "factrfm datasets ds_01jd0000000000000000000000 --json"),
     "fit": (
         "factrfm fit houses.csv --target price --model houses",
         "factrfm fit houses.csv -t price --kernel gaussian --ridge 0.01 --iterations 8",
@@ -44,6 +45,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "factrfm tune houses.csv --target price --model houses --trials 30",
         "factrfm tune houses.csv -t price --space space.yaml --timeout 600",
     ),
+    "network": (
+        "factrfm network houses.csv --target price",
+        "factrfm network houses.csv -t price --hidden 64 --hidden 64 --steps 5000 --out report.json",
+        "factrfm network houses.csv -t price --spec network.yaml --set learning_rate=0.05",
+    ),
     "batch": ("factrfm batch jobs.yaml", "factrfm batch jobs.jsonl --wait --json"),
     "jobs": ("factrfm jobs --state running", "factrfm jobs job_01jd0000000000000000000000 --json"),
     "watch": (
@@ -52,6 +58,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "cancel": ("factrfm cancel job_01jd0000000000000000000000", "factrfm cancel bat_01jd0000000000000000000000"),
     "retry": ("factrfm retry job_01jd0000000000000000000000",),
+    "trials": ("factrfm trials job_01jd0000000000000000000000", "factrfm trials job_01jd0000000000000000000000 --json"),
+    "report": ("factrfm report job_01jd0000000000000000000000",),
     "models": ("factrfm models", "factrfm models houses --json"),
     "features": (
         "factrfm features houses",

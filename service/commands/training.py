@@ -1,4 +1,4 @@
-"""From a file to a model: upload, fit, tune, batch."""
+"""From a file to a model or a report: fit, tune, network, batch."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,9 +7,10 @@ import typer
 
 from service.client.progress import Bar
 from service.commands.documents import read_document, read_spec, read_validation
+from service.commands.results import report_table
 from service.commands.session import Session, Unsuccessful, remote, table
 from service.complaints import WrongSetting
-from worker.contracts.resources import Batch, Dataset, Model
+from worker.contracts.resources import Batch, Job, Model
 
 Data = Annotated[
     str, typer.Argument(help="A CSV, Parquet, Arrow, NPZ or JSON file, also .gz or .zst; or the id of a dataset.")
@@ -29,19 +30,6 @@ ValidationRows = Annotated[
 Timeout = Annotated[float | None, typer.Option(min=0, help="Seconds to wait at most; the job goes on.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Submit, print the job, and do not wait.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Also save the model as this safetensors file.")]
-
-
-@remote
-def upload(
-    session: Session,
-    files: Annotated[list[Path], typer.Argument(help="CSV, Parquet, Arrow, NPZ or JSON files, also .gz or .zst.")],
-    name: Annotated[str | None, typer.Option(help="What to call the dataset. Default: the file's name.")] = None,
-) -> None:
-    """Upload tables. The same bytes again are the same dataset."""
-    if name is not None and len(files) > 1:
-        raise WrongSetting("--name is for one file; each of several is called by its own name")
-    found = [session.client.upload(path, name) for path in files]
-    session.show(found, lambda: table(("id", "name", "rows", "columns"), [_dataset_row(one) for one in found]))
 
 
 @remote
@@ -103,6 +91,50 @@ def tune(
 
 
 @remote
+def network(
+    session: Session,
+    data: Data,
+    target: Target,
+    hidden: Annotated[
+        list[int] | None, typer.Option(help="Width of a hidden layer; repeated, one for each layer.")
+    ] = None,
+    activation: Annotated[str | None, typer.Option(help="relu, quadratic, tanh, gelu or linear.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="λ of the objective.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of gradient descent.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the validation split and the first weights.")] = None,
+    spec: SpecFile = None,
+    settings: Settings = None,
+    features: Features = None,
+    exclude: Exclude = None,
+    task: Task = None,
+    validation: Annotated[
+        str | None, typer.Option("--validation", help="A share (0.2), a dataset's id, or none. Default: 0.2.")
+    ] = None,
+    timeout: Timeout = None,
+    no_wait: NoWait = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also save every step of the report as JSON.")] = None,
+) -> None:
+    """Train a multilayer perceptron, and show how the theorem holds for each of its layers."""
+    flags = {
+        "hidden": hidden or None,
+        "activation": activation,
+        "weight_decay": weight_decay,
+        "steps": steps,
+        "seed": seed,
+    }
+    given = read_spec(spec, settings or (), flags)
+    body = _body("network", data, target, None, given, features, exclude, task) | read_validation(validation)
+    job = _run(session, body, timeout, no_wait)
+    if job is None:
+        return
+    found = session.client.network_report(job.id)
+    if out is not None:
+        out.write_text(found.model_dump_json(indent=2), encoding="utf-8")
+        session.note(f"the report is in {out}")
+    session.show(found, lambda: report_table(found))
+
+
+@remote
 def batch(
     session: Session,
     file: Annotated[Path, typer.Argument(help="YAML, JSON or JSON lines: a list of jobs, or base and grid.")],
@@ -142,19 +174,26 @@ def _body(
 
 
 def _train(session: Session, body: dict[str, Any], timeout: float | None, no_wait: bool, out: Path | None) -> None:
-    if not body["dataset"].startswith("ds_"):
-        body["dataset"] = session.client.upload(body["dataset"]).id
-    job = session.client.submit(body)
-    if no_wait:
-        session.show(job, lambda: f"{job.id} is {job.state}; follow it by: factrfm watch {job.id}")
+    job = _run(session, body, timeout, no_wait)
+    if job is None:
         return
-    with Bar(body["kind"], session.notes) as bar:
-        job = session.client.wait(job.id, timeout, report=bar)
     model = session.client.model(str(job.model))
     if out is not None:
         out.write_bytes(session.client.export(model.id))
         session.note(f"the model is in {out}")
     session.show(model, lambda: _model_table(model))
+
+
+def _run(session: Session, body: dict[str, Any], timeout: float | None, no_wait: bool) -> Job | None:
+    """Submit a job and wait until it has succeeded; None, and the job is shown, where nobody waits."""
+    if not body["dataset"].startswith("ds_"):
+        body["dataset"] = session.client.upload(body["dataset"]).id
+    job = session.client.submit(body)
+    if no_wait:
+        session.show(job, lambda: f"{job.id} is {job.state}; follow it by: factrfm watch {job.id}")
+        return None
+    with Bar(body["kind"], session.notes) as bar:
+        return session.client.wait(job.id, timeout, report=bar)
 
 
 def _model_table(model: Model) -> Any:
@@ -167,7 +206,3 @@ def _model_table(model: Model) -> Any:
 def _batch_table(made: Batch) -> Any:
     counts = made.counts.model_dump()
     return table(("batch", "jobs", *counts), [(made.id, made.total, *counts.values())])
-
-
-def _dataset_row(dataset: Dataset) -> tuple[object, ...]:
-    return dataset.id, dataset.name, dataset.rows, len(dataset.columns)

@@ -130,6 +130,73 @@ def test_jobs_are_submitted_watched_and_cancelled(terminal: Terminal, trained: d
     assert (batch["total"], batch["counts"]["succeeded"]) == (2, 2)
 
 
+def test_datasets_are_listed_and_shown(terminal: Terminal, trained: dict[str, object]) -> None:
+    (terminal.folder / "small.csv").write_text("a,b\n1,2\n3,4\n")
+    made = json.loads(terminal("upload", "small.csv", "--json"))[0]
+    listed = [one["id"] for one in json.loads(terminal("datasets", "--json"))]
+    assert listed[0] == made["id"]
+    assert trained["dataset"] in listed[1:]
+    heads, row = terminal("datasets", "--limit", "1").splitlines()
+    assert heads.split() == ["id", "name", "rows", "columns", "created"]
+    assert row.split()[:4] == [made["id"], "small", "2", "2"]
+    assert row.split()[4] == made["created_at"].partition("T")[0]
+    assert json.loads(terminal("datasets", made["id"], "--json")) == made
+    terminal("datasets", "ds_nobody", code=2)
+    terminal("datasets", "--limit", "0", code=2)
+
+
+def test_the_trials_of_a_search_are_shown_the_best_first(terminal: Terminal, trained: dict[str, object]) -> None:
+    (terminal.folder / "space.yaml").write_text("ridge: {choices: [0.001, 10000, 100000000]}\n")
+    made = terminal("tune", "houses.csv", "-t", "price", *FAST, "--trials", "4", "--space", "space.yaml", "--json")
+    job = json.loads(made)["job"]
+    found = json.loads(terminal("trials", job, "--json"))
+    heads, *rows = [line.split() for line in terminal("trials", job).splitlines()]
+    assert heads[:4] == ["trial", "state", "validation", "rmse"]
+    assert sorted(int(row[0]) for row in rows) == [1, 2, 3, 4]
+    assert int(rows[0][0]) == found["best"]
+    complete = [float(row[2]) for row in rows if row[1] == "complete"]
+    assert complete == sorted(complete)
+    states = [row[1] for row in rows]
+    assert states == sorted(states, key=["complete", "pruned", "failed"].index)
+    assert any("ridge=" in word for row in rows for word in row)
+    terminal("trials", str(trained["job"]), code=2)
+    assert "is a job of kind 'fit'; trials are of a job of kind 'tune'" in terminal.errors
+    terminal("trials", "job_nobody", code=2)
+
+
+def test_a_network_is_trained_and_its_report_shown(terminal: Terminal, trained: dict[str, object]) -> None:
+    (terminal.folder / "network.yaml").write_text("hidden: [8, 4]\nsteps: 20\nreport_every: 10\n")
+    shown = terminal("network", "houses.csv", "-t", "price", "--spec", "network.yaml", "--out", "report.json")
+    report = json.loads((terminal.folder / "report.json").read_text())
+    assert [step["step"] for step in report["steps"]] == [0, 10, 20]
+    assert "step 20 of 20, regression, " in shown
+    layers = [line.split() for line in shown.splitlines() if "→" in line]
+    inputs = str(len(report["features"]))
+    assert [row[:4] for row in layers] == [["1", inputs, "→", "8"], ["2", "8", "→", "4"], ["3", "4", "→", "1"]]
+    assert float(layers[0][4]) == pytest.approx(report["steps"][-1]["layers"][0]["fact"], abs=1e-3)
+    flags = ["--hidden", "5", "--hidden", "6", "--steps", "3", "--weight-decay", "0.1", "--activation", "tanh"]
+    job = json.loads(terminal("network", "houses.csv", "-t", "price", *flags, "--no-wait", "--json"))
+    assert job["request"]["spec"]["hidden"] == [5, 6]
+    terminal("watch", job["id"])
+    assert json.loads(terminal("report", job["id"], "--json"))["spec"]["activation"] == "tanh"
+    assert "5 → 6" in terminal("report", job["id"])
+    terminal("report", str(trained["job"]), code=2)
+    terminal("network", "houses.csv", "-t", "price", "--validation", "5", code=2)
+    assert "not folds" in terminal.errors
+    terminal("network", "houses.csv", "-t", "price", "--set", "hidden=[]", code=2)
+
+
+def test_a_name_that_looks_like_a_path_is_asked_for_as_a_name(terminal: Terminal, trained: dict[str, object]) -> None:
+    for name in ("../models/houses", "..", "houses/../houses", "houses?"):
+        terminal("features", name, code=2)
+        assert "(404" not in terminal.errors
+        assert terminal.errors.strip()
+    terminal("features", "", code=2)
+    assert terminal.errors == "the model is empty; it must be an id or a name\n"
+    terminal("watch", "", code=2)
+    assert terminal.errors.endswith("the job is empty; it must be an id\n")
+
+
 def test_how_a_command_ends_is_told_by_its_exit_code(terminal: Terminal, trained: dict[str, object]) -> None:
     terminal("fit", "missing.csv", "-t", "price", code=1)
     assert "missing.csv" in terminal.errors

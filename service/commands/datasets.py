@@ -1,0 +1,46 @@
+"""Tables on the service: upload them, list them."""
+
+import itertools
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.commands.session import Session, remote, table
+from service.complaints import WrongSetting
+from worker.contracts.resources import Dataset
+
+
+@remote
+def upload(
+    session: Session,
+    files: Annotated[list[Path], typer.Argument(help="CSV, Parquet, Arrow, NPZ or JSON files, also .gz or .zst.")],
+    name: Annotated[str | None, typer.Option(help="What to call the dataset. Default: the file's name.")] = None,
+) -> None:
+    """Upload tables. The same bytes again are the same dataset."""
+    if name is not None and len(files) > 1:
+        raise WrongSetting("--name is for one file; each of several is called by its own name")
+    found = [session.client.upload(path, name) for path in files]
+    session.show(found, lambda: _table(found))
+
+
+@remote
+def datasets(
+    session: Session,
+    dataset: Annotated[str | None, typer.Argument(help="Show this one dataset alone, by its id.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 20,
+) -> None:
+    """List datasets, newest first, or show one."""
+    if dataset is not None:
+        one = session.client.dataset(dataset)
+        session.show(one, lambda: _table([one]))
+        return
+    found = list(itertools.islice(session.client.datasets(), limit))
+    session.show(found, lambda: _table(found))
+
+
+def _table(found: list[Dataset]) -> Any:
+    rows = [
+        (one.id, one.name, one.rows, len(one.columns), one.created_at.strftime("%Y-%m-%d %H:%M UTC")) for one in found
+    ]
+    return table(("id", "name", "rows", "columns", "created"), rows)
