@@ -39,6 +39,7 @@ BODY: dict[str, Any] = {
                         {
                             "type": "object",
                             "required": ["rows"],
+                            "not": {"anyOf": [{"required": ["columns"]}, {"required": ["data"]}]},
                             "properties": {
                                 "rows": {"type": "array", "items": {"type": "object", "additionalProperties": CELL}}
                             },
@@ -46,6 +47,7 @@ BODY: dict[str, Any] = {
                         {
                             "type": "object",
                             "required": ["columns", "data"],
+                            "not": {"required": ["rows"]},
                             "properties": {
                                 "columns": {"type": "array", "items": {"type": "string"}},
                                 "data": {"type": "array", "items": {"type": "array", "items": CELL}},

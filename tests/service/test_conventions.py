@@ -50,6 +50,13 @@ def test_a_filter_that_no_name_matches_is_an_empty_page_or_named_as_wrong(client
     assert answer.json()["errors"][0]["pointer"] == f"query:{place.rpartition('?')[2][:-1]}"
 
 
+@pytest.mark.parametrize("kind", ["datasets", "jobs", "models"])
+def test_an_empty_place_in_a_list_is_named_as_wrong(client, kind):
+    answer = client.get(f"/v1/{kind}?after=")
+    assert answer.status_code == 422
+    assert [one["pointer"] for one in answer.json()["errors"]] == ["query:after"]
+
+
 def test_pages_of_any_length_show_everything_once_and_newest_first(client):
     for index in range(5):
         client.post("/v1/datasets", content=f"a\n{index}\n", headers={"Content-Type": "text/csv"})

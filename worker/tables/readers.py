@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -158,10 +158,14 @@ def _csv(source: Path) -> RawTable:
                 ),
             )
             first = True
+            last = ""
             for batch in reader:
                 columns = batch.columns
+                if len(batch):
+                    last = columns[-1][-1].as_py()
                 yield [column[1:] for column in columns] if first else columns
                 first = False
+            _check_last_quote(source, last)
         except pa.ArrowInvalid as error:
             # not by an invalid_row_handler: it is never called, noisily, for a row that is not UTF-8
             if ragged := RAGGED.search(str(error)):
@@ -174,6 +178,36 @@ def _csv(source: Path) -> RawTable:
             raise
 
     return RawTable(names, batches, textual=True)
+
+
+def _check_last_quote(source: Path, last: str) -> None:
+    """Check that a quote before the last cell, ``last``, has one behind it.
+
+    pyarrow takes the file's end for the quote's, and the cell for whole. In other cells an open quote makes the row
+    ragged.
+
+    Raises:
+        UnreadableTable: it has none; the line where it opens is named.
+    """
+    written = b'"' + last.replace('"', '""').encode()
+    with source.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - len(written) - 3))
+        end = file.read()
+        opens_at = size - len(written)
+        closed = end.rstrip(b"\r\n").endswith(written + b'"')
+        if closed or not end.endswith(written) or (opens_at and end[-len(written) - 1] not in b",\r\n"):
+            return
+        file.seek(0)
+        line = 1 + sum(block.count(b"\n") for block in _blocks(file, opens_at))
+    raise UnreadableTable(f"the CSV ends inside a quote that opens on line {line}; close the quote")
+
+
+def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """Yield the next ``size`` bytes, a block at a time."""
+    while size and (block := file.read(min(CSV_BLOCK, size))):
+        size -= len(block)
+        yield block
 
 
 def _csv_header(source: Path) -> list[str]:

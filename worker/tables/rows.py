@@ -97,7 +97,7 @@ def needed_columns(rows: Rows, features: Sequence[ModelColumn], *, max_rows: int
 
     Raises:
         ColumnMismatch: naming all missing columns.
-        InvalidRequest: there are no rows or more than ``max_rows``.
+        InvalidRequest: there are no rows or more than ``max_rows``, or a boolean of JSON stands for a number.
     """
     if rows.num_rows == 0:
         raise InvalidRequest("there are no rows to predict")
@@ -105,6 +105,7 @@ def needed_columns(rows: Rows, features: Sequence[ModelColumn], *, max_rows: int
     needed = _selected(rows, features)
     # nothing but missing values: so typed that the rows go together with those of other requests
     if isinstance(needed, Cells):
+        _check_booleans(needed, features)
         types = zip(needed.types, features, strict=True)
         return replace(
             needed, types=tuple(values.ARROW_TYPES[one.type] if kind == NULL else kind for kind, one in types)
@@ -114,6 +115,16 @@ def needed_columns(rows: Rows, features: Sequence[ModelColumn], *, max_rows: int
             nothing = pa.nulls(len(needed), values.ARROW_TYPES[column.type])
             needed = needed.set_column(index, column.name, nothing)
     return needed
+
+
+def _check_booleans(cells: Cells, features: Sequence[ModelColumn]) -> None:
+    """A type of Arrow or of a tensor is meant; ``true`` among numbers of JSON is a slip that would pass for 1."""
+    for kind, column in zip(cells.types, features, strict=True):
+        # the types of cells are these very objects, and looking costs each request
+        if kind is BOOLEANS and column.type == "numeric":
+            found = enumerate(cells.columns[column.name], 1)
+            row, cell = next((row, cell) for row, cell in found if cell is not None)
+            raise InvalidRequest(f"row {row}, column {column.name!r}: {json.dumps(cell)} is not numeric")
 
 
 def column_types(rows: Rows) -> tuple[pa.DataType, ...]:
@@ -256,6 +267,9 @@ def _json_rows(body: bytes) -> Cells:
     if not isinstance(document, dict):
         raise InvalidRequest(f"the body must be an object: {SHAPES}")
     if "rows" in document:
+        other = next((name for name in ("columns", "data") if name in document), None)
+        if other is not None:
+            raise InvalidRequest(f"the body has both 'rows' and {other!r}; it must be {SHAPES}")
         return _from_objects(document["rows"])
     if "columns" in document and "data" in document:
         return _from_lists(document["columns"], document["data"])

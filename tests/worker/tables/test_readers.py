@@ -135,6 +135,30 @@ def test_quoted_newlines_commas_and_crlf_are_read(take):
     assert taken.table.to_pydict() == {"a": ["1,5", "2"], "b": ["two\nlines", 'say "so"']}
 
 
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ('a,b\n1,"x', 2),
+        ('a,b\n1,x\n2,"y\n3,z\n', 3),
+        ('a,b\r\n1,"x""\r\n', 2),
+        ('a,b\n1,"', 2),
+        ('a\n"two\nlines"\n"é\n\n', 4),
+        ('a,"b\n1,2\n', 1),
+        ("a\n" + "long enough\n" * 200_000 + '"' + "x\n" * 10, 200_002),
+    ],
+)
+def test_a_csv_that_ends_inside_a_quote_is_refused_with_the_line_where_it_opens(take, body, line):
+    with pytest.raises(UnreadableTable, match=f"quote that opens on line {line};"):
+        take(body)
+
+
+@pytest.mark.parametrize(
+    ("last", "value"), [('"\n"\n', "\n"), ('""\n', None), ('"x"y\n', "xy"), ('y"\n', 'y"'), ('"""x"""\n\n', '"x"')]
+)
+def test_quotes_that_are_closed_or_plain_may_end_a_csv(take, last, value):
+    assert take(f"a,b\n0,z\n1,{last}").table.column("b").to_pylist() == ["z", value and (value.strip() or None)]
+
+
 @pytest.mark.parametrize("kind", [media.PARQUET, media.ARROW_FILE, media.ARROW_STREAM, media.NPZ, media.JSON])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
 def test_a_truncated_file_is_unreadable(take, kind, share):
