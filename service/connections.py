@@ -1,27 +1,23 @@
-"""One HTTP/1.1 connection of the server: how long its other end may take, and what is no request at all.
+"""One HTTP/1.1 connection of the server, and how long its other end may take.
 
-The server's own protocol takes heads of any length, lets a body end in more headers, asks for no Host, and waits for a
-request's head, for the rest of a body that was answered early and for a reader without end. A body that is being read
-is timed where it is counted, in ``limits``.
+The server's own protocol waits for a request's head, for the rest of a body that was answered early, and for a reader
+without end. A body that is being read is timed where it is counted, in ``limits``.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
+import h11
 import structlog
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service.limits import told_twice
 
 log = structlog.get_logger()
 
-MOST_HEAD_BYTES = 2**15
-"""Of the target and all headers of a request, and of what is between two pieces of a body."""
-TOO_LONG = f"the head of the request has more than {MOST_HEAD_BYTES} bytes"
 
-
-class TimedConnection(HttpToolsProtocol):
+class TimedConnection(H11Protocol):
     """Drops a caller who sends no whole head in ``head_seconds``, or who takes nothing for ``stall_seconds``.
 
     A request whose length is told in two ways is the last one of its connection (RFC 9112, 6.1).
@@ -34,12 +30,6 @@ class TimedConnection(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._request = _Timer(self.loop, self.head_seconds, lambda: self._drop("sends no whole request"))
         self._reader = _Timer(self.loop, self.stall_seconds, lambda: self._drop("takes no answer"))
-        self._part: Literal["head", "body"] | None = None
-        """What the next byte belongs to; None between requests."""
-        self._told = 0
-        """Bytes of the head that are known."""
-        self._unknown = 0
-        """Bytes taken, in later pieces than the first, that may be of a header without end: the parser keeps those."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head."""
@@ -48,60 +38,23 @@ class TimedConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes. Some of a head do not buy more time for its rest."""
-        if self._part is not None:
-            self._unknown += len(data)
         super().data_received(data)
-        if self._unknown > MOST_HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response(TOO_LONG)
-        self._time_request()
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request; say nothing in the middle of the answer to another."""
-        if self.pipeline or (self.cycle is not None and self.cycle.response_started and self._under_way()):
-            self._drop("sends no request behind another")
+        if self.conn.their_state is h11.IDLE or self.cycle is None or self.cycle.response_complete:
+            self._request.start()
         else:
-            super().send_400_response(msg)
+            self._request.stop()
 
-    def on_message_begin(self) -> None:
-        """Begin a request."""
-        super().on_message_begin()
-        self._part, self._told, self._unknown = "head", 0, 0
-
-    def on_url(self, url: bytes) -> None:
-        """Take the target, or a piece of it."""
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header. Those behind the body are none of the request's: nobody has seen them when it is judged."""
-        self._count(len(name) + len(value))
-        if self._part == "head":
-            super().on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        """Begin to answer a request that has a host (RFC 9112, 3.2)."""
-        names = [name for name, _ in self.headers]
-        if self.parser.get_http_version() == "1.1" and names.count(b"host") != 1:
-            raise ValueError("a request names one host")
-        super().on_headers_complete()
-        self._part, self._unknown = "body", 0
-        if told_twice(names):
+    def handle_events(self) -> None:
+        """Begin requests that have come."""
+        super().handle_events()
+        if self.cycle is not None and told_twice(name for name, _ in self.headers):
             self.cycle.keep_alive = False
-
-    def on_body(self, body: bytes) -> None:
-        """Take a piece of the body."""
-        self._unknown = 0
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        """End a request."""
-        self._part, self._unknown = None, 0
-        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Begin to wait again where the answer came before the body's end, or behind it a part of the next head."""
         super().on_response_complete()
-        self._time_request()
+        if self.conn.their_state is h11.SEND_BODY or self.conn.trailing_data[0]:
+            self._request.start()
 
     def pause_writing(self) -> None:
         """Begin to wait for a reader."""
@@ -118,22 +71,6 @@ class TimedConnection(HttpToolsProtocol):
         self._request.stop()
         self._reader.stop()
         super().connection_lost(exc)
-
-    def _count(self, size: int) -> None:
-        self._told += size
-        if self._told > MOST_HEAD_BYTES:
-            raise ValueError(TOO_LONG)
-
-    def _under_way(self) -> bool:
-        """Return whether a request is still to be answered."""
-        return bool(self.pipeline) or (self.cycle is not None and not self.cycle.response_complete)
-
-    def _time_request(self) -> None:
-        """Wait for the rest of what has begun, but for a body that is being read. Between requests uvicorn waits."""
-        if self._under_way() or (self._part is None and self.timeout_keep_alive_task is not None):
-            self._request.stop()
-        else:
-            self._request.start()
 
     def _drop(self, why: str) -> None:
         log.info("connection dropped", why=why)

@@ -131,11 +131,9 @@ SMUGGLED = {
     "folded header": b"GET /livez HTTP/1.1\r\nHost: a\r\nX-A: b\r\n GET /v1/jobs HTTP/1.1\r\nX: \x00\r\n\r\n",
     "bare line feed in a value": b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Request-ID: a\rSet-Cookie: b\r\n\r\n",
     "huge head": b"GET /livez HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 200_000 + b"\r\n\r\n",
-    "huge head in small headers": b"GET /livez HTTP/1.1\r\nHost: a\r\n" + b"X-A: b\r\n" * 10_000 + b"\r\n",
     "huge target": b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
     "no host": b"GET /livez HTTP/1.1\r\n\r\n",
     "two hosts": b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-    "carriage return alone": b"GET /livez HTTP/1.1\rHost: a\r\r",
     "no number of a chunk": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"0x4\r\nabcd\r\n0\r\n\r\n",
     "two encodings": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
@@ -194,8 +192,10 @@ def test_a_head_that_has_no_end_is_not_kept(system: System, connection: socket.s
 def test_an_offer_of_another_protocol_is_not_taken_and_hides_no_body(connection: socket.socket) -> None:
     offer = b"Host: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
     for _ in range(2):
-        said = b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
-        connection.sendall(b"POST /v1/jobs HTTP/1.1\r\n" + offer + said)
+        connection.sendall(b"POST /v1/jobs HTTP/1.1\r\n" + offer)
+        connection.sendall(b"Content-Type: application/json\r\nContent-Length: 29\r\n\r\n")
+        time.sleep(0.05)
+        connection.sendall(b"GET /v1/jobs HTTP/1.1\r\n\r\nabcd")
         assert _answer(connection).startswith(b"HTTP/1.1 422")
     connection.sendall(b"GET /livez HTTP/1.1\r\n" + offer + b"\r\n")
     assert _answer(connection).startswith(b"HTTP/1.1 200")
@@ -210,20 +210,6 @@ def test_requests_sent_in_a_row_are_answered_in_their_order(connection: socket.s
         found += block
     bodies = found.split(b"HTTP/1.1 404")[1:]
     assert [b"job_%d'" % k in body or b'job_%d"' % k in body for k, body in enumerate(bodies)] == [True] * 20
-
-
-def test_what_is_no_request_behind_one_says_nothing_in_its_answer(system: System) -> None:
-    upload = system.client.post(
-        "/v1/datasets", content="a,y\n" + "1,2\n2,3\n" * 20, headers={"Content-Type": "text/csv"}
-    ).json()["id"]
-    job = system.submit(dataset=upload)
-    with socket.create_connection(("127.0.0.1", system.port), timeout=20) as connection:
-        follow = f"GET /v1/jobs/{job}/events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n"
-        connection.sendall(follow.encode())
-        assert connection.recv(20).startswith(b"HTTP/1.1 200")
-        connection.sendall(b"\x16\x03\x01\x02\r\n\r\n")
-        assert b"HTTP/1.1 4" not in _all_of(connection)
-    assert _alive(system)
 
 
 def test_a_follower_who_reads_nothing_holds_little_and_those_who_come_after_are_told(system: System) -> None:

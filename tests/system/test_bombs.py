@@ -149,14 +149,10 @@ def test_numbers_in_headers_are_read_or_refused_and_break_nothing(system: System
         assert system.client.get(path, headers=headers).status_code in (200, 404, 422)
 
 
-@pytest.mark.parametrize(
-    ("method", "status"),
-    # the parser knows the methods of HTTP, and refuses a made up one as no request
-    [*((method, 405) for method in ("TRACE", "CONNECT", "OPTIONS", "PATCH", "DELETE")), ("X" * 500, 400)],
-)
-def test_a_method_that_is_not_for_here_is_refused(system: System, method: str, status: int) -> None:
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "OPTIONS", "PATCH", "DELETE", "X" * 500])
+def test_an_unknown_method_is_405(system: System, method: str) -> None:
     answer = system.client.request(method, "/v1/jobs")
-    assert answer.status_code == status
+    assert answer.status_code == 405
     assert "access-control-allow-origin" not in answer.headers
 
 

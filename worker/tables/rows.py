@@ -253,10 +253,11 @@ def _from_texts(wanted: ModelColumn, found: pa.Array) -> pa.Array:
 
 
 def _as_booleans(name: str, found: pa.Array) -> pa.Array:
-    row = pc.index(pc.is_in(found.cast(pa.float64()), value_set=pa.array([0.0, 1.0, None])), False).as_py()
+    numbers = values.typed(name, found, "numeric")
+    row = pc.index(pc.is_in(numbers, value_set=pa.array([0.0, 1.0, None])), False).as_py()
     if row >= 0:
         raise WrongCell(row, name, f"{found[row].as_py()} is not boolean; give true and false, or 1 and 0")
-    return found.cast(pa.bool_())
+    return numbers.cast(pa.bool_())
 
 
 def _json_rows(body: bytes) -> Cells:
@@ -330,14 +331,22 @@ def _column(name: str, cells: Sequence[Any]) -> tuple[Sequence[Any], pa.DataType
     if present == {float}:
         return cells, NUMBERS
     if present <= {int, float}:
-        try:
-            numbers = list(map(float, cells)) if whole else [None if cell is None else float(cell) for cell in cells]
-        except OverflowError as error:
-            raise InvalidRequest(f"column {name!r} holds a number that is too large") from error
-        return numbers, NUMBERS
+        return _floats(name, cells, whole), NUMBERS
     if present == {bool}:
         return cells, BOOLEANS
-    return [cell if cell is None or isinstance(cell, str) else json.dumps(cell) for cell in cells], TEXTS
+    # as in a column of their own kind: what a cell says does not depend on the cells beside it
+    numbers = {place: cell for place, cell in enumerate(cells) if type(cell) in (int, float)}
+    written = pa.array(_floats(name, list(numbers.values()), True), NUMBERS)
+    as_texts = dict(zip(numbers, _as_texts(name, written, "numeric").to_pylist(), strict=True))
+    texts = [json.dumps(cell) if isinstance(cell, bool) else cell for cell in cells]
+    return [as_texts.get(place, text) for place, text in enumerate(texts)], TEXTS
+
+
+def _floats(name: str, cells: Sequence[Any], whole: bool) -> list[float | None]:
+    try:
+        return list(map(float, cells)) if whole else [None if cell is None else float(cell) for cell in cells]
+    except OverflowError as error:
+        raise InvalidRequest(f"column {name!r} holds a number that is too large") from error
 
 
 def _array(name: str, cells: Sequence[Any], kind: pa.DataType) -> pa.Array:

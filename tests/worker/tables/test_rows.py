@@ -291,3 +291,17 @@ def test_a_pickled_matrix_is_never_loaded():
 def test_columns_come_in_the_models_order_and_types_from_any_table():
     table = pa.table({"new": pa.chunked_array([[1], [0]]), "x": [1, 2], "city": [1, 2], "size": ["1", None]})
     assert match_columns(table, FEATURES).to_pydict() == {"size": [1.0, None], "city": ["1", "2"], "new": [True, False]}
+
+
+def test_what_a_cell_says_does_not_depend_on_the_cells_beside_it():
+    alone = [_one("city", "categorical", [cell])["city"].to_pylist()[0] for cell in (1, 1.0, 0.5, 2.0**60, 1e-9, True)]
+    mixed = _one("city", "categorical", [1, 1.0, 0.5, 2.0**60, 1e-9, True, "A7", None])["city"].to_pylist()
+    assert mixed == [*alone, "A7", None]
+    assert alone[:3] == ["1", "1", "0.5"]
+
+
+def test_not_a_number_among_booleans_is_a_missing_value():
+    body = io.BytesIO()
+    np.save(body, np.array([[1.0], [np.nan], [0.0]]))
+    found = _read(body.getvalue(), media.NPY, features=[ModelColumn(name="new", type="boolean")])
+    assert found["new"].to_pylist() == [True, None, False]
