@@ -316,7 +316,10 @@ def _shown(value: object) -> str:
 
 def _announce(parts: Any, console: Console) -> None:
     parts.ready.wait()
-    console.print(f"FACT-RFM is at {parts.url}   (interface: {parts.url}/docs, state: {parts.home})", highlight=False)
+    console.print(
+        f"FACT-RFM is at {parts.url}   (a dashboard in a browser; interface: {parts.url}/docs, state: {parts.home})",
+        highlight=False,
+    )
     console.print("Ctrl-C stops it", highlight=False)
 
 

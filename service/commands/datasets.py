@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group
 
 from service.commands.session import Session, remote, table
 from service.complaints import WrongSetting
-from worker.contracts.resources import Dataset
+from worker.contracts.resources import Column, Dataset
+
+SHOWN_VALUES = 5
 
 
 @remote
@@ -30,13 +33,26 @@ def datasets(
     dataset: Annotated[str | None, typer.Argument(help="Show this one dataset alone, by its id.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 20,
 ) -> None:
-    """List datasets, newest first, or show one."""
+    """List datasets, newest first, or show one with its columns as they were read."""
     if dataset is not None:
         one = session.client.dataset(dataset)
-        session.show(one, lambda: _table([one]))
+        session.show(one, lambda: Group(_table([one]), _columns(one)))
         return
     found = list(itertools.islice(session.client.datasets(), limit))
     session.show(found, lambda: _table(found))
+
+
+def _columns(one: Dataset) -> Any:
+    return table(
+        ("column", "type", "missing", "distinct", "values"),
+        [(column.name, column.type, column.missing, column.distinct, _values(column)) for column in one.columns],
+    )
+
+
+def _values(column: Column) -> str:
+    if column.top is not None:
+        return ", ".join(str(value.value) for value in column.top[:SHOWN_VALUES])
+    return "" if column.min is None or column.max is None else f"{column.min:g} to {column.max:g}"
 
 
 def _table(found: list[Dataset]) -> Any:

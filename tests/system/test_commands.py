@@ -1,6 +1,7 @@
 """The command line against the real system, as a person would type it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -141,6 +142,9 @@ def test_datasets_are_listed_and_shown(terminal: Terminal, trained: dict[str, ob
     assert row.split()[:4] == [made["id"], "small", "2", "2"]
     assert row.split()[4] == made["created_at"].partition("T")[0]
     assert json.loads(terminal("datasets", made["id"], "--json")) == made
+    shown = terminal("datasets", made["id"])
+    for column in made["columns"]:
+        assert re.search(rf"{re.escape(column['name'])} +{column['type']} +{column['missing']} ", shown), shown
     terminal("datasets", "ds_nobody", code=2)
     terminal("datasets", "--limit", "0", code=2)
 

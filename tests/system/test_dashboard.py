@@ -189,6 +189,11 @@ def _watch_it_learn(page: Page) -> None:
     assert len({painted for painted, _ in while_it_ran}) > 1, "the matrix changes while the job runs"
     assert "running" in {state for _, state in while_it_ran}
     expect(page.get_by_role("img", name=re.compile("RMSE by iteration: validation from"))).to_be_visible()
+    again = page.context.new_page()
+    again.goto(page.url)
+    told = again.locator("[data-metrics]").inner_text()
+    expect(page.locator("[data-metrics]")).to_have_text(re.compile(r"\s*".join(map(re.escape, told.split()))))
+    again.close()
 
 
 def _look_through_the_iterations(page: Page) -> None:
@@ -270,6 +275,17 @@ def _train_the_other_way_and_compare(page: Page) -> None:
     expect(page.get_by_role("heading", name=re.compile("prices@1 fact default"))).to_be_visible()
     # a call that is under way when its key goes leads to the login by itself
     expect(page.locator(".heatmap > canvas")).to_have_count(2)
+
+
+def test_a_search_that_is_watched_to_its_end_shows_what_its_page_says_then(desk: Desk, made: dict[str, str]) -> None:
+    search = {"kind": "tune", "dataset": made["dataset"], "search": {"trials": 3}, "spec": {"iterations": 2, **PLAIN}}
+    page = desk.signed_in()
+    page.goto(f"/jobs/{desk.system.submit(**search)}")
+    page.wait_for_selector('[data-live][data-final="yes"]', timeout=60_000)
+    expect(page.locator("[data-trials] tbody tr")).to_have_count(3)
+    expect(page.get_by_text("The first trial has not ended.")).to_be_hidden()
+    assert desk.complaints == []
+    page.context.close()
 
 
 def test_trials_are_a_table_that_sorts_and_names_the_best(desk: Desk, made: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ import { enliven } from "./parts.js";
 import { curves } from "./metrics.js";
 
 const FINAL = ["succeeded", "failed", "cancelled"];
-const REFRESHED = ["main > .head", "main > .facts", "[data-trials]"];
+const REFRESHED = ["main > .head", "main > .facts", "[data-trials]", "[data-untried]"];
 const AGREEMENTS = ["fact", "bfact", "agop_root", "enfa_root"];
 
 export function start(section) {
@@ -134,23 +134,36 @@ class Follower {
     this.section.dataset.final = "yes";
   }
 
-  /** Take what the server says of the job now. */
+  /** Take what the server says of the job now. Who asks meanwhile gets what it says after that. */
   async refresh() {
-    if (this.refreshing) return;
-    this.refreshing = true;
+    this.stale = true;
+    this.refreshing ??= this.renewAll();
+    await this.refreshing;
+  }
+
+  async renewAll() {
     try {
-      const answer = await fetch(location.href);
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      for (const selector of REFRESHED) {
-        const [old, fresh] = [document.querySelector(selector), page.querySelector(selector)];
-        if (!old || !fresh) continue;
-        const holder = document.createElement("div");
-        holder.append(document.adoptNode(fresh));
-        await enliven(holder);
-        old.replaceWith(fresh);
+      while (this.stale) {
+        this.stale = false;
+        await this.renew();
       }
     } finally {
-      this.refreshing = false;
+      this.refreshing = null;
+    }
+  }
+
+  async renew() {
+    const answer = await fetch(location.href);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    // until the end the metrics are those of the newest iteration, which the events tell; then of the chosen one
+    const ended = page.querySelector("[data-final]")?.dataset.final === "yes";
+    for (const selector of ended ? [...REFRESHED, "[data-metrics]"] : REFRESHED) {
+      const [old, fresh] = [document.querySelector(selector), page.querySelector(selector)];
+      if (!old || !fresh) continue;
+      const holder = document.createElement("div");
+      holder.append(document.adoptNode(fresh));
+      await enliven(holder);
+      old.replaceWith(fresh);
     }
   }
 }
