@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Group
 
-from service.commands.session import Session, remote, table
+from service.commands.session import Limit, Session, remote, table
 from service.complaints import WrongSetting
 from worker.contracts.resources import Column, Dataset
 
@@ -31,7 +31,7 @@ def upload(
 def datasets(
     session: Session,
     dataset: Annotated[str | None, typer.Argument(help="Show this one dataset alone, by its id.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 20,
+    limit: Limit = 20,
 ) -> None:
     """List datasets, newest first, or show one with its columns as they were read."""
     if dataset is not None:

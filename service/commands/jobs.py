@@ -7,7 +7,7 @@ import typer
 
 from service.client import JobFailed
 from service.client.progress import Bar
-from service.commands.session import Session, remote, table
+from service.commands.session import Limit, Session, remote, table
 from worker.contracts.resources import Job
 
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
@@ -20,7 +20,7 @@ def jobs(
     state: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
     kind: Annotated[str | None, typer.Option(help="fit, tune, network or predict.")] = None,
     model: Annotated[str | None, typer.Option(help="A model's id or name.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 20,
+    limit: Limit = 20,
 ) -> None:
     """List jobs, newest first, or show one."""
     if job is not None:

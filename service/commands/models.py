@@ -16,7 +16,7 @@ from rich.console import Group
 from rich.text import Text
 
 from service.client.progress import Bar
-from service.commands.session import Session, remote, table
+from service.commands.session import Limit, Session, remote, table
 from service.complaints import WrongSetting
 from worker.contracts.explanation import Explanation, Sensitivity
 from worker.tables.spreadsheets import shown_table
@@ -38,7 +38,7 @@ class Format(StrEnum):
 def models(
     session: Session,
     name: Annotated[str | None, typer.Argument(help="Only versions of this name.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 20,
+    limit: Limit = 20,
 ) -> None:
     """List models, newest first."""
     found = list(itertools.islice(session.client.models(name), limit))

@@ -25,6 +25,7 @@ from service.client.connection import KEY, URL
 from service.complaints import Complaint, WrongSetting
 
 P = ParamSpec("P")
+Limit = Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")]
 PROFILE = "FACTRFM_PROFILE"
 WRONG_USE = (400, 404, 409, 413, 415, 416, 422)
 """Answers that another command line would change."""

@@ -6,7 +6,7 @@ from typing import Any, cast
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from service.context import Context, get_context
+from service.context import get_context
 
 LONGEST_NAME = 200
 
@@ -27,7 +27,6 @@ class DirectRoute(APIRoute):
             named = request.path_params
             if request.scope["query_string"] or any(len(name) > LONGEST_NAME for name in named.values()):
                 return await checked(request)
-            context: Context = get_context(request)
-            return await function(context, request, **named)
+            return await function(get_context(request), request, **named)
 
         return handle

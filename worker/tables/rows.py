@@ -22,7 +22,8 @@ from worker.tables.readers import NOT_AS_SAID, Limits, read
 
 MOST_BYTES = 2**28
 """Of a file of rows, once decompressed."""
-NUMBERS, BOOLEANS, TEXTS, NULL = pa.float64(), pa.bool_(), pa.string(), pa.null()
+NUMBERS, BOOLEANS, TEXTS = (values.ARROW_TYPES[kind] for kind in ("numeric", "boolean", "categorical"))
+NULL = pa.null()
 FEW_ROWS = 256
 CELL_TYPES = frozenset({str, int, float, bool, NoneType})
 SHAPES = '{"rows": [{"column": value}]} or {"columns": ["a", "b"], "data": [[1, 2]]}'
@@ -122,9 +123,9 @@ def _check_booleans(cells: Cells, features: Sequence[ModelColumn]) -> None:
     for kind, column in zip(cells.types, features, strict=True):
         # the types of cells are these very objects, and looking costs each request
         if kind is BOOLEANS and column.type == "numeric":
-            found = enumerate(cells.columns[column.name], 1)
+            found = enumerate(cells.columns[column.name])
             row, cell = next((row, cell) for row, cell in found if cell is not None)
-            raise InvalidRequest(f"row {row}, column {column.name!r}: {json.dumps(cell)} is not numeric")
+            raise WrongCell(row, column.name, f"{json.dumps(cell)} is not numeric").pointed(cells.listed)
 
 
 def column_types(rows: Rows) -> tuple[pa.DataType, ...]:

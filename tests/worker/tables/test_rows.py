@@ -178,8 +178,10 @@ def test_what_is_no_boolean_is_refused_with_its_column(cells):
     ],
 )
 def test_booleans_of_json_are_no_numbers(cells, complaint):
-    with pytest.raises(InvalidRequest, match=complaint):
+    with pytest.raises(InvalidRequest, match=complaint) as refused:
         _one("a", "numeric", cells)
+    row = int(complaint.split()[1].rstrip(",")) - 1
+    assert [error.pointer for error in refused.value.errors] == [f"/data/{row}/0"]
 
 
 def test_booleans_that_are_typed_are_numbers_where_numbers_are_wanted():
