@@ -13,6 +13,8 @@ BODIES = {"dataset": "dataset_id", "target": "target"}
 KNOWN_SHARE = 0.6
 """How often a parameter of a path names something that there is."""
 REQUEST_SECONDS = 30
+REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "422", "428", "429"]
+"""What a request that its schema forbids may be answered. A list can be so long that the body is: 413."""
 
 # Every check is on. What a schema cannot say of a request is whether its dataset, model, columns or key exist and fit
 # together, whether a file is a table, how long a file is, and which versions a model has: there, and only there, a
@@ -99,6 +101,7 @@ def _configuration(things: Mapping[str, Sequence[str]], key: str | None) -> str:
         lines.append(f'"body.{field}" = {{dictionary = "{name}", probability = {KNOWN_SHARE}}}')
     if key is not None:
         lines.append(f'[auth.openapi.key]\nbearer = "{key}"')
+    lines += ["[checks.negative_data_rejection]", f"expected-statuses = {json.dumps(REFUSALS)}"]
     return "\n".join(lines) + OPERATIONS
 
 
