@@ -33,7 +33,7 @@ from benchmarks.report import Cell, Report
 from benchmarks.serving_peer import Peer
 from worker.prediction import ServedModel
 from worker.store.tensors import unpack
-from worker.tables.rows import matched, read_rows
+from worker.tables.rows import RowReader
 
 CLIENTS = (1, 16, 64)
 CATEGORIES = {"a": 5, "b": 12}
@@ -173,8 +173,9 @@ def _one_row(
 def _bare(path: Path, wire: bytes) -> dict[str, Callable[[], Load]]:
     """Return the calls that everything else is compared with, of one thread as in the service."""
     model = ServedModel.from_tensors(*unpack(path.read_bytes()))
-    rows = read_rows(wire.partition(b"\r\n\r\n")[2], "application/json", model.features, max_rows=1)
-    table = matched([rows], model.features)
+    reader = RowReader(model.features)
+    rows = reader.read(wire.partition(b"\r\n\r\n")[2], "application/json", max_rows=1)
+    table = reader.table(rows)
     X = torch.from_numpy(model.encoder.encode(table))
 
     def timed(call: Callable[[], object]) -> Load:

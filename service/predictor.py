@@ -30,14 +30,14 @@ from worker.store.artifacts import Artifacts
 from worker.store.database import Database
 from worker.store.models import ModelRecord
 from worker.store.tensors import unpack
-from worker.tables.rows import Rows, column_types, matched
+from worker.tables.rows import RowReader, Rows, joined
 
 if TYPE_CHECKING:
     from worker.prediction import Answer, ServedModel
 
 R = TypeVar("R")
 
-MOST_RECORDS = 1000
+MOST_KNOWN = 1000
 BATCH_BYTES = 2**20
 """Bodies of so many bytes go into one batch; a longer one has a thread for itself."""
 SMALL_BYTES = 2**13
@@ -47,11 +47,19 @@ SMALL_ROWS = 1024
 
 
 @dataclass(frozen=True)
+class Known:
+    """What never changes of a model: its row, and what makes rows for it."""
+
+    record: ModelRecord
+    reader: RowReader
+
+
+@dataclass(frozen=True)
 class Question(Generic[R]):
-    """Rows to predict. ``read`` makes them of a body of ``size`` bytes, with ``needed_columns``; ``write`` answers."""
+    """Rows to predict. ``read`` makes them of a body of ``size`` bytes; ``write`` answers."""
 
     size: int
-    read: Callable[[ModelRecord], Rows]
+    read: Callable[[Known], Rows]
     write: Callable[[ModelRecord, "Answer"], R]
 
 
@@ -87,7 +95,7 @@ class Predictor:
         self._under_way = 0
         self._lock = threading.Lock()
         self._models: OrderedDict[str, ServedModel] = OrderedDict()
-        self._records: OrderedDict[str, ModelRecord] = OrderedDict()
+        self._known: OrderedDict[str, Known] = OrderedDict()
         self._loading: dict[str, Future[ServedModel]] = {}
 
     @contextmanager
@@ -120,7 +128,7 @@ class Predictor:
         )
         return cast("R", await asked)
 
-    async def use(self, database: Database, ref: str, use: Callable[[ModelRecord, "ServedModel"], R]) -> R:
+    async def use(self, database: Database, ref: str, use: Callable[[Known, "ServedModel"], R]) -> R:
         """Return what ``use`` makes of the model that ``ref`` names, alone in one of the threads of predictions.
 
         Raises:
@@ -128,10 +136,10 @@ class Predictor:
         """
 
         def compute(_: Sequence[Question[object]]) -> list[object]:
-            record = self._record(database, models.get_id(database, ref))
-            return [use(record, self.model(record))]
+            known = self._find(database, models.get_id(database, ref))
+            return [use(known, self.model(known.record))]
 
-        nothing: Question[object] = Question(0, lambda record: pa.table({}), lambda record, answer: None)
+        nothing: Question[object] = Question(0, lambda known: pa.table({}), lambda record, answer: None)
         # about a thing of its own: it is computed with no other
         return cast("R", await self._batches.ask(database.project, object(), compute, nothing, 0))
 
@@ -139,40 +147,41 @@ class Predictor:
         """Return a model to ask or to take apart, from memory or from storage."""
         return self._model(record.resource.id, record.model)
 
-    def predict(self, model_id: str, ref: ArtifactRef, table: pa.Table) -> "Answer":
+    def predict(self, model_id: str, ref: ArtifactRef, rows: Rows) -> "Answer":
         """Answer rows, in this thread."""
         model = self._model(model_id, ref)
         import torch
 
-        torch.set_num_threads(1 if table.num_rows <= SMALL_ROWS else os.cpu_count() or 1)
+        torch.set_num_threads(1 if rows.num_rows <= SMALL_ROWS else os.cpu_count() or 1)
         with PREDICTING.time():
-            answer = model.predict(table)
-        ROWS.inc(table.num_rows)
+            answer = model.predict(rows)
+        ROWS.inc(rows.num_rows)
         return answer
 
     def forget(self, model_id: str) -> None:
         """Drop a model that was deleted."""
         with self._lock:
             self._models.pop(model_id, None)
-            self._records.pop(model_id, None)
+            self._known.pop(model_id, None)
 
     def _answer_all(
         self, database: Database, ref: str, version: str | None, questions: Sequence[Question[R]]
     ) -> list[R | Exception]:
-        record = self._record(database, models.get_id(database, ref, version))
+        known = self._find(database, models.get_id(database, ref, version))
         answers: list[R | Exception | None] = [None] * len(questions)
-        alike: dict[tuple[type, tuple[pa.DataType, ...]], list[tuple[int, Rows]]] = {}
+        alike: dict[type, list[tuple[int, Rows]]] = {}
         for index, question in enumerate(questions):
             try:
-                rows = question.read(record)
+                rows = question.read(known)
             except Exception as error:
                 answers[index] = error
             else:
-                alike.setdefault((type(rows), column_types(rows)), []).append((index, rows))
+                alike.setdefault(type(rows), []).append((index, rows))
         for together in alike.values():
             for batch in self._blocks(together):
-                for (index, _), answer in zip(batch, self._together(record, [one for _, one in batch]), strict=True):
-                    answers[index] = _written(questions[index], record, answer)
+                found = self._together(known.record, [one for _, one in batch])
+                for (index, _), answer in zip(batch, found, strict=True):
+                    answers[index] = _written(questions[index], known.record, answer)
         return cast("list[R | Exception]", answers)
 
     def _blocks(self, questions: Sequence[tuple[int, Rows]]) -> Iterator[list[tuple[int, Rows]]]:
@@ -188,10 +197,9 @@ class Predictor:
         yield block
 
     def _together(self, record: ModelRecord, parts: Sequence[Rows]) -> list["Answer | Exception"]:
-        """Answer rows of the same types as one table, or each alone when that fails: the fault is of one of them."""
-        model = record.resource
+        """Answer rows of the same kind together, or each alone when that fails: the fault is of one of them."""
         try:
-            answer = self.predict(model.id, record.model, matched(parts, model.features))
+            answer = self.predict(record.resource.id, record.model, joined(parts))
         except Exception as error:
             if len(parts) == 1:
                 return [error]
@@ -203,17 +211,18 @@ class Predictor:
             start += part.num_rows
         return answers
 
-    def _record(self, database: Database, model_id: str) -> ModelRecord:
-        """Return what the row of a model holds. It is read once: of what may change in it, predictions use nothing."""
+    def _find(self, database: Database, model_id: str) -> Known:
+        """Return what is known of a model. It is read once: of what may change in its row, predictions use nothing."""
         with self._lock:
-            record = self._records.get(model_id)
-        if record is None:
+            known = self._known.get(model_id)
+        if known is None:
             record = models.get(database, model_id)
+            known = Known(record, RowReader(record.resource.features))
             with self._lock:
-                self._records[model_id] = record
-                if len(self._records) > MOST_RECORDS:
-                    self._records.popitem(last=False)
-        return record
+                self._known[model_id] = known
+                if len(self._known) > MOST_KNOWN:
+                    self._known.popitem(last=False)
+        return known
 
     @property
     def under_way(self) -> int:

@@ -12,16 +12,16 @@ from fastapi import Request
 
 from service.context import Context
 from service.negotiation import content_type
+from service.predictor import Known
 from service.upload_folder import upload_folder
 from worker.contracts.reading import ReadOrder
-from worker.store.models import ModelRecord
 from worker.tables.media import JSON, PARQUET, ROW_TYPES
-from worker.tables.rows import MOST_BYTES, Rows, needed_columns, read_rows
+from worker.tables.rows import MOST_BYTES, Rows
 from worker.tables.storage import load_table
 
 
-async def rows_of(context: Context, request: Request) -> tuple[int, Callable[[ModelRecord], Rows]]:
-    """Return how long a request's body is, and what makes of it the columns that a model reads, in its order.
+async def rows_of(context: Context, request: Request) -> tuple[int, Callable[[Known], Rows]]:
+    """Return how long a request's body is, and what makes of it rows for a model.
 
     Raises:
         UnsupportedMediaType: the body is of a form that holds no rows.
@@ -32,10 +32,9 @@ async def rows_of(context: Context, request: Request) -> tuple[int, Callable[[Mo
     most = context.settings.max_predict_rows
     table = await context.row_readers.run(partial(parquet_rows, context, body)) if kind == PARQUET else None
 
-    def read(record: ModelRecord) -> Rows:
-        features = record.resource.features
-        rows = read_rows(body, kind, features, max_rows=most) if table is None else table
-        return needed_columns(rows, features, max_rows=most)
+    def read(known: Known) -> Rows:
+        reader = known.reader
+        return reader.read(body, kind, max_rows=most) if table is None else reader.fit(table, max_rows=most)
 
     return len(body), read
 

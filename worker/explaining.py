@@ -17,7 +17,7 @@ from worker.engine.explain import gradients, neighbours
 from worker.engine.targets import RegressionTargets
 from worker.prediction import Answer, ServedModel
 from worker.tables.encoder import ColumnCode, lengths
-from worker.tables.rows import match_columns
+from worker.tables.matching import match_columns
 from worker.tables.values import ARROW_TYPES
 
 MOST_SWAPS = 50

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +17,9 @@ from worker.engine.errors import EngineError
 from worker.engine.model import FittedModel
 from worker.store.tensors import unpack
 from worker.tables.encoder import Encoder
-from worker.tables.rows import match_columns
+from worker.tables.matching import match_columns
+from worker.tables.plain import PlainEncoder, PlainRows
+from worker.tables.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -83,19 +86,24 @@ class ServedModel:
         """
         return self.predict(match_columns(table, self.features))
 
-    def predict(self, table: pa.Table) -> Answer:
-        """Answer the rows of ``table``, whose columns are this model's features by name.
+    def predict(self, rows: Rows) -> Answer:
+        """Answer the rows of a table whose columns are this model's features by name, or rows that need no table.
 
         Raises:
             InvalidRequest: a row holds numbers too large to compute with.
         """
-        X = torch.from_numpy(self.encoder.encode(table))
+        encoder = self._plain if isinstance(rows, PlainRows) else self.encoder
+        X = torch.from_numpy(encoder.encode(rows))
         if self.classes is None:
             return Answer(_finite(self.fitted.predict(X).double().cpu().numpy()), None)
         probabilities = _finite(self.fitted.probabilities(X).double().cpu().numpy())
         labels = np.empty(len(self.classes), dtype=object)
         labels[:] = self.classes
         return Answer(labels[probabilities.argmax(axis=1)], probabilities)
+
+    @cached_property
+    def _plain(self) -> PlainEncoder:
+        return PlainEncoder(self.encoder, self.features)
 
     def to_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return named arrays and JSON-able metadata from which ``from_tensors`` makes the same model."""

@@ -29,7 +29,7 @@ from worker.store.tensors import load, unpack
 from worker.tables import media
 from worker.tables.decompress import decompress
 from worker.tables.ingest import ingest
-from worker.tables.rows import matched, needed_columns, read_rows
+from worker.tables.rows import RowReader
 
 MAX_CELLS = 1_000_000
 MAX_BYTES = 2**24
@@ -46,6 +46,7 @@ FEATURES = [
 def ways(kind: str, folder: Path, readers: TableReaders) -> list[Callable[[bytes], object]]:
     """Return all that the service does with a body of a kind. Each raises nothing but errors of ours."""
     source, target = folder / "body", folder / "made"
+    reader = RowReader(FEATURES)
 
     def taken(body: bytes) -> object:
         source.write_bytes(body)
@@ -65,8 +66,7 @@ def ways(kind: str, folder: Path, readers: TableReaders) -> list[Callable[[bytes
         return load(source)
 
     def predicted(body: bytes) -> object:
-        rows = read_rows(body, kind, FEATURES, max_rows=1000)
-        return matched([needed_columns(rows, FEATURES, max_rows=1000)], FEATURES)
+        return reader.read(body, kind, max_rows=1000)
 
     if kind in (GZIP, ZSTD):
         return [undone]

@@ -11,7 +11,6 @@ from service.routes.models import Ref
 from service.routes.predictions import BODY
 from service.row_files import rows_of
 from worker.contracts.explanation import Explanations
-from worker.tables.rows import matched
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -32,7 +31,5 @@ async def explain(
         return await context.predictor.use(
             context.database,
             ref,
-            lambda record, model: explained(
-                context, record, model, matched([read(record)], record.resource.features), neighbours
-            ),
+            lambda known, model: explained(context, known.record, model, known.reader.table(read(known)), neighbours),
         )

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-import pyarrow as pa
 from fastapi import APIRouter, Header, Path, Request, Response
 
 from service.context import Context, CurrentContext
@@ -20,14 +19,14 @@ from service.inference_documents import (
     ServerReady,
 )
 from service.inference_tensors import check_outputs, inputs_of, only_input, outputs_from, outputs_of, table_of
-from service.predictor import Question
+from service.predictor import Known, Question
 from service.problems import NotReady, problems
 from service.routes.health import find_checks
 from service.settings import ServiceSettings
 from worker.store import models
 from worker.store.models import ModelRecord
 from worker.tables.media import JSON
-from worker.tables.rows import needed_columns
+from worker.tables.rows import Rows
 
 if TYPE_CHECKING:
     from worker.prediction import Answer
@@ -146,14 +145,14 @@ class _Inference:
         self._id: str | None = None
         self._wanted: list[WantedOutput] = []
 
-    def read(self, record: ModelRecord) -> pa.Table:
-        model = record.resource
+    def read(self, known: Known) -> Rows:
+        model = known.record.resource
         plain = decoded(self._body, self._headers.get("content-encoding"), self._settings.max_json_bytes)
         asked = decode(plain, self._length, only_input(model))
         self._id = asked.id
         self._wanted = check_outputs(asked, model)
         table = table_of(asked.inputs, model.features)
-        return needed_columns(table, model.features, max_rows=self._settings.max_predict_rows)
+        return known.reader.fit(table, max_rows=self._settings.max_predict_rows)
 
     def write(self, record: ModelRecord, answer: "Answer") -> Response:
         model = record.resource

@@ -22,7 +22,6 @@ from worker.store.artifacts import Artifacts
 from worker.store.tensors import pack
 from worker.tables.encoder import ColumnCode, Encoder
 from worker.tables.media import JSON
-from worker.tables.rows import needed_columns, read_rows
 
 ROWS = 200
 TABLE = pa.table({"x": np.linspace(-1, 1, 50)})
@@ -125,8 +124,8 @@ def asked(context, model):
 
 
 def _question(table, write=lambda record, answer: answer.predictions[:, 0].tolist()):
-    def read(record):
-        return needed_columns(table, record.resource.features, max_rows=1000)
+    def read(known):
+        return known.reader.fit(table, max_rows=1000)
 
     return Question(100, read, write)
 
@@ -157,11 +156,7 @@ def test_a_wrong_cell_is_told_by_its_place_in_the_request_that_has_it(asked):
     def question(*sizes):
         body = json.dumps({"rows": [{"size": size, "city": "Rome"} for size in sizes]}).encode()
 
-        def read(record):
-            features = record.resource.features
-            return needed_columns(read_rows(body, JSON, features, max_rows=10), features, max_rows=10)
-
-        return replace(_question(None), read=read)
+        return replace(_question(None), read=lambda known: known.reader.read(body, JSON, max_rows=10))
 
     answers = asked([question("1", "2"), question("3"), question("4", "huge"), question("5")])
     assert [one.pointer for one in answers[2].errors] == ["/rows/1/size"]

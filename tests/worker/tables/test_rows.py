@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, TableTooLarge, UnreadableTable
 from worker.contracts.resources import ModelColumn
 from worker.tables import media
-from worker.tables.rows import match_columns, matched, needed_columns, read_rows
+from worker.tables.matching import match_columns
+from worker.tables.rows import RowReader
 
 FEATURES = [
     ModelColumn(name="size", type="numeric"),
@@ -25,8 +26,8 @@ EXPECTED = pa.table({"size": [1.0, None], "city": ["Rome", "7"], "new": [True, F
 
 def _read(body, kind=media.JSON, features=FEATURES, max_rows=100):
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-    rows = read_rows(sent, kind, features, max_rows=max_rows)
-    return matched([needed_columns(rows, features, max_rows=max_rows)], features)
+    reader = RowReader(features)
+    return reader.table(reader.read(sent, kind, max_rows=max_rows))
 
 
 def _one(name, kind, cells):

@@ -1,0 +1,134 @@
+"""Columns of any table as those that a model reads: found by name, in its order and types."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from worker.contracts.base import ColumnType
+from worker.contracts.errors import ColumnMismatch, FieldError, InvalidRequest, pointer
+from worker.contracts.resources import ModelColumn
+from worker.tables import values
+
+
+class WrongCell(InvalidRequest):
+    """A cell does not fit its column. ``row`` counts from 0 in the rows that were looked at."""
+
+    def __init__(self, row: int, column: str, message: str) -> None:
+        super().__init__(f"row {row + 1}, column {column!r}: {message}")
+        self.row = row
+        self.column = column
+        self.message = message
+
+    def pointed(self, listed: Sequence[str] | None) -> InvalidRequest:
+        """Return the error with the cell's place in a body of JSON.
+
+        ``listed``: the names in the order of the body's lists; None where its rows are objects.
+        """
+        if listed is None:
+            place = pointer("rows", self.row, self.column)
+        else:
+            place = pointer("data", self.row, listed.index(self.column))
+        return InvalidRequest(self.detail, errors=(FieldError(place, self.message),))
+
+
+def check_rows(rows: int, max_rows: int) -> None:
+    """Raise InvalidRequest when there are no rows to predict, or more than ``max_rows``."""
+    if rows == 0:
+        raise InvalidRequest("there are no rows to predict")
+    if rows > max_rows:
+        raise InvalidRequest(
+            f"{rows} rows are too many for one request, which takes {max_rows}; submit a predict job instead"
+        )
+
+
+def match_columns(table: pa.Table, features: Sequence[ModelColumn]) -> pa.Table:
+    """Return the columns that the model reads, in its order and types; others are left out.
+
+    Raises:
+        ColumnMismatch: naming all missing columns.
+        InvalidRequest: a cell does not fit its column; row, column and value are named.
+    """
+    table = table.select(selected(table.column_names, features))
+    columns = [_fitted(found, column) for found, column in zip(table.columns, features, strict=True)]
+    return pa.Table.from_arrays(columns, table.column_names)
+
+
+def selected(present: Sequence[str], features: Sequence[ModelColumn]) -> list[str]:
+    """Return the names of ``features``, which must all be ``present``.
+
+    Raises:
+        ColumnMismatch: naming all missing columns.
+    """
+    names = [column.name for column in features]
+    missing = sorted(set(names).difference(present), key=names.index)
+    if missing:
+        raise ColumnMismatch(f"the rows lack columns that the model reads: {', '.join(map(repr, missing))}")
+    return names
+
+
+def _fitted(column: pa.ChunkedArray, wanted: ModelColumn) -> pa.Array | pa.ChunkedArray:
+    if _is_ready(column, wanted):
+        return column
+    found = column.combine_chunks()
+    if isinstance(found, pa.ChunkedArray):
+        found = pa.concat_arrays(found.chunks) if found.num_chunks else pa.array([], found.type)
+    if pa.types.is_null(found.type):
+        return pa.nulls(len(found), values.ARROW_TYPES[wanted.type])
+    kind = values.type_of(wanted.name, found.type)
+    if wanted.type == "categorical":
+        return as_texts(wanted.name, found, kind)
+    if kind == "categorical":
+        found = _from_texts(wanted, found)
+    elif wanted.type == "boolean" and kind == "numeric":
+        found = _as_booleans(wanted.name, found)
+    fitted = values.typed(wanted.name, found, wanted.type)
+    if wanted.type == "numeric":
+        row = pc.index(pc.is_finite(fitted).fill_null(True), False).as_py()
+        if row >= 0:
+            raise WrongCell(row, wanted.name, f"{fitted[row].as_py()} is not a finite number")
+    return fitted
+
+
+def _is_ready(column: pa.ChunkedArray, wanted: ModelColumn) -> bool:
+    """Return whether one look says that there is nothing to do, as in the most frequent case."""
+    numbers = wanted.type == "numeric" and column.type == values.ARROW_TYPES["numeric"] and not column.null_count
+    return numbers and bool(np.isfinite(column.to_numpy()).all())
+
+
+def as_texts(name: str, found: pa.Array, kind: ColumnType) -> pa.Array:
+    """Return the categories that cells of a ``kind`` are, each as it is written.
+
+    Raises:
+        UnreadableTable: a text holds a NUL character.
+    """
+    if kind != "numeric":
+        texts = values.typed(name, found, "categorical")
+        return values.without_missing(texts) if kind == "categorical" else texts
+    numbers = values.typed(name, found, "numeric")
+    # 1 and 1.0 are the same number, and a category "1" was written without a point
+    whole = pc.equal(numbers, pc.round(numbers))
+    small = pc.less(pc.abs(numbers), 2.0**53)
+    as_whole = pc.and_(whole, small)
+    integers = pc.if_else(as_whole, numbers, 0).cast(pa.int64()).cast(pa.string())
+    return pc.if_else(as_whole, integers, numbers.cast(pa.string()))
+
+
+def _from_texts(wanted: ModelColumn, found: pa.Array) -> pa.Array:
+    texts = values.without_missing(found.cast(pa.string()))
+    fits = values.could_be_number if wanted.type == "numeric" else values.could_be_boolean
+    if fits(texts):
+        return values.parsed(texts, wanted.type)
+    for row, text in enumerate(texts.to_pylist()):
+        if text is not None and not fits(pa.array([text])):
+            raise WrongCell(row, wanted.name, f"{text[:80]!r} is not {wanted.type}")
+    raise InvalidRequest(f"column {wanted.name!r} is not {wanted.type}")
+
+
+def _as_booleans(name: str, found: pa.Array) -> pa.Array:
+    numbers = values.typed(name, found, "numeric")
+    row = pc.index(pc.is_in(numbers, value_set=pa.array([0.0, -0.0, 1.0, None])), False).as_py()
+    if row >= 0:
+        raise WrongCell(row, name, f"{found[row].as_py()} is not boolean; give true and false, or 1 and 0")
+    return numbers.cast(pa.bool_())
