@@ -1,6 +1,6 @@
-"""One HTTP/1.1 connection of the server, and how long its other end may take.
+"""How long the other end of a connection may take. Requests are read by h11.
 
-The server's own protocol waits for a request's head, for the rest of a body that was answered early, and for a reader
+The server's own protocols wait for a request's head, for the rest of a body that was answered early, and for a reader
 without end. A body that is being read is timed where it is counted, in ``limits``.
 """
 
@@ -17,24 +17,55 @@ from service.limits import told_twice
 log = structlog.get_logger()
 
 
-class TimedConnection(H11Protocol):
+class Timed:
     """Drops a caller who sends no whole head in ``head_seconds``, or who takes nothing for ``stall_seconds``.
 
-    A request whose length is told in two ways is the last one of its connection (RFC 9112, 6.1).
+    It stands before a protocol of uvicorn among the bases of a class.
     """
 
     head_seconds: ClassVar[float]
     stall_seconds: ClassVar[float]
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._request = _Timer(self.loop, self.head_seconds, lambda: self._drop("sends no whole request"))
-        self._reader = _Timer(self.loop, self.stall_seconds, lambda: self._drop("takes no answer"))
+        self._request = _Timer(self.loop, self.head_seconds, lambda: self.drop("sends no whole request"))
+        self._reader = _Timer(self.loop, self.stall_seconds, lambda: self.drop("takes no answer"))
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin to wait for a head."""
-        super().connection_made(transport)
+        super().connection_made(transport)  # type: ignore[misc]
         self._request.start()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a reader."""
+        super().pause_writing()  # type: ignore[misc]
+        self._reader.start()
+
+    def resume_writing(self) -> None:
+        """Go on: there is a reader."""
+        super().resume_writing()  # type: ignore[misc]
+        self._reader.stop()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timers with the connection."""
+        self.wait_for_nothing()
+        super().connection_lost(exc)  # type: ignore[misc]
+
+    def wait_for_nothing(self) -> None:
+        """Stop the timers."""
+        self._request.stop()
+        self._reader.stop()
+
+    def drop(self, why: str) -> None:
+        """End the connection now."""
+        log.info("connection dropped", why=why)
+        self.transport.abort()
+
+
+class H11Connection(Timed, H11Protocol):  # type: ignore[misc]
+    """A request whose length is told in two ways is the last one of its connection (RFC 9112, 6.1)."""
 
     def data_received(self, data: bytes) -> None:
         """Take bytes. Some of a head do not buy more time for its rest."""
@@ -55,31 +86,6 @@ class TimedConnection(H11Protocol):
         super().on_response_complete()
         if self.conn.their_state is h11.SEND_BODY or self.conn.trailing_data[0]:
             self._request.start()
-
-    def pause_writing(self) -> None:
-        """Begin to wait for a reader."""
-        super().pause_writing()
-        self._reader.start()
-
-    def resume_writing(self) -> None:
-        """Go on: there is a reader."""
-        super().resume_writing()
-        self._reader.stop()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timers with the connection."""
-        self._request.stop()
-        self._reader.stop()
-        super().connection_lost(exc)
-
-    def _drop(self, why: str) -> None:
-        log.info("connection dropped", why=why)
-        self.transport.abort()
-
-
-def timed(head_seconds: float, stall_seconds: float) -> type[Any]:
-    """Return the protocol with its times, in the form in which uvicorn takes one."""
-    return type("Timed", (TimedConnection,), {"head_seconds": head_seconds, "stall_seconds": stall_seconds})
 
 
 class _Timer:

@@ -2,14 +2,23 @@
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
+import psutil
 import pytest
 from support.processes import System, valkey, wait_until
 
+from service.quick_connections import PIECE
+
 HEAD_SECONDS = 0.4
 STALL_SECONDS = 0.6
+ENDLESS = 2**28
+LIVE = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"
+KEPT_SECONDS = 5
+"""How long uvicorn keeps a connection on which nothing comes."""
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +140,13 @@ SMUGGLED = {
     "folded header": b"GET /livez HTTP/1.1\r\nHost: a\r\nX-A: b\r\n GET /v1/jobs HTTP/1.1\r\nX: \x00\r\n\r\n",
     "bare line feed in a value": b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Request-ID: a\rSet-Cookie: b\r\n\r\n",
     "huge head": b"GET /livez HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 200_000 + b"\r\n\r\n",
+    "huge head in small headers": b"GET /livez HTTP/1.1\r\nHost: a\r\n" + b"X-A: b\r\n" * 10_000 + b"\r\n",
     "huge target": b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
     "no host": b"GET /livez HTTP/1.1\r\n\r\n",
     "two hosts": b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "carriage return alone": b"GET /livez HTTP/1.1\rHost: a\r\r",
+    "version of long ago": b"GET /livez HTTP/0.9\r\nHost: a\r\n\r\n",
+    "version to come": b"GET /livez HTTP/2.0\r\nHost: a\r\n\r\n",
     "no number of a chunk": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"0x4\r\nabcd\r\n0\r\n\r\n",
     "two encodings": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
@@ -199,6 +212,92 @@ def test_an_offer_of_another_protocol_is_not_taken_and_hides_no_body(connection:
         assert _answer(connection).startswith(b"HTTP/1.1 422")
     connection.sendall(b"GET /livez HTTP/1.1\r\n" + offer + b"\r\n")
     assert _answer(connection).startswith(b"HTTP/1.1 200")
+
+
+OFFER = b"Host: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Type: application/json\r\n"
+HIDDEN = b"GET /v1/jobs/hidden HTTP/1.1\r\nHost: a\r\n\r\n"
+OFFERED = {
+    "a length": b"Content-Length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN,
+    "pieces": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(HIDDEN) + HIDDEN + b"\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("body", OFFERED)
+@pytest.mark.parametrize("step", [1, 50, 10_000])
+def test_a_body_behind_an_offer_is_read_however_it_comes(connection: socket.socket, body: str, step: int) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sent = b"POST /v1/jobs HTTP/1.1\r\n" + OFFER + OFFERED[body] + b"GET /v1/jobs/next HTTP/1.1\r\nHost: a\r\n"
+    sent += b"Connection: close\r\n\r\n"
+    for start in range(0, len(sent), step):
+        connection.sendall(sent[start : start + step])
+    answers = _all_of(connection)
+    assert answers.startswith(b"HTTP/1.1 422"), answers
+    assert answers.count(b"HTTP/1.1 ") == 2, answers
+    assert b"next" in answers
+    assert b"/v1/jobs/hidden" not in answers
+
+
+def test_an_offer_behind_another_request_hides_nothing(connection: socket.socket) -> None:
+    connection.sendall(
+        HIDDEN.replace(b"hidden", b"first") + b"POST /v1/jobs HTTP/1.1\r\n" + OFFER + OFFERED["a length"]
+    )
+    assert b"/v1/jobs/hidden" not in _all_of(connection)
+
+
+def test_a_tunnel_is_not_opened(connection: socket.socket) -> None:
+    connection.sendall(b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + HIDDEN)
+    answer = _all_of(connection)
+    assert answer.startswith(b"HTTP/1.1 4"), answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_request_may_come_byte_by_byte(connection: socket.socket) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for _ in range(2):
+        for byte in b"PATCH /v1/models/none HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc":
+            connection.sendall(bytes([byte]))
+        assert _answer(connection).startswith(b"HTTP/1.1 415")
+
+
+def test_requests_without_end_wait_where_they_come_from(system: System, connection: socket.socket) -> None:
+    assert system.api is not None
+    process = psutil.Process(system.api.pid)
+    before = process.memory_info().rss
+    sent = 0
+    connection.settimeout(0.3)
+    with suppress(TimeoutError):
+        while sent < ENDLESS:
+            sent += connection.send(LIVE * 2000)
+    assert sent < ENDLESS, "the server took all of it"
+    assert process.memory_info().rss - before < 2**25
+
+
+def test_many_requests_in_a_row_are_all_answered(connection: socket.socket) -> None:
+    count = 3000
+    sender = threading.Thread(target=connection.sendall, args=(LIVE * count,))
+    sender.start()
+    with connection.makefile("rb") as answers:
+        for _ in range(count):
+            assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+            head = b"".join(iter(answers.readline, b"\r\n"))
+            answers.read(_length(head))
+    sender.join()
+
+
+def test_a_request_that_came_with_another_is_not_ended_by_the_pause_between_them(system: System) -> None:
+    upload = system.client.post(
+        "/v1/datasets", content="a,y\n" + "1,2\n2,3\n" * 20, headers={"Content-Type": "text/csv"}
+    ).json()["id"]
+    follow = f"GET /v1/jobs/{system.submit(dataset=upload)}/events HTTP/1.1\r\nHost: a\r\n"
+    with socket.create_connection(("127.0.0.1", system.port)) as connection:
+        # so long that no more than the beginning of the second is looked at before the first is answered
+        first = LIVE[:-2] + b"X-A: " + b"a" * (PIECE - len(LIVE) - 20) + b"\r\n\r\n"
+        connection.sendall(first + follow.encode() + b"Accept: text/event-stream\r\n\r\n")
+        connection.settimeout(KEPT_SECONDS + 1)
+        with suppress(TimeoutError):
+            while connection.recv(2**16):
+                pass
+            pytest.fail("the connection was ended")
 
 
 def test_requests_sent_in_a_row_are_answered_in_their_order(connection: socket.socket) -> None:
