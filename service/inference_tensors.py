@@ -11,6 +11,7 @@ from service.inference_documents import TensorMetadata
 from worker.contracts.base import ColumnType, Label
 from worker.contracts.errors import InvalidRequest
 from worker.contracts.resources import Model, ModelColumn
+from worker.tables.rows import RowReader, Rows
 
 if TYPE_CHECKING:
     from worker.prediction import Answer
@@ -40,14 +41,25 @@ def only_input(model: Model) -> tuple[str, str] | None:
     return (model.features[0].name, DATATYPES[model.features[0].type]) if len(model.features) == 1 else None
 
 
-def table_of(inputs: Sequence[Tensor], features: Sequence[ModelColumn]) -> pa.Table:
+def rows_from(inputs: Sequence[Tensor], reader: RowReader, features: Sequence[ModelColumn], *, max_rows: int) -> Rows:
     """Return the rows: a tensor a column by name, or one matrix in the order of ``features``.
 
     Raises:
-        InvalidRequest: the tensors are neither, or have different numbers of rows.
+        ColumnMismatch: naming all missing columns.
+        InvalidRequest: the tensors are neither, have different numbers of rows, no rows or more than ``max_rows``, or
+            a cell does not fit its column.
     """
-    if len(inputs) == 1 and len(inputs[0].shape) == 2 and inputs[0].name not in {one.name for one in features}:
-        return _columns_of(inputs[0], features)
+    first = inputs[0]
+    if len(inputs) == 1 and len(first.shape) == 2 and first.name not in {one.name for one in features}:
+        _check_width(first, features)
+        if pa.types.is_floating(first.values.type):
+            X = first.values.to_numpy(zero_copy_only=False).reshape(first.shape).astype(np.float64, copy=False)
+            return reader.fit_matrix(X, max_rows=max_rows)
+        return reader.fit(_columns_of(first, features), max_rows=max_rows)
+    return reader.fit(_columns(inputs, features), max_rows=max_rows)
+
+
+def _columns(inputs: Sequence[Tensor], features: Sequence[ModelColumn]) -> pa.Table:
     rows = inputs[0].shape[0]
     for index, one in enumerate(inputs):
         if len(one.shape) == 2 and one.shape[1] != 1:
@@ -101,13 +113,16 @@ def outputs_from(answer: "Answer", model: Model, wanted: Sequence[WantedOutput])
     return found
 
 
-def _columns_of(matrix: Tensor, features: Sequence[ModelColumn]) -> pa.Table:
-    rows, columns = matrix.shape
-    if columns != len(features):
+def _check_width(matrix: Tensor, features: Sequence[ModelColumn]) -> None:
+    if matrix.shape[1] != len(features):
         raise InvalidRequest.at(
             "/inputs/0/shape",
-            f"a matrix has {len(features)} columns, in the order of the model; this one has {columns}",
+            f"a matrix has {len(features)} columns, in the order of the model; this one has {matrix.shape[1]}",
         )
+
+
+def _columns_of(matrix: Tensor, features: Sequence[ModelColumn]) -> pa.Table:
+    rows, columns = matrix.shape
     places = np.arange(rows, dtype=np.int64) * columns
     return pa.table({one.name: matrix.values.take(places + index) for index, one in enumerate(features)})
 

@@ -25,8 +25,17 @@ class DirectRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             named = request.path_params
-            if request.scope["query_string"] or any(len(name) > LONGEST_NAME for name in named.values()):
+            further = self.further(request)
+            if further is None or request.scope["query_string"] or any(map(_is_long, named.values())):
                 return await checked(request)
-            return await function(get_context(request), request, **named)
+            return await function(get_context(request), request, **named, **further)
 
         return handle
+
+    def further(self, request: Request) -> dict[str, Any] | None:
+        """Return what else the function takes; None where the framework has to look at it."""
+        return {}
+
+
+def _is_long(name: str) -> bool:
+    return len(name) > LONGEST_NAME

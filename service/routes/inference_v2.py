@@ -18,9 +18,10 @@ from service.inference_documents import (
     ServerMetadata,
     ServerReady,
 )
-from service.inference_tensors import check_outputs, inputs_of, only_input, outputs_from, outputs_of, table_of
+from service.inference_tensors import check_outputs, inputs_of, only_input, outputs_from, outputs_of, rows_from
 from service.predictor import Known, Question
 from service.problems import NotReady, problems
+from service.routes.direct import DirectRoute
 from service.routes.health import find_checks
 from service.settings import ServiceSettings
 from worker.store import models
@@ -31,11 +32,25 @@ from worker.tables.rows import Rows
 if TYPE_CHECKING:
     from worker.prediction import Answer
 
+
+class InferRoute(DirectRoute):
+    """The route of inference by a model's name, whose function also takes the length of a request's JSON."""
+
+    def further(self, request: Request) -> dict[str, Any] | None:
+        """Return the length; None where it must be refused."""
+        said = request.headers.get(LENGTH_HEADER)
+        if said is None:
+            return {}
+        return {"length": int(said)} if len(said) < LONGEST_LENGTH and said.isascii() and said.isdecimal() else None
+
+
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+by_name = APIRouter(route_class=InferRoute)
 
 PLATFORM = "factrfm"
 MOST_VERSIONS = 200
 LENGTH_HEADER = "Inference-Header-Content-Length"
+LONGEST_LENGTH = 10
 
 Name = Annotated[
     str, Path(description="A model's name (its default or newest version), name@version, or its id.", max_length=200)
@@ -109,13 +124,16 @@ def model_version_ready(context: CurrentContext, name: Name, version: Version) -
     return ModelReady(name=models.get(context.database, name, version).resource.name, ready=True)
 
 
-@router.post("/models/{name}/infer", **INFER)
+@by_name.post("/models/{name}/infer", **INFER)
 async def infer(context: CurrentContext, request: Request, name: Name, length: JsonLength = None) -> Response:
     """Answer rows: a tensor a column by name, or one matrix of all columns in the order of the model's inputs.
 
     Other inputs are ignored. Null, and NaN of a float type, is a missing value. Texts are UTF-8.
     """
     return await _infer(context, request, name, None, length)
+
+
+router.include_router(by_name)
 
 
 @router.post("/models/{name}/versions/{version}/infer", **INFER)
@@ -151,8 +169,8 @@ class _Inference:
         asked = decode(plain, self._length, only_input(model))
         self._id = asked.id
         self._wanted = check_outputs(asked, model)
-        table = table_of(asked.inputs, model.features)
-        return known.reader.fit(table, max_rows=self._settings.max_predict_rows)
+        most = self._settings.max_predict_rows
+        return rows_from(asked.inputs, known.reader, model.features, max_rows=most)
 
     def write(self, record: ModelRecord, answer: "Answer") -> Response:
         model = record.resource

@@ -19,7 +19,7 @@ from worker.tables.readers import NOT_AS_SAID, Limits, read
 
 MOST_BYTES = 2**28
 """Of a file of rows, once decompressed."""
-FEW_ROWS = 256
+FEW_ROWS = 64
 """A table of more rows is worth the steps that a table takes."""
 WHOLE = 2.0**53
 """Smaller whole numbers are written without a point, see ``as_texts``."""
@@ -49,7 +49,7 @@ class RowReader:
             found = json_rows.plain_of(document, self._columns, max_rows=max_rows)
             return json_rows.table_of(document, self._features, max_rows=max_rows) if found is None else found
         if media_type == media.NPY:
-            return self._of_matrix(_matrix(body, len(self._features)), max_rows)
+            return self.fit_matrix(_matrix(body, len(self._features)), max_rows=max_rows)
         return self.fit(_file_table(body, media_type, max_rows), max_rows=max_rows)
 
     def fit(self, table: pa.Table, *, max_rows: int) -> Rows:
@@ -67,7 +67,12 @@ class RowReader:
         """Return rows as a table in any case."""
         return rows.table(self._features) if isinstance(rows, PlainRows) else rows
 
-    def _of_matrix(self, X: np.ndarray, max_rows: int) -> Rows:
+    def fit_matrix(self, X: np.ndarray, *, max_rows: int) -> Rows:
+        """Return the rows of a matrix of numbers or of booleans, whose columns are the features in their order.
+
+        Raises:
+            InvalidRequest: as of ``fit``.
+        """
         check_rows(len(X), max_rows)
         found = self._plain_matrix(X) if X.dtype.kind == "f" and len(X) <= FEW_ROWS else None
         if found is not None:
