@@ -1,7 +1,7 @@
 """What the requests of one API process share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, cast
 
@@ -14,6 +14,8 @@ from service.settings import ServiceSettings
 from service.table_readers import TableReaders
 from worker.store.artifacts import Artifacts
 from worker.store.database import Database
+
+MOST_KNOWN = 1000
 
 
 def utc_now() -> datetime:
@@ -46,6 +48,16 @@ class Context:
     followers: Followers
     draining: Draining
     now: Callable[[], datetime] = utc_now
+    _known: dict[str, "Context"] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def of(self, project: str) -> "Context":
+        """Return the same as the callers of a project see it."""
+        found = self._known.get(project)
+        if found is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            found = self._known[project] = replace(self, database=self.database.of(project))
+        return found
 
 
 def get_context(request: Request) -> Context:
@@ -53,7 +65,7 @@ def get_context(request: Request) -> Context:
     context = cast("Context", request.app.state.context)
     caller = getattr(request.state, "caller", None)
     # a path that is not guarded has no caller, and is about the whole service
-    return context if caller is None else replace(context, database=context.database.of(caller.project))
+    return context if caller is None else context.of(caller.project)
 
 
 def project_of(request: Request) -> str:

@@ -7,13 +7,14 @@ on with h11, which reads it as if nothing had been offered.
 """
 
 import asyncio
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.connections import H11Connection, Timed
+from service.joined_writes import JoinedWrites
 from service.limits import told_twice
 
 MOST_HEAD_BYTES = 2**15
@@ -48,8 +49,9 @@ class QuickConnection(Timed, HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head."""
-        super().connection_made(transport)
-        self.flow = _HeldFlow(transport)
+        joined = cast("asyncio.Transport", JoinedWrites(transport, self.loop))
+        super().connection_made(joined)
+        self.flow = _HeldFlow(joined)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes. Some of a head do not buy more time for its rest."""
