@@ -1,12 +1,26 @@
 """From pydantic's errors about a body to one sentence for each place in it."""
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from worker.contracts import requests, search, specs
+from worker.contracts.base import Contract
 from worker.contracts.errors import FieldError, pointer
 
 MOST_PLACES = 20
 """Places that a problem names; there may be more that are wrong."""
+NAMES = sorted(
+    {
+        name
+        for module in (requests, search, specs)
+        for one in vars(module).values()
+        if isinstance(one, type) and issubclass(one, Contract)
+        for name in one.model_fields
+    }
+)
+LONGEST_NAME = 40
+"""A name of a field may be as long as a body; comparing it takes time."""
 
 
 def field_errors(body: object, found: Iterable[Mapping[str, Any]]) -> list[FieldError]:
@@ -15,7 +29,7 @@ def field_errors(body: object, found: Iterable[Mapping[str, Any]]) -> list[Field
     given: dict[str, str] = {}
     for one in found:
         place = _pointer(body, one["loc"], one["type"])
-        messages.setdefault(place, []).append(str(one["msg"]).removeprefix("Value error, "))
+        messages.setdefault(place, []).append(_message(one))
         given[place] = _given(one)
     return [FieldError(place, " or: ".join(said) + given[place]) for place, said in messages.items()]
 
@@ -35,6 +49,15 @@ def _pointer(body: Any, steps: Sequence[str | int], kind: str) -> str:
     if kind == "missing" and steps:
         found.append(steps[-1])
     return pointer(*found)
+
+
+def _message(one: Mapping[str, Any]) -> str:
+    said = str(one["msg"]).removeprefix("Value error, ")
+    name = one["loc"][-1] if one["loc"] else None
+    if one["type"] != "extra_forbidden" or not isinstance(name, str):
+        return said
+    close = difflib.get_close_matches(name[:LONGEST_NAME], NAMES, n=1)
+    return f"there is no such field (did you mean {close[0]!r}?)" if close else "there is no such field"
 
 
 def _given(one: Mapping[str, Any]) -> str:

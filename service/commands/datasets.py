@@ -9,6 +9,7 @@ from rich.console import Group
 
 from service.commands.session import Limit, Session, remote, table
 from service.complaints import WrongSetting
+from service.remarks import remarks
 from worker.contracts.resources import Column, Dataset
 
 SHOWN_VALUES = 5
@@ -25,6 +26,14 @@ def upload(
         raise WrongSetting("--name is for one file; each of several is called by its own name")
     found = [session.client.upload(path, name) for path in files]
     session.show(found, lambda: _table(found))
+    for one in found:
+        tell(session, one)
+
+
+def tell(session: Session, dataset: Dataset) -> None:
+    """Say what of a dataset should be looked at."""
+    for remark in remarks(dataset.columns).values():
+        session.note(remark)
 
 
 @remote
@@ -37,6 +46,7 @@ def datasets(
     if dataset is not None:
         one = session.client.dataset(dataset)
         session.show(one, lambda: Group(_table([one]), _columns(one)))
+        tell(session, one)
         return
     found = list(itertools.islice(session.client.datasets(), limit))
     session.show(found, lambda: _table(found))

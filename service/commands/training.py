@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from service.client.progress import Bar
+from service.commands.datasets import tell
 from service.commands.documents import read_document, read_spec, read_validation
 from service.commands.results import report_table
 from service.commands.session import Session, Unsuccessful, remote, table
@@ -187,7 +188,9 @@ def _train(session: Session, body: dict[str, Any], timeout: float | None, no_wai
 def _run(session: Session, body: dict[str, Any], timeout: float | None, no_wait: bool) -> Job | None:
     """Submit a job and wait until it has succeeded; None, and the job is shown, where nobody waits."""
     if not body["dataset"].startswith("ds_"):
-        body["dataset"] = session.client.upload(body["dataset"]).id
+        uploaded = session.client.upload(body["dataset"])
+        tell(session, uploaded)
+        body["dataset"] = uploaded.id
     job = session.client.submit(body)
     if no_wait:
         session.show(job, lambda: f"{job.id} is {job.state}; follow it by: factrfm watch {job.id}")

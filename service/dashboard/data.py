@@ -7,6 +7,7 @@ from fastapi import Request, Response
 from service.context import CurrentContext
 from service.dashboard.pages import page_router, render
 from service.pages import After
+from service.remarks import remarks
 from service.settings import ServiceSettings
 from service.uploads import SUFFIXES
 from worker.store import datasets
@@ -26,7 +27,8 @@ def list_datasets(context: CurrentContext, request: Request, after: After = None
 @router.get("/datasets/{dataset_id}")
 def show_dataset(context: CurrentContext, request: Request, dataset_id: str) -> Response:
     """Show the columns of a dataset and how their values spread."""
-    return render(request, "dataset.html", dataset=datasets.get(context.database, dataset_id))
+    dataset = datasets.get(context.database, dataset_id)
+    return render(request, "dataset.html", dataset=dataset, remarks=remarks(dataset.columns))
 
 
 def upload_hints(settings: ServiceSettings) -> dict[str, Any]:

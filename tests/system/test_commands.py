@@ -149,6 +149,20 @@ def test_datasets_are_listed_and_shown(terminal: Terminal, trained: dict[str, ob
     terminal("datasets", "--limit", "0", code=2)
 
 
+def test_a_column_that_is_nearly_numeric_is_told_of(terminal: Terminal) -> None:
+    numbers = "\n".join(f"{k},{k}" for k in range(20))
+    (terminal.folder / "nearly.csv").write_text(f"a,y\n{numbers}\nn.v.,7\n")
+    made = json.loads(terminal("upload", "nearly.csv", "--json"))[0]
+    assert "'a' is read as categories" in terminal.errors
+    assert "'n.v.' (1)" in terminal.errors
+    terminal("datasets", made["id"])
+    assert "'n.v.' (1)" in terminal.errors
+    terminal("fit", "nearly.csv", "-t", "y", *FAST)
+    assert "'n.v.' (1)" in terminal.errors
+    terminal("upload", "houses.csv")
+    assert terminal.errors == ""
+
+
 def test_the_trials_of_a_search_are_shown_the_best_first(terminal: Terminal, trained: dict[str, object]) -> None:
     (terminal.folder / "space.yaml").write_text("ridge: {choices: [0.001, 10000, 100000000]}\n")
     made = terminal("tune", "houses.csv", "-t", "price", *FAST, "--trials", "4", "--space", "space.yaml", "--json")

@@ -34,6 +34,11 @@ class Column(Contract):
     infinite: int = Field(0, description="numeric only: rows with an infinite value.")
     integer: bool = Field(False, description="numeric only: every value is a whole number.")
     top: list[TopValue] | None = Field(None, description="categorical and boolean only: the most frequent values.")
+    not_numbers: list[TopValue] | None = Field(
+        None,
+        description="categorical only, where nine in ten values are numbers: those that are not, and without which the "
+        "column would be numeric.",
+    )
 
 
 class Dataset(Contract):

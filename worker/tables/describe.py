@@ -5,16 +5,21 @@ values are counted among those that share a remainder, one remainder after the o
 sorted in memory at a time.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from worker.contracts.base import ColumnType
 from worker.contracts.resources import Column, TopValue
 
 TOP_VALUES = 10
 LONGEST_TOP = 100
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+MOST_ODD = 0.1
+MOST_COUNTED = 10_000
 SHARE_ROWS = 2**21
 """About so many values are sorted at a time: 16 MiB, and as much again for their places."""
 MIXER = np.uint64(0x9E3779B97F4A7C15)
@@ -33,7 +38,14 @@ def describe(name: str, kind: ColumnType, blocks: Blocks) -> Column:
         rows += len(block)
         missing += block.null_count
     distinct, frequent = _frequent(_hashes(blocks), rows - missing)
-    return Column(name=name, type=kind, missing=missing, distinct=distinct, top=_top(blocks, frequent))
+    return Column(
+        name=name,
+        type=kind,
+        missing=missing,
+        distinct=distinct,
+        top=_top(blocks, frequent),
+        not_numbers=_not_numbers(blocks, rows - missing) if kind == "categorical" else None,
+    )
 
 
 def _numbers(name: str, blocks: Blocks) -> Column:
@@ -128,6 +140,22 @@ def _top(blocks: Blocks, frequent: list[tuple[int, int]]) -> list[TopValue]:
             if hash(value) in wanted:
                 found.setdefault(hash(value), value)
     return [TopValue(value=_short(found[word]), count=count) for word, count in frequent]
+
+
+def _not_numbers(blocks: Blocks, known: int) -> list[TopValue] | None:
+    """Return the most frequent texts that are no numbers where nearly all are; None where they are not, or all are."""
+    found: Counter[str] = Counter()
+    others = 0
+    for block in blocks():
+        texts = block.drop_null()
+        odd = texts.filter(pc.invert(pc.match_substring_regex(texts, NUMBER)))
+        others += len(odd)
+        if others > known * MOST_ODD:
+            return None
+        for value, count in zip(*(column.to_pylist() for column in odd.value_counts().flatten()), strict=True):
+            if value in found or len(found) < MOST_COUNTED:
+                found[value] += count
+    return [TopValue(value=_short(value), count=count) for value, count in found.most_common(TOP_VALUES)] or None
 
 
 def _short(value: str | bool) -> str | bool:

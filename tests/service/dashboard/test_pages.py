@@ -42,6 +42,12 @@ def things(
     return {**found, "dataset": {"id": dataset}, "model": model, "fit": fit, "batch": batch}
 
 
+def test_a_column_that_is_nearly_numeric_is_told_of(client: TestClient) -> None:
+    table = "a,y\n" + "\n".join(f"{k},{k}" for k in range(20)) + "\n<i>n.v.</i>,7\n"
+    made = client.post("/v1/datasets", content=table, headers={"Content-Type": "text/csv"}).json()
+    assert "&lt;i&gt;n.v.&lt;/i&gt;&#39; (1). Where that means missing" in client.get(f"/datasets/{made['id']}").text
+
+
 def _pages(things: dict[str, dict[str, Any]]) -> list[str]:
     ids = {name: one["id"] for name, one in things.items()}
     return [

@@ -57,7 +57,7 @@ def test_a_dry_run_estimates_the_most_expensive_trial(client, body):
         ({"search": {"space": {"ridge": {"low": 2, "high": 1}}}}, "/search/space/ridge", "low must not be above high"),
         ({"search": {"space": {"ridge": {"low": 0, "high": 1, "step": 1e-300}}}}, "/search/space/ridge", "1,000,000th"),
         ({"search": {"space": {"ridge": {"low": -1, "high": 1}}}}, "/search/space/ridge/low", "greater than or equal"),
-        ({"search": {"space": {"ridge": {"low": 1, "hihg": 2}}}}, "/search/space/ridge/hihg", "not permitted"),
+        ({"search": {"space": {"ridge": {"low": 1, "hihg": 2}}}}, "/search/space/ridge/hihg", "did you mean 'high'"),
         ({"search": {"space": {"kernel": {"choices": ["round"]}}}}, "/search/space/kernel/choices/0", "laplace"),
         ({"search": {"space": {"seed": {"choices": [1]}}}}, "/search/space/seed", "splits the rows"),
         ({"search": {"space": 3}}, "/search/space", "dictionary"),

@@ -59,3 +59,17 @@ def test_zero_has_no_sign_and_booleans_are_counted() -> None:
     top = describe("a", "boolean", _blocks(pa.array([True, None, False, True]), 3)).top
     assert top is not None
     assert [(one.value, one.count) for one in top] == [(True, 2), (False, 1)]
+
+
+@pytest.mark.parametrize("length", [1, 7, 100])
+def test_values_that_keep_a_column_from_being_numeric_are_named(length: int) -> None:
+    numbers = ["1", "-2.5", ".5", "+3.", "1e-3", "4E5", None] * 10
+    odd = ["n.v."] * 3 + ["1 200", "-"]
+    column = describe("a", "categorical", _blocks(pa.array(numbers + odd), length))
+    assert column.not_numbers is not None
+    assert [(one.value, one.count) for one in column.not_numbers] == [("n.v.", 3), ("1 200", 1), ("-", 1)]
+
+
+@pytest.mark.parametrize("texts", [["1"] * 89 + ["x"] * 11, ["1", "2"] * 10, ["x", "y"], [None, None]])
+def test_categories_and_texts_of_digits_alone_are_as_they_are(texts: list[str | None]) -> None:
+    assert describe("a", "categorical", _blocks(pa.array(texts, pa.string()), 7)).not_numbers is None
