@@ -50,14 +50,15 @@ def path(template: str, **parts: str) -> str:
     """Return a path with its parts filled in, each quoted, so that no id or name reaches past its own place.
 
     Raises:
-        ValueError: a part is empty; it is named.
+        ValueError: a part is empty or holds a slash, which no id or name does; it is named.
     """
     return template.format_map({name: _quoted(name, part) for name, part in parts.items()})
 
 
 def _quoted(name: str, part: str) -> str:
-    if not part:
-        raise ValueError(f"the {name} is empty; it must be an id{' or a name' if name == 'model' else ''}")
+    if not part or "/" in part:
+        what = f"is {part!r}" if part else "is empty"
+        raise ValueError(f"the {name} {what}; it must be an id{' or a name' if name == 'model' else ''}")
     quoted = quote(part, safe="@")
     # dots alone would be taken for a step up, also by what stands between client and service
     return quoted.replace(".", "%2E") if not part.strip(".") else quoted
