@@ -16,8 +16,11 @@ demo: $(STAMP)
 serve: $(STAMP)
 	$(BIN)/factrfm up --port $(PORT) --home $(HOME_DIR)
 
+# tests that start whole services have the machine for themselves; the others run side by side
+WHOLE := tests/system tests/faults tests/service/test_embedded.py
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(WHOLE))
+	$(BIN)/python -m pytest $(WHOLE)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -135,6 +135,7 @@ def demo(
     check_picture(out)
     if url is not None:
         found = run_demo(url, key, out, console)
+        console.print(f"The HTTP interface, to try by hand: {url}/docs")
         if as_json:
             typer.echo(json.dumps(found, indent=2))
         return
@@ -144,7 +145,7 @@ def demo(
         if as_json:
             typer.echo(json.dumps(found, indent=2))
         if keep:
-            console.print(f"{address} keeps running; Ctrl-C stops it")
+            console.print(f"{address} keeps running, and {address}/docs is for trying by hand; Ctrl-C stops it")
             with suppress(SystemExit):
                 service.wait()
                 raise CannotStart(f"{service.name} ended by itself:\n{service.words()}")

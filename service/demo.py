@@ -81,7 +81,6 @@ def run_demo(url: str, key: str | None, out: Path, console: Console) -> dict[str
     except OSError as error:
         raise DemoFailed(f"the heatmap cannot be saved as {out}: {error.strerror}") from error
     console.print(f"The learned feature matrix as a picture: [bold]{out.absolute()}[/]")
-    console.print(f"The HTTP interface, to try by hand:      [bold]{url}/docs[/]")
     return {**found, "picture": str(out.absolute())}
 
 

@@ -277,6 +277,18 @@ def _train_the_other_way_and_compare(page: Page) -> None:
     expect(page.locator(".heatmap > canvas")).to_have_count(2)
 
 
+def test_what_a_job_does_before_anything_is_measured_is_said(desk: Desk) -> None:
+    X = np.random.default_rng(2).normal(size=(2000, 8))
+    page = desk.signed_in()
+    job = desk.system.submit(dataset=desk.system.upload(X, X[:, 0] * X[:, 1]), spec={})
+    page.goto(f"/jobs/{job}")
+    expect(page.locator("[data-stage]")).to_contain_text("choosing between ways to fit")
+    desk.system.client.post(f"/v1/jobs/{job}/cancel")
+    page.wait_for_selector('[data-live][data-final="yes"]')
+    assert desk.complaints == []
+    page.context.close()
+
+
 def test_a_search_that_is_watched_to_its_end_shows_what_its_page_says_then(desk: Desk, made: dict[str, str]) -> None:
     search = {"kind": "tune", "dataset": made["dataset"], "search": {"trials": 3}, "spec": {"iterations": 2, **PLAIN}}
     page = desk.signed_in()

@@ -116,7 +116,8 @@ class _Fit:
         ridge = self._spec.ridge if self._folds else choice.spec.ridge
         trail.spec = choice.spec.model_copy(update={"ridge": ridge, "solver": solver})
         if trail.heats:
-            decided = ", ".join(f"{name} {getattr(trail.spec, name)}" for name in CHOICES)
+            options = trail.spec.model_dump(include=set(CHOICES), exclude_none=True)
+            decided = ", ".join(f"{name} {options[name]}" for name in CHOICES if name in options)
             message = f"{decided} and ridge {trail.spec.ridge} did best in {len(trail.heats)} short runs"
             self._report(LogReport(data=LogData(message=message)))
         self._decided(trail.spec, bool(trail.heats))

@@ -6,6 +6,7 @@ import { duration, score, words } from "./format.js";
 import { enliven } from "./parts.js";
 import { curves } from "./metrics.js";
 
+const ASK_AGAIN = 1500;
 const FINAL = ["succeeded", "failed", "cancelled"];
 const REFRESHED = ["main > .head", "main > .facts", "[data-trials]", "[data-untried]"];
 const AGREEMENTS = ["fact", "bfact", "agop_root", "enfa_root"];
@@ -46,6 +47,7 @@ class Follower {
       const stage = this.section.querySelector("[data-stage]");
       if (stage) stage.textContent = data.state;
       if (!this.wasFinal && document.querySelector("[data-state]").textContent.trim() !== data.state) this.refresh();
+      if (data.state === "running") this.awaitFirst();
       return;
     }
     // a job that was tried again has an end in the middle of its events
@@ -53,6 +55,17 @@ class Follower {
     if (!FINAL.includes(job.state)) return;
     stream.close();
     this.end(job);
+  }
+
+  /** Until something is measured there are no events: what the job does meanwhile it says of itself. */
+  async awaitFirst() {
+    const begun = () => this.steps.length || this.trials.length || !this.section.querySelector("[data-progress]");
+    while (!begun()) {
+      const job = await ask(this.path).catch(() => null);
+      if (job?.state !== "running" || begun()) return;
+      this.progress(job.progress.fraction, 1, job.progress.stage, job.progress);
+      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN));
+    }
   }
 
   iteration(data) {
