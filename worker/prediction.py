@@ -18,7 +18,8 @@ from worker.engine.model import FittedModel
 from worker.store.tensors import unpack
 from worker.tables.encoder import Encoder
 from worker.tables.matching import match_columns
-from worker.tables.plain import PlainEncoder, PlainRows
+from worker.tables.plain import PlainRows
+from worker.tables.plain_encoder import PlainEncoder
 from worker.tables.rows import Rows
 
 

@@ -50,13 +50,14 @@ class Expansion:
     bin_scale: float
 
     @cached_property
-    def _lines(self) -> tuple[np.ndarray, np.ndarray]:
-        # knots and scores; they are read for every block of rows
-        return np.array(self.knots), np.array(self.scores)
+    def lines(self) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """Knots and scores, as they are and seen from the other end. They are read for every block of rows."""
+        knots, scores = np.array(self.knots), np.array(self.scores)
+        return (knots, scores), (-knots[::-1], -scores[::-1])
 
     @cached_property
-    def _bins(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        # edges below and above, and means
+    def bins(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Edges below and above each bin, and means."""
         edges = np.array(self.edges)
         return edges[:-1], edges[1:], np.array(self.bin_means)
 
@@ -81,15 +82,18 @@ class Expansion:
 
     def scored(self, values: np.ndarray) -> np.ndarray:
         """Return the standardised normal score of every value, (n,); equal values at several knots take the middle."""
-        knots, scores = self._lines
-        upper = np.interp(values, knots, scores)
-        lower = -np.interp(-values, -knots[::-1], -scores[::-1])
-        scored: np.ndarray = ((upper + lower) / 2 - self.score_shift) / self.score_scale
+        scored: np.ndarray = (self.middles(values) - self.score_shift) / self.score_scale
         return scored
+
+    def middles(self, values: np.ndarray) -> np.ndarray:
+        """Return the normal score of every value before it is standardised, (n,)."""
+        forward, backward = self.lines
+        middles: np.ndarray = (np.interp(values, *forward) - np.interp(-values, *backward)) / 2
+        return middles
 
     def binned(self, values: np.ndarray) -> np.ndarray:
         """Return the share of each bin below every value, centred and scaled together, (n, bins)."""
-        low, high, means = self._bins
+        low, high, means = self.bins
         # halves keep the widths of bins of huge numbers finite
         below = np.clip(values[:, None], low, high)
         shares = (below / 2 - low / 2) / (high / 2 - low / 2)

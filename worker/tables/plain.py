@@ -4,17 +4,16 @@ Most small requests are such. They go to the encoder without a table of Arrow, w
 column however few the rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, chain, pairwise
+from itertools import chain
 from types import NoneType
 
 import numpy as np
 import pyarrow as pa
 
 from worker.contracts.resources import ModelColumn
-from worker.tables.encoder import ColumnCode, Encoder
 from worker.tables.values import ARROW_TYPES, MISSING
 
 NUMBER_CELLS = frozenset({int, float, NoneType})
@@ -103,59 +102,3 @@ def _is_plain(text: str | None) -> bool:
     return text is None or (
         text.isprintable() and text not in MISSING and not (text.startswith(" ") or text.endswith(" "))
     )
-
-
-class PlainEncoder:
-    """Does with ``PlainRows`` what ``Encoder.encode`` does with a table of the same cells, to the last bit."""
-
-    def __init__(self, encoder: Encoder, features: Sequence[ModelColumn]) -> None:
-        columns = PlainColumns.of(features)
-        numbers = {name: place for place, name in enumerate((*columns.numeric, *columns.boolean))}
-        starts = list(accumulate((len(code.names) for code in encoder.codes), initial=0))
-        coded = {code.name: (code, slice(*place)) for code, place in zip(encoder.codes, pairwise(starts), strict=True)}
-        self._encoder = encoder
-        self._width = starts[-1]
-        straight = [one for one in coded.values() if one[0].type != "categorical" and one[0].expansion is None]
-        self._from = np.array([numbers[code.name] for code, _ in straight], int)
-        self._to = np.array([place.start for _, place in straight], int)
-        self._fills, self._shifts, self._scales = (
-            np.array([(code.fill, code.shift, code.scale) for code, _ in straight], float).reshape(-1, 3).T
-        )
-        flagged = [one for one in straight if one[0].missing]
-        self._flags_from = np.array([numbers[code.name] for code, _ in flagged], int)
-        self._flags_to = np.array([place.stop - 1 for _, place in flagged], int)
-        self._expanded = [
-            (code, numbers[code.name], place) for code, place in coded.values() if code.expansion is not None
-        ]
-        self._texts = len(columns.texts)
-        self._categories = [(place, _places(*coded[name])) for place, name in enumerate(columns.texts) if name in coded]
-
-    def encode(self, rows: PlainRows) -> np.ndarray:
-        """Return float64 (n, number of names of the encoder)."""
-        X = np.zeros((rows.num_rows, self._width))
-        absent = np.isnan(rows.numbers)
-        values = rows.numbers[:, self._from]
-        if absent.any():
-            values = np.where(np.isnan(values), self._fills, values)
-            X[:, self._flags_to] = absent[:, self._flags_from]
-        # a value beyond all measure becomes infinite, and whoever predicts names its row
-        with np.errstate(over="ignore"):
-            X[:, self._to] = (values - self._shifts) / self._scales
-        for code, source, place in self._expanded:
-            gaps = absent[:, source]
-            X[:, place] = code.coded(np.where(gaps, code.fill, rows.numbers[:, source]), gaps)
-        if self._categories:
-            ones = [
-                known.get(text, other)
-                for place, (known, other) in self._categories
-                for text in rows.texts[place :: self._texts]
-            ]
-            X[np.tile(np.arange(rows.num_rows), len(self._categories)), ones] = 1.0
-        return self._encoder.scaled(X)
-
-
-def _places(code: ColumnCode, place: slice) -> tuple[Mapping[str | None, int], int]:
-    """Return which encoded column is 1 for each text that a column is known to have, and for all others."""
-    other = place.start + len(code.categories)
-    known: dict[str | None, int] = {text: place.start + index for index, text in enumerate(code.categories)}
-    return known | {None: place.stop - 1}, other

@@ -14,7 +14,8 @@ from worker.contracts.resources import ModelColumn
 from worker.tables import json_rows, media
 from worker.tables.encoder import Encoder
 from worker.tables.matching import match_columns
-from worker.tables.plain import PlainColumns, PlainEncoder, PlainRows, joined
+from worker.tables.plain import PlainColumns, PlainRows, joined
+from worker.tables.plain_encoder import PlainEncoder
 from worker.tables.rows import FEW_ROWS, RowReader
 
 KINDS = ("numeric", "boolean", "categorical")
