@@ -36,6 +36,8 @@ class Timed:
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin to wait for a head."""
         super().connection_made(transport)  # type: ignore[misc]
+        # told of the first byte that is not taken: also one whose answers are complete is not waited for without end
+        transport.set_write_buffer_limits(high=0)
         self._request.start()
 
     def pause_writing(self) -> None:
@@ -75,6 +77,28 @@ class H11Connection(Timed, H11Protocol):  # type: ignore[misc]
         else:
             self._request.stop()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request; say nothing in the place of the answer to another, which is the last."""
+        if self.cycle is None or self.cycle.response_complete:
+            own = self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE)
+        elif not self.cycle.more_body:
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        else:
+            own = not self.cycle.response_started
+        if not own:
+            self.drop("sends no request behind another")
+            return
+        if self.cycle is not None:
+            # what it would say now is not said
+            self.cycle.disconnected = True
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:
+            # the answer to a HEAD has no body
+            self.drop("sends no request")
+
     def handle_events(self) -> None:
         """Begin requests that have come."""
         super().handle_events()
@@ -84,7 +108,9 @@ class H11Connection(Timed, H11Protocol):  # type: ignore[misc]
     def on_response_complete(self) -> None:
         """Begin to wait again where the answer came before the body's end, or behind it a part of the next head."""
         super().on_response_complete()
-        if self.conn.their_state is h11.SEND_BODY or self.conn.trailing_data[0]:
+        if not self.cycle.response_complete:
+            self._request.stop()
+        elif self.conn.their_state is h11.SEND_BODY or self.conn.trailing_data[0]:
             self._request.start()
 
 

@@ -1,11 +1,12 @@
 """What a caller may do to a connection. Raw bytes to a real server, whose times are short."""
 
 import json
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import psutil
 import pytest
@@ -144,7 +145,6 @@ SMUGGLED = {
     "huge target": b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
     "no host": b"GET /livez HTTP/1.1\r\n\r\n",
     "two hosts": b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-    "carriage return alone": b"GET /livez HTTP/1.1\rHost: a\r\r",
     "version of long ago": b"GET /livez HTTP/0.9\r\nHost: a\r\n\r\n",
     "version to come": b"GET /livez HTTP/2.0\r\nHost: a\r\n\r\n",
     "no number of a chunk": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -237,11 +237,88 @@ def test_a_body_behind_an_offer_is_read_however_it_comes(connection: socket.sock
     assert b"/v1/jobs/hidden" not in answers
 
 
+FIRST = HIDDEN.replace(b"hidden", b"first")
+
+
 def test_an_offer_behind_another_request_hides_nothing(connection: socket.socket) -> None:
-    connection.sendall(
-        HIDDEN.replace(b"hidden", b"first") + b"POST /v1/jobs HTTP/1.1\r\n" + OFFER + OFFERED["a length"]
-    )
-    assert b"/v1/jobs/hidden" not in _all_of(connection)
+    connection.sendall(FIRST + b"POST /v1/jobs HTTP/1.1\r\nConnection: close\r\n" + OFFER + OFFERED["a length"])
+    answers = _all_of(connection)
+    assert re.findall(rb"HTTP/1.1 (...)", answers) == [b"404", b"422"]
+    assert b"/v1/jobs/hidden" not in answers
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"\x00\r\n\r\n", b"GET /livez HTTP/1.1\r\n\r\n", b" ", b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"]
+)
+def test_what_is_no_request_takes_no_answer_from_those_before_it(connection: socket.socket, wrong: bytes) -> None:
+    connection.sendall(FIRST * 2 + wrong)
+    answers = _all_of(connection)
+    assert answers.count(b"/v1/jobs/first") == 2, answers
+    assert b"HTTP/1.1 400" not in answers
+    assert answers.count(b"HTTP/1.1 ") <= 3
+
+
+@pytest.mark.parametrize(
+    "line", [b"GET /livez HTTP/1.0", b"GET http://a/livez HTTP/1.1", b"GET /livez?a=\x7e HTTP/1.1"]
+)
+def test_a_request_that_begins_otherwise_is_answered_too(connection: socket.socket, line: bytes) -> None:
+    connection.sendall(line + b"\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert _all_of(connection).startswith((b"HTTP/1.1 200", b"HTTP/1.1 404"))
+
+
+@pytest.mark.parametrize("line", [b"GET /livez RTSP/1.0", b"SOURCE /livez ICE/1.0", b"GET /livez"])
+def test_what_is_of_another_protocol_is_refused(connection: socket.socket, line: bytes) -> None:
+    connection.sendall(line + b"\r\nHost: a\r\n\r\n")
+    assert _all_of(connection).startswith(b"HTTP/1.1 400")
+
+
+@pytest.fixture
+def followed(system: System) -> str:
+    """The address of the events of a job that waits."""
+    upload = system.client.post(
+        "/v1/datasets", content="a,y\n" + "1,2\n2,3\n" * 20, headers={"Content-Type": "text/csv"}
+    ).json()["id"]
+    return f"/v1/jobs/{system.submit(dataset=upload)}/events"
+
+
+def test_a_stream_to_a_caller_of_old_has_no_lengths_in_it(followed: str, connection: socket.socket) -> None:
+    connection.sendall(f"GET {followed} HTTP/1.0\r\nAccept: text/event-stream\r\n\r\n".encode())
+    found = b""
+    while b"\n\n" not in found.partition(b"\r\n\r\n")[2]:
+        block = connection.recv(2**16)
+        assert block, found
+        found += block
+    head, _, stream = found.partition(b"\r\n\r\n")
+    assert b"chunked" not in head.lower()
+    assert stream.startswith((b"id:", b"event:", b":", b"retry:")), stream
+
+
+@pytest.mark.parametrize("behind", [b"", LIVE, LIVE[:10]], ids=["nothing", "a request", "a part of one"])
+def test_a_follower_who_leaves_gives_the_place_back(system: System, followed: str, behind: bytes) -> None:
+    follow = f"GET {followed} HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n".encode()
+    for _ in range(4):
+        with socket.create_connection(("127.0.0.1", system.port)) as connection:
+            connection.sendall(follow + behind)
+            wait_until(lambda one=connection: one.recv(20).startswith(b"HTTP/1.1 200"), 10, "the stream begins")
+        time.sleep(0.3)
+
+
+def _open_connections(system: System) -> int:
+    assert system.api is not None
+    return len(psutil.Process(system.api.pid).net_connections("tcp"))
+
+
+def test_whoever_takes_no_answer_is_dropped_also_after_an_offer_and_a_whole_answer(system: System) -> None:
+    before = _open_connections(system)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.connect(("127.0.0.1", system.port))
+        for _ in range(40):
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n")
+            time.sleep(0.01)
+        with suppress(OSError):
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\n" + OFFER + b"\r\n")
+        wait_until(lambda: _open_connections(system) <= before, 10, "the connection is dropped")
 
 
 def test_a_tunnel_is_not_opened(connection: socket.socket) -> None:
@@ -338,10 +415,27 @@ def test_a_download_that_nobody_reads_is_given_up(system: System) -> None:
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", system.port))
+        before = len((system.home / "api.log").read_text())
         connection.sendall(b"GET " + place + b"/content HTTP/1.1\r\nHost: a\r\n\r\n")
-        wait_until(lambda: "takes no answer" in (system.home / "api.log").read_text(), 10, "it is dropped")
+        wait_until(lambda: "takes no answer" in (system.home / "api.log").read_text()[before:], 10, "it is dropped")
         connection.settimeout(10)
         assert len(_all_of(connection)) < len(table)
+
+
+def test_whoever_takes_all_but_the_last_bytes_is_dropped_too(system: System) -> None:
+    table = b"a,y\n" + b"1,2\n" * 1_000_000
+    stored = system.client.post("/v1/datasets", content=table, headers={"Content-Type": "text/csv"})
+    place = stored.headers["location"].encode()
+    before = _open_connections(system)
+    with ExitStack() as stack:
+        # of one of these lengths the kernels take nearly all
+        for length in range(2**18, len(table), 3 * 2**14):
+            connection = stack.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            connection.connect(("127.0.0.1", system.port))
+            head = b"GET " + place + b"/content HTTP/1.1\r\nHost: a\r\nRange: bytes=0-%d\r\n\r\n" % length
+            connection.sendall(head)
+        wait_until(lambda: _open_connections(system) <= before, KEPT_SECONDS + 10, "all of them are dropped")
 
 
 def test_what_a_caller_writes_is_one_line_of_the_log(system: System) -> None:
