@@ -120,6 +120,10 @@ class Authentication:
             if request.method not in READING:
                 sessions.check_no_other_site(request)
             return ANYBODY
+        if header is not None and offered is None:
+            raise Unauthorized("the header Authorization is not understood: send 'Authorization: Bearer <key>'")
+        if offered is not None:
+            raise Unauthorized("this service does not know the key, or it was revoked")
         raise Unauthorized("this service needs a key: send the header 'Authorization: Bearer <key>'")
 
 

@@ -19,6 +19,7 @@ NAMES = sorted(
         for name in one.model_fields
     }
 )
+OPTIONS = frozenset((*specs.FitSpec.model_fields, *specs.NetworkSpec.model_fields))
 LONGEST_NAME = 40
 """A name of a field may be as long as a body; comparing it takes time."""
 
@@ -56,8 +57,10 @@ def _message(one: Mapping[str, Any]) -> str:
     name = one["loc"][-1] if one["loc"] else None
     if one["type"] != "extra_forbidden" or not isinstance(name, str):
         return said
-    close = difflib.get_close_matches(name[:LONGEST_NAME], NAMES, n=1)
-    return f"there is no such field (did you mean {close[0]!r}?)" if close else "there is no such field"
+    if name in OPTIONS:
+        return "there is no such field here; it belongs in 'spec'"
+    close = [one for one in difflib.get_close_matches(name[:LONGEST_NAME], NAMES) if one != name]
+    return f"there is no such field here (did you mean {close[0]!r}?)" if close else "there is no such field here"
 
 
 def _given(one: Mapping[str, Any]) -> str:

@@ -5,17 +5,27 @@ from collections.abc import Sequence
 from worker.contracts.resources import Column
 
 SHOWN = 3
+MANY, MOST_SHARE = 50, 0.5
 
 
-def remarks(columns: Sequence[Column]) -> dict[str, str]:
+def remarks(columns: Sequence[Column], rows: int) -> dict[str, str]:
     """Return a sentence for each column that a person should look at, by its name."""
-    return {column.name: _not_numeric(column) for column in columns if column.not_numbers}
+    found = {column.name: _remark(column, rows) for column in columns}
+    return {name: remark for name, remark in found.items() if remark is not None}
 
 
-def _not_numeric(column: Column) -> str:
-    odd = column.not_numbers or []
-    shown = ", ".join(f"{str(one.value)!r} ({one.count})" for one in odd[:SHOWN])
-    return (
-        f"{column.name!r} is read as categories, for not all of its values are numbers: {shown}"
-        f"{', …' if len(odd) > SHOWN else ''}. Where that means missing, leave the cell empty or write NA"
-    )
+def _remark(column: Column, rows: int) -> str | None:
+    if column.not_numbers:
+        odd = column.not_numbers
+        shown = ", ".join(f"{str(one.value)!r} ({one.count})" for one in odd[:SHOWN])
+        return (
+            f"{column.name!r} is read as categories, for not all of its values are numbers: {shown}"
+            f"{', …' if len(odd) > SHOWN else ''}. Where that means missing, leave the cell empty or write NA; write "
+            "numbers with a point and no other signs"
+        )
+    if column.type == "categorical" and column.distinct > max(MANY, MOST_SHARE * rows):
+        return (
+            f"{column.name!r} has {column.distinct} different texts in {rows} rows, each of them a category. Leave the "
+            "column out of a fit where it names the rows; make numbers of it where it holds dates"
+        )
+    return None

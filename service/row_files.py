@@ -8,9 +8,11 @@ from collections.abc import Callable
 from functools import partial
 
 import pyarrow as pa
+from anyio import to_thread
 from fastapi import Request
 
 from service.context import Context
+from service.encodings import decoded
 from service.negotiation import content_type
 from service.predictor import Known
 from service.upload_folder import upload_folder
@@ -24,11 +26,15 @@ async def rows_of(context: Context, request: Request) -> tuple[int, Callable[[Kn
     """Return how long a request's body is, and what makes of it rows for a model.
 
     Raises:
-        UnsupportedMediaType: the body is of a form that holds no rows.
+        UnsupportedMediaType: the body is of a form that holds no rows, or encoded in an unknown way.
+        BodyTooLarge: it is too large once it is decompressed.
         UnreadableTable, TableTooLarge, StorageFull: it is Parquet, and see ``TableReaders.read``.
     """
     kind = content_type(request, ROW_TYPES, default=JSON)
     body = await request.body()
+    encoding = request.headers.get("content-encoding")
+    if encoding is not None:
+        body = await to_thread.run_sync(decoded, body, encoding, context.settings.max_json_bytes)
     most = context.settings.max_predict_rows
     table = await context.row_readers.run(partial(parquet_rows, context, body)) if kind == PARQUET else None
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import anyio
@@ -156,4 +157,6 @@ class _Reader:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                stream.close()
+                # an order that the process did not live to take is sent again at this, and there is nobody
+                with suppress(BrokenPipeError):
+                    stream.close()

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from service import preflight
+from service.commands.session import output_width, table
 from service.complaints import WrongSetting
 from service.settings import ServiceSettings, read_settings
 from worker.contracts.errors import FactRFMError
@@ -56,11 +56,10 @@ def list_keys(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([key.model_dump(mode="json") for key in found], indent=2))
         return
-    table = Table("id", "project", "name", "scopes", "created", "revoked")
-    for key in found:
-        row = key.model_dump(mode="json")
-        table.add_row(key.id, key.project, key.name, ", ".join(key.scopes), row["created_at"], row["revoked_at"] or "")
-    Console().print(table)
+    rows = [
+        (key.id, key.project, key.name, ", ".join(key.scopes), key.created_at, key.revoked_at or "") for key in found
+    ]
+    Console(width=output_width()).print(table(("id", "project", "name", "scopes", "created", "revoked"), rows))
 
 
 @keys.command()

@@ -81,9 +81,8 @@ def remote(command: Callable[Concatenate[Session, P], None]) -> Callable[..., No
         try:
             # a person waits: fewer tries than a program would make
             with Client(*address(url, key, profile), retries=2) as client:
-                # what is read by another program is not folded to a terminal's width
-                width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else UNFOLDED
-                command(Session(client, as_json, Console(width=width), Console(stderr=True)), *args, **given)
+                console = Console(width=output_width())
+                command(Session(client, as_json, console, Console(stderr=True)), *args, **given)
         except ValueError as error:
             raise WrongSetting(str(error)) from error
         except OSError as error:
@@ -96,6 +95,11 @@ def remote(command: Callable[Concatenate[Session, P], None]) -> Callable[..., No
     wrapped.__signature__ = signature.replace(parameters=[*own, *OPTIONS])  # type: ignore[attr-defined]
     wrapped.__annotations__ = {one.name: one.annotation for one in [*own, *OPTIONS]}
     return wrapped
+
+
+def output_width() -> int | None:
+    """Return how wide tables may be: what another program reads is not folded to a terminal's width."""
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else UNFOLDED
 
 
 def address(url: str | None, key: str | None, profile: str | None) -> tuple[str | None, str | None]:

@@ -23,9 +23,21 @@ def test_every_guarded_call_needs_a_key(locked):
             assert answer.json()["code"] == "unauthorized"
 
 
-@pytest.mark.parametrize("header", ["Bearer wrong", "Basic first-key", "first-key", "Bearer first-key2", "Bearer "])
-def test_what_is_no_key_is_refused(locked, header):
-    assert locked.get("/v1/jobs", headers={"Authorization": header}).status_code == 401
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("Bearer wrong", "does not know the key"),
+        ("Bearer first-key2", "does not know the key"),
+        ("Bearer ", "does not know the key"),
+        ("Basic first-key", "not understood"),
+        ("first-key", "not understood"),
+    ],
+)
+def test_what_is_no_key_is_refused_and_why_is_said(locked, header, words):
+    answer = locked.get("/v1/jobs", headers={"Authorization": header})
+    assert answer.status_code == 401
+    assert words in answer.json()["detail"]
+    assert "needs a key" in locked.get("/v1/jobs").json()["detail"]
 
 
 @pytest.mark.parametrize("key", ["first-key", "second-key"])

@@ -277,6 +277,7 @@ def test_keys_are_made_listed_and_revoked(tmp_path, monkeypatch):
     revoked = runner.invoke(app, ["keys", "revoke", key["id"]])
     assert revoked.exit_code == 0
     listed = runner.invoke(app, ["keys", "list", "--json"])
+    assert key["id"] in runner.invoke(app, ["keys", "list"]).output
     [found] = json.loads(listed.output)
     assert found["id"] == key["id"]
     assert found["revoked_at"] is not None

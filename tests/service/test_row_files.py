@@ -1,5 +1,6 @@
 """Rows that come as Parquet are read apart: what ends their reader ends nothing else."""
 
+import gzip
 import io
 from collections.abc import Iterator
 from typing import Any
@@ -52,6 +53,18 @@ def test_a_file_that_ends_its_reader_is_refused_and_the_next_is_answered(apart: 
     assert (refused.status_code, refused.json()["code"]) == (422, "unreadable_table")
     assert "cannot be read" in refused.json()["detail"]
     assert _predict(apart, _parquet(ROWS)).status_code == 200
+
+
+def test_rows_may_come_compressed(apart: TestClient) -> None:
+    body = b"city,size\nBern,3\nChur,\n"
+    headers = {"Content-Type": "text/csv", "Content-Encoding": "gzip"}
+    plain = apart.post("/v1/models/prices/predict", content=body, headers={"Content-Type": "text/csv"})
+    found = apart.post("/v1/models/prices/predict", content=gzip.compress(body), headers=headers)
+    assert (found.status_code, found.json()) == (200, plain.json())
+    wrong = apart.post("/v1/models/prices/predict", content=body, headers=headers)
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "unreadable_table")
+    unknown = apart.post("/v1/models/prices/predict", content=body, headers={**headers, "Content-Encoding": "br"})
+    assert (unknown.status_code, unknown.json()["code"]) == (415, "unsupported_media_type")
 
 
 def test_too_many_rows_are_told_as_for_other_forms(apart: TestClient) -> None:

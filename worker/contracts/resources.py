@@ -36,8 +36,8 @@ class Column(Contract):
     top: list[TopValue] | None = Field(None, description="categorical and boolean only: the most frequent values.")
     not_numbers: list[TopValue] | None = Field(
         None,
-        description="categorical only, where nine in ten values are numbers: those that are not, and without which the "
-        "column would be numeric.",
+        description="categorical only, where most values are numbers, or would be without a decimal comma, marks of "
+        "thousands or a sign of money: the values that keep the column from being numeric.",
     )
 
 

@@ -18,7 +18,9 @@ from worker.contracts.resources import Column, TopValue
 TOP_VALUES = 10
 LONGEST_TOP = 100
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-MOST_ODD = 0.1
+MEANT = r"^[€$£¥]?\s*[+-]?\s*[0-9]{1,3}([ .,']?[0-9]{3})*([.,][0-9]+)?\s*[€$£¥%]?$"
+"""A number as people write it for each other, with a decimal comma, marks of thousands or a sign of money."""
+MOST_ODD = 0.5
 MOST_COUNTED = 10_000
 SHARE_ROWS = 2**21
 """About so many values are sorted at a time: 16 MiB, and as much again for their places."""
@@ -143,13 +145,13 @@ def _top(blocks: Blocks, frequent: list[tuple[int, int]]) -> list[TopValue]:
 
 
 def _not_numbers(blocks: Blocks, known: int) -> list[TopValue] | None:
-    """Return the most frequent texts that are no numbers where nearly all are; None where they are not, or all are."""
+    """Return the most frequent texts that are no numbers where most are, or are meant so; None where all are."""
     found: Counter[str] = Counter()
     others = 0
     for block in blocks():
         texts = block.drop_null()
         odd = texts.filter(pc.invert(pc.match_substring_regex(texts, NUMBER)))
-        others += len(odd)
+        others += len(odd) - pc.sum(pc.match_substring_regex(odd, MEANT), min_count=0).as_py()
         if others > known * MOST_ODD:
             return None
         for value, count in zip(*(column.to_pylist() for column in odd.value_counts().flatten()), strict=True):

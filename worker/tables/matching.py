@@ -1,5 +1,6 @@
 """Columns of any table as those that a model reads: found by name, in its order and types."""
 
+import difflib
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,9 @@ from worker.contracts.base import ColumnType
 from worker.contracts.errors import ColumnMismatch, FieldError, InvalidRequest, pointer
 from worker.contracts.resources import ModelColumn
 from worker.tables import values
+
+SHOWN, MOST_COMPARED = 3, 1000
+HINTS = {"boolean": "; give true and false, or 1 and 0"}
 
 
 class WrongCell(InvalidRequest):
@@ -64,8 +68,20 @@ def selected(present: Sequence[str], features: Sequence[ModelColumn]) -> list[st
     names = [column.name for column in features]
     missing = sorted(set(names).difference(present), key=names.index)
     if missing:
-        raise ColumnMismatch(f"the rows lack columns that the model reads: {', '.join(map(repr, missing))}")
+        raise ColumnMismatch(
+            f"the rows lack columns that the model reads: {', '.join(map(repr, missing))}{_near(missing, present)}"
+        )
     return names
+
+
+def _near(missing: Sequence[str], present: Sequence[str]) -> str:
+    """Return which of the columns that are there may be meant."""
+    spare = {name.strip().lower(): name for name in present[:MOST_COMPARED]}
+    pairs = []
+    for name in missing[:SHOWN]:
+        close = difflib.get_close_matches(name.strip().lower(), spare, n=1, cutoff=0.8)
+        pairs += [f"{spare[close[0]]!r} for {name!r}"] if close else []
+    return f"; is it {', '.join(pairs)}?" if pairs else ""
 
 
 def _fitted(column: pa.ChunkedArray, wanted: ModelColumn) -> pa.Array | pa.ChunkedArray:
@@ -117,12 +133,15 @@ def as_texts(name: str, found: pa.Array, kind: ColumnType) -> pa.Array:
 
 def _from_texts(wanted: ModelColumn, found: pa.Array) -> pa.Array:
     texts = values.without_missing(found.cast(pa.string()))
+    if wanted.type == "boolean":
+        texts = pc.replace_with_mask(texts, pc.equal(texts, "1"), pa.scalar("true"))
+        texts = pc.replace_with_mask(texts, pc.equal(texts, "0"), pa.scalar("false"))
     fits = values.could_be_number if wanted.type == "numeric" else values.could_be_boolean
     if fits(texts):
         return values.parsed(texts, wanted.type)
     for row, text in enumerate(texts.to_pylist()):
         if text is not None and not fits(pa.array([text])):
-            raise WrongCell(row, wanted.name, f"{text[:80]!r} is not {wanted.type}")
+            raise WrongCell(row, wanted.name, f"{text[:80]!r} is not {wanted.type}{HINTS.get(wanted.type, '')}")
     raise InvalidRequest(f"column {wanted.name!r} is not {wanted.type}")
 
 
@@ -130,5 +149,5 @@ def _as_booleans(name: str, found: pa.Array) -> pa.Array:
     numbers = values.typed(name, found, "numeric")
     row = pc.index(pc.is_in(numbers, value_set=pa.array([0.0, -0.0, 1.0, None])), False).as_py()
     if row >= 0:
-        raise WrongCell(row, name, f"{found[row].as_py()} is not boolean; give true and false, or 1 and 0")
+        raise WrongCell(row, name, f"{found[row].as_py()} is not boolean{HINTS['boolean']}")
     return numbers.cast(pa.bool_())

@@ -41,6 +41,7 @@ BATCH_CELLS = 2**22
 ARROW_FILE_START, ARROW_FILE_END = b"ARROW1\0\0", b"ARROW1"
 LONGEST_FOOTER = 16 * 2**20
 CSV_BLOCK = 2**20
+OTHER_SEPARATORS = (";", "\t", "|")
 LONGEST_NAME = 1000
 NO_TEXT = re.compile("[\0\ud800-\udfff]")
 """NUL and halves of surrogate pairs: no text that is stored holds them."""
@@ -222,6 +223,11 @@ def _csv_header(source: Path) -> list[str]:
         raise UnreadableTable(f"the header of the CSV cannot be read: {error}") from error
     if header is None:
         raise UnreadableTable("the CSV has no header")
+    if len(header) == 1 and (other := next((one for one in OTHER_SEPARATORS if one in header[0]), None)):
+        raise UnreadableTable(
+            f"the CSV has a single column, named {header[0][:80]!r}: its separator seems to be {other!r}; "
+            "separate the cells by commas, and write decimals with a point"
+        )
     return header
 
 

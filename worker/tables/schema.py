@@ -62,6 +62,13 @@ def resolve_task(wanted: str, targets: Sequence[Column]) -> Task:
         task = "regression" if wanted == "regression" else "classification"
     else:
         [target] = targets
+        if target.not_numbers and target.distinct > MOST_AUTO_CLASSES:
+            odd = target.not_numbers[0]
+            raise InvalidRequest.at(
+                "/target",
+                f"target {target.name!r} would make {target.distinct} classes, because it holds what is no number: "
+                f"{str(odd.value)!r} ({odd.count}); mend the table, or ask for a classification by 'task'",
+            )
         few = target.integer and target.distinct <= MOST_AUTO_CLASSES
         task = "classification" if target.type != "numeric" or few else "regression"
     for index, target in enumerate(targets):

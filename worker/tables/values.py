@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from worker.contracts.base import ColumnType
 from worker.contracts.errors import UnreadableTable
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
+MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "null", "NULL", "None", "?")
 ARROW_TYPES: dict[ColumnType, pa.DataType] = {
     "numeric": pa.float64(),
     "boolean": pa.bool_(),

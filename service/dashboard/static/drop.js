@@ -2,10 +2,14 @@
 
 export function dropped(place, take) {
   const input = place.querySelector('input[type="file"]');
-  input.addEventListener("change", () => {
-    if (input.files.length) take(input.files[0]);
+  const chosen = () => {
+    const [file] = input.files;
     input.value = "";
-  });
+    if (file) take(file);
+  };
+  input.addEventListener("change", chosen);
+  // one that was chosen before this ran
+  chosen();
   place.addEventListener("submit", (event) => event.preventDefault());
   for (const kind of ["dragenter", "dragover"]) {
     place.addEventListener(kind, (event) => {

@@ -48,6 +48,12 @@ def test_a_column_that_is_nearly_numeric_is_told_of(client: TestClient) -> None:
     assert "&lt;i&gt;n.v.&lt;/i&gt;&#39; (1). Where that means missing" in client.get(f"/datasets/{made['id']}").text
 
 
+def test_a_column_of_names_is_told_of(client: TestClient) -> None:
+    table = "day,y\n" + "\n".join(f"2020-01-{k},{k}" for k in range(60)) + "\n"
+    made = client.post("/v1/datasets", content=table, headers={"Content-Type": "text/csv"}).json()
+    assert "has 60 different texts in 60 rows" in client.get(f"/datasets/{made['id']}").text
+
+
 def _pages(things: dict[str, dict[str, Any]]) -> list[str]:
     ids = {name: one["id"] for name, one in things.items()}
     return [

@@ -59,6 +59,23 @@ def test_a_dry_run_counts_the_last_solve_of_all_rows(client, body):
     assert with_refit["bytes"] > without["bytes"]
 
 
+@pytest.mark.parametrize(
+    ("change", "place", "words"),
+    [
+        ({"taget": "y"}, "/taget", "did you mean 'target'?"),
+        ({"spec": {"kernal": "laplace"}}, "/spec/kernal", "did you mean 'kernel'?"),
+        ({"kernel": "laplace"}, "/kernel", "it belongs in 'spec'"),
+        ({"zzzzzz": 1}, "/zzzzzz", "there is no such field here"),
+    ],
+)
+def test_a_field_that_is_none_is_answered_with_the_one_that_is_meant(client, body, change, place, words):
+    answer = client.post("/v1/jobs", json={**body, **change})
+    assert answer.status_code == 422
+    told = {one["pointer"]: one["message"] for one in answer.json()["errors"]}
+    assert words in told[place]
+    assert f"mean {place.rpartition('/')[2]!r}" not in told[place]
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
 def test_a_body_of_another_type_is_refused(client, body, kind):
     headers = {} if kind is None else {"Content-Type": kind}

@@ -70,6 +70,19 @@ def test_values_that_keep_a_column_from_being_numeric_are_named(length: int) -> 
     assert [(one.value, one.count) for one in column.not_numbers] == [("n.v.", 3), ("1 200", 1), ("-", 1)]
 
 
-@pytest.mark.parametrize("texts", [["1"] * 89 + ["x"] * 11, ["1", "2"] * 10, ["x", "y"], [None, None]])
+@pytest.mark.parametrize("texts", [["1"] * 9 + ["x"] * 11, ["1", "2"] * 10, ["x", "y"], [None, None]])
 def test_categories_and_texts_of_digits_alone_are_as_they_are(texts: list[str | None]) -> None:
     assert describe("a", "categorical", _blocks(pa.array(texts, pa.string()), 7)).not_numbers is None
+
+
+@pytest.mark.parametrize(
+    ("texts", "odd"),
+    [
+        (["1,5", "2,25", "3"], ["1,5", "2,25"]),
+        (["€ 1.2", "3 €", "1'000.50", "-7%"], ["€ 1.2", "3 €", "1'000.50", "-7%"]),
+        (["2020-01-01", "12:30", "1.2.3", "a1"], None),
+    ],
+)
+def test_numbers_in_other_ways_of_writing_are_named(texts: list[str], odd: list[str] | None) -> None:
+    found = describe("a", "categorical", _blocks(pa.array(texts), 2)).not_numbers
+    assert (None if found is None else [one.value for one in found]) == odd

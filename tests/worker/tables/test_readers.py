@@ -89,6 +89,16 @@ def test_a_ragged_row_is_named_with_its_number_and_length(take, body, kind):
 
 
 @pytest.mark.parametrize(
+    "body",
+    ["a;b\n1;2\n", "a;b\n1,5;2,5\n", "a\tb\n1\t2\n", "a|b\n1|2\n"],
+    ids=["semicolons", "decimals", "tabs", "bars"],
+)
+def test_a_csv_whose_separator_is_no_comma_is_told_so(take, body):
+    with pytest.raises(UnreadableTable, match="separate the cells by commas"):
+        take(body, media.CSV)
+
+
+@pytest.mark.parametrize(
     ("names", "complaint"),
     [
         (["a", "a"], "two columns are named 'a'"),

@@ -92,6 +92,14 @@ def test_a_row_that_lacks_what_another_has_is_named():
     assert caught.value.errors[0].pointer == "/rows/1"
 
 
+@pytest.mark.parametrize("name", ["Size", " size ", "sizes"])
+def test_a_column_that_may_be_meant_is_named(name):
+    with pytest.raises(ColumnMismatch, match=rf"is it '{name}' for 'size'\?"):
+        _read({"rows": [{name: 1, "city": "x", "new": True}]})
+    with pytest.raises(ColumnMismatch, match=r"'size'$"):
+        _read({"rows": [{"other": 1, "city": "x", "new": True}]})
+
+
 @pytest.mark.parametrize("kind", ["json", "csv"])
 def test_a_text_in_a_numeric_column_is_named_with_row_and_value(kind):
     bodies = {
@@ -158,7 +166,15 @@ def test_words_for_nothing_are_missing_categories():
 
 
 @pytest.mark.parametrize(
-    "cells", [[True, False, None], ["true", "FALSE", None], [1, 0, None], [1.0, 0.0, None], ["True", "false", ""]]
+    "cells",
+    [
+        [True, False, None],
+        ["true", "FALSE", None],
+        [1, 0, None],
+        [1.0, 0.0, None],
+        ["True", "false", ""],
+        ["1", "0", "n/a"],
+    ],
 )
 def test_every_writing_of_a_boolean_is_understood(cells):
     assert _one("a", "boolean", cells).column("a").to_pylist() == [True, False, None]
@@ -166,7 +182,7 @@ def test_every_writing_of_a_boolean_is_understood(cells):
 
 @pytest.mark.parametrize("cells", [[2], [0.5], ["yes"], [-1, 1]])
 def test_what_is_no_boolean_is_refused_with_its_column(cells):
-    with pytest.raises(InvalidRequest, match="column 'a'"):
+    with pytest.raises(InvalidRequest, match=r"column 'a': .* is not boolean; give true and false, or 1 and 0"):
         _one("a", "boolean", cells)
 
 

@@ -90,6 +90,15 @@ def test_the_task_follows_from_the_target(target, task):
     assert schema.resolve_task("auto", [target]) == task
 
 
+def test_a_target_of_numbers_with_a_word_among_them_is_no_classification_unless_it_is_asked_for():
+    target = _text("y", 21, not_numbers=[{"value": "n.v.", "count": 2}])
+    with pytest.raises(InvalidRequest, match=r"'y' would make 21 classes.*'n\.v\.' \(2\)") as caught:
+        schema.resolve_task("auto", [target])
+    assert _pointer(caught) == "/target"
+    assert schema.resolve_task("classification", [target]) == "classification"
+    assert schema.resolve_task("auto", [target.model_copy(update={"distinct": 20})]) == "classification"
+
+
 def test_tasks_that_the_targets_do_not_allow_are_refused():
     with pytest.raises(InvalidRequest, match="'city' is categorical; a regression needs numbers"):
         schema.resolve_task("regression", [_text("city")])
