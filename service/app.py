@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 from anyio import to_thread
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 
@@ -18,6 +18,7 @@ from service.headers import SecurityHeaders
 from service.idempotency import Idempotency
 from service.limits import BodyLimit
 from service.predictor import Predictor
+from service.queries import known_queries
 from service.queue import JobQueue
 from service.rates import RateLimit
 from service.reconciler import Reconciler
@@ -89,7 +90,8 @@ def create_app(
         health,
         reference,
     ):
-        app.include_router(routes.router)
+        strict = routes.router.prefix.startswith("/v1")
+        app.include_router(routes.router, dependencies=[Depends(known_queries)] if strict else None)
     site.install(app)
     problems.install(app)
     # the last one added is the first to see a request

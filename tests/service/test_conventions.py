@@ -201,3 +201,21 @@ def test_a_compressed_upload_is_what_was_compressed_or_refused(client, said, don
         assert client.get(f"/v1/datasets/{answer.json()['id']}/content").content == plain
     else:
         assert answer.status_code in (200, 201, 422), answer.text
+
+
+def test_a_parameter_that_is_none_is_refused_with_the_one_that_is_meant(client, dataset):
+    body = {"kind": "fit", "dataset": dataset, "target": "price"}
+    answer = client.post("/v1/jobs?dryrun=true", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert answer.json()["errors"] == [
+        {"pointer": "query:dryrun", "message": "there is no such parameter (did you mean 'dry_run'?)"}
+    ]
+    assert client.get("/v1/jobs").json()["items"] == []
+
+
+def test_no_call_takes_parameters_that_it_does_not_name(client):
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        if path.startswith("/v1/") and "get" in operations:
+            answer = client.get(path.replace("{", "").replace("}", ""), params={"nonsense": "1"})
+            assert answer.status_code == 422, path
+            assert [one["pointer"] for one in answer.json()["errors"]] == ["query:nonsense"], path
