@@ -2,12 +2,13 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from service.problems import RangeNotSatisfiable, problems
 from worker.contracts.artifacts import ArtifactRef
@@ -69,7 +70,7 @@ def send_artifact(request: Request, artifacts: Artifacts, ref: ArtifactRef, medi
     headers["Content-Length"] = str(whole.stop - whole.start)
     blocks = _blocks(artifacts, ref, whole)
     first = next(blocks, b"")  # a missing file is found before the answer begins
-    return StreamingResponse(_chained(first, blocks), status, headers, media_type)
+    return _Download(_chained(first, blocks), status, headers, media_type)
 
 
 def send_bytes(request: Request, body: bytes, media_type: str, filename: str) -> Response:
@@ -127,6 +128,20 @@ def _blocks(artifacts: Artifacts, ref: ArtifactRef, part: _Part) -> Iterator[byt
             yield block
 
 
-def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+class _Download(StreamingResponse):
+    """Closes the file also when its caller leaves; else it would be open until the collector comes."""
+
+    def __init__(self, source: Generator[bytes, None, None], status: int, headers: dict[str, str], kind: str) -> None:
+        super().__init__(source, status, headers, kind)
+        self._source = source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._source.close()
+
+
+def _chained(first: bytes, rest: Iterator[bytes]) -> Generator[bytes, None, None]:
     yield first
     yield from rest

@@ -438,6 +438,22 @@ def test_whoever_takes_all_but_the_last_bytes_is_dropped_too(system: System) -> 
         wait_until(lambda: _open_connections(system) <= before, KEPT_SECONDS + 10, "all of them are dropped")
 
 
+def test_a_download_that_is_left_closes_its_file(system: System) -> None:
+    assert system.api is not None
+    process = psutil.Process(system.api.pid)
+    table = b"a,y\n" + b"3,4\n" * 2_000_000
+    stored = system.client.post("/v1/datasets", content=table, headers={"Content-Type": "text/csv"}).json()["id"]
+
+    def opened() -> list[str]:
+        return [file.path for file in process.open_files() if stored in file.path]
+
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", system.port)) as connection:
+            connection.sendall(f"GET /v1/datasets/{stored}/content HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            wait_until(lambda: opened() != [], 10, "the file is opened")
+    wait_until(lambda: opened() == [], 5, "the files are closed")
+
+
 def test_what_a_caller_writes_is_one_line_of_the_log(system: System) -> None:
     before = len((system.home / "api.log").read_text())
     system.client.get("/v1/jobs/a%0d%0a%7b%22level%22:%22critical%22%7d", headers={"X-Request-ID": 'a", "b": "c'})
