@@ -90,8 +90,11 @@ def create_app(
         health,
         reference,
     ):
-        strict = routes.router.prefix.startswith("/v1")
-        app.include_router(routes.router, dependencies=[Depends(known_queries)] if strict else None)
+        if routes.router.prefix.startswith("/v1"):
+            strict = [Depends(known_queries)]
+            app.include_router(routes.router, dependencies=strict, responses=problems.problems(422))
+        else:
+            app.include_router(routes.router)
     site.install(app)
     problems.install(app)
     # the last one added is the first to see a request

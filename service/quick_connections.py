@@ -18,7 +18,7 @@ from service.connections import H11Connection, Timed
 from service.joined_writes import JoinedWrites
 from service.limits import told_twice
 
-MOST_HEAD_BYTES = 2**15
+MOST_HEAD_BYTES = 2**16
 """Of the target and all headers of a request, and of what is between two pieces of a body."""
 PIECE = 2**13
 """So many bytes are given to the parser at once. All requests in them wait for their turn in memory."""
@@ -91,7 +91,7 @@ class QuickConnection(Timed, HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header. Those behind the body are none of the request's: nobody has seen them when it is judged."""
-        self._count(len(name) + len(value))
+        self._count(len(name) + len(value) + len(b": \r\n"))
         if self._part == "head":
             super().on_header(name, value)
         elif name.lower() in (b"connection", b"proxy-connection"):
