@@ -6,10 +6,8 @@ from fastapi import Request, params
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 
+from service.invalid import LONGEST_NAME, MOST_PLACES
 from worker.contracts.errors import FieldError, InvalidRequest
-
-MOST_NAMED = 20
-LONGEST_NAME = 40
 
 
 async def known_queries(request: Request) -> None:
@@ -21,21 +19,16 @@ async def known_queries(request: Request) -> None:
     if not request.scope["query_string"]:
         return
     known = _known(request.scope["route"])
-    unknown = [name for name in request.query_params if name not in known][:MOST_NAMED]
+    unknown = [name for name in request.query_params if name not in known][:MOST_PLACES]
     if unknown:
         errors = tuple(FieldError(f"query:{name[:LONGEST_NAME]}", _message(name, known)) for name in unknown)
         raise InvalidRequest(f"{errors[0].pointer}: {errors[0].message}", errors=errors)
 
 
 def _message(name: str, known: frozenset[str]) -> str:
-    close = difflib.get_close_matches(name[:LONGEST_NAME], sorted(known), n=1)
-    hint = (
-        f"did you mean {close[0]!r}?"
-        if close
-        else f"there are {', '.join(sorted(known))}"
-        if known
-        else "there are none"
-    )
+    names = sorted(known)
+    close = difflib.get_close_matches(name[:LONGEST_NAME], names, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names) or 'none'}"
     return f"there is no such parameter ({hint})"
 
 

@@ -1,17 +1,15 @@
 """What of a dataset may not be as whoever uploaded it thinks."""
 
-from collections.abc import Sequence
-
-from worker.contracts.resources import Column
+from worker.contracts.resources import Column, Dataset
 
 SHOWN = 3
 MANY, MOST_SHARE = 50, 0.5
 
 
-def remarks(columns: Sequence[Column], rows: int) -> dict[str, str]:
-    """Return a sentence for each column that a person should look at, by its name."""
-    found = {column.name: _remark(column, rows) for column in columns}
-    return {name: remark for name, remark in found.items() if remark is not None}
+def remarks(dataset: Dataset) -> list[str]:
+    """Return a sentence for each column that a person should look at."""
+    found = (_remark(column, dataset.rows) for column in dataset.columns)
+    return [remark for remark in found if remark is not None]
 
 
 def _remark(column: Column, rows: int) -> str | None:

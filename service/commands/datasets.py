@@ -32,7 +32,7 @@ def upload(
 
 def tell(session: Session, dataset: Dataset) -> None:
     """Say what of a dataset should be looked at."""
-    for remark in remarks(dataset.columns, dataset.rows).values():
+    for remark in remarks(dataset):
         session.note(remark)
 
 

@@ -28,7 +28,7 @@ def list_datasets(context: CurrentContext, request: Request, after: After = None
 def show_dataset(context: CurrentContext, request: Request, dataset_id: str) -> Response:
     """Show the columns of a dataset and how their values spread."""
     dataset = datasets.get(context.database, dataset_id)
-    return render(request, "dataset.html", dataset=dataset, remarks=remarks(dataset.columns, dataset.rows))
+    return render(request, "dataset.html", dataset=dataset, remarks=remarks(dataset))
 
 
 def upload_hints(settings: ServiceSettings) -> dict[str, Any]:

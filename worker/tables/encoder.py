@@ -141,18 +141,16 @@ class ColumnCode:
             block[np.arange(len(column)), place] = 1.0
             if self.missing:
                 block[absent, -1] = 0.0
-            return np.hstack([block, absent[:, None].astype(np.float64)]) if self.missing else block
-        return self.coded(self.numbers(column), absent)
-
-    def coded(self, values: np.ndarray, absent: np.ndarray) -> np.ndarray:
-        """Return float64 (n, number of names) of values (n,) that are no categories, filled where ``absent``."""
-        # a value beyond all measure becomes infinite, and whoever predicts names its row
-        with np.errstate(over="ignore"):
-            block = ((values - self.shift) / self.scale)[:, None]
-        if self.expansion is not None:
-            further = [self.expansion.scored(values)[:, None], self.expansion.binned(values)]
-            block = np.hstack([block, *further]) / np.sqrt(VIEWS)
-            block[absent] = 0.0
+        else:
+            values = self.numbers(column)
+            # a value beyond all measure becomes infinite, and whoever predicts names its row
+            with np.errstate(over="ignore"):
+                block = ((values - self.shift) / self.scale)[:, None]
+            if self.expansion is not None:
+                further = [self.expansion.scored(values)[:, None], self.expansion.binned(values)]
+                block = np.hstack([block, *further]) / np.sqrt(VIEWS)
+                if not whole:
+                    block[absent] = 0.0
         return np.hstack([block, absent[:, None].astype(np.float64)]) if self.missing else block
 
     def numbers(self, column: pa.ChunkedArray) -> np.ndarray:

@@ -12,6 +12,8 @@ from worker.contracts.errors import ColumnMismatch, FieldError, InvalidRequest, 
 from worker.contracts.resources import ModelColumn
 from worker.tables import values
 
+WHOLE = 2.0**53
+"""Smaller whole numbers are written without a point where they stand for categories."""
 SHOWN, MOST_COMPARED = 3, 1000
 HINTS = {"boolean": "; give true and false, or 1 and 0"}
 
@@ -125,7 +127,7 @@ def as_texts(name: str, found: pa.Array, kind: ColumnType) -> pa.Array:
     numbers = values.typed(name, found, "numeric")
     # 1 and 1.0 are the same number, and a category "1" was written without a point
     whole = pc.equal(numbers, pc.round(numbers))
-    small = pc.less(pc.abs(numbers), 2.0**53)
+    small = pc.less(pc.abs(numbers), WHOLE)
     as_whole = pc.and_(whole, small)
     integers = pc.if_else(as_whole, numbers, 0).cast(pa.int64()).cast(pa.string())
     return pc.if_else(as_whole, integers, numbers.cast(pa.string()))

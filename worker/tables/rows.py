@@ -13,7 +13,7 @@ from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import InvalidRequest, UnreadableTable
 from worker.contracts.resources import ModelColumn
 from worker.tables import json_rows, media, plain
-from worker.tables.matching import check_rows, match_columns
+from worker.tables.matching import WHOLE, check_rows, match_columns
 from worker.tables.plain import PlainColumns, PlainRows, plain_rows
 from worker.tables.readers import NOT_AS_SAID, Limits, read
 
@@ -21,8 +21,6 @@ MOST_BYTES = 2**28
 """Of a file of rows, once decompressed."""
 FEW_ROWS = 64
 """A table of more rows is worth the steps that a table takes."""
-WHOLE = 2.0**53
-"""Smaller whole numbers are written without a point, see ``as_texts``."""
 
 Rows: TypeAlias = pa.Table | PlainRows
 """A table has the columns of a model, in its order and types."""
@@ -34,6 +32,8 @@ class RowReader:
     def __init__(self, features: Sequence[ModelColumn]) -> None:
         self._features = features
         self._columns = PlainColumns.of(features)
+        kinds = np.array([column.type for column in features])
+        self._places = [np.flatnonzero(kinds == kind) for kind in ("numeric", "boolean", "categorical")]
 
     def read(self, body: bytes, media_type: str, *, max_rows: int) -> Rows:
         """Return the rows of a request's body.
@@ -83,8 +83,7 @@ class RowReader:
         )
 
     def _plain_matrix(self, X: np.ndarray) -> PlainRows | None:
-        kinds = np.array([column.type for column in self._features])
-        numeric, truths, codes = (X[:, kinds == kind] for kind in ("numeric", "boolean", "categorical"))
+        numeric, truths, codes = (X[:, places] for places in self._places)
         numbers = np.hstack([numeric, truths])
         whole = np.isnan(codes) | ((codes == np.round(codes)) & (np.abs(codes) < WHOLE))
         if np.isinf(numbers).any() or not (np.isnan(truths) | np.isin(truths, (0, 1))).all() or not whole.all():
