@@ -22,6 +22,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import sessions
+from service.head import header
 from service.problems import Forbidden, Unauthorized, on_database_away, on_own_error
 from worker.contracts.keys import Scope as KeyScope
 from worker.store import keys
@@ -31,6 +32,7 @@ from worker.store.rows import DEFAULT_PROJECT
 GUARDED = ("/v1", "/v2", "/metrics")
 PAGES = ("/datasets", "/jobs", "/models", "/compare", "/batches", "/queue")
 """The dashboard, beside '/' itself: a browser without a key is sent to LOGIN."""
+UNDER_GUARDED, UNDER_PAGES = (tuple(f"{path}/" for path in paths) for paths in (GUARDED, PAGES))
 LOGIN = "/login"
 READING = ("GET", "HEAD", "OPTIONS")
 ASKING = ("/predict", "/explain", "/infer")
@@ -68,7 +70,7 @@ class Authentication:
         self._ring = ring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (_under(scope["path"], GUARDED) or is_page(scope["path"])):
+        if scope["type"] == "http" and (is_guarded(scope["path"]) or is_page(scope["path"])):
             answer = await self._refusal(scope)
             if answer is not None:
                 await answer(scope, receive, send)
@@ -77,50 +79,50 @@ class Authentication:
 
     async def _refusal(self, scope: Scope) -> Response | None:
         """Return the answer to a caller who may not; None for one who may, whom the scope's state then names."""
-        request = Request(scope)
         try:
-            caller = await self._caller(request)
+            caller = await self._caller(scope)
             needed = needed_scope(scope["method"], scope["path"])
             if not caller.may(needed):
                 raise Forbidden(f"this key has the scopes {', '.join(caller.scopes)}; the call needs {needed}")
         except Unauthorized as error:
+            request = Request(scope)
             if is_page(scope["path"]):
                 asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                 return RedirectResponse(f"{LOGIN}?next={quote(asked)}", 303, {"Cache-Control": "no-store"})
             return on_own_error(request, error)
         except Forbidden as error:
-            return on_own_error(request, error)
+            return on_own_error(Request(scope), error)
         except OperationalError as error:
-            return on_database_away(request, error)
-        request.state.caller = caller
+            return on_database_away(Request(scope), error)
+        scope.setdefault("state", {})["caller"] = caller
         structlog.contextvars.bind_contextvars(project=caller.project, key=caller.key)
         return None
 
-    async def _caller(self, request: Request) -> Caller:
-        """Return who sends ``request``. A header is asked before a cookie.
+    async def _caller(self, scope: Scope) -> Caller:
+        """Return who sends a request. A header is asked before a cookie.
 
         Raises:
             Unauthorized: nobody who may call.
             Forbidden: a page of another site had a browser send it.
         """
-        header = request.headers.get("authorization")
-        if header is None:
-            offered = sessions.key_in(request)
+        authorization = header(scope, b"authorization")
+        if authorization is None:
+            offered = sessions.key_in(scope)
         else:
-            scheme, _, given = header.partition(" ")
+            scheme, _, given = authorization.partition(" ")
             # Starlette reads headers as Latin-1, whatever their bytes meant
             given = given.strip().encode("latin-1", errors="replace").decode(errors="replace")
             offered = given if scheme.lower() == "bearer" else None
         found = None if offered is None else await self._ring.find(offered)
         if found is not None:
-            if header is None and request.method not in READING:
-                sessions.check_same_origin(request)
+            if authorization is None and scope["method"] not in READING:
+                sessions.check_same_origin(scope)
             return found
         if await self._ring.empty():
-            if request.method not in READING:
-                sessions.check_no_other_site(request)
+            if scope["method"] not in READING:
+                sessions.check_no_other_site(scope)
             return ANYBODY
-        if header is not None and offered is None:
+        if authorization is not None and offered is None:
             raise Unauthorized("the header Authorization is not understood: send 'Authorization: Bearer <key>'")
         if offered is not None:
             raise Unauthorized("this service does not know the key, or it was revoked")
@@ -192,10 +194,11 @@ def needed_scope(method: str, path: str) -> KeyScope:
     return KeyScope.READ if method in READING or path.endswith(ASKING) else KeyScope.WRITE
 
 
+def is_guarded(path: str) -> bool:
+    """Return whether whoever asks for a path must say who they are."""
+    return path.startswith(UNDER_GUARDED) or path in GUARDED
+
+
 def is_page(path: str) -> bool:
     """Return whether a path is a page of the dashboard that shows what belongs to a project."""
-    return path == "/" or _under(path, PAGES)
-
-
-def _under(path: str, prefixes: Sequence[str]) -> bool:
-    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in prefixes)
+    return path == "/" or path.startswith(UNDER_PAGES) or path in PAGES

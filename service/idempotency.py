@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.head import header
 from service.problems import on_database_away, on_own_error
 from worker.contracts.errors import FactRFMError, InvalidRequest
 from worker.store import idempotency
@@ -31,6 +32,7 @@ from worker.store.room import needing_room
 log = structlog.get_logger()
 
 HEADER = "Idempotency-Key"
+RAW_HEADER = HEADER.lower().encode()
 LONGEST_KEY = 255
 IN_MEMORY = 2**20
 BLOCK = 2**18
@@ -54,7 +56,7 @@ class Idempotency:
         self._now = now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        key = Request(scope).headers.get(HEADER) if scope["type"] == "http" and scope["method"] == "POST" else None
+        key = header(scope, RAW_HEADER) if scope["type"] == "http" and scope["method"] == "POST" else None
         if key is None:
             await self._app(scope, receive, send)
             return

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Query, Request
 
+from service.head import header
 from service.problems import NotAcceptable, UnsupportedMediaType
 
 
@@ -14,7 +15,7 @@ def content_type(request: Request, allowed: Sequence[str], default: str | None =
     Raises:
         UnsupportedMediaType: it is none of ``allowed``, or missing and there is no ``default``.
     """
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    given = (header(request.scope, b"content-type") or "").partition(";")[0].strip().lower()
     if not given and default is not None:
         return default
     if given not in allowed:

@@ -13,7 +13,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
@@ -69,6 +68,22 @@ PREDICTING = Histogram("factrfm_prediction_seconds", "Time to compute a predicti
 ROWS = Counter("factrfm_prediction_rows", "Rows predicted")
 
 
+class Places:
+    """A context that so many requests are in at most."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.taken = 0
+
+    def __enter__(self) -> None:
+        if self.taken >= self._most:
+            raise PredictionsBusy(f"{self.taken} predictions are under way here, as many as may; try again later")
+        self.taken += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.taken -= 1
+
+
 class Predictor:
     """A cache of loaded models, bounded by bytes, and a line of predictions, bounded by threads and places.
 
@@ -91,27 +106,19 @@ class Predictor:
         self._batches: Batches[Question[object], object] = Batches(
             threads, batch_rows, BATCH_BYTES, SMALL_BYTES, wait_s
         )
-        self._most = threads + waiting
-        self._under_way = 0
+        self._places = Places(threads + waiting)
         self._lock = threading.Lock()
         self._models: OrderedDict[str, ServedModel] = OrderedDict()
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._loading: dict[str, Future[ServedModel]] = {}
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place in the line of predictions, from before a body is read.
+    def place(self) -> "Places":
+        """Return what holds a place in the line of predictions, from before a body is read.
 
-        Raises:
+        To enter it raises:
             PredictionsBusy: as many wait as may.
         """
-        if self._under_way >= self._most:
-            raise PredictionsBusy(f"{self._under_way} predictions are under way here, as many as may; try again later")
-        self._under_way += 1
-        try:
-            yield
-        finally:
-            self._under_way -= 1
+        return self._places
 
     async def answer(self, database: Database, ref: str, question: Question[R], version: str | None = None) -> R:
         """Return what ``question`` writes of the predictions of the model that ``ref`` and perhaps a version name.
@@ -227,7 +234,7 @@ class Predictor:
     @property
     def under_way(self) -> int:
         """How many predictions wait or compute."""
-        return self._under_way
+        return self._places.taken
 
     def cached(self) -> tuple[int, int]:
         """Return how many models the cache holds, and their bytes."""

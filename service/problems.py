@@ -1,11 +1,11 @@
 """Errors as problem documents (RFC 9457). One table says what each type of error answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -183,10 +183,25 @@ def problem(
 
 def install(app: FastAPI) -> None:
     """Have every error of ``app`` that is foreseen answered as a problem document; for others see ``on_fault``."""
-    app.add_exception_handler(errors.FactRFMError, on_own_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(OperationalError, on_database_away)
+    for kind, answer in _handlers().items():
+        app.add_exception_handler(kind, answer)
+
+
+def answered(request: Request, error: Exception) -> Response:
+    """Return the answer to an error, as the handlers of ``install`` give it; raise one that is not foreseen."""
+    handler = next((one for kind, one in _handlers().items() if isinstance(error, kind)), None)
+    if handler is None:
+        raise error
+    return handler(request, error)
+
+
+def _handlers() -> Mapping[type[Exception], Callable[[Request, Exception], Response]]:
+    return {
+        errors.FactRFMError: on_own_error,
+        RequestValidationError: _on_invalid_request,
+        HTTPException: _on_http_exception,
+        OperationalError: on_database_away,
+    }
 
 
 def status_of(error: errors.FactRFMError) -> int:

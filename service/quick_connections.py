@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from service.connections import H11Connection, Timed
 from service.joined_writes import JoinedWrites
-from service.limits import told_twice
+from service.limits import WHOLE, told_twice
 
 MOST_HEAD_BYTES = 2**16
 """Of the target and all headers of a request, and of what is between two pieces of a body."""
@@ -126,6 +126,7 @@ class QuickConnection(Timed, HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End a request."""
         self._part, self._unknown = None, 0
+        cast("dict[str, Any]", self.scope)[WHOLE] = True
         if not self.parser.should_upgrade():
             super().on_message_complete()
 

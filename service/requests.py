@@ -1,15 +1,16 @@
 """Every request gets an id, a line in the log, and a place in the metrics. What fails unforeseen is answered here."""
 
 import re
+import secrets
 import time
-import uuid
+from functools import lru_cache
 
 import structlog
 from prometheus_client import Counter, Histogram
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.head import header
 from service.origin import ORIGIN
 from service.problems import LONGEST_PATH, on_fault
 from worker.contracts.messages import Origin
@@ -17,10 +18,12 @@ from worker.tracing import Tracing, trace_id
 
 log = structlog.get_logger("service.requests")
 
-HEADER = "X-Request-ID"
+ID = b"x-request-id"
 SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """A caller can make up methods without end; each label value lives as long as the process."""
+MOST_LABELS = 1000
+"""Kept, because the library takes long to find them."""
 HUNG_UP = 499
 """Status in log and metrics of a request whose caller left before its body was there. Nobody sees it."""
 
@@ -46,26 +49,27 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = Request(scope)
-        given = request.headers.get(HEADER, "")
-        origin = Origin(
-            request_id=given if SANE.fullmatch(given) else uuid.uuid4().hex,
-            traceparent=self._tracing.current() or _sane_traceparent(request.headers.get("traceparent")),
-        )
-        ORIGIN.set(origin)
-        self._tracing.note("factrfm.request_id", str(origin.request_id))
-        answer = _Answer(scope, send, str(origin.request_id))
-        with structlog.contextvars.bound_contextvars(**_named(origin)):
-            try:
-                await self._app(scope, receive, answer)
-            except ClientDisconnect:
-                answer.measure(HUNG_UP)
-            except Exception as error:
-                fault = on_fault(request, error)
-                if answer.begun:
-                    # the server then breaks the connection, so that the caller sees that the answer is not whole
-                    raise
-                await fault(scope, receive, answer)
+        given = header(scope, ID) or ""
+        request_id = given if SANE.fullmatch(given) else secrets.token_hex(16)
+        traceparent = self._tracing.current() or _sane_traceparent(header(scope, b"traceparent"))
+        ORIGIN.set(Origin(request_id=request_id, traceparent=traceparent))
+        self._tracing.note("factrfm.request_id", request_id)
+        # a request is a task of its own: what is bound here ends with it
+        if traceparent is None:
+            structlog.contextvars.bind_contextvars(request_id=request_id)
+        else:
+            structlog.contextvars.bind_contextvars(request_id=request_id, trace_id=trace_id(traceparent))
+        answer = _Answer(scope, send, request_id)
+        try:
+            await self._app(scope, receive, answer.send)
+        except ClientDisconnect:
+            answer.measure(HUNG_UP)
+        except Exception as error:
+            fault = on_fault(Request(scope), error)
+            if answer.begun:
+                # the server then breaks the connection, so that the caller sees that the answer is not whole
+                raise
+            await fault(scope, receive, answer.send)
 
 
 class _Answer:
@@ -78,12 +82,12 @@ class _Answer:
         self._request_id = request_id
         self._started = time.perf_counter()
 
-    async def __call__(self, message: Message) -> None:
+    async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.begun = True
-            headers = MutableHeaders(scope=message)
-            headers[HEADER] = self._request_id
-            self.measure(message["status"], waited="preference-applied" in headers)
+            headers = [*message.get("headers", ()), (ID, self._request_id.encode())]
+            message["headers"] = headers
+            self.measure(message["status"], waited=any(name == b"preference-applied" for name, _ in headers))
         await self._send(message)
 
     def measure(self, status: int, waited: bool = False) -> None:
@@ -91,16 +95,20 @@ class _Answer:
         scope, seconds = self._scope, time.perf_counter() - self._started
         method = scope["method"] if scope["method"] in METHODS else "other"
         route = getattr(scope.get("route"), "path", "other")
-        REQUESTS.labels(method, route, status).inc()
+        _count(method, route, status).inc()
         if not waited:
-            SECONDS.labels(method, route).observe(seconds)
+            _times(method, route).observe(seconds)
         log.info("request", method=method, path=scope["path"][:LONGEST_PATH], status=status, seconds=round(seconds, 4))
 
 
-def _named(origin: Origin) -> dict[str, str]:
-    """Return what the log lines of a request name."""
-    named = {"request_id": origin.request_id, "trace_id": trace_id(origin.traceparent)}
-    return {key: value for key, value in named.items() if value is not None}
+@lru_cache(MOST_LABELS)
+def _count(method: str, route: str, status: int) -> Counter:
+    return REQUESTS.labels(method, route, status)
+
+
+@lru_cache(MOST_LABELS)
+def _times(method: str, route: str) -> Histogram:
+    return SECONDS.labels(method, route)
 
 
 def _sane_traceparent(given: str | None) -> str | None:

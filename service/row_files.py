@@ -11,8 +11,10 @@ import pyarrow as pa
 from anyio import to_thread
 from fastapi import Request
 
+from service.bodies import whole_body
 from service.context import Context
 from service.encodings import decoded
+from service.head import header
 from service.negotiation import content_type
 from service.predictor import Known
 from service.upload_folder import upload_folder
@@ -31,8 +33,8 @@ async def rows_of(context: Context, request: Request) -> tuple[int, Callable[[Kn
         UnreadableTable, TableTooLarge, StorageFull: it is Parquet, and see ``TableReaders.read``.
     """
     kind = content_type(request, ROW_TYPES, default=JSON)
-    body = await request.body()
-    encoding = request.headers.get("content-encoding")
+    body = await whole_body(request)
+    encoding = header(request.scope, b"content-encoding")
     if encoding is not None:
         body = await to_thread.run_sync(decoded, body, encoding, context.settings.max_json_bytes)
     most = context.settings.max_predict_rows

@@ -9,17 +9,21 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
+from service.head import header
 from service.problems import Forbidden
 
 COOKIE = "factrfm_key"
 LASTS_SECONDS = 30 * 24 * 3600
 
 
-def key_in(request: Request) -> str | None:
-    """Return the key that the cookie of ``request`` carries; None where there is none."""
+def key_in(scope: Scope) -> str | None:
+    """Return the key that the cookie of a request carries; None where there is none."""
+    if header(scope, b"cookie") is None:
+        return None
     try:
-        return base64.urlsafe_b64decode(request.cookies.get(COOKIE, "").encode()).decode() or None
+        return base64.urlsafe_b64decode(Request(scope).cookies.get(COOKIE, "").encode()).decode() or None
     except (binascii.Error, ValueError):
         return None
 
@@ -42,7 +46,7 @@ def forget(response: Response) -> None:
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
 
 
-def check_same_origin(request: Request) -> None:
+def check_same_origin(scope: Scope) -> None:
     """See that a page of this very site sent the request.
 
     Browsers say so in Sec-Fetch-Site, and over plain HTTP at least in Origin.
@@ -50,14 +54,14 @@ def check_same_origin(request: Request) -> None:
     Raises:
         Forbidden: another site sent it, or nothing says where it is from.
     """
-    if not _is_same_origin(request):
+    if not _is_same_origin(scope):
         raise Forbidden(
             "a request that changes something and is signed in by cookie must come from a page of this site; "
             "programs send 'Authorization: Bearer <key>'"
         )
 
 
-def check_no_other_site(request: Request) -> None:
+def check_no_other_site(scope: Scope) -> None:
     """See that no page of another site had a browser send a request to a service that asks for no key.
 
     Programs say nothing about where a request is from, and may call.
@@ -65,14 +69,15 @@ def check_no_other_site(request: Request) -> None:
     Raises:
         Forbidden: another site sent it.
     """
-    from_a_page = "sec-fetch-site" in request.headers or "origin" in request.headers
-    if from_a_page and request.headers.get("sec-fetch-site") != "none" and not _is_same_origin(request):
+    site = header(scope, b"sec-fetch-site")
+    from_a_page = site is not None or header(scope, b"origin") is not None
+    if from_a_page and site != "none" and not _is_same_origin(scope):
         raise Forbidden("a page of another site sent this request, and this service asks for no key: it is refused")
 
 
-def _is_same_origin(request: Request) -> bool:
-    site = request.headers.get("sec-fetch-site")
+def _is_same_origin(scope: Scope) -> bool:
+    site = header(scope, b"sec-fetch-site")
     if site is not None:
         return site == "same-origin"
-    origin = urlsplit(request.headers.get("origin", "")).netloc
-    return origin != "" and origin == request.headers.get("host")
+    origin = urlsplit(header(scope, b"origin") or "").netloc
+    return origin != "" and origin == header(scope, b"host")

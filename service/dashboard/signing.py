@@ -26,7 +26,7 @@ async def form(request: Request, next: str = HOME) -> Response:  # noqa: A002 - 
 @router.post(LOGIN)
 async def sign_in(request: Request) -> Response:
     """Take a key, remember it in the browser, and go where the browser wanted to."""
-    sessions.check_same_origin(request)
+    sessions.check_same_origin(request.scope)
     async with request.form(max_files=0, max_fields=4) as fields:
         key, wanted = str(fields.get("key", "")).strip(), _own_page(str(fields.get("next", HOME)))
     caller = await _ring(request).find(key)
@@ -43,7 +43,7 @@ async def sign_in(request: Request) -> Response:
 @router.post("/logout")
 def sign_out(request: Request) -> Response:
     """Have the browser forget the key."""
-    sessions.check_same_origin(request)
+    sessions.check_same_origin(request.scope)
     answer = RedirectResponse(LOGIN, 303)
     sessions.forget(answer)
     return answer

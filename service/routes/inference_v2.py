@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Request, Response
+from starlette.types import Scope
 
+from service.bodies import whole_body
 from service.context import Context, CurrentContext
 from service.encodings import decoded, encoded
+from service.head import header
 from service.inference_codec import Output, WantedOutput, decode, encode
 from service.inference_documents import (
     INFER_BODY,
@@ -21,9 +24,9 @@ from service.inference_documents import (
 from service.inference_tensors import check_outputs, inputs_of, only_input, outputs_from, outputs_of, rows_from
 from service.predictor import Known, Question
 from service.problems import NotReady, problems
-from service.routes.direct import DirectRoute
 from service.routes.health import find_checks
 from service.settings import ServiceSettings
+from service.shortcut import Often
 from worker.store import models
 from worker.store.models import ModelRecord
 from worker.tables.media import JSON
@@ -33,23 +36,12 @@ if TYPE_CHECKING:
     from worker.prediction import Answer
 
 
-class InferRoute(DirectRoute):
-    """The route of inference by a model's name, whose function also takes the length of a request's JSON."""
-
-    def further(self, request: Request) -> dict[str, Any] | None:
-        """Return the length; None where it must be refused."""
-        said = request.headers.get(LENGTH_HEADER)
-        if said is None:
-            return {}
-        return {"length": int(said)} if len(said) < LONGEST_LENGTH and said.isascii() and said.isdecimal() else None
-
-
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
-by_name = APIRouter(route_class=InferRoute)
 
 PLATFORM = "factrfm"
 MOST_VERSIONS = 200
 LENGTH_HEADER = "Inference-Header-Content-Length"
+RAW_LENGTH_HEADER = LENGTH_HEADER.lower().encode()
 LONGEST_LENGTH = 10
 
 Name = Annotated[
@@ -124,7 +116,7 @@ def model_version_ready(context: CurrentContext, name: Name, version: Version) -
     return ModelReady(name=models.get(context.database, name, version).resource.name, ready=True)
 
 
-@by_name.post("/models/{name}/infer", **INFER)
+@router.post("/models/{name}/infer", **INFER)
 async def infer(context: CurrentContext, request: Request, name: Name, length: JsonLength = None) -> Response:
     """Answer rows: a tensor a column by name, or one matrix of all columns in the order of the model's inputs.
 
@@ -133,7 +125,15 @@ async def infer(context: CurrentContext, request: Request, name: Name, length: J
     return await _infer(context, request, name, None, length)
 
 
-router.include_router(by_name)
+def _length(scope: Scope) -> Mapping[str, Any] | None:
+    """Return what the head tells of the length of a request's JSON; None where it must be refused."""
+    said = header(scope, RAW_LENGTH_HEADER)
+    if said is None:
+        return {}
+    return {"length": int(said)} if len(said) < LONGEST_LENGTH and said.isascii() and said.isdecimal() else None
+
+
+OFTEN = Often.of(router.routes, infer, _length)
 
 
 @router.post("/models/{name}/versions/{version}/infer", **INFER)
@@ -146,7 +146,7 @@ async def infer_version(
 
 async def _infer(context: Context, request: Request, name: str, version: str | None, length: int | None) -> Response:
     with context.predictor.place():
-        body = await request.body()
+        body = await whole_body(request)
         inference = _Inference(context.settings, body, length, request.headers)
         question = Question(len(body), inference.read, inference.write)
         return await context.predictor.answer(context.database, name, question, version)

@@ -15,7 +15,7 @@ from service.heatmap import heatmap
 from service.negotiation import Spreadsheet, choose, json_only
 from service.pages import After, Filter, Limit
 from service.problems import problems
-from service.routes.direct import LONGEST_NAME
+from service.shortcut import LONGEST_NAME
 from worker.contracts.comparison import Comparison
 from worker.contracts.requests import TAG, ModelChange
 from worker.contracts.resources import FeatureHistory, FeatureMatrix, Features, Model, Page

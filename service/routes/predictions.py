@@ -10,13 +10,14 @@ import pyarrow.ipc
 from fastapi import APIRouter, Request, Response
 
 from service.context import CurrentContext
+from service.head import header
 from service.negotiation import Spreadsheet, choose
 from service.openapi import CELL
 from service.predictor import Question
 from service.problems import problems
-from service.routes.direct import DirectRoute
 from service.routes.models import Ref
 from service.row_files import rows_of
+from service.shortcut import Often
 from worker.contracts.resources import Predictions
 from worker.store.models import ModelRecord
 from worker.tables.media import ARROW_STREAM, CSV, JSON, NPY, ROW_TYPES
@@ -26,7 +27,7 @@ from worker.tables.writers import prediction_table
 if TYPE_CHECKING:
     from worker.prediction import Answer
 
-router = APIRouter(prefix="/v1/models", tags=["models"], route_class=DirectRoute)
+router = APIRouter(prefix="/v1/models", tags=["models"])
 
 ANSWER_TYPES = (JSON, CSV, ARROW_STREAM, NPY)
 BODY: dict[str, Any] = {
@@ -86,11 +87,14 @@ async def predict(
     CSV and Arrow answers have a column a target, and for classes ``probability:<class>``. An NPY answer holds outputs
     (n, targets), or the probabilities (n, classes) in the order of the model's classes.
     """
-    form = choose(request.headers.get("accept"), ANSWER_TYPES)
+    form = choose(header(request.scope, b"accept"), ANSWER_TYPES)
     with context.predictor.place():
         size, read = await rows_of(context, request)
         question = Question(size, read, lambda record, answer: _written(record, answer, form, spreadsheet))
         return await context.predictor.answer(context.database, ref, question)
+
+
+OFTEN = Often.of(router.routes, predict)
 
 
 def _written(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:
