@@ -32,9 +32,14 @@ def compare(records: Sequence[ModelRecord], matrices: Sequence[LearnedMatrix]) -
     )
 
 
-def similarity(one: LearnedMatrix, other: LearnedMatrix) -> float:
-    """Return the cosine between two feature matrices as vectors; a column that only one of them has counts as zeros."""
+def similarity(one: LearnedMatrix, other: LearnedMatrix) -> float | None:
+    """Return the cosine between two feature matrices as vectors; a column that only one of them has counts as zeros.
+
+    None where they have no column in common: then there is nothing to compare.
+    """
     shared = [name for name in one.names if name in set(other.names)]
+    if not shared:
+        return None
     mine, theirs = ([learned.names.index(name) for name in shared] for learned in (one, other))
     inner = float((one.M[np.ix_(mine, mine)].astype(float) * other.M[np.ix_(theirs, theirs)]).sum())
     lengths = float(np.linalg.norm(one.M.astype(float)) * np.linalg.norm(other.M.astype(float)))

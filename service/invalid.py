@@ -19,6 +19,13 @@ NAMES = sorted(
         for name in one.model_fields
     }
 )
+PATTERNS = {
+    requests.DATASET_ID: "a dataset is named by its id: ds_ and 20 to 40 small letters and digits",
+    requests.MODEL_NAME: ("a model's name begins with a letter or digit and has at most 100 letters, digits and . _ -"),
+    requests.MODEL_REF: "a model is named by its id (mdl_…), its name, or name@version",
+    requests.TAG: "a tag begins with a letter or digit and has at most 64 letters, digits and . _ : / = -",
+}
+"""What a text must be, in words."""
 OPTIONS = frozenset((*specs.FitSpec.model_fields, *specs.NetworkSpec.model_fields))
 LONGEST_NAME = 40
 """A name of a field may be as long as a body; comparing it takes time."""
@@ -55,6 +62,8 @@ def _pointer(body: Any, steps: Sequence[str | int], kind: str) -> str:
 def _message(one: Mapping[str, Any]) -> str:
     said = str(one["msg"]).removeprefix("Value error, ")
     name = one["loc"][-1] if one["loc"] else None
+    if one["type"] == "string_pattern_mismatch":
+        return PATTERNS.get(one["ctx"]["pattern"], said)
     if one["type"] != "extra_forbidden" or not isinstance(name, str):
         return said
     if name in OPTIONS:

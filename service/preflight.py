@@ -72,13 +72,15 @@ def check_port(host: str, port: int, names: tuple[str, str] = LISTENING) -> None
         ) from error
 
 
-def check_state(settings: SharedSettings) -> None:
-    """See that the settings name a queue and state that can be: folders are made, addresses are read, none is reached.
+def check_state(settings: SharedSettings, *, make: bool = True) -> None:
+    """See that the settings name a queue and state that can be: addresses are read, none is reached.
+
+    Folders are made, unless ``make`` says otherwise.
 
     Raises:
         WrongSetting: one of them cannot be.
     """
-    if settings.database_url is None or settings.storage_url is None:
+    if make and (settings.database_url is None or settings.storage_url is None):
         check_folder("FACTRFM_HOME (--home of up)", settings.home.absolute())
     if not re.fullmatch(r"[^\s,]+", settings.queue):
         raise WrongSetting(f"FACTRFM_QUEUE is {settings.queue!r}: it must be one name, without commas and blanks")

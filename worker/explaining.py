@@ -109,7 +109,8 @@ def _changes(model: ServedModel, row: pa.Table, outputs: Sequence[int]) -> Itera
         else:
             others = [one for one in _alternatives(model, code, starts[place]) if one != value]
             change, to = _swapped(model, blocks, place, others, outputs)
-            yield change, Sensitivity(feature=code.name, type=code.type, change=None, to=to)
+            known = code.type != "categorical" or value is None or value in code.categories
+            yield change, Sensitivity(feature=code.name, type=code.type, change=None, to=to, known=known)
 
 
 def _slopes(model: ServedModel, blocks: Sequence[np.ndarray], outputs: Sequence[int]) -> np.ndarray:

@@ -36,6 +36,8 @@ class Address:
             raise ValueError(f"the address {url!r} cannot be: {error}") from error
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise ValueError(f"the address {url!r} must look like {LOCAL} or https://host")
+        if parsed.path.rstrip("/").endswith(("/v1", "/v2")):
+            raise ValueError(f"the address {url!r} is that of calls; give the service's own, without {parsed.path}")
         if key is not None and not (key.isascii() and key.isprintable()):
             raise ValueError("the key holds characters that no HTTP header can carry")
         return cls(url.rstrip("/"), key)
@@ -62,6 +64,9 @@ def refusal(outcome: httpx.Response | httpx.TransportError, url: httpx.URL) -> C
     """Return the error of an outcome that stands."""
     if isinstance(outcome, httpx.Response):
         return Refused.from_response(outcome)
-    found = NotReached(f"{url} did not answer: {outcome or type(outcome).__name__}")
+    why = str(outcome) or type(outcome).__name__
+    if url.scheme == "https" and "WRONG_VERSION_NUMBER" in why:
+        why = "whoever listens there speaks no TLS; try http://"
+    found = NotReached(f"{url} did not answer: {why}")
     found.__cause__ = outcome
     return found

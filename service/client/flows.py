@@ -8,7 +8,7 @@ from service.client import calls
 from service.client.calls import Call
 from service.client.errors import JobFailed
 from service.client.events import AnyEvent
-from service.client.tables import body_of, read_answer
+from service.client.tables import body_of, read_answer, rows_of
 from worker.contracts.base import Contract
 from worker.contracts.requests import Validation
 from worker.contracts.resources import Dataset, Job, Model
@@ -96,7 +96,7 @@ def network(
 
 def predict(ref: str, data: Any, *, probabilities: bool) -> Flow[Any]:
     """Predict rows at once, in one call."""
-    body = body_of(data)
+    body = rows_of(data)
     content: bytes = yield calls.predict(ref, body)
     return read_answer(content, body, probabilities=probabilities)
 

@@ -14,7 +14,7 @@ from service.client.deadline import Deadline
 from service.client.events import AnyEvent, EventReader
 from service.client.flows import Flow, NetworkOptions, Report, TrainOptions, TuneOptions, Wait
 from service.client.retries import Retries
-from service.client.tables import body_of
+from service.client.tables import rows_of
 from worker.contracts.comparison import Comparison
 from worker.contracts.explanation import Explanations
 from worker.contracts.resources import (
@@ -248,7 +248,7 @@ class Client:
 
     def explain(self, ref: str, data: Any, *, neighbours: int = 5) -> Explanations:
         """Predict some rows, in any form that ``predict`` takes, and say why: training rows near to them, slopes."""
-        return self._send(calls.explain(ref, body_of(data), neighbours))
+        return self._send(calls.explain(ref, rows_of(data), neighbours))
 
     def export(self, ref: str, format: Literal["safetensors", "onnx"] = "safetensors") -> bytes:  # noqa: A002
         """Return the whole model as one file: safetensors, which ``worker.prediction.load`` reads, or ONNX."""

@@ -57,9 +57,9 @@ def body_of(data: Any) -> Body:
         return _in_memory(_saved(lambda target: np.save(target, data, allow_pickle=False)), NPY, _to_array)
     if isinstance(data, pa.Table):
         return _of_table(data, lambda table: table)
-    if hasattr(data, "iloc") and hasattr(data, "index"):
+    if hasattr(data, "iloc") and hasattr(data, "columns"):
         return _of_pandas(data)
-    if hasattr(data, "to_arrow"):
+    if hasattr(data, "to_arrow") and hasattr(data, "columns"):
         return _of_table(data.to_arrow(), lambda table: type(data)(table))
     if isinstance(data, Mapping):
         return _of_table(pa.table(dict(data)), lambda table: table.to_pydict())
@@ -67,6 +67,18 @@ def body_of(data: Any) -> Body:
         f"a table is a path, a pandas or polars DataFrame, a pyarrow Table, a mapping of columns or a pair of arrays "
         f"(X, y), not {type(data).__name__}"
     )
+
+
+def rows_of(data: Any) -> Body:
+    """Return the body for rows to predict or to explain.
+
+    Raises:
+        TypeError, ValueError, OSError: see ``body_of``; arrays with a target are no rows.
+    """
+    body = body_of(data)
+    if body.media_type == NPZ:
+        raise ValueError("rows to predict have no target: give the matrix X alone, an array or a file .npy")
+    return body
 
 
 def read_answer(content: bytes, body: Body, *, probabilities: bool) -> Any:

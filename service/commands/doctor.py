@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import platform
 import shutil
 import sys
@@ -17,7 +18,7 @@ from service import preflight
 from service.client.connection import Address
 from service.commands.session import OPTIONS, address
 from service.complaints import Complaint
-from service.settings import read_every_setting
+from service.settings import ServiceSettings, read_every_setting
 from worker.settings import GIB
 
 LEAST_FREE = 2 * GIB
@@ -74,13 +75,29 @@ def _state() -> Iterator[Finding]:
         yield Finding("settings", False, str(complaint))
         return
     yield Finding("settings", True, "every variable has a value that it can have")
-    yield _tried("folders", "can be written", lambda: preflight.check_state(settings))
+    # to look makes nothing: what is not there yet comes with the first start
+    there = settings.home.exists()
+    yield _folders(settings)
     yield _tried("device", worker.device, lambda: preflight.check_device(worker.device))
-    yield _tried("database", "answers", lambda: preflight.reach_database(settings, migrate=False))
-    yield _tried("storage", "can be written and read", lambda: preflight.reach_storage(settings))
-    if settings.home.exists():
+    if there or settings.database_url is not None:
+        yield _tried("database", "answers", lambda: preflight.reach_database(settings, migrate=False))
+    if there or settings.storage_url is not None:
+        yield _tried("storage", "can be written and read", lambda: preflight.reach_storage(settings))
+    if there:
         free = shutil.disk_usage(settings.home).free
         yield Finding("disk", free >= LEAST_FREE, f"{free / GIB:.1f} GiB are free under {settings.home.absolute()}")
+
+
+def _folders(settings: ServiceSettings) -> Finding:
+    home = settings.home.absolute()
+    there = home.exists()
+    found = _tried("folders", "can be written", lambda: preflight.check_state(settings, make=there))
+    if there or not found.ok:
+        return found
+    above = next(folder for folder in home.parents if folder.exists())
+    if not os.access(above, os.W_OK):
+        return Finding("folders", False, f"FACTRFM_HOME is {home}: {above} cannot be written")
+    return Finding("folders", None, f"{home} is not there yet; the first start makes it")
 
 
 def _service(url: str | None, key: str | None) -> Finding:

@@ -141,7 +141,11 @@ def explain(
 
 def _shown(item: Explanation, row: int, top: int) -> Group:
     changes = [
-        (one.feature, ", ".join(f"{value:+.4g}" for value in one.change or []), _moved(one))
+        (
+            one.feature if one.known else f"{one.feature} (not known)",
+            ", ".join(f"{value:+.4g}" for value in one.change or []),
+            _moved(one),
+        )
         for one in item.sensitivity[:top]
     ]
     near = [(one.row, one.distance, one.weight, ", ".join(map(str, one.targets or []))) for one in item.neighbours]

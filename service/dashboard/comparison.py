@@ -120,7 +120,7 @@ def _best(values: list[float | None], name: str) -> float | None:
     return min(known) if name.endswith(SMALLER_IS_BETTER) else max(known)
 
 
-def _agreement(sides: list[Side]) -> list[tuple[str, str, float]]:
-    """Return the cosine between the matrices of each two models."""
+def _agreement(sides: list[Side]) -> list[tuple[str, str, float | None]]:
+    """Return the cosine between the matrices of each two models; None where they have no column in common."""
     shown = [(side.title, side.learned) for side in sides if side.learned is not None]
     return [(one, other, similarity(M, N)) for (one, M), (other, N) in combinations(shown, 2)]

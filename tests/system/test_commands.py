@@ -255,5 +255,19 @@ def test_the_doctor_tells_what_works_and_what_does_not(terminal: Terminal, share
     assert "BAD service" in told
 
 
+def test_the_doctor_makes_nothing(terminal: Terminal, tmp_path: Path) -> None:
+    home = tmp_path / "not" / "there"
+    told = terminal("doctor", "--here", FACTRFM_HOME=str(home))
+    assert f"{home} is not there yet; the first start makes it" in told
+    assert not home.parent.exists()
+
+
+def test_the_address_of_a_call_is_not_that_of_the_service(terminal: Terminal, shared_system: System) -> None:
+    terminal("models", "--url", f"{terminal.environment['FACTRFM_URL']}/v1", code=2)
+    assert "without /v1" in terminal.errors
+    terminal("models", "--url", terminal.environment["FACTRFM_URL"].replace("http:", "https:"), code=1)
+    assert "try http://" in terminal.errors
+
+
 def _numbers(csv: str) -> list[float]:
     return [float(line.strip('"')) for line in csv.splitlines()[1:]]

@@ -119,6 +119,8 @@ def test_of_an_unknown_or_missing_category_every_known_one_is_tried():
         changes = [model.answer(_with(row, city=one)).predictions[0, 0] - here for one in CITIES]
         [found] = explain(model, row, 1)
         assert _by_feature(found)["city"].change == pytest.approx([max(changes, key=abs)])
+        assert _by_feature(found)["city"].known == (city is None)
+        assert all(one.known for one in found.sensitivity if one.feature != "city")
 
 
 def test_a_classification_is_explained_by_the_score_of_the_predicted_class():

@@ -36,6 +36,9 @@ class Comparison(Contract):
     metrics: list[ComparedMetric]
     spec: list[ComparedOption] = Field(description="Only what differs.")
     features: list[ComparedFeature] = Field(description="The most important in any model first.")
-    similarity: list[list[float]] = Field(
-        description="Cosine between each two feature matrices, by encoded column; one that a model lacks counts as 0."
+    similarity: list[list[float | None]] = Field(
+        description=(
+            "Cosine between each two feature matrices, by encoded column; one that a model lacks counts as 0. "
+            "Null for two without a common column."
+        )
     )

@@ -31,6 +31,9 @@ class Sensitivity(Contract):
     )
     step: float | None = Field(None, description="numeric: one standard deviation of the training rows.")
     to: Label | None = Field(None, description="categorical and boolean: the value that was put in its place.")
+    known: bool = Field(
+        True, description="categorical: false of a value that was rare or absent in training; all such count alike."
+    )
 
 
 class Explanation(Contract):

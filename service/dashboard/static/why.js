@@ -18,25 +18,25 @@ function changed(row, sensitivity, output, index) {
   const table = (shown) => changeTable(row, shown, output, most);
   const parts = [
     element("h4", {}, `What changes ${output}`),
-    element("p", { class: "soft" }, "Each column alone, the others as they are: a number by one standard deviation, a category to the value that changes most."),
+    element("p", { class: "soft" }, "Each column alone, the others as they are: a number by one standard deviation, a category to the value that changes most. One that is not known was rare or absent in training; all such count alike."),
     table(own.slice(0, FIRST)),
   ];
   if (own.length > FIRST) {
-    parts.push(element("details", {}, element("summary", {}, `The other ${own.length - FIRST} columns`), table(own.slice(FIRST))));
+    parts.push(element("details", {}, element("summary", {}, own.length - FIRST === 1 ? "The other column" : `The other ${own.length - FIRST} columns`), table(own.slice(FIRST))));
   }
   return element("div", {}, ...parts);
 }
 
 function changeTable(row, shown, output, most) {
   const body = element("tbody");
-  for (const { feature, change, step, to } of shown) {
+  for (const { feature, change, step, to, known } of shown) {
     const moved = step !== null ? signed(step) : to === null ? "–" : `to ${cell(to)}`;
     body.append(
       element(
         "tr",
         {},
         element("th", { scope: "row", title: feature }, feature),
-        element("td", { class: "number is" }, cell(row[feature])),
+        element("td", { class: "number is" }, known ? cell(row[feature]) : `${cell(row[feature])} (not known)`),
         element("td", { class: "number moved", title: moved }, moved),
         element("td", { class: "number" }, change === null ? "–" : signed(change)),
         element("td", { class: "wide" }, bar(change, most)),

@@ -10,7 +10,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
-from service.client.tables import body_of, read_answer
+from service.client.tables import body_of, read_answer, rows_of
 
 
 def _answer(**columns: list[object]) -> bytes:
@@ -73,5 +73,15 @@ def test_what_is_no_table_is_named(tmp_path: Path) -> None:
         body_of(tmp_path / "missing.csv")
     with pytest.raises(TypeError, match="not int"):
         body_of(3)
+    with pytest.raises(TypeError, match="not Series"):
+        body_of(pd.Series([1.0, 2.0], name="x"))
     with pytest.raises(ValueError, match=r"\(2, 2\) and \(3,\)"):
         body_of((np.zeros((2, 2)), np.zeros(3)))
+
+
+def test_rows_to_predict_have_no_target(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", X=np.zeros((2, 2)), y=np.zeros(2))
+    for rows in (tmp_path / "rows.npz", (np.zeros((2, 2)), np.zeros(2))):
+        with pytest.raises(ValueError, match=r"\.npy"):
+            rows_of(rows)
+    assert rows_of(np.zeros((2, 2))).media_type == "application/x-npy"

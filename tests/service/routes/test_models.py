@@ -178,6 +178,33 @@ def test_a_change_that_cannot_be_is_refused(client, model):
     assert client.get("/v1/models/prices").json() == model
 
 
+def test_models_without_a_common_column_are_not_likened(client, model, run_job):
+    csv = "width,weight\n" + "".join(f"{index % 9},{index % 9 + 0.5}\n" for index in range(40))
+    dataset = client.post("/v1/datasets", content=csv, headers={"Content-Type": "text/csv"}).json()["id"]
+    body = {"kind": "fit", "dataset": dataset, "target": "weight", "model": "weights", "spec": {"iterations": 0}}
+    run_job(client.post("/v1/jobs", json=body).json()["id"])
+    found = client.get("/v1/models/prices/compare", params={"with": "weights"}).json()
+    assert found["similarity"] == [[1, None], [None, 1]]
+    page = client.get("/compare?ref=prices&ref=weights").text
+    assert "prices@1 and weights@1 have no column in common" in page
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"dataset": "ds_short"}, "a dataset is named by its id"),
+        ({"model": "two words"}, "a model's name begins with a letter or digit"),
+        ({"kind": "predict", "model": "a b"}, "a model is named by its id"),
+    ],
+)
+def test_a_text_of_the_wrong_shape_is_answered_in_words(client, dataset, body, said):
+    usual = {"kind": "fit", "dataset": dataset, **({} if "kind" in body else {"target": "price"})}
+    refused = client.post("/v1/jobs", json=usual | body)
+    assert refused.status_code == 422
+    assert said in refused.json()["detail"]
+    assert "pattern" not in refused.json()["detail"]
+
+
 def test_models_are_put_side_by_side(client, model, run_job):
     body = {"kind": "fit", "dataset": model["dataset"], "target": "price", "model": "other"}
     body["spec"] = {**model["spec"], "update": "nfa", "iterations": 1}

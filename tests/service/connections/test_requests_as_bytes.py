@@ -1,0 +1,206 @@
+"""Bytes that are no request, or two, or none like most: each is answered once, in its order, or refused."""
+
+import json
+import re
+import socket
+import threading
+import time
+
+import pytest
+from support.processes import System
+from support.wire import LIVE, OFFER, all_of, is_alive, length_in, one_answer
+
+SMUGGLED = {
+    "both lengths": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"0\r\n\r\nGET /v1/datasets HTTP/1.1\r\nHost: a\r\n\r\n",
+    "two lengths": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
+    "no number": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: +4\r\n\r\nabcd",
+    "endless number": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 9000 + b"\r\n\r\nabcd",
+    "other encoding": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\nabcd",
+    "space before the colon": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length : 4\r\n\r\nabcd",
+    "folded header": b"GET /livez HTTP/1.1\r\nHost: a\r\nX-A: b\r\n GET /v1/jobs HTTP/1.1\r\nX: \x00\r\n\r\n",
+    "bare line feed in a value": b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Request-ID: a\rSet-Cookie: b\r\n\r\n",
+    "huge head": b"GET /livez HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 200_000 + b"\r\n\r\n",
+    "huge head in small headers": b"GET /livez HTTP/1.1\r\nHost: a\r\n" + b"X-A: b\r\n" * 10_000 + b"\r\n",
+    "huge target": b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    "no host": b"GET /livez HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "version of long ago": b"GET /livez HTTP/0.9\r\nHost: a\r\n\r\n",
+    "version to come": b"GET /livez HTTP/2.0\r\nHost: a\r\n\r\n",
+    "no number of a chunk": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"0x4\r\nabcd\r\n0\r\n\r\n",
+    "two encodings": b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", SMUGGLED)
+def test_bytes_that_two_servers_could_read_in_two_ways_are_answered_once_and_refused(
+    system: System, connection: socket.socket, name: str
+) -> None:
+    connection.sendall(SMUGGLED[name])
+    answer = all_of(connection)
+    assert answer.count(b"HTTP/1.1 ") == 1, answer
+    assert answer.startswith(b"HTTP/1.1 4"), answer
+    assert is_alive(system)
+
+
+CHUNKED = b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_headers_behind_the_body_are_none(connection: socket.socket) -> None:
+    change = (
+        b"PATCH /v1/models/none"
+        + CHUNKED
+        + b"2\r\n{}\r\n0\r\nContent-Type: application/json\r\nX-Request-ID: told-late\r\n\r\n"
+    )
+    connection.sendall(change)
+    answer = all_of(connection)
+    assert answer.startswith(b"HTTP/1.1 415"), answer
+    assert b"told-late" not in answer
+
+
+def _pour(connection: socket.socket, piece: bytes) -> None:
+    """Send a piece again and again, 10 MB and more in all."""
+    for _ in range(1000):
+        connection.sendall(piece)
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [b"0\r\nX-A: ", b"0\r\n", b"2;a="],
+    ids=["a header behind the body", "headers behind it", "a chunk's name"],
+)
+def test_what_is_around_the_pieces_of_a_body_has_an_end(
+    system: System, connection: socket.socket, endless: bytes
+) -> None:
+    connection.sendall(b"POST /v1/jobs" + CHUNKED + endless)
+    piece = b"X-A: bcde\r\n" * 1000 if endless.endswith(b"\r\n") else b"a" * 10_000
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        _pour(connection, piece)
+    assert is_alive(system)
+
+
+def test_a_head_that_has_no_end_is_not_kept(system: System, connection: socket.socket) -> None:
+    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\nX-A: ")
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        _pour(connection, b"a" * 10_000)
+    assert is_alive(system)
+
+
+def test_an_offer_of_another_protocol_is_not_taken_and_hides_no_body(connection: socket.socket) -> None:
+    offer = b"Host: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+    for _ in range(2):
+        connection.sendall(b"POST /v1/jobs HTTP/1.1\r\n" + offer)
+        connection.sendall(b"Content-Type: application/json\r\nContent-Length: 29\r\n\r\n")
+        time.sleep(0.05)
+        connection.sendall(b"GET /v1/jobs HTTP/1.1\r\n\r\nabcd")
+        assert one_answer(connection).startswith(b"HTTP/1.1 422")
+    connection.sendall(b"GET /livez HTTP/1.1\r\n" + offer + b"\r\n")
+    assert one_answer(connection).startswith(b"HTTP/1.1 200")
+
+
+HIDDEN = b"GET /v1/jobs/hidden HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+OFFERED = {
+    "a length": b"Content-Length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN,
+    "pieces": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(HIDDEN) + HIDDEN + b"\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("body", OFFERED)
+@pytest.mark.parametrize("step", [1, 50, 10_000])
+def test_a_body_behind_an_offer_is_read_however_it_comes(connection: socket.socket, body: str, step: int) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sent = b"POST /v1/jobs HTTP/1.1\r\n" + OFFER + OFFERED[body] + b"GET /v1/jobs/next HTTP/1.1\r\nHost: a\r\n"
+    sent += b"Connection: close\r\n\r\n"
+    for start in range(0, len(sent), step):
+        connection.sendall(sent[start : start + step])
+    answers = all_of(connection)
+    assert answers.startswith(b"HTTP/1.1 422"), answers
+    assert answers.count(b"HTTP/1.1 ") == 2, answers
+    assert b"next" in answers
+    assert b"/v1/jobs/hidden" not in answers
+
+
+FIRST = HIDDEN.replace(b"hidden", b"first")
+
+
+def test_an_offer_behind_another_request_hides_nothing(connection: socket.socket) -> None:
+    connection.sendall(FIRST + b"POST /v1/jobs HTTP/1.1\r\nConnection: close\r\n" + OFFER + OFFERED["a length"])
+    answers = all_of(connection)
+    assert re.findall(rb"HTTP/1.1 (...)", answers) == [b"404", b"422"]
+    assert b"/v1/jobs/hidden" not in answers
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"\x00\r\n\r\n", b"GET /livez HTTP/1.1\r\n\r\n", b" ", b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"]
+)
+def test_what_is_no_request_takes_no_answer_from_those_before_it(connection: socket.socket, wrong: bytes) -> None:
+    connection.sendall(FIRST * 2 + wrong)
+    answers = all_of(connection)
+    assert answers.count(b"/v1/jobs/first") == 2, answers
+    assert b"HTTP/1.1 400" not in answers
+    assert answers.count(b"HTTP/1.1 ") <= 3
+
+
+@pytest.mark.parametrize(
+    "line", [b"GET /livez HTTP/1.0", b"GET http://a/livez HTTP/1.1", b"GET /livez?a=\x7e HTTP/1.1"]
+)
+def test_a_request_that_begins_otherwise_is_answered_too(connection: socket.socket, line: bytes) -> None:
+    connection.sendall(line + b"\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert all_of(connection).startswith((b"HTTP/1.1 200", b"HTTP/1.1 404"))
+
+
+@pytest.mark.parametrize("line", [b"GET /livez RTSP/1.0", b"SOURCE /livez ICE/1.0", b"GET /livez"])
+def test_what_is_of_another_protocol_is_refused(connection: socket.socket, line: bytes) -> None:
+    connection.sendall(line + b"\r\nHost: a\r\n\r\n")
+    assert all_of(connection).startswith(b"HTTP/1.1 400")
+
+
+def test_a_tunnel_is_not_opened(connection: socket.socket) -> None:
+    connection.sendall(b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + HIDDEN)
+    answer = all_of(connection)
+    assert answer.startswith(b"HTTP/1.1 4"), answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_request_may_come_byte_by_byte(connection: socket.socket) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for _ in range(2):
+        for byte in b"PATCH /v1/models/none HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc":
+            connection.sendall(bytes([byte]))
+        assert one_answer(connection).startswith(b"HTTP/1.1 415")
+
+
+def test_many_requests_in_a_row_are_all_answered(connection: socket.socket) -> None:
+    count = 3000
+    sender = threading.Thread(target=connection.sendall, args=(LIVE * count,))
+    sender.start()
+    with connection.makefile("rb") as answers:
+        for _ in range(count):
+            assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+            head = b"".join(iter(answers.readline, b"\r\n"))
+            answers.read(length_in(head))
+    sender.join()
+
+
+def test_requests_sent_in_a_row_are_answered_in_their_order(connection: socket.socket) -> None:
+    connection.sendall(b"".join(b"GET /v1/jobs/job_%d HTTP/1.1\r\nHost: a\r\n\r\n" % k for k in range(20)))
+    found = b""
+    while found.count(b"HTTP/1.1 404") < 20 or b"job_19" not in found.rpartition(b"HTTP/1.1")[2]:
+        block = connection.recv(2**16)
+        assert block, found
+        found += block
+    bodies = found.split(b"HTTP/1.1 404")[1:]
+    assert [b"job_%d'" % k in body or b'job_%d"' % k in body for k, body in enumerate(bodies)] == [True] * 20
+
+
+def test_what_a_caller_writes_is_one_line_of_the_log(system: System) -> None:
+    before = len((system.home / "api.log").read_text())
+    system.client.get("/v1/jobs/a%0d%0a%7b%22level%22:%22critical%22%7d", headers={"X-Request-ID": 'a", "b": "c'})
+    lines = [line for line in (system.home / "api.log").read_text()[before:].splitlines() if "critical" in line]
+    assert [json.loads(line)["event"] for line in lines] == ["request"]
+    assert json.loads(lines[0])["request_id"].isalnum()
