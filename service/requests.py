@@ -54,7 +54,7 @@ class RequestLog:
         traceparent = self._tracing.current() or _sane_traceparent(header(scope, b"traceparent"))
         ORIGIN.set(Origin(request_id=request_id, traceparent=traceparent))
         self._tracing.note("factrfm.request_id", request_id)
-        # a request is a task of its own: what is bound here ends with it
+        # a request is a task of its own context: what is bound here ends with it
         if traceparent is None:
             structlog.contextvars.bind_contextvars(request_id=request_id)
         else:

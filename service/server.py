@@ -64,6 +64,8 @@ def serve(settings: ServiceSettings, now: Callable[[], datetime] = utc_now) -> N
         access_log=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
+        # a request that came right behind another would inherit what was bound to the log and to the trace for that one
+        reset_contextvars=True,
         http=timed(settings.head_seconds, settings.stall_seconds),
         loop="uvloop",
         ws="none",

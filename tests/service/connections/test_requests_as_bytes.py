@@ -198,6 +198,20 @@ def test_requests_sent_in_a_row_are_answered_in_their_order(connection: socket.s
     assert [b"job_%d'" % k in body or b'job_%d"' % k in body for k, body in enumerate(bodies)] == [True] * 20
 
 
+@pytest.mark.parametrize("offer", [b"Host: a\r\n", OFFER])
+def test_a_request_inherits_nothing_of_the_one_before_it(
+    system: System, connection: socket.socket, offer: bytes
+) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    named = b"GET /v1/jobs HTTP/1.1\r\n%btraceparent: 00-%b-00f067aa0ba902b7-01\r\n\r\n" % (offer, trace.encode())
+    before = len((system.home / "api.log").read_text())
+    connection.sendall(named + b"GET /v1/models HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert all_of(connection).count(b"HTTP/1.1 200") == 2
+    told = [json.loads(line) for line in (system.home / "api.log").read_text()[before:].splitlines()]
+    traced = {line["path"]: line.get("trace_id") for line in told if line["event"] == "request"}
+    assert traced == {"/v1/jobs": trace, "/v1/models": None}
+
+
 def test_what_a_caller_writes_is_one_line_of_the_log(system: System) -> None:
     before = len((system.home / "api.log").read_text())
     system.client.get("/v1/jobs/a%0d%0a%7b%22level%22:%22critical%22%7d", headers={"X-Request-ID": 'a", "b": "c'})
