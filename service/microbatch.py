@@ -2,11 +2,12 @@
 
 A lone question waits for nothing but the end of what the event loop is at; under load the batches grow by themselves.
 While a batch is computed, small questions about the same wait for its end even where a thread is free: two batches at
-once would share the interpreter, and each would be half as long. Owners take turns: whoever asks much delays himself.
+once would share the interpreter, and each would be half as long. They do not wait for large ones: where those have all
+threads there is one more for small ones. Owners take turns: whoever asks much delays himself.
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,8 +19,10 @@ import anyio.to_thread
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-Line = tuple[Hashable, Hashable]
-"""Who asks, and what about."""
+Topic = tuple[Hashable, bool]
+"""What a question is about, and whether it is small."""
+Line = tuple[Hashable, Topic]
+"""Who asks what: questions that may be computed together."""
 Compute = Callable[[Sequence[Q]], Sequence[A | Exception]]
 
 
@@ -34,9 +37,9 @@ class _Asked(Generic[Q, A]):
 class Batches(Generic[Q, A]):
     """Batches of one event loop.
 
-    ``threads``: batches computed at once. ``most``: questions in a batch. ``most_size``: the same of the sizes that
-    are said of them; a larger question goes alone. ``small``: sizes up to which a question waits for a batch of small
-    ones about the same. ``wait_s``: how long a question waits for company.
+    ``threads``: batches computed at once, and one of small questions beside them. ``most``: questions in a batch.
+    ``most_size``: the same of the sizes that are said of them; a larger question goes alone. ``small``: largest size of
+    a small question. ``wait_s``: how long a question waits for company.
     """
 
     def __init__(self, threads: int, most: int, most_size: int, small: int, wait_s: float = 0.0) -> None:
@@ -47,9 +50,9 @@ class Batches(Generic[Q, A]):
         self._wait_s = wait_s
         self._limiter: anyio.CapacityLimiter | None = None
         self._running: set[asyncio.Task[None]] = set()
-        self._busy: set[Line] = set()
-        """What batches of small questions are computed about."""
-        self._lines: OrderedDict[Hashable, OrderedDict[Hashable, deque[_Asked[Q, A]]]] = OrderedDict()
+        self._busy: Counter[Line] = Counter()
+        """How many batches of small questions are computed of each line."""
+        self._lines: OrderedDict[Hashable, OrderedDict[Topic, deque[_Asked[Q, A]]]] = OrderedDict()
         self._called = False
 
     async def ask(self, owner: Hashable, about: Hashable, compute: Compute[Q, A], question: Q, size: int) -> A:
@@ -59,7 +62,8 @@ class Batches(Generic[Q, A]):
         """
         loop = asyncio.get_running_loop()
         asked: _Asked[Q, A] = _Asked(question, size, compute, loop.create_future())
-        self._lines.setdefault(owner, OrderedDict()).setdefault(about, deque()).append(asked)
+        topic = about, size <= self._small
+        self._lines.setdefault(owner, OrderedDict()).setdefault(topic, deque()).append(asked)
         if self._wait_s > 0:
             loop.call_later(self._wait_s, self._start)
         elif not self._called:
@@ -70,34 +74,41 @@ class Batches(Generic[Q, A]):
 
     def _start(self) -> None:
         self._called = False
-        while len(self._running) < self._threads and (line := self._next()) is not None:
+        while (line := self._next()) is not None:
             batch = self._take(*line)
             if batch:
-                small = self._most > 1 and all(asked.size <= self._small for asked in batch)
                 task = asyncio.get_running_loop().create_task(self._answer(batch))
                 self._running.add(task)
+                _, (_, small) = line
                 if small:
-                    self._busy.add(line)
+                    self._busy[line] += 1
                 task.add_done_callback(partial(self._ended, line if small else None))
 
     def _ended(self, line: Line | None, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if line is not None:
-            self._busy.discard(line)
+            self._busy[line] -= 1
+            if not self._busy[line]:
+                del self._busy[line]
         self._start()
 
     def _next(self) -> Line | None:
         """Return the line whose turn it is, of those that need not wait."""
+        full = len(self._running) >= self._threads
+        if full and (self._busy or len(self._running) > self._threads):
+            return None
         for owner, lines in self._lines.items():
-            for about, line in lines.items():
-                if (owner, about) not in self._busy or line[0].size > self._small:
-                    return owner, about
+            for topic in lines:
+                _, small = topic
+                waits = self._most > 1 and (owner, topic) in self._busy if small else full
+                if not waits:
+                    return owner, topic
         return None
 
-    def _take(self, owner: Hashable, about: Hashable) -> list[_Asked[Q, A]]:
+    def _take(self, owner: Hashable, topic: Topic) -> list[_Asked[Q, A]]:
         """Take the next batch of a line and put it last; who asked and went away is left out."""
         lines = self._lines.pop(owner)
-        line = lines.pop(about)
+        line = lines.pop(topic)
         batch: list[_Asked[Q, A]] = []
         size = 0
         while line and len(batch) < self._most and (not batch or size + line[0].size <= self._most_size):
@@ -106,14 +117,14 @@ class Batches(Generic[Q, A]):
                 batch.append(asked)
                 size += asked.size
         if line:
-            lines[about] = line
+            lines[topic] = line
         if lines:
             self._lines[owner] = lines
         return batch
 
     async def _answer(self, batch: list[_Asked[Q, A]]) -> None:
         if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(self._threads)
+            self._limiter = anyio.CapacityLimiter(self._threads + 1)
         answers: Sequence[A | Exception]
         try:
             answers = await anyio.to_thread.run_sync(

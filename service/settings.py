@@ -76,7 +76,11 @@ class ServiceSettings(SharedSettings):
     drain_seconds: float = Field(
         2.0, ge=0, description="A stopping API says for so long that it is not ready before it takes no more requests."
     )
-    predict_threads: int = Field(2, ge=1, description="Predictions computed at once in one API process.")
+    predict_threads: int = Field(
+        2,
+        ge=1,
+        description="Predictions computed at once in one API process; small ones have one more thread.",
+    )
     reconcile_seconds: float = Field(5.0, gt=0, description="Time between two looks for lost leases and messages.")
     resend_seconds: float = Field(
         15.0, gt=0, description="A job queued for so long without a claim is sent again, then with backoff."

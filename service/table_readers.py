@@ -18,10 +18,18 @@ import anyio.to_thread
 import structlog
 from pydantic import TypeAdapter
 
-from worker.contracts.errors import StorageFull, TableTooLarge, UnreadableTable
-from worker.contracts.reading import ReadDone, ReadFailed, ReadOrder
+from worker.contracts.errors import (
+    ColumnMismatch,
+    FieldError,
+    InvalidRequest,
+    StorageFull,
+    TableTooLarge,
+    UnreadableTable,
+)
+from worker.contracts.reading import AnyOrder, ReadDone, ReadFailed, RowsOrder
+from worker.reading import carry_out
 from worker.settings import GIB
-from worker.tables.ingest import ingest
+from worker.tables.media import JSON
 
 log = structlog.get_logger()
 
@@ -29,7 +37,7 @@ T = TypeVar("T")
 ANSWERS: TypeAdapter[ReadDone | ReadFailed] = TypeAdapter(ReadDone | ReadFailed)
 GIVEN = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH")
 """What a reader gets of the environment: nothing that holds a password."""
-ERRORS = {kind.code: kind for kind in (UnreadableTable, TableTooLarge, StorageFull)}
+ERRORS = {kind.code: kind for kind in (UnreadableTable, TableTooLarge, StorageFull, InvalidRequest, ColumnMismatch)}
 
 
 class TableReaders:
@@ -53,19 +61,22 @@ class TableReaders:
             self._limiter = anyio.CapacityLimiter(max(self._processes, 1))
         return await anyio.to_thread.run_sync(work, limiter=self._limiter)
 
-    def read(self, order: ReadOrder) -> ReadDone:
-        """Read one table, in a thread of ``run``.
+    @property
+    def apart(self) -> bool:
+        """Whether tables are read in processes of their own."""
+        return self._processes > 0
+
+    def read(self, order: AnyOrder) -> ReadDone:
+        """Read one table, in a thread of ``run`` or in one of another pool that is bounded.
 
         Raises:
             UnreadableTable: it is not what it is said to be, or its parser broke on it.
             TableTooLarge: it is, or it takes too much memory or time to read.
             StorageFull: there is no room for the typed table.
+            InvalidRequest, ColumnMismatch: it is rows to predict, and they do not fit the model.
         """
-        if self._processes == 0:
-            table = ingest(
-                order.source, order.media_type, order.destination, max_cells=order.max_cells, max_bytes=order.max_bytes
-            )
-            return ReadDone(rows=table.rows, columns=table.columns)
+        if not self.apart:
+            return carry_out(order)
         reader = self._take()
         try:
             answer = reader.ask(order, self._seconds)
@@ -80,7 +91,7 @@ class TableReaders:
                 f"a block of the table needs more than the {self._memory_bytes / GIB:.2f} GiB that reading may take; "
                 "write it with smaller record batches or row groups, or as CSV"
             )
-        raise ERRORS[answer.code](answer.detail)
+        raise ERRORS[answer.code](answer.detail, errors=tuple(FieldError(*one) for one in answer.errors))
 
     def close(self) -> None:
         """End the reader that waits, and every other when it is done."""
@@ -122,7 +133,7 @@ class _Reader:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, order: ReadOrder, seconds: float) -> ReadDone | ReadFailed:
+    def ask(self, order: AnyOrder, seconds: float) -> ReadDone | ReadFailed:
         """Return the answer.
 
         Raises:
@@ -148,8 +159,9 @@ class _Reader:
         code = self._process.wait()
         if time.monotonic() >= ends_at:
             raise TableTooLarge(f"the table could not be read within {seconds:g} seconds; send it in parts")
-        log.error("a reader of tables died", media_type=order.media_type, code=code)
-        raise UnreadableTable(f"the body cannot be read as {order.media_type}: its reader ended with code {code}")
+        form = JSON if isinstance(order, RowsOrder) else order.media_type
+        log.error("a reader of tables died", media_type=form, code=code)
+        raise UnreadableTable(f"the body cannot be read as {form}: its reader ended with code {code}")
 
     def end(self) -> None:
         """Kill the process: it holds nothing that it would have to put away."""

@@ -10,10 +10,16 @@ import resource
 import sys
 import threading
 
-from worker.contracts.errors import StorageFull, TableTooLarge, UnreadableTable
-from worker.contracts.reading import ReadDone, ReadFailed, ReadOrder
+from pydantic import TypeAdapter
+
+from worker.contracts.errors import InvalidRequest, StorageFull, TableTooLarge, UnreadableTable
+from worker.contracts.reading import AnyOrder, ReadDone, ReadFailed, RowsOrder
 from worker.store.room import needing_room
+from worker.tables import json_rows
 from worker.tables.ingest import ingest
+from worker.tables.storage import save_arrow
+
+ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(AnyOrder)
 
 
 def main(memory_bytes: int) -> int:
@@ -24,7 +30,7 @@ def main(memory_bytes: int) -> int:
     orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
     while True:
-        answer = _answer(ReadOrder.model_validate_json(orders.get()))
+        answer = _answer(ORDERS.validate_json(orders.get()))
         sys.stdout.write(answer.model_dump_json() + "\n")
         sys.stdout.flush()
 
@@ -36,16 +42,36 @@ def _listen(orders: "queue.SimpleQueue[bytes]") -> None:
     os._exit(0)
 
 
-def _answer(order: ReadOrder) -> ReadDone | ReadFailed:
+def _answer(order: AnyOrder) -> ReadDone | ReadFailed:
     try:
         with needing_room("the table"):
-            table = ingest(
-                order.source, order.media_type, order.destination, max_cells=order.max_cells, max_bytes=order.max_bytes
-            )
-    except (UnreadableTable, TableTooLarge, StorageFull) as error:
-        return ReadFailed(code=error.code, detail=error.detail)
+            return carry_out(order)
+    except (UnreadableTable, TableTooLarge, StorageFull, InvalidRequest) as error:
+        return ReadFailed.model_validate(
+            {
+                "code": error.code,
+                "detail": error.detail,
+                "errors": [(one.pointer, one.message) for one in error.errors],
+            }
+        )
     except MemoryError:
         return ReadFailed(code="out_of_memory", detail="")
+
+
+def carry_out(order: AnyOrder) -> ReadDone:
+    """Do in this process what an order says.
+
+    Raises:
+        UnreadableTable, TableTooLarge: see ``ingest``.
+        UnreadableTable, InvalidRequest: see ``json_rows``.
+    """
+    if isinstance(order, RowsOrder):
+        rows = json_rows.table_of(json_rows.parsed(order.source.read_bytes()), order.features, max_rows=order.max_rows)
+        save_arrow(rows, order.destination)
+        return ReadDone(rows=rows.num_rows)
+    table = ingest(
+        order.source, order.media_type, order.destination, max_cells=order.max_cells, max_bytes=order.max_bytes
+    )
     return ReadDone(rows=table.rows, columns=table.columns)
 
 

@@ -86,7 +86,8 @@ def test_owners_take_turns():
 def test_a_batch_is_bounded_by_questions_and_by_their_sizes_and_a_large_one_goes_alone():
     others = [("p", "m", 1, 4), ("p", "m", 2, 4), ("p", "m", 3, 4), ("p", "m", 4, 1000), ("p", "m", 5, 1)]
     _, held = _run(Batches(1, 3, 10, 5), ("p", "m", 0, 1), others)
-    assert held.together == [[0], [1, 2], [3], [4], [5]]
+    assert held.together[:2] == [[0], [1, 2]]
+    assert sorted(held.together[2:]) == [[3, 5], [4]]
 
 
 def test_as_many_batches_run_at_once_as_there_are_threads():
@@ -97,15 +98,23 @@ def test_as_many_batches_run_at_once_as_there_are_threads():
 
 def test_small_questions_about_the_same_wait_for_each_other_and_no_other_waits_for_them():
     others = [("p", "m", 1, 1), ("p", "m", 2, 1), ("p", "n", 3, 1), ("q", "m", 4, 1), ("p", "m", 5, 6)]
-    _, held = _run(Batches(4, 10, 100, 5), ("p", "m", 0, 1), others, beside=2)
+    _, held = _run(Batches(4, 10, 100, 5), ("p", "m", 0, 1), others, beside=3)
     assert held.together[0] == [0]
-    assert sorted(held.together[1:3]) == [[3], [4]]
-    assert held.together[3:] == [[1, 2, 5]]
+    assert sorted(held.together[1:4]) == [[3], [4], [5]]
+    assert held.together[4:] == [[1, 2]]
 
 
 def test_a_large_question_does_not_wait_for_small_ones_about_the_same():
     _, held = _run(Batches(2, 10, 100, 5), ("p", "m", 0, 1), [("p", "m", 1, 6), ("p", "m", 2, 1)], beside=1)
-    assert held.together == [[0], [1, 2]]
+    assert held.together == [[0], [1], [2]]
+
+
+@pytest.mark.parametrize("most", [1, 10])
+def test_small_questions_wait_for_no_large_ones_that_have_all_threads(most):
+    others = [("p", "m", 1, 7), ("p", "m", 2, 1), ("p", "m", 3, 1), ("p", "n", 4, 1)]
+    _, held = _run(Batches(1, most, 100, 5), ("p", "m", 0, 6), others, beside=1)
+    assert held.together[:2] == [[0], [2] if most == 1 else [2, 3]]
+    assert held.most_at_once == 2
 
 
 def test_questions_that_come_at_once_are_computed_together():

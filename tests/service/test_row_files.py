@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
+from service.row_files import LONG_JSON
 from service.settings import ServiceSettings
 from worker.tables.media import PARQUET
 
@@ -71,3 +73,62 @@ def test_too_many_rows_are_told_as_for_other_forms(apart: TestClient) -> None:
     answer = _predict(apart, _parquet(pa.table({"city": ["Bern"] * 1001, "size": [1.0] * 1001})))
     assert answer.status_code == 422
     assert "1001 rows are too many for one request, which takes 1000" in answer.json()["detail"]
+
+
+LONG = 32_000
+"""Rows whose JSON is longer than ``LONG_JSON``."""
+
+
+@pytest.fixture
+def roomy(settings: ServiceSettings, model: dict[str, Any]) -> Iterator[tuple[TestClient, TestClient]]:
+    """Two services for long bodies: one reads them apart, the other in its own process."""
+    wide = {"max_json_bytes": 2**23, "max_predict_rows": LONG}
+    with (
+        TestClient(create_app(settings.model_copy(update={**wide, "table_readers": 1}))) as apart,
+        TestClient(create_app(settings.model_copy(update=wide))) as here,
+    ):
+        yield apart, here
+
+
+def _long(form: str, **last: object) -> dict[str, object]:
+    row = {"size": 2.0, "city": "Bern", "note": "of no use"}
+    rows = [{**row, "size": index / 7} for index in range(LONG - 2)] + [{**row, "city": None}, row | last]
+    return {"rows": rows} if form == "rows" else {"columns": list(row), "data": [list(one.values()) for one in rows]}
+
+
+@pytest.mark.parametrize("form", ["rows", "columns"])
+def test_long_json_is_read_apart_and_answered_as_here(roomy: tuple[TestClient, TestClient], form: str) -> None:
+    body = json.dumps(_long(form)).encode()
+    assert len(body) > LONG_JSON
+    apart, here = (one.post("/v1/models/prices/predict", content=body) for one in roomy)
+    assert (apart.status_code, here.status_code) == (200, 200)
+    assert len(apart.json()["predictions"]) == LONG
+    assert apart.json()["predictions"] == pytest.approx(here.json()["predictions"], rel=1e-9)
+    assert list((roomy[0].app.state.context.settings.home / "tmp").iterdir()) == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("form", ["rows", "columns"])
+@pytest.mark.parametrize("last", [{"size": "much"}, {"city": [1]}, {"size": True}])
+def test_what_is_wrong_with_long_json_is_told_as_here(
+    roomy: tuple[TestClient, TestClient], form: str, last: dict[str, object]
+) -> None:
+    body = json.dumps(_long(form, **last)).encode()
+    apart, here = (one.post("/v1/models/prices/predict", content=body) for one in roomy)
+    assert apart.status_code == 422
+    assert apart.json() == here.json()
+    assert str(LONG - 1) in apart.json()["errors"][0]["pointer"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"rows": ' + b"[" * LONG_JSON,
+        b'{"rows": []}' + b" " * LONG_JSON,
+        json.dumps({"columns": ["size"], "data": [[1.0]] * LONG, "note": "x" * LONG_JSON}).encode(),
+        json.dumps({"rows": [{"size": 1.0, "city": "Bern"}] * (LONG + 1)}).encode(),
+    ],
+)
+def test_long_json_that_holds_no_rows_is_refused_as_here(roomy: tuple[TestClient, TestClient], body: bytes) -> None:
+    apart, here = (one.post("/v1/models/prices/predict", content=body) for one in roomy)
+    assert apart.status_code == 422
+    assert apart.json() == here.json()

@@ -1,4 +1,4 @@
-"""The typed table in storage: Parquet with columns of float64, bool and string."""
+"""The typed table in storage: Parquet with columns of float64, bool and string. On its way between processes: Arrow."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +14,18 @@ ROW_GROUP = 65_536
 def load_table(source: Path, columns: list[str] | None = None) -> pa.Table:
     """Return the whole table, or some of its columns."""
     return pq.read_table(source, columns=columns, memory_map=True)
+
+
+def save_arrow(table: pa.Table, destination: Path) -> None:
+    """Write a table for ``load_arrow``."""
+    with pa.ipc.new_file(destination, table.schema) as writer:
+        writer.write_table(table)
+
+
+def load_arrow(source: Path) -> pa.Table:
+    """Return the table of an Arrow file, whose bytes stay where they are: the file may be deleted, not changed."""
+    with pa.ipc.open_file(pa.memory_map(str(source))) as reader:
+        return reader.read_all()
 
 
 def iter_tables(source: Path, columns: list[str] | None, batch_rows: int) -> Iterator[pa.Table]:
