@@ -6,6 +6,7 @@ without end. A body that is being read is timed where it is counted, in ``limits
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from typing import Any, ClassVar
 
 import h11
@@ -30,8 +31,10 @@ class Timed:
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._request = _Timer(self.loop, self.head_seconds, lambda: self.drop("sends no whole request"))
-        self._reader = _Timer(self.loop, self.stall_seconds, lambda: self.drop("takes no answer"))
+        self.context = copy_context()
+        """Of the connection: what it says of itself in the log is not of the request that was answered last."""
+        self._request = self._timer(self.head_seconds, "sends no whole request")
+        self._reader = self._timer(self.stall_seconds, "takes no answer")
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin to wait for a head."""
@@ -59,6 +62,9 @@ class Timed:
         """Stop the timers."""
         self._request.stop()
         self._reader.stop()
+
+    def _timer(self, seconds: float, why: str) -> "_Timer":
+        return _Timer(self.loop, seconds, lambda: self.drop(why), self.context)
 
     def drop(self, why: str) -> None:
         """End the connection now."""
@@ -107,6 +113,9 @@ class H11Connection(Timed, H11Protocol):  # type: ignore[misc]
 
     def on_response_complete(self) -> None:
         """Begin to wait again where the answer came before the body's end, or behind it a part of the next head."""
+        self.context.run(self._go_on)
+
+    def _go_on(self) -> None:
         super().on_response_complete()
         if not self.cycle.response_complete:
             self._request.stop()
@@ -117,15 +126,18 @@ class H11Connection(Timed, H11Protocol):  # type: ignore[misc]
 class _Timer:
     """Runs an action once, ``seconds`` after the first start since the last stop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, action: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, seconds: float, action: Callable[[], None], context: Context
+    ) -> None:
         self._loop = loop
         self._seconds = seconds
         self._action = action
+        self._context = context
         self._handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         if self._handle is None:
-            self._handle = self._loop.call_later(self._seconds, self._action)
+            self._handle = self._loop.call_later(self._seconds, self._action, context=self._context)
 
     def stop(self) -> None:
         if self._handle is not None:

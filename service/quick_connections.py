@@ -25,6 +25,8 @@ PIECE = 2**13
 TOO_LONG = f"the head of the request has more than {MOST_HEAD_BYTES} bytes"
 PLAIN = re.compile(rb"[A-Z]+ /[!\"$-~]* HTTP/1\.1")
 """How a request begins that is read here."""
+BEGINNING = re.compile(rb"[!#-'*+.^_`|~0-9A-Za-z\r\n]")
+"""What a method, or an empty line before it, begins with (RFC 9110, 5.6.2)."""
 VERSIONS = (b" HTTP/1.0", b" HTTP/1.1")
 NO_REQUEST = "Invalid HTTP request received."
 
@@ -132,6 +134,9 @@ class QuickConnection(Timed, HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Begin to wait again where the answer came before the body's end, or behind it a part of the next head."""
+        self.context.run(self._go_on)
+
+    def _go_on(self) -> None:
         super().on_response_complete()
         self._read()
 
@@ -190,6 +195,10 @@ class QuickConnection(Timed, HttpToolsProtocol):
 
         One that is of no known version is refused.
         """
+        if not BEGINNING.match(self._rest):
+            # of another protocol, such as TLS: nothing is to be waited for
+            self.send_400_response(NO_REQUEST)
+            return False
         end = self._rest.find(b"\r\n", 0, PIECE)
         if end < 0:
             return len(self._rest) >= PIECE

@@ -79,5 +79,8 @@ def _is_same_origin(scope: Scope) -> bool:
     site = header(scope, b"sec-fetch-site")
     if site is not None:
         return site == "same-origin"
-    origin = urlsplit(header(scope, b"origin") or "").netloc
+    try:
+        origin = urlsplit(header(scope, b"origin") or "").netloc
+    except ValueError:
+        return False
     return origin != "" and origin == header(scope, b"host")

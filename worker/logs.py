@@ -22,7 +22,7 @@ def configure_logging(level: str, form: str) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr is not None and sys.stderr.isatty())
     )
     handler = logging.StreamHandler(sys.stderr)
     structlog.configure(
@@ -45,13 +45,13 @@ def configure_logging(level: str, form: str) -> None:
 
 
 class _Lines:
-    """Writes lines where ``handler`` does. One that cannot be written stops nobody, as in the standard library."""
+    """Writes lines where ``handler`` does. One that cannot be written stops nobody, also where there is no stream."""
 
     def __init__(self, handler: "logging.StreamHandler[TextIO]") -> None:
         self._handler = handler
 
     def write(self, line: str) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(Exception):
             # one call, so that the lines of several threads stay whole
             self._handler.stream.write(line + "\n")
             self._handler.flush()

@@ -9,6 +9,7 @@ import httpx
 
 from service.client.calls import Call
 from service.client.errors import ClientError, NotReached, Refused
+from service.client.retries import is_no_tls
 
 URL, KEY = "FACTRFM_URL", "FACTRFM_API_KEY"
 LOCAL = "http://127.0.0.1:8000"
@@ -36,7 +37,7 @@ class Address:
             raise ValueError(f"the address {url!r} cannot be: {error}") from error
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise ValueError(f"the address {url!r} must look like {LOCAL} or https://host")
-        if parsed.path.rstrip("/").endswith(("/v1", "/v2")):
+        if parsed.path.rstrip("/") in ("/v1", "/v2"):
             raise ValueError(f"the address {url!r} is that of calls; give the service's own, without {parsed.path}")
         if key is not None and not (key.isascii() and key.isprintable()):
             raise ValueError("the key holds characters that no HTTP header can carry")
@@ -65,7 +66,7 @@ def refusal(outcome: httpx.Response | httpx.TransportError, url: httpx.URL) -> C
     if isinstance(outcome, httpx.Response):
         return Refused.from_response(outcome)
     why = str(outcome) or type(outcome).__name__
-    if url.scheme == "https" and "WRONG_VERSION_NUMBER" in why:
+    if isinstance(outcome, httpx.TransportError) and is_no_tls(outcome):
         why = "whoever listens there speaks no TLS; try http://"
     found = NotReached(f"{url} did not answer: {why}")
     found.__cause__ = outcome

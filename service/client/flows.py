@@ -8,7 +8,7 @@ from service.client import calls
 from service.client.calls import Call
 from service.client.errors import JobFailed
 from service.client.events import AnyEvent
-from service.client.tables import body_of, read_answer, rows_of
+from service.client.tables import read_answer, rows_of, table_of
 from worker.contracts.base import Contract
 from worker.contracts.requests import Validation
 from worker.contracts.resources import Dataset, Job, Model
@@ -57,7 +57,7 @@ Flow = Generator[Step, Any, T]
 
 def upload(data: Any, name: str | None) -> Flow[Dataset]:
     """Upload a table, or take the dataset that ``data`` names."""
-    body = body_of(data)
+    body = table_of(data)
     dataset: Dataset = yield calls.upload(body, name if name is not None else body.name)
     return dataset
 

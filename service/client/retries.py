@@ -30,13 +30,18 @@ class Retries:
             wanted = _asked(outcome)
             if wanted is not None and wanted > MOST_OBEYED:
                 return None
-        elif isinstance(outcome, httpx.UnsupportedProtocol):
+        elif isinstance(outcome, httpx.UnsupportedProtocol) or is_no_tls(outcome):
             return None
         self.made += 1
         if wanted is not None:
             return wanted
         longest = min(FIRST_PAUSE * 2.0 ** (self.made - 1), LONGEST_PAUSE)
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads clients, it hides nothing
+
+
+def is_no_tls(error: httpx.TransportError) -> bool:
+    """Return whether whoever answered does not speak TLS."""
+    return "WRONG_VERSION_NUMBER" in str(error)
 
 
 def _passing(response: httpx.Response) -> bool:

@@ -53,6 +53,8 @@ def body_of(data: Any) -> Body:
         return _of_file(Path(data))
     if isinstance(data, tuple) and len(data) == 2:
         return _of_arrays(*data)
+    if isinstance(data, np.ndarray) and data.dtype.hasobject:
+        raise TypeError("an array of numbers is a matrix; one that holds objects has no types: give a DataFrame")
     if isinstance(data, np.ndarray):
         return _in_memory(_saved(lambda target: np.save(target, data, allow_pickle=False)), NPY, _to_array)
     if isinstance(data, pa.Table):
@@ -62,11 +64,27 @@ def body_of(data: Any) -> Body:
     if hasattr(data, "to_arrow") and hasattr(data, "columns"):
         return _of_table(data.to_arrow(), lambda table: type(data)(table))
     if isinstance(data, Mapping):
+        if any(isinstance(column, str) or not hasattr(column, "__len__") for column in data.values()):
+            raise TypeError("a mapping holds columns, each a list: {'rooms': [3], 'city': ['Bern']}")
         return _of_table(pa.table(dict(data)), lambda table: table.to_pydict())
     raise TypeError(
         f"a table is a path, a pandas or polars DataFrame, a pyarrow Table, a mapping of columns or a pair of arrays "
-        f"(X, y), not {type(data).__name__}"
+        f"(X, y), not {type(data).__name__}; one row of a DataFrame is frame.loc[[label]] or series.to_frame().T"
     )
+
+
+def table_of(data: Any) -> Body:
+    """Return the body for a table to keep.
+
+    Raises:
+        TypeError, ValueError, OSError: see ``body_of``; a matrix alone has no names and no target.
+    """
+    body = body_of(data)
+    if body.media_type == NPY:
+        raise ValueError(
+            "a matrix alone has no target: give a pair of arrays (X, y), a file .npz, or a table with names"
+        )
+    return body
 
 
 def rows_of(data: Any) -> Body:
@@ -77,7 +95,7 @@ def rows_of(data: Any) -> Body:
     """
     body = body_of(data)
     if body.media_type == NPZ:
-        raise ValueError("rows to predict have no target: give the matrix X alone, an array or a file .npy")
+        raise ValueError("an npz and a pair of arrays are for training; rows are one matrix: an array, or a file .npy")
     return body
 
 

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated
 
 import httpx
@@ -75,9 +76,9 @@ def _state() -> Iterator[Finding]:
         yield Finding("settings", False, str(complaint))
         return
     yield Finding("settings", True, "every variable has a value that it can have")
-    # to look makes nothing: what is not there yet comes with the first start
-    there = settings.home.exists()
-    yield _folders(settings)
+    # looking does not make the folder: the first start does
+    there = _exists(settings.home)
+    yield _folders(settings, there)
     yield _tried("device", worker.device, lambda: preflight.check_device(worker.device))
     if there or settings.database_url is not None:
         yield _tried("database", "answers", lambda: preflight.reach_database(settings, migrate=False))
@@ -88,15 +89,23 @@ def _state() -> Iterator[Finding]:
         yield Finding("disk", free >= LEAST_FREE, f"{free / GIB:.1f} GiB are free under {settings.home.absolute()}")
 
 
-def _folders(settings: ServiceSettings) -> Finding:
-    home = settings.home.absolute()
-    there = home.exists()
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _folders(settings: ServiceSettings, there: bool) -> Finding:
     found = _tried("folders", "can be written", lambda: preflight.check_state(settings, make=there))
     if there or not found.ok:
         return found
-    above = next(folder for folder in home.parents if folder.exists())
-    if not os.access(above, os.W_OK):
-        return Finding("folders", False, f"FACTRFM_HOME is {home}: {above} cannot be written")
+    home = settings.home.absolute()
+    above = next(folder for folder in home.parents if _exists(folder))
+    longest = os.pathconf(above, "PC_NAME_MAX")
+    can_be = above.is_dir() and os.access(above, os.W_OK | os.X_OK) and not os.path.islink(home)  # noqa: PTH114 - it takes any name
+    if not can_be or any(len(os.fsencode(name)) > longest for name in home.parts):
+        return Finding("folders", False, f"FACTRFM_HOME is {home}, which cannot be made in {above}")
     return Finding("folders", None, f"{home} is not there yet; the first start makes it")
 
 
@@ -107,12 +116,16 @@ def _service(url: str | None, key: str | None) -> Finding:
         with httpx.Client(base_url=place.url, headers=place.headers, timeout=5) as client:
             ready = client.get("/readyz")
             allowed = client.get("/v1/models", params={"limit": 1})
-    except (ValueError, httpx.HTTPError) as error:
-        return Finding("service", False, f"{url or 'this machine'}: {error}; start one by: factrfm up")
+    except ValueError as error:
+        return Finding("service", False, str(error))
+    except httpx.HTTPError as error:
+        help_ = "try http://" if "WRONG_VERSION_NUMBER" in str(error) else "start one by: factrfm up"
+        return Finding("service", False, f"{url or 'this machine'}: {error}; {help_}")
     if ready.status_code != 200:
         return Finding("service", False, f"{place.url} answers and is not ready: {ready.text[:300]}")
     if allowed.status_code in (401, 403):
-        return Finding("service", False, f"{place.url} is ready and does not let this key in")
+        without = "asks for a key: give --key or FACTRFM_API_KEY" if place.key is None else "does not let this key in"
+        return Finding("service", False, f"{place.url} is ready and {without}")
     return Finding("service", True, f"{place.url} is ready")
 
 

@@ -32,7 +32,7 @@ def create(
     """Make a key. It is shown once: only a digest is kept."""
     if not name.strip():
         raise WrongSetting("the key's name is empty; say what the key is for")
-    with _open() as (store, database):
+    with _open(make=True) as (store, database):
         try:
             key, text = store.create(
                 database, project=project, name=name, scopes=scope or [Scope.READ, Scope.WRITE], now=datetime.now(UTC)
@@ -42,9 +42,9 @@ def create(
     if as_json:
         typer.echo(json.dumps({**key.model_dump(mode="json"), "key": text}))
         return
-    typer.echo(
-        f"{key.id} opens the project {key.project!r} for {', '.join(key.scopes)}. It is not shown again:", err=True
-    )
+    where = preflight.shown_address(read_settings(ServiceSettings).database_address)
+    opens = f"{key.id} opens the project {key.project!r} for {', '.join(key.scopes)}, in the service of {where}"
+    typer.echo(f"{opens}. It is not shown again:", err=True)
     typer.echo(text)
 
 
@@ -78,11 +78,19 @@ def revoke(
 
 
 @contextmanager
-def _open() -> Iterator[tuple[Any, Any]]:
-    """Yield the store of keys and the database that holds them."""
+def _open(*, make: bool = False) -> Iterator[tuple[Any, Any]]:
+    """Yield the store of keys and the database that holds them; only ``make`` begins one.
+
+    Raises:
+        WrongSetting: there is none.
+    """
     from worker.store import keys as store
 
     settings = read_settings(ServiceSettings)
+    if not make and settings.database_url is None and not settings.home.exists():
+        raise WrongSetting(
+            f"FACTRFM_HOME is {settings.home.absolute()}: there is no service's folder; it must be that of the service"
+        )
     preflight.check_state(settings)
     with preflight.open_database(settings, migrate=True) as database:
         yield store, database

@@ -149,12 +149,17 @@ def _shown(item: Explanation, row: int, top: int) -> Group:
         for one in item.sensitivity[:top]
     ]
     near = [(one.row, one.distance, one.weight, ", ".join(map(str, one.targets or []))) for one in item.neighbours]
+    changed = "the answer" if item.probabilities is None else f"the score of {item.prediction}"
     return Group(
-        Text(f"row {row}: {_told(item.prediction)}"),
-        table(("column", "changes the answer by", "when it"), changes),
+        Text(f"row {row}: {_told(item.prediction)}{_likely(item)}"),
+        table(("column", f"changes {changed} by", "when it"), changes),
         *([table(("near row", "distance", "weight", "targets"), near)] if near else []),
         "",
     )
+
+
+def _likely(item: Explanation) -> str:
+    return "" if item.probabilities is None else f" ({max(item.probabilities):.1%})"
 
 
 def _told(prediction: object) -> str:

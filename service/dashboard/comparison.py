@@ -58,14 +58,18 @@ def compare(
     sides = [_side(context, one) for one in dict.fromkeys(ref)]
     names = list(dict.fromkeys(name for side in sides for name in side.asked))
     differing = [name for name in names if len({str(side.asked.get(name)) for side in sides}) > 1]
+    # scores of different targets say nothing of each other
+    comparable = "target" not in differing
     return render(
         request,
         "compare.html",
         sides=sides,
         metrics=[
-            (name, [side.metrics.get(name) for side in sides], _best([side.metrics.get(name) for side in sides], name))
+            (name, values, _best(values, name) if comparable else None)
             for name in dict.fromkeys(name for side in sides for name in side.metrics)
+            for values in [[side.metrics.get(name) for side in sides]]
         ],
+        comparable=comparable,
         facts=list(dict.fromkeys(name for side in sides for name in side.facts)),
         differing=differing,
         same=[name for name in names if name not in differing],

@@ -54,6 +54,7 @@ def test_over_https_the_cookie_stays_there(settings: ServiceSettings) -> None:
     ("headers", "status"),
     [
         ({"Sec-Fetch-Site": "same-origin"}, 404),
+        ({"Origin": "http://[x"}, 403),
         ({"Origin": "http://testserver"}, 404),
         ({"Sec-Fetch-Site": "cross-site", "Origin": "http://testserver"}, 403),
         ({"Sec-Fetch-Site": "same-site"}, 403),
@@ -119,6 +120,7 @@ def test_a_cookie_that_is_none_of_ours_is_no_key(browser: TestClient, value: str
         ({}, 422),
         (OURS, 422),
         ({"Sec-Fetch-Site": "same-origin"}, 422),
+        ({"Origin": "http://[x"}, 403),
         ({"Origin": "http://elsewhere.example"}, 403),
         ({"Origin": "null"}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),

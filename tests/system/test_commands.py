@@ -262,6 +262,30 @@ def test_the_doctor_makes_nothing(terminal: Terminal, tmp_path: Path) -> None:
     assert not home.parent.exists()
 
 
+@pytest.mark.parametrize("kind", ["under a file", "a broken link", "too long"])
+def test_the_doctor_tells_of_a_home_that_cannot_be(terminal: Terminal, tmp_path: Path, kind: str) -> None:
+    home = tmp_path / ("x" * 300)
+    if kind == "under a file":
+        (tmp_path / "file").write_bytes(b"")
+        home = tmp_path / "file" / "home"
+    elif kind == "a broken link":
+        home = tmp_path / "link"
+        home.symlink_to(tmp_path / "nowhere")
+    told = terminal("doctor", "--here", code=1, FACTRFM_HOME=str(home))
+    assert "BAD folders" in told
+    assert "device" in told
+
+
+def test_keys_are_looked_for_where_a_service_is(terminal: Terminal, tmp_path: Path) -> None:
+    home = tmp_path / "none"
+    terminal("keys", "list", code=2, FACTRFM_HOME=str(home))
+    assert "FACTRFM_HOME" in terminal.errors
+    assert not home.exists()
+    terminal("keys", "create", "first", FACTRFM_HOME=str(home))
+    assert str(home / "factrfm.db") in terminal.errors
+    assert "first" in terminal("keys", "list", FACTRFM_HOME=str(home))
+
+
 def test_the_address_of_a_call_is_not_that_of_the_service(terminal: Terminal, shared_system: System) -> None:
     terminal("models", "--url", f"{terminal.environment['FACTRFM_URL']}/v1", code=2)
     assert "without /v1" in terminal.errors

@@ -70,3 +70,18 @@ print("went on")
 """
     run = subprocess.run([sys.executable, "-c", BEGIN + program], capture_output=True, text=True, check=False)
     assert run.stdout == "went on\n"
+
+
+def test_where_there_is_no_stream_nothing_is_written_and_nobody_stops():
+    program = """
+import sys
+sys.stderr = None
+from worker.logs import configure_logging
+for form in ("json", "text"):
+    configure_logging("info", form)
+    import structlog
+    structlog.get_logger().info("nobody reads it")
+print("went on")
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.stdout == "went on\n"

@@ -61,7 +61,13 @@ class SearchOption(Contract):
 class Search(Contract):
     """How to look for the best spec."""
 
-    trials: int = Field(30, ge=1, le=MOST_TRIALS, description="Fits to try. The first is the spec as it is given.")
+    trials: int = Field(
+        30,
+        ge=1,
+        le=MOST_TRIALS,
+        description="Fits to try. The first is the spec as it is given, with plain columns, full M and exponent 1.3 "
+        "where it leaves them to choice.",
+    )
     space: Annotated[dict[str, SearchOption], Field(min_length=1, max_length=MOST_OPTIONS)] | None = Field(
         None,
         description="Option of the spec → its values. Null: bandwidth_factor, encoding, exponent, feature_matrix, "

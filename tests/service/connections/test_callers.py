@@ -1,5 +1,6 @@
 """Callers who are slow, who read nothing or who leave hold little, and not for long."""
 
+import json
 import socket
 import time
 from contextlib import ExitStack, suppress
@@ -36,6 +37,22 @@ def test_a_head_that_drips_is_dropped(system: System, connection: socket.socket)
     connection.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n")
     assert _drip(connection, b"X-A: b\r\n", 10) < HEAD_SECONDS + 2
     assert is_alive(system)
+
+
+def test_a_drop_is_not_told_of_the_request_before_it(system: System, connection: socket.socket) -> None:
+    before = len((system.home / "api.log").read_text())
+    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Request-ID: first\r\n\r\nGET / HTTP/1.1\r\nHos")
+    assert all_of(connection).startswith(b"HTTP/1.1 200")
+    told = [json.loads(line) for line in (system.home / "api.log").read_text()[before:].splitlines()]
+    assert [line.get("request_id") for line in told if line["event"] == "connection dropped"] == [None]
+
+
+def test_another_protocol_is_answered_at_once(connection: socket.socket) -> None:
+    began = time.monotonic()
+    # the beginning of a TLS handshake
+    connection.sendall(bytes.fromhex("16030100f8010000f40303"))
+    assert all_of(connection).startswith(b"HTTP/1.1 400")
+    assert time.monotonic() - began < HEAD_SECONDS
 
 
 def test_a_second_head_that_drips_is_dropped_too(connection: socket.socket) -> None:
