@@ -1,14 +1,16 @@
 """What of a dataset may not be as whoever uploaded it thinks."""
 
+from collections.abc import Container
+
 from worker.contracts.resources import Column, Dataset
 
 SHOWN = 3
 MANY, MOST_SHARE = 50, 0.5
 
 
-def remarks(dataset: Dataset) -> list[str]:
-    """Return a sentence for each column that a person should look at."""
-    found = (_remark(column, dataset.rows) for column in dataset.columns)
+def remarks(dataset: Dataset, without: Container[str] = ()) -> list[str]:
+    """Return a sentence for each column that a person should look at, but for those that are left out."""
+    found = (_remark(column, dataset.rows) for column in dataset.columns if column.name not in without)
     return [remark for remark in found if remark is not None]
 
 

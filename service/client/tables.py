@@ -112,7 +112,10 @@ def _of_file(path: Path) -> Body:
     encoding = ENCODINGS.get(path.suffix.lower())
     suffix = (Path(path.stem) if encoding else path).suffix.lower()
     if suffix not in SUFFIXES:
-        raise ValueError(f"{path}: the name must end in {', '.join(SUFFIXES)}, or one of these and .gz or .zst")
+        raise ValueError(
+            f"{path}: the name must end in {', '.join(SUFFIXES)}, or one of these and .gz or .zst; "
+            "a dataset that is there is named by its id, ds_…"
+        )
     with path.open("rb"):
         # said now, and not in the middle of a request
         return Body(lambda: path.open("rb"), SUFFIXES[suffix], encoding, path.name.partition(".")[0] or None)

@@ -1,6 +1,7 @@
 """Tables on the service: upload them, list them."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,9 +31,9 @@ def upload(
         tell(session, one)
 
 
-def tell(session: Session, dataset: Dataset) -> None:
-    """Say what of a dataset should be looked at."""
-    for remark in remarks(dataset):
+def tell(session: Session, dataset: Dataset, without: Sequence[str] = ()) -> None:
+    """Say what of a dataset should be looked at, ``without`` columns that are left out."""
+    for remark in remarks(dataset, without):
         session.note(remark)
 
 

@@ -103,7 +103,8 @@ def _folders(settings: ServiceSettings, there: bool) -> Finding:
     home = settings.home.absolute()
     above = next(folder for folder in home.parents if _exists(folder))
     longest = os.pathconf(above, "PC_NAME_MAX")
-    can_be = above.is_dir() and os.access(above, os.W_OK | os.X_OK) and not os.path.islink(home)  # noqa: PTH114 - it takes any name
+    broken = os.path.islink(home)  # noqa: PTH114 - it takes a name of any length
+    can_be = above.is_dir() and os.access(above, os.W_OK | os.X_OK) and not broken
     if not can_be or any(len(os.fsencode(name)) > longest for name in home.parts):
         return Finding("folders", False, f"FACTRFM_HOME is {home}, which cannot be made in {above}")
     return Finding("folders", None, f"{home} is not there yet; the first start makes it")

@@ -52,10 +52,12 @@ def features(
     ref: Ref,
     top: Annotated[int, typer.Option(min=1, help="How many columns to show.")] = 20,
     encoded: Annotated[bool, typer.Option("--encoded", help="By encoded column, not folded back.")] = False,
-    png: Annotated[Path | None, typer.Option(help="Save the feature matrix as this picture.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Save the feature matrix as this picture, NAME.png.")] = None,
     iteration: Annotated[int | None, typer.Option(min=0, help="Of the picture. Default: the chosen one.")] = None,
 ) -> None:
     """Show what a model looks at."""
+    if png is not None and png.suffix.lower() != ".png":
+        raise WrongSetting(f"{png}: the picture is a PNG; its name must end in .png")
     if png is not None:
         png.write_bytes(session.client.heatmap(ref, iteration))
         session.note(f"the feature matrix is in {png}")
@@ -73,9 +75,15 @@ def export(
     session: Session,
     ref: Ref,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: NAME-VERSION and the format.")] = None,
-    form: Annotated[Format, typer.Option("--format", help="onnx is for other runtimes.")] = Format.SAFETENSORS,
+    form: Annotated[
+        Format | None, typer.Option("--format", help="onnx is for other runtimes. Default: as OUT ends.")
+    ] = None,
 ) -> None:
     """Save a model as one file, which predicts without the service."""
+    told = {f".{one}": one for one in Format}.get("" if out is None else out.suffix.lower())
+    if form is not None and told not in (None, form):
+        raise WrongSetting(f"{out}: the name says {told}, and --format says {form}")
+    form = form or told or Format.SAFETENSORS
     model = session.client.model(ref)
     path = out or Path(f"{model.name}-{model.version}.{form}")
     path.write_bytes(session.client.export(model.id, form.value))

@@ -189,7 +189,7 @@ def _run(session: Session, body: dict[str, Any], timeout: float | None, no_wait:
     """Submit a job and wait until it has succeeded; None, and the job is shown, where nobody waits."""
     if not body["dataset"].startswith("ds_"):
         uploaded = session.client.upload(body["dataset"])
-        tell(session, uploaded)
+        tell(session, uploaded, body.get("exclude") or ())
         body["dataset"] = uploaded.id
     job = session.client.submit(body)
     if no_wait:

@@ -88,6 +88,10 @@ def test_what_was_learned_is_shown_and_drawn(terminal: Terminal, trained: dict[s
     terminal("export", "houses")
     assert (terminal.folder / "houses-1.safetensors").exists()
     terminal("export", "houses", "--format", "onnx")
+    terminal("export", "houses", "-o", "own.onnx")
+    assert (terminal.folder / "own.onnx").read_bytes() == (terminal.folder / "houses-1.onnx").read_bytes()
+    terminal("export", "houses", "-o", "own.onnx", "--format", "safetensors", code=2)
+    terminal("features", "houses", "--png", "own.svg", code=2)
     assert (terminal.folder / "houses-1.onnx").exists()
 
 

@@ -48,6 +48,7 @@ class Explorer {
   }
 
   range(at) {
+    this.section.hidden = false;
     this.slider.max = this.iterations.length - 1;
     this.slider.value = at;
     this.show();
@@ -68,6 +69,7 @@ class Explorer {
   }
 
   end(chosen) {
+    clearTimeout(this.coming);
     this.chosen = chosen;
     this.axes.clear();
     if (this.iterations.length) this.range(this.place(chosen));
