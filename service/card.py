@@ -19,6 +19,8 @@ MOST_COLUMNS = 200
 MOST_LABELS = 50
 LEADING = 3
 WEIGHTS = 5
+LEAST_WEIGHT = 0.005
+"""Less is written as nothing."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,11 @@ def _looks_at(facts: CardFacts) -> list[str]:
         "",
     ]
     for one in features.directions[:LEADING]:
-        weights = ", ".join(f"{_cell(loading.feature)} {loading.weight:+.2f}" for loading in one.loadings[:WEIGHTS])
+        weights = ", ".join(
+            f"{_cell(loading.feature)} {loading.weight:+.2f}"
+            for loading in one.loadings[:WEIGHTS]
+            if abs(loading.weight) >= LEAST_WEIGHT
+        )
         lines.append(f"- {one.eigenvalue / total:.1%} of the trace: {weights}")
     picture = f"`GET /v1/models/{model.id}/features/matrix` with `Accept: image/png` draws it"
     return [*lines, "", f"![The feature matrix as a heatmap: {picture}][heatmap]"]

@@ -9,6 +9,9 @@ from service.commands.session import Session, remote, table
 from service.complaints import WrongSetting
 from worker.contracts.resources import Model
 
+SHOWN = 10
+"""Columns that are named one by one."""
+
 
 @remote
 def describe(
@@ -78,9 +81,16 @@ def _rows(model: Model) -> list[tuple[str, str]]:
         ("tags", ", ".join(model.tags) or "–"),
         ("the name stands for", stands),
         ("task", model.task),
+        ("predicts", ", ".join(column.name for column in model.targets)),
+        ("from", _few([column.name for column in model.features])),
+        ("dataset", model.dataset),
         ("training rows", str(model.training_rows)),
         *((name, _number(value)) for name, value in model.metrics.items()),
     ]
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _number(value: float | None) -> str:

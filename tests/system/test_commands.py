@@ -104,7 +104,9 @@ def test_predictions_are_explained(terminal: Terminal, trained: dict[str, object
 
 
 def test_models_are_described_promoted_and_compared(terminal: Terminal, trained: dict[str, object]) -> None:
-    assert "rents" in terminal("describe", "houses", "--text", "rents", "--tag", "prod", "--tag", "old")
+    told = terminal("describe", "houses", "--text", "rents", "--tag", "prod", "--tag", "old")
+    assert re.search(r"description +rents", told)
+    assert re.search(r"predicts +price", told)
     assert json.loads(terminal("describe", "houses", "--untag", "old", "--json"))["tags"] == ["prod"]
     terminal("fit", "houses.csv", "-t", "price", *FAST, "--model", "houses", "--set", "ridge=1")
     assert "stands for version 1" in terminal("promote", "houses@1")
