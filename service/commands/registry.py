@@ -57,8 +57,9 @@ def compare(
         raise WrongSetting("name at least two models to compare")
     found = session.client.compare(refs[0], *refs[1:])
     heads = tuple(f"{one.name}@{one.version}" for one in found.models)
+    targets = [", ".join(column.name for column in one.targets) for one in found.models]
     parts = [
-        ("", [("predicts", *(", ".join(column.name for column in one.targets) for one in found.models))]),
+        ("predicts", [("", *targets)] if len(set(targets)) > 1 else []),
         ("metric", [(one.metric, *map(_number, one.values)) for one in found.metrics]),
         ("differs in the spec", [(one.option, *map(str, one.values)) for one in found.spec]),
         ("share of trace(M)", [(one.feature, *map(_number, one.shares)) for one in found.features[:top]]),
