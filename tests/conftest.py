@@ -1,6 +1,7 @@
 """Fixtures of all tests: databases of both kinds, fresh and migrated."""
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from hypothesis import settings
 from support.postgres import PostgresServer, find_binaries
 
 from worker.store.database import Database
+
+# a shell that runs the tests in the background has them ignore SIGINT, and what they start would too
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # the renderer that structlog begins with draws the variables of every frame: seconds for each error that is logged
 structlog.configure(
