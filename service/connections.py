@@ -53,6 +53,13 @@ class Timed:
         super().resume_writing()  # type: ignore[misc]
         self._reader.stop()
 
+    def on_response_complete(self) -> None:
+        """Begin to wait again where the answer came before the body's end, or behind it a part of the next head."""
+        self.context.run(self._go_on)
+
+    def _go_on(self) -> None:
+        super().on_response_complete()  # type: ignore[misc]
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers with the connection."""
         self.wait_for_nothing()
@@ -111,12 +118,8 @@ class H11Connection(Timed, H11Protocol):  # type: ignore[misc]
         if self.cycle is not None and told_twice(name for name, _ in self.headers):
             self.cycle.keep_alive = False
 
-    def on_response_complete(self) -> None:
-        """Begin to wait again where the answer came before the body's end, or behind it a part of the next head."""
-        self.context.run(self._go_on)
-
     def _go_on(self) -> None:
-        super().on_response_complete()
+        super()._go_on()
         if not self.cycle.response_complete:
             self._request.stop()
         elif self.conn.their_state is h11.SEND_BODY or self.conn.trailing_data[0]:

@@ -132,12 +132,8 @@ class QuickConnection(Timed, HttpToolsProtocol):
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
-    def on_response_complete(self) -> None:
-        """Begin to wait again where the answer came before the body's end, or behind it a part of the next head."""
-        self.context.run(self._go_on)
-
     def _go_on(self) -> None:
-        super().on_response_complete()
+        super()._go_on()
         self._read()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -27,13 +27,12 @@ def _nothing(scope: Scope) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Often:
-    """A POST whose function takes context, request and texts of the path, and what ``further`` finds in the head.
+    """A POST whose route's function takes context, request, texts of the path, and what ``further`` finds in the head.
 
     ``further`` returns None where the framework has to look.
     """
 
     route: APIRoute
-    function: Callable[..., Awaitable[Response]]
     further: Further = _nothing
 
     @classmethod
@@ -41,7 +40,7 @@ class Often:
         cls, routes: Iterable[Any], function: Callable[..., Awaitable[Response]], further: Further = _nothing
     ) -> "Often":
         """Return the short way to the one of ``routes`` whose function it is."""
-        return cls(next(route for route in routes if getattr(route, "endpoint", None) is function), function, further)
+        return cls(next(route for route in routes if getattr(route, "endpoint", None) is function), further)
 
 
 class Shortcut:
@@ -61,7 +60,7 @@ class Shortcut:
         scope["route"] = often.route
         request = Request(scope, receive, send)
         try:
-            answer = await often.function(get_context(request), request, **named)
+            answer = await often.route.endpoint(get_context(request), request, **named)
         except Exception as error:
             answer = answered(request, error)
         await answer(scope, receive, send)

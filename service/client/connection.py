@@ -65,9 +65,10 @@ def refusal(outcome: httpx.Response | httpx.TransportError, url: httpx.URL) -> C
     """Return the error of an outcome that stands."""
     if isinstance(outcome, httpx.Response):
         return Refused.from_response(outcome)
-    why = str(outcome) or type(outcome).__name__
-    if isinstance(outcome, httpx.TransportError) and is_no_tls(outcome):
+    if is_no_tls(outcome):
         why = "whoever listens there speaks no TLS; try http://"
+    else:
+        why = str(outcome) or type(outcome).__name__
     found = NotReached(f"{url} did not answer: {why}")
     found.__cause__ = outcome
     return found

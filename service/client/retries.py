@@ -39,7 +39,7 @@ class Retries:
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads clients, it hides nothing
 
 
-def is_no_tls(error: httpx.TransportError) -> bool:
+def is_no_tls(error: httpx.HTTPError) -> bool:
     """Return whether whoever answered does not speak TLS."""
     return "WRONG_VERSION_NUMBER" in str(error)
 

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from service import preflight
 from service.client.connection import Address
+from service.client.retries import is_no_tls
 from service.commands.session import OPTIONS, address
 from service.complaints import Complaint
 from service.settings import ServiceSettings, read_every_setting
@@ -120,8 +121,8 @@ def _service(url: str | None, key: str | None) -> Finding:
     except ValueError as error:
         return Finding("service", False, str(error))
     except httpx.HTTPError as error:
-        help_ = "try http://" if "WRONG_VERSION_NUMBER" in str(error) else "start one by: factrfm up"
-        return Finding("service", False, f"{url or 'this machine'}: {error}; {help_}")
+        way_out = "try http://" if is_no_tls(error) else "start one by: factrfm up"
+        return Finding("service", False, f"{url or 'this machine'}: {error}; {way_out}")
     if ready.status_code != 200:
         return Finding("service", False, f"{place.url} answers and is not ready: {ready.text[:300]}")
     if allowed.status_code in (401, 403):

@@ -56,9 +56,9 @@ def features(
     iteration: Annotated[int | None, typer.Option(min=0, help="Of the picture. Default: the chosen one.")] = None,
 ) -> None:
     """Show what a model looks at."""
-    if png is not None and png.suffix.lower() != ".png":
-        raise WrongSetting(f"{png}: the picture is a PNG; its name must end in .png")
     if png is not None:
+        if png.suffix.lower() != ".png":
+            raise WrongSetting(f"{png}: the picture is a PNG; its name must end in .png")
         png.write_bytes(session.client.heatmap(ref, iteration))
         session.note(f"the feature matrix is in {png}")
     found = session.client.features(ref)
