@@ -43,10 +43,15 @@ def training(
         raced = CHOOSING_WORK if len(ways) > 1 else 1
         return Estimate(bytes=max(one.bytes for one in ways), flops=raced * max(one.flops for one in ways))
     folds = (request.validation.folds if request.validation is not None else None) or 1
-    most = int(_most(request, lambda spec: cost(spec).bytes))
-    work = _most(request, lambda spec: cost(spec).flops)
+    searched = request.search.space or {}
+    spec = space.around(request.spec)
+    most = int(_most(spec, searched, lambda spec: cost(spec).bytes))
+    work = _most(spec, searched, lambda spec: cost(spec).flops)
+    raced = CHOOSING_WORK - 1 if len(space.left_open(request.spec, searched).candidates()) > 1 else 0
     # the folds of a trial go together, each with rows of its own
-    return Estimate(bytes=most + (folds - 1) * 8 * fitted * width, flops=work * folds * (request.search.trials + 1))
+    return Estimate(
+        bytes=most + (folds - 1) * 8 * fitted * width, flops=work * (folds * (request.search.trials + 1) + raced)
+    )
 
 
 def network(spec: NetworkSpec, n: int, d: int, c: int, m: int) -> Estimate:
@@ -62,17 +67,17 @@ def network(spec: NetworkSpec, n: int, d: int, c: int, m: int) -> Estimate:
     return Estimate(bytes=4 * numbers + 8 * squares, flops=6.0 * n * weights * spec.steps + reports * look)
 
 
-def _most(request: TuneRequest, cost: Callable[[FitSpec], float]) -> float:
+def _most(spec: FitSpec, searched: space.Space, cost: Callable[[FitSpec], float]) -> float:
     """Return the largest cost that was found by turning one option after another to its most expensive end."""
     chosen: dict[str, OptionValue] = {}
-    most = cost(request.spec)
+    most = cost(spec)
     for _ in range(ROUNDS):
-        for name, option in (request.search.space or {}).items():
+        for name, option in searched.items():
             for value in option.corners:
                 params = {**chosen, name: value}
-                if not space.applies(request.spec, name, params):
+                if not space.applies(spec, name, params):
                     continue
-                found = cost(space.configured(request.spec, params))
+                found = cost(space.configured(spec, params))
                 if found > most:
                     most, chosen = found, params
     return most

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from worker.contracts.errors import FieldError, InvalidRequest, pointer
 from worker.contracts.search import OptionValue, SearchOption
-from worker.contracts.specs import FitSpec
+from worker.contracts.specs import CHOICES, FitSpec
 
 Space = dict[str, SearchOption]
 Params = Mapping[str, OptionValue]
@@ -38,8 +38,14 @@ DEFAULT: Space = {
 
 
 def around(spec: FitSpec) -> FitSpec:
-    """Return the spec that a search begins with: the first of what ``spec`` leaves to choice."""
+    """Return the spec that a search keeps where its space says nothing: the first of what ``spec`` leaves to choice."""
     return spec.candidates()[0]
+
+
+def left_open(given: FitSpec, space: Space) -> FitSpec:
+    """Return ``given`` with nothing left to choice but what the space holds too."""
+    spec = around(given)
+    return given.model_copy(update={name: getattr(spec, name) for name in CHOICES if name not in space})
 
 
 def resolve(given: FitSpec, space: Space | None) -> Space:

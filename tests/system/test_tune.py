@@ -60,7 +60,12 @@ def test_the_best_trial_becomes_the_model_and_every_trial_is_kept(shared_system:
     assert model["metrics"] == best["metrics"] == result["metrics"] == ended["metrics"]
     assert model["iteration"] == best["iteration"]
     assert best["metrics"][result["metric"]] <= trials[0]["metrics"][result["metric"]]
-    assert trials[0]["params"]["ridge"] == "auto", "the first trial is the spec as it was given"
+    fitted = shared_system.wait(shared_system.submit(dataset=dataset, spec=SPEC, model="untuned"))
+    assert fitted["state"] == "succeeded", fitted
+    chosen = shared_system.client.get("/v1/models/untuned").json()
+    assert chosen["choices"], "it had a choice"
+    first = trials[0]["params"]
+    assert first == {name: chosen["spec"][name] for name in first}, "the first trial is what a fit chooses"
     assert len({str(trial["params"]) for trial in trials}) == 9
     assert shared_system.client.delete(f"/v1/jobs/{job}").status_code == 204
     assert len(shared_system.predict("tuned", np.zeros((2, 20)))["predictions"]) == 2

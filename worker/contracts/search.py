@@ -65,8 +65,8 @@ class Search(Contract):
         30,
         ge=1,
         le=MOST_TRIALS,
-        description="Fits to try. The first is the spec as it is given, with plain columns, full M and exponent 1.3 "
-        "where it leaves them to choice.",
+        description="Fits to try. The first is what a fit would choose: short runs on a part of the rows decide what "
+        "spec and space leave open of encoding, form of M, exponent and update.",
     )
     space: Annotated[dict[str, SearchOption], Field(min_length=1, max_length=MOST_OPTIONS)] | None = Field(
         None,

@@ -1,5 +1,6 @@
 """The run kind ``tune``: try many specs on the same rows, then fit the best one and store it as a fit would be.
 
+The first trial is what a fit would choose, by the same race, so that a search is never far behind a fit.
 The fit is run again rather than kept from its trial: it costs one trial more, and the model, its history and its
 checkpoints are those of any fit.
 """
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pydantic import TypeAdapter
 
 from worker import space
-from worker.choosing import TrainingRows
+from worker.choosing import TrainingRows, choose
 from worker.contracts.artifacts import ArtifactRef, Checkpoint, ResultFile, TuneCheckpoint
 from worker.contracts.errors import DoesNotFit, NoTrialSucceeded
 from worker.contracts.events import LogData, TrialData
@@ -28,6 +29,7 @@ from worker.contracts.requests import FitRequest
 from worker.contracts.resources import Progress
 from worker.contracts.results import TuneResult
 from worker.contracts.specs import FitSpec
+from worker.engine.choice import Heat
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
 from worker.runs.data import load_rows
@@ -61,7 +63,7 @@ class _Tune:
         self._artifacts = artifacts
         self._machine = machine
         self._report = report
-        self._spec = order.request.spec
+        self._spec = space.around(order.request.spec)
         self._space = order.request.search.space or {}
         self._trials = order.request.search.trials
         self._rows: dict[str, list[TrainingRows]] = {}
@@ -80,13 +82,14 @@ class _Tune:
             # retried after every trial failed: there may be more memory now
             trials, self._ended = [], []
         stored = None if checkpoint is None else checkpoint.trials
+        first = trials[0].params if trials else self._first()
         started = time.perf_counter()
         for trial in search(
             self._losses,
             self._space,
             trials=self._trials,
             seed=self._order.request.search.seed,
-            first=space.values_of(self._spec, self._space),
+            first=first,
             applies=lambda name, params: space.applies(self._spec, name, params),
             failures=(EngineError, DoesNotFit),
             finished=trials,
@@ -99,6 +102,34 @@ class _Tune:
             raise NoTrialSucceeded(f"all {len(trials)} trials failed; the first: {trials[0].reason}")
         self._rows.clear()
         return self._fit(winner, stored, None if checkpoint is None else checkpoint.winner)
+
+    def _first(self) -> Params:
+        """Return the options of the first trial: what a fit would choose of what spec and space leave open."""
+
+        def ended(heat: Heat, number: int, heats: int) -> None:
+            stage = f"choosing where to begin ({number} of {heats})"
+            self._report(ProgressReport(progress=Progress(trials=self._trials, fraction=0.0, stage=stage)))
+
+        given = space.left_open(self._order.request.spec, self._space)
+        try:
+            choice = choose(given, lambda spec: self._load(spec)[0], device=self._machine.device, ended=ended)
+        except EngineError as error:
+            message = f"no way to fit stood a short run, and the first trial is the spec as it was given: {error}"
+            self._report(LogReport(data=LogData(message=message)))
+            return space.values_of(self._spec, self._space)
+        # as in a fit: folds tell the ridges apart better than a part of the rows does
+        ridge = given.ridge if self._folds else choice.spec.ridge
+        first = space.values_of(choice.spec.model_copy(update={"ridge": ridge}), self._space)
+        if choice.heats:
+            said = ", ".join(f"{name} {value}" for name, value in first.items())
+            message = f"the first trial is what did best in {len(choice.heats)} short runs: {said}"
+            self._report(LogReport(data=LogData(message=message)))
+        return first
+
+    @property
+    def _folds(self) -> int:
+        validation = self._order.request.validation
+        return (validation.folds or 0) if validation is not None else 0
 
     def _losses(self, number: int, params: Params) -> Iterator[Loss]:
         """Yield the loss after each iteration of one trial; over folds, which go step by step together, the mean."""
@@ -122,8 +153,7 @@ class _Tune:
         """Return the rows of each fold, read and encoded once for all trials that encode alike."""
         encoding = spec.model_dump_json(exclude=set(spec.engine_options()))
         if encoding not in self._rows:
-            validation = self._order.request.validation
-            folds = range(1, validation.folds + 1) if validation is not None and validation.folds else [None]
+            folds = range(1, self._folds + 1) if self._folds else [None]
             order = self._fit_order(spec, None)
             self._rows[encoding] = [load_rows(order, self._artifacts, fold) for fold in folds]
         return self._rows[encoding]

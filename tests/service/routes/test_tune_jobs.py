@@ -28,7 +28,7 @@ def test_a_dry_run_estimates_the_most_expensive_trial(client, body):
         assert answer.status_code == 200, answer.text
         return answer.json()["estimate"]
 
-    spec = {"precision": "float32", "ridge": 0.1}
+    spec = {"precision": "float32", "ridge": 0.1, "exponent": 1.3}
     one = estimate(spec=spec, search={"trials": 1, "space": {"exponent": {"low": 1, "high": 2}}})
     double = estimate(spec=spec, search={"trials": 1, "space": {"precision": {"choices": ["float32", "float64"]}}})
     assert double["bytes"] > one["bytes"]
@@ -40,7 +40,10 @@ def test_a_dry_run_estimates_the_most_expensive_trial(client, body):
         return found.json()["encoded_columns"]
 
     assert width("auto") == width("plain") + 9, "a trial may expand the column of sizes"
-    assert estimate(search={"trials": 7})["flops"] == 2 * estimate()["flops"], "the best is fitted once more"
+    named = {"encoding": "plain", "exponent": 1.3, "feature_matrix": "full"}
+    seven = estimate(search={"trials": 7}, spec=named)["flops"]
+    assert seven == 2 * estimate(spec=named)["flops"], "the best is fitted once more"
+    assert 5 * estimate(search={"trials": 7})["flops"] == pytest.approx(9 * estimate()["flops"]), "a race goes first"
     assert estimate(validation={"folds": 4})["bytes"] > estimate()["bytes"]
     assert client.get("/v1/jobs").json()["items"] == []
 
