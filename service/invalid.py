@@ -62,6 +62,8 @@ def _pointer(body: Any, steps: Sequence[str | int], kind: str) -> str:
 def _message(one: Mapping[str, Any]) -> str:
     said = str(one["msg"]).removeprefix("Value error, ")
     name = one["loc"][-1] if one["loc"] else None
+    if one["type"] == "missing":
+        return "this field is required"
     if one["type"] == "string_pattern_mismatch":
         return PATTERNS.get(one["ctx"]["pattern"], said)
     if one["type"] != "extra_forbidden" or not isinstance(name, str):

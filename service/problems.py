@@ -181,8 +181,12 @@ def problem(
     )
 
 
-def install(app: FastAPI) -> None:
-    """Have every error of ``app`` that is foreseen answered as a problem document; for others see ``on_fault``."""
+def install(app: FastAPI, page: Callable[[Request, int, str], Response]) -> None:
+    """Have every error of ``app`` that is foreseen answered as a problem document; for others see ``on_fault``.
+
+    ``page`` answers a browser at an address where there is nothing.
+    """
+    app.state.error_page = page
     for kind, answer in _handlers().items():
         app.add_exception_handler(kind, answer)
 
@@ -266,7 +270,7 @@ def _fields(error: RequestValidationError) -> list[FieldProblem]:
     return fields
 
 
-def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
     code = HTTPStatus(error.status_code).name.lower()
     detail = str(error.detail)
@@ -274,7 +278,11 @@ def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
         detail = "the body is JSON that cannot be read: it is nested too deeply or holds a number that is too long"
         return problem(request, 422, "invalid_request", detail)
     if error.status_code == 404:
-        detail = f"there is nothing at {request.url.path[:LONGEST_PATH]}; see /docs"
+        there = f"there is nothing at {request.url.path[:LONGEST_PATH]}"
+        if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(("/v1/", "/v2/")):
+            answer: Response = request.app.state.error_page(request, 404, f"{there[0].upper()}{there[1:]}.")
+            return answer
+        detail = f"{there}; see /docs"
     elif error.status_code == 405:
         detail = f"{request.url.path[:LONGEST_PATH]} does not answer {request.method[:LONGEST_METHOD]}"
         return problem(request, 405, code, detail, headers={"Allow": ", ".join(_allowed(request))})

@@ -9,9 +9,30 @@ MANY, MOST_SHARE = 50, 0.5
 
 
 def remarks(dataset: Dataset, without: Container[str] = ()) -> list[str]:
-    """Return a sentence for each column that a person should look at, but for those that are left out."""
-    found = (_remark(column, dataset.rows) for column in dataset.columns if column.name not in without)
+    """Return a sentence for each thing that a person should look at, but for columns that are left out."""
+    found = [_headless(dataset)]
+    found += [_remark(column, dataset.rows) for column in dataset.columns if column.name not in without]
     return [remark for remark in found if remark is not None]
+
+
+def _headless(dataset: Dataset) -> str | None:
+    """Tell of a first row that was taken for names and looks like a row; columns that are numbered in order do not."""
+    names = [column.name for column in dataset.columns]
+    if not all(map(_number, names)) or names in ([str(k + first) for k in range(len(names))] for first in (0, 1)):
+        return None
+    shown = ", ".join(names[:SHOWN])
+    return (
+        f"the names of all columns are numbers: {shown}{', …' if len(names) > SHOWN else ''}. Where that is the first "
+        "row of a table without names, it is missing now; put a row of names before it"
+    )
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _remark(column: Column, rows: int) -> str | None:

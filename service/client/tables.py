@@ -100,11 +100,18 @@ def rows_of(data: Any) -> Body:
 
 
 def read_answer(content: bytes, body: Body, *, probabilities: bool) -> Any:
-    """Return predictions in the form of what was sent; without ``probabilities`` the targets alone."""
+    """Return predictions in the form of what was sent; without ``probabilities`` the targets alone.
+
+    Raises:
+        ValueError: the model is a regression, and ``probabilities`` are asked for.
+    """
     with pa.ipc.open_stream(content) as reader:
         table = reader.read_all()
+    targets = [name for name in table.column_names if not name.startswith("probability:")]
     if not probabilities:
-        table = table.select([name for name in table.column_names if not name.startswith("probability:")])
+        table = table.select(targets)
+    elif len(targets) == table.num_columns:
+        raise ValueError("the model is a regression and has no probabilities")
     return body.rebuild(table)
 
 

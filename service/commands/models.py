@@ -56,6 +56,8 @@ def features(
     iteration: Annotated[int | None, typer.Option(min=0, help="Of the picture. Default: the chosen one.")] = None,
 ) -> None:
     """Show what a model looks at."""
+    if png is None and iteration is not None:
+        raise WrongSetting("--iteration is that of the picture; give --png NAME.png with it")
     if png is not None:
         if png.suffix.lower() != ".png":
             raise WrongSetting(f"{png}: the picture is a PNG; its name must end in .png")

@@ -92,6 +92,7 @@ def test_what_was_learned_is_shown_and_drawn(terminal: Terminal, trained: dict[s
     assert (terminal.folder / "own.onnx").read_bytes() == (terminal.folder / "houses-1.onnx").read_bytes()
     terminal("export", "houses", "-o", "own.onnx", "--format", "safetensors", code=2)
     terminal("features", "houses", "--png", "own.svg", code=2)
+    terminal("features", "houses", "--iteration", "1", code=2)
     assert (terminal.folder / "houses-1.onnx").exists()
 
 
@@ -231,6 +232,7 @@ def test_how_a_command_ends_is_told_by_its_exit_code(terminal: Terminal, trained
     terminal("fit", "houses.csv", "-t", "price", "--set", "ridge", code=2)
     terminal("fit", "houses.csv", "-t", "price", "--validation", "1.5", code=2)
     terminal("predict", "nobody", "new.csv", code=2)
+    terminal("predict", "houses", "new.csv", "--probabilities", code=2)
     terminal("predict", "houses", given=b"rooms\n1\n", code=2)
     assert "city" in terminal.errors
     slow = ["--set", "iterations=500", "--set", "kernel=laplace", "--set", "ridge=0.1", "--set", "patience=500"]

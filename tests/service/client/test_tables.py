@@ -33,6 +33,8 @@ def test_a_frame_comes_back_as_a_frame_with_its_index() -> None:
     assert found.index.tolist() == ["first", "second"]
     assert found.to_dict("list") == {"y": ["a", "b"]}
     assert list(read_answer(ANSWER, body, probabilities=True).columns) == ["y", "probability:a", "probability:b"]
+    with pytest.raises(ValueError, match="no probabilities"):
+        read_answer(_answer(y=[1.0, 2.0]), body, probabilities=True)
 
 
 def test_arrays_come_back_as_arrays() -> None:

@@ -54,6 +54,13 @@ def test_a_column_of_names_is_told_of(client: TestClient) -> None:
     assert "has 60 different texts in 60 rows" in client.get(f"/datasets/{made['id']}").text
 
 
+@pytest.mark.parametrize(("names", "told"), [("5.1,3.5,2", True), ("0,1,2", False), ("1,2,3", False), ("1,b,2", False)])
+def test_a_first_row_that_looks_like_no_names_is_told_of(client: TestClient, names: str, told: bool) -> None:
+    made = client.post("/v1/datasets", content=f"{names}\n4.9,3.0,1\n", headers={"Content-Type": "text/csv"}).json()
+    page = client.get(f"/datasets/{made['id']}").text
+    assert ("put a row of names before it" in page) == told
+
+
 def _pages(things: dict[str, dict[str, Any]]) -> list[str]:
     ids = {name: one["id"] for name, one in things.items()}
     return [
@@ -251,6 +258,14 @@ def test_what_is_not_there_is_a_page_that_says_so(client: TestClient) -> None:
         assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8"), path
         assert "Not here" in answer.text
     assert client.get("/jobs?state=odd").status_code == 404
+
+
+def test_an_unknown_address_is_a_page_for_browsers_and_a_problem_for_programs(client: TestClient) -> None:
+    page = client.get("/nosuch", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is nothing at /nosuch." in page.text
+    for path, accept in (("/nosuch", "*/*"), ("/v1/nosuch", "text/html")):
+        assert client.get(path, headers={"Accept": accept}).headers["content-type"] == "application/problem+json"
 
 
 def test_pages_of_an_empty_service_say_how_to_begin(client: TestClient) -> None:
