@@ -1,7 +1,7 @@
 """A model that answers tables: the encoder of its columns and the fitted kernel machine, as one thing to store."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -28,16 +28,28 @@ class Answer:
     """What a model says of n rows.
 
     ``predictions``: labels (n,) as an object array for classification, float64 (n, c) in original units for
-    regression. ``probabilities``: float64 (n, classes), rows sum to 1; None for regression.
+    regression. ``probabilities``: float64 (n, classes), rows sum to 1; None for regression. ``strange``: of each column
+    that has any, which rows (n,) hold a category that no training row had.
     """
 
     predictions: np.ndarray
     probabilities: np.ndarray | None
+    strange: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def unknown(self) -> dict[str, int]:
+        """Return how many rows hold an unknown category, by column."""
+        counts = {name: int(rows.sum()) for name, rows in self.strange.items()}
+        return {name: count for name, count in counts.items() if count}
 
     def part(self, start: int, stop: int) -> "Answer":
         """Return what is said of the rows from ``start`` to ``stop``, not included."""
         rows = slice(start, stop)
-        return Answer(self.predictions[rows], None if self.probabilities is None else self.probabilities[rows])
+        return Answer(
+            self.predictions[rows],
+            None if self.probabilities is None else self.probabilities[rows],
+            {name: found[rows] for name, found in self.strange.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -93,14 +105,15 @@ class ServedModel:
         Raises:
             InvalidRequest: a row holds numbers too large to compute with.
         """
-        encoder = self._plain if isinstance(rows, PlainRows) else self.encoder
+        encoder: Any = self._plain if isinstance(rows, PlainRows) else self.encoder
         X = torch.from_numpy(encoder.encode(rows))
+        strange = encoder.strange(rows)
         if self.classes is None:
-            return Answer(_finite(self.fitted.predict(X).double().cpu().numpy()), None)
+            return Answer(_finite(self.fitted.predict(X).double().cpu().numpy()), None, strange)
         probabilities = _finite(self.fitted.probabilities(X).double().cpu().numpy())
         labels = np.empty(len(self.classes), dtype=object)
         labels[:] = self.classes
-        return Answer(labels[probabilities.argmax(axis=1)], probabilities)
+        return Answer(labels[probabilities.argmax(axis=1)], probabilities, strange)
 
     @cached_property
     def _plain(self) -> PlainEncoder:

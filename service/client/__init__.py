@@ -4,7 +4,15 @@
 """
 
 from service.client.aio import AsyncClient
-from service.client.errors import ClientError, JobFailed, NotReached, Refused, TimedOut, UnreadableAnswer
+from service.client.errors import (
+    ClientError,
+    JobFailed,
+    NotReached,
+    Refused,
+    TimedOut,
+    UnknownCategories,
+    UnreadableAnswer,
+)
 from service.client.sync import Client
 
 __all__ = [
@@ -15,5 +23,6 @@ __all__ = [
     "NotReached",
     "Refused",
     "TimedOut",
+    "UnknownCategories",
     "UnreadableAnswer",
 ]

@@ -136,7 +136,8 @@ class AsyncClient:
     async def predict(self, ref: str, data: Any, *, probabilities: bool = False) -> Any:
         """Predict rows. A data frame gives a data frame with its index, an array an array, a file an Arrow table.
 
-        With ``probabilities`` a classification has a column ``probability:<class>`` for each class.
+        With ``probabilities`` a classification has a column ``probability:<class>`` for each class. Categories that no
+        training row had are warned of: ``UnknownCategories``.
         """
         return await self._run(flows.predict(ref, data, probabilities=probabilities))
 

@@ -31,6 +31,7 @@ M = TypeVar("M", bound=BaseModel)
 
 JSON = "application/json"
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
+COUNTS: TypeAdapter[Mapping[str, int]] = TypeAdapter(Mapping[str, int])
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,17 @@ def nothing(response: httpx.Response) -> None:
 def content(response: httpx.Response) -> bytes:
     """Return the body as it is."""
     return response.content
+
+
+def predicted(response: httpx.Response) -> tuple[bytes, Mapping[str, int]]:
+    """Return the body, and in how many rows each column holds a category that no training row had."""
+    told = response.headers.get("Unknown-Categories", "{}")
+    try:
+        return response.content, COUNTS.validate_json(told)
+    except ValidationError as error:
+        raise UnreadableAnswer(
+            f"{response.request.url.path} tells of categories what this client cannot read: {error}"
+        ) from error
 
 
 def upload(body: Body, name: str | None) -> Call[Dataset]:
@@ -181,9 +193,9 @@ def compare(ref: str, others: Sequence[str]) -> Call[Comparison]:
     return Call("GET", path("/v1/models/{model}/compare", model=ref), model(Comparison), params={"with": list(others)})
 
 
-def predict(ref: str, body: Body) -> Call[bytes]:
+def predict(ref: str, body: Body) -> Call[tuple[bytes, Mapping[str, int]]]:
     return Call(
-        "POST", path("/v1/models/{model}/predict", model=ref), content, body=body, headers={"Accept": ARROW_STREAM}
+        "POST", path("/v1/models/{model}/predict", model=ref), predicted, body=body, headers={"Accept": ARROW_STREAM}
     )
 
 

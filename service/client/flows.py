@@ -1,12 +1,13 @@
 """What takes several calls, written once for both clients: a flow yields calls and waits, and returns its answer."""
 
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, TypeVar
 
 from service.client import calls
 from service.client.calls import Call
-from service.client.errors import JobFailed
+from service.client.errors import JobFailed, UnknownCategories
 from service.client.events import AnyEvent
 from service.client.tables import read_answer, rows_of, table_of
 from worker.contracts.base import Contract
@@ -97,7 +98,12 @@ def network(
 def predict(ref: str, data: Any, *, probabilities: bool) -> Flow[Any]:
     """Predict rows at once, in one call."""
     body = rows_of(data)
-    content: bytes = yield calls.predict(ref, body)
+    content, unknown = yield calls.predict(ref, body)
+    if unknown:
+        told = ", ".join(f"{name} ({count} row{'s' if count > 1 else ''})" for name, count in unknown.items())
+        # of whoever called the client, past the flow and its driver
+        message = f"the model knows no such category, and takes it for other: {told}"
+        warnings.warn(UnknownCategories(message), stacklevel=4)
     return read_answer(content, body, probabilities=probabilities)
 
 

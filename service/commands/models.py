@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
+from service.client.errors import UnknownCategories
 from service.client.progress import Bar
 from service.commands.session import Limit, Session, remote, table
 from service.complaints import WrongSetting
@@ -120,7 +122,11 @@ def predict(
             return
     else:
         body = _standard_input() if data == STANDARD else Path(data)
-        answer = _as_table(session.client.predict(ref, body, probabilities=probabilities))
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", UnknownCategories)
+            answer = _as_table(session.client.predict(ref, body, probabilities=probabilities))
+        for one in told:
+            session.note(str(one.message))
         if session.as_json:
             typer.echo(json.dumps(answer.to_pylist()))
             return

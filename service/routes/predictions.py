@@ -1,6 +1,8 @@
 """Predictions: rows in, answers out, in whichever form the caller likes."""
 
 import io
+import json
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
+UNKNOWN = "Unknown-Categories"
+MOST_UNKNOWN = 20
+"""Columns that the header names."""
 ANSWER_TYPES = (JSON, CSV, ARROW_STREAM, NPY)
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -72,7 +77,17 @@ BODY: dict[str, Any] = {
     response_model=Predictions,
     openapi_extra=BODY,
     responses={
-        200: {"description": "The predictions", "content": {kind: {} for kind in ANSWER_TYPES if kind != JSON}},
+        200: {
+            "description": "The predictions",
+            "content": {kind: {} for kind in ANSWER_TYPES if kind != JSON},
+            "headers": {
+                UNKNOWN: {
+                    "description": "Only where rows hold categories that no training row had: a JSON object of columns "
+                    "and in how many rows.",
+                    "schema": {"type": "string"},
+                }
+            },
+        },
         **problems(404, 406, 415),
     },
 )
@@ -83,6 +98,8 @@ async def predict(
     spreadsheet: Spreadsheet = False,
 ) -> Response:
     """Predict rows. Columns are matched by name; others are ignored; null is a missing value.
+
+    A category that no training row had counts as other; the header Unknown-Categories tells of them.
 
     CSV and Arrow answers have a column a target, and for classes ``probability:<class>``. An NPY answer holds outputs
     (n, targets), or the probabilities (n, classes) in the order of the model's classes.
@@ -98,6 +115,13 @@ OFTEN = Often.of(router.routes, predict)
 
 
 def _written(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:
+    response = _in_form(record, answer, form, spreadsheet)
+    if answer.strange and (unknown := dict(islice(answer.unknown.items(), MOST_UNKNOWN))):
+        response.headers[UNKNOWN] = json.dumps(unknown)
+    return response
+
+
+def _in_form(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:
     if form == JSON:
         return Response(_document(record, answer).model_dump_json(), media_type=JSON)
     target = io.BytesIO()

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from support.processes import System
 
-from service.client import AsyncClient, Client, JobFailed, Refused, TimedOut
+from service.client import AsyncClient, Client, JobFailed, Refused, TimedOut, UnknownCategories
 from worker.contracts.events import IterationEvent, StateEvent
 
 
@@ -40,6 +40,9 @@ def test_a_frame_goes_in_a_model_is_made_and_a_frame_comes_out(client: Client, h
     assert (answer["price"] - houses.loc[rows.index, "price"]).abs().mean() < 60
     assert {one.feature for one in client.features("houses").importance} == {"rooms", "city"}
     assert np.array(client.matrix("houses").matrix).shape == (model.encoded_features,) * 2
+    with pytest.warns(UnknownCategories, match=r"city \(2 rows\)") as told:
+        client.predict("houses", rows.head(3).assign(city=["Rom", "Bern", "Rom"]))
+    assert told[0].filename == __file__, "of whoever asked"
     why = client.explain("houses", rows, neighbours=2).items
     assert [one.prediction for one in why] == pytest.approx(answer["price"].tolist())
     assert {one.feature for one in why[0].sensitivity} == {"rooms", "city"}

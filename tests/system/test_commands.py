@@ -75,8 +75,13 @@ def test_predictions_go_through_pipes_and_files(terminal: Terminal, trained: dic
     assert len(piped.splitlines()) == 6
     terminal("predict", "houses", "new.csv", "-o", "answers.parquet")
     assert pq.read_table(terminal.folder / "answers.parquet").column_names == ["price"]
+    assert terminal("predict", "houses", given=rows.replace(b"Bern", b"Rom")) != piped
+    assert "knows no such category, and takes it for other: city (" in terminal.errors
     by_job = terminal("predict", "houses", "new.csv", "--job")
     assert np.allclose(_numbers(by_job), _numbers(piped))
+    (terminal.folder / "odd.csv").write_bytes(rows.replace(b"Bern", b"Rom"))
+    terminal("predict", "houses", "odd.csv", "--job")
+    assert "rows hold categories that no training row had, which count as other: city (" in terminal.errors
     assert len(json.loads(terminal("predict", "houses", "new.csv", "--json"))) == 5
 
 

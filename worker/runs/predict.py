@@ -2,11 +2,13 @@
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from worker.contracts.artifacts import ResultFile
-from worker.contracts.messages import AnyReport, PredictDone, PredictOrder, ProgressReport
+from worker.contracts.events import LogData
+from worker.contracts.messages import AnyReport, LogReport, PredictDone, PredictOrder, ProgressReport
 from worker.contracts.resources import Progress
 from worker.prediction import ServedModel
 from worker.runs.machine import Machine
@@ -16,6 +18,7 @@ from worker.tables.storage import iter_tables
 from worker.tables.writers import MEDIA_TYPES, PredictionWriter
 
 BLOCK_ROWS = 8192
+MOST_NAMED = 20
 
 
 def predict(
@@ -30,6 +33,7 @@ def predict(
     model = ServedModel.from_tensors(*unpack(artifacts.read_bytes(order.model))).on(machine.device)
     started = time.monotonic()
     rows = 0
+    unknown: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="factrfm-predict-") as folder:
         source = artifacts.local_copy(order.table.table, Path(folder))
         target = Path(folder) / f"result.{order.request.format}"
@@ -40,8 +44,13 @@ def predict(
             for table in iter_tables(source, names, BLOCK_ROWS):
                 answer = model.answer(table)
                 writer.write(answer.predictions, answer.probabilities)
+                unknown.update(answer.unknown)
                 rows += table.num_rows
                 report(ProgressReport(progress=_progress(rows, order.table.rows, time.monotonic() - started)))
+        if unknown:
+            told = ", ".join(f"{name} ({count})" for name, count in unknown.most_common(MOST_NAMED))
+            message = f"rows hold categories that no training row had, which count as other: {told}"
+            report(LogReport(data=LogData(message=message, level="warning")))
         result = artifacts.put_file(f"jobs/{order.prefix}/{target.name}", target)
     return PredictDone(file=ResultFile(result=result, media_type=MEDIA_TYPES[order.request.format]), rows=rows)
 

@@ -153,6 +153,12 @@ class ColumnCode:
                     block[absent] = 0.0
         return np.hstack([block, absent[:, None].astype(np.float64)]) if self.missing else block
 
+    def strange(self, column: pa.ChunkedArray) -> np.ndarray:
+        """Return which values of a column of categories no training row had, (n,)."""
+        known = pc.is_in(column, value_set=self._known)
+        rows: np.ndarray = pc.and_not(pc.is_valid(column), known).to_numpy()
+        return rows
+
     def numbers(self, column: pa.ChunkedArray) -> np.ndarray:
         """Return the values of a column that is no category, (n,) float64, missing ones filled."""
         numbers = column if column.type == FLOAT64 else column.cast(FLOAT64)
@@ -225,6 +231,11 @@ class Encoder:
             X -= shifts
             X /= scales
         return self.scaled(X)
+
+    def strange(self, table: pa.Table) -> dict[str, np.ndarray]:
+        """Return, of each column that has any, which rows (n,) hold a category that no training row had."""
+        found = {code.name: code.strange(table.column(code.name)) for code in self.codes if code.type == "categorical"}
+        return {name: rows for name, rows in found.items() if rows.any()}
 
     def joined(self, blocks: Sequence[np.ndarray]) -> np.ndarray:
         """Return the encoded rows (n, len(names)) whose columns ``codes`` made, a block (n, …) each."""

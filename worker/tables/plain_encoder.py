@@ -34,7 +34,9 @@ class PlainEncoder:
         flagged = [(numbers[code.name], place.stop - 1) for code, place in valued if code.missing]
         self._flags_from, self._flags_to = np.array(flagged, int).reshape(-1, 2).T
         self._texts = len(columns.texts)
-        self._categories = [(place, _places(*coded[name])) for place, name in enumerate(columns.texts) if name in coded]
+        texts = {name: place for place, name in enumerate(columns.texts) if name in coded}
+        self._categories = [(place, _places(*coded[name])) for name, place in texts.items()]
+        self._names = list(texts)
 
     def encode(self, rows: PlainRows) -> np.ndarray:
         """Return float64 (n, number of names of the encoder)."""
@@ -52,6 +54,15 @@ class PlainEncoder:
             ]
             X[np.tile(np.arange(rows.num_rows), len(self._categories)), ones] = 1.0
         return self._encoder.scaled(X)
+
+    def strange(self, rows: PlainRows) -> dict[str, np.ndarray]:
+        """Return what ``Encoder.strange`` does."""
+        found = {}
+        for name, (place, (known, _)) in zip(self._names, self._categories, strict=True):
+            texts = rows.texts[place :: self._texts]
+            if not known.keys() >= set(texts):
+                found[name] = np.array([text not in known for text in texts])
+        return found
 
 
 class _Values:

@@ -8,22 +8,33 @@ export class Problem extends Error {
   }
 }
 
-export async function ask(path, { method = "GET", body, headers = {}, accept = "application/json" } = {}) {
+/** ``told`` hears the head of an answer that is no problem. */
+export async function ask(path, { method = "GET", body, headers = {}, accept = "application/json", told = () => {} } = {}) {
   const answer = await fetch(path, { method, body, headers: { Accept: accept, ...headers } }).catch(() => {
     throw new Problem(0, { detail: "The service cannot be reached. Is it running?" });
   });
   if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   if (!answer.ok) throw new Problem(answer.status, await answer.json().catch(() => null));
+  told(answer.headers);
   if (answer.status === 204) return null;
   return accept === "application/json" ? answer.json() : answer.blob();
 }
 
-export function send(path, document) {
+export function send(path, document, told) {
   return ask(path, {
+    told,
     method: "POST",
     body: JSON.stringify(document),
     headers: { "Content-Type": "application/json" },
   });
+}
+
+/** A sentence on the categories that a prediction met and the model does not know; nothing where there are none. */
+export function unknownCategories(headers) {
+  const columns = Object.entries(JSON.parse(headers.get("Unknown-Categories") ?? "{}"));
+  if (columns.length === 0) return "";
+  const named = columns.map(([name, count]) => `${name} (${count} ${count > 1 ? "rows" : "row"})`);
+  return `The model knows no such category, and takes it for other: ${named.join(", ")}.`;
 }
 
 const TYPES = {

@@ -1,5 +1,5 @@
 // One row from a form: the answer, for classes how sure the model is, and when asked for why.
-import { send } from "./api.js";
+import { send, unknownCategories } from "./api.js";
 import { shareTable } from "./charts.js";
 import { clear, complain } from "./complaints.js";
 import { element } from "./elements.js";
@@ -16,8 +16,11 @@ export function start(form) {
     why.hidden = true;
     const asked = row(form);
     try {
-      const found = await send(`/v1/models/${form.dataset.predict}/predict`, { rows: [asked] });
+      let unknown = "";
+      const told = (headers) => { unknown = unknownCategories(headers); };
+      const found = await send(`/v1/models/${form.dataset.predict}/predict`, { rows: [asked] }, told);
       answer.replaceChildren(...shown(form.dataset.targets, found, opener(form, asked, why)));
+      if (unknown) answer.append(element("p", { class: "note" }, unknown));
     } catch (problem) {
       complain(form, problem);
     }

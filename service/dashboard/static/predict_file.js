@@ -1,5 +1,5 @@
 // A file of rows: the first answers at once, all of them to save.
-import { ask, mediaType } from "./api.js";
+import { ask, mediaType, unknownCategories } from "./api.js";
 import { dropped } from "./drop.js";
 import { element } from "./elements.js";
 import { number } from "./format.js";
@@ -13,9 +13,12 @@ export function start(place) {
     outcome.textContent = "";
     answer.replaceChildren(element("p", { class: "soft" }, `Predicting ${file.name} …`));
     try {
-      const asked = { method: "POST", body: file, headers: { "Content-Type": mediaType(file) }, accept: "text/csv" };
+      let unknown = "";
+      const told = (headers) => { unknown = unknownCategories(headers); };
+      const asked = { method: "POST", body: file, headers: { "Content-Type": mediaType(file) }, accept: "text/csv", told };
       const csv = await ask(`/v1/models/${place.dataset.predictFile}/predict`, asked);
       answer.replaceChildren(...shown(await csv.text(), csv, place.dataset.name));
+      if (unknown) answer.append(element("p", { class: "note" }, unknown));
     } catch (problem) {
       answer.replaceChildren();
       outcome.textContent = problem.message;

@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 import math
 
 import numpy as np
@@ -71,6 +72,24 @@ def test_every_form_of_request_gets_the_same_answer(client, model):
     ):  # fmt: skip
         answer = client.post("/v1/models/prices/predict", content=content, headers={"Content-Type": kind})
         assert answer.json() == expected
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/csv"])
+@pytest.mark.parametrize("accept", ["application/json", "text/csv", "application/x-npy"])
+@pytest.mark.parametrize("copies", [1, 100])
+def test_categories_that_no_training_row_had_are_told_of(client, model, kind, accept, copies):
+    def told(*cities):
+        cells = [("3", city) for city in cities * copies]
+        objects = {"rows": [{"size": 3, "city": city or None} for _, city in cells]}
+        text = "size,city\n" + "".join(f"{size},{city}\n" for size, city in cells)
+        content = json.dumps(objects) if kind == "application/json" else text
+        headers = {"Content-Type": kind, "Accept": accept}
+        answer = client.post("/v1/models/prices/predict", content=content, headers=headers)
+        assert answer.status_code == 200, answer.text
+        return answer.headers.get("Unknown-Categories")
+
+    assert told("Bern", "") is None, "what is missing is not unknown"
+    assert json.loads(told("Bern", "Rome", "Oslo")) == {"city": 2 * copies}
 
 
 def test_wrong_rows_are_refused(client, model):
