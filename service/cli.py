@@ -203,6 +203,7 @@ for command in (
     registry.describe,
     registry.promote,
     registry.compare,
+    registry.delete,
     doctor.doctor,
 ):
     app.command(rich_help_panel=CALLING)(command)

@@ -33,6 +33,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "demo": ("factrfm demo", "factrfm demo --url http://127.0.0.1:8000 --out cells.png"),
     "serve": ("factrfm serve", "FACTRFM_HOST=0.0.0.0 FACTRFM_API_KEYS=... factrfm serve"),
     "worker": ("factrfm worker", "FACTRFM_DEVICE=cuda:1 factrfm worker"),
+    "delete": (
+        "factrfm delete houses@3",
+        "factrfm delete job_01jd0000000000000000000000 ds_01jd0000000000000000000000",
+    ),
     "upload": ("factrfm upload houses.csv --name houses", "factrfm upload jan.parquet feb.parquet --json"),
     "datasets": ("factrfm datasets", "factrfm datasets ds_01jd0000000000000000000000 --json"),
     "fit": (

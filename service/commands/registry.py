@@ -1,5 +1,6 @@
 """What is said about models, which version a name stands for, and models side by side."""
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -71,6 +72,24 @@ def compare(
     for title, rows in parts:
         if rows:
             session.console.print(table((title, *heads), rows))
+
+
+@remote
+def delete(
+    session: Session,
+    what: Annotated[list[str], typer.Argument(help="Ids of datasets, jobs and models; a model also as name@version.")],
+) -> None:
+    """Delete datasets that no job needs, jobs that have ended, and versions of models. There is no way back."""
+    for one in what:
+        if not one.startswith(("ds_", "job_", "mdl_")) and "@" not in one:
+            raise WrongSetting(f"{one!r} names no version of a model; say which, as in {one}@1")
+    client = session.client
+    for one in what:
+        kind, _, _ = one.partition("_")
+        {"ds": client.delete_dataset, "job": client.delete_job}.get(kind, client.delete_model)(one)
+        session.note(f"{one} is deleted")
+    if session.as_json:
+        typer.echo(json.dumps(what))
 
 
 def _rows(model: Model) -> list[tuple[str, str]]:

@@ -101,6 +101,17 @@ def test_what_was_learned_is_shown_and_drawn(terminal: Terminal, trained: dict[s
     assert (terminal.folder / "houses-1.onnx").exists()
 
 
+def test_what_is_deleted_is_gone_and_nothing_where_a_version_is_not_named(terminal: Terminal) -> None:
+    made = json.loads(terminal("fit", "houses.csv", "-t", "price", "-m", "passing", *FAST, "--json"))
+    terminal("delete", made["job"], "passing", code=2)
+    assert "'passing' names no version of a model" in terminal.errors
+    terminal("delete", "passing@1", "passing@2", code=2)
+    assert "passing@1 is deleted" in terminal.errors
+    assert "passing" not in terminal("models")
+    assert json.loads(terminal("delete", made["job"], "--json")) == [made["job"]]
+    terminal("jobs", made["job"], code=2)
+
+
 def test_predictions_are_explained(terminal: Terminal, trained: dict[str, object]) -> None:
     shown = terminal("explain", "houses", "new.csv", "--neighbours", "2")
     assert shown.count("rooms") == 5
