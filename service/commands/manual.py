@@ -33,10 +33,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "demo": ("factrfm demo", "factrfm demo --url http://127.0.0.1:8000 --out cells.png"),
     "serve": ("factrfm serve", "FACTRFM_HOST=0.0.0.0 FACTRFM_API_KEYS=... factrfm serve"),
     "worker": ("factrfm worker", "FACTRFM_DEVICE=cuda:1 factrfm worker"),
-    "delete": (
-        "factrfm delete houses@3",
-        "factrfm delete job_01jd0000000000000000000000 ds_01jd0000000000000000000000",
-    ),
     "upload": ("factrfm upload houses.csv --name houses", "factrfm upload jan.parquet feb.parquet --json"),
     "datasets": ("factrfm datasets", "factrfm datasets ds_01jd0000000000000000000000 --json"),
     "fit": (
@@ -78,6 +74,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "explain": ("factrfm explain houses new.csv", "head -2 new.csv | factrfm explain houses --neighbours 10 --top 3"),
     "export": ("factrfm export houses", "factrfm export houses@2 --format onnx --out houses.onnx"),
     "describe": ("factrfm describe houses", "factrfm describe houses --text 'prices of 2025' --tag production"),
+    "delete": ("factrfm delete houses@3", "factrfm delete job_01jd0000000000000000000000"),
     "promote": ("factrfm promote houses@2", "factrfm promote houses --newest"),
     "compare": ("factrfm compare houses@1 houses@2",),
     "doctor": ("factrfm doctor", "factrfm doctor --here --json"),

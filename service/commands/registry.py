@@ -85,7 +85,7 @@ def delete(
             raise WrongSetting(f"{one!r} names no version of a model; say which, as in {one}@1")
     client = session.client
     for one in what:
-        kind, _, _ = one.partition("_")
+        kind = "" if "@" in one else one.partition("_")[0]
         {"ds": client.delete_dataset, "job": client.delete_job}.get(kind, client.delete_model)(one)
         session.note(f"{one} is deleted")
     if session.as_json:
