@@ -118,7 +118,7 @@ def _fill(client: TestClient, database: Database, owner: Mapping[str, str]) -> d
         "dataset_id": dataset,
         "job_id": batch["jobs"][0].rsplit("/", 1)[1],
         "batch_id": batch["id"],
-        "ref": "ours",
+        "ref": "ours@1",
         "name": "ours",
         "version": "1",
         "column": "x0",

@@ -13,7 +13,7 @@ from service import openapi, problems
 from service.auth import Authentication, KeyRing
 from service.context import Context, Draining, get_context, utc_now
 from service.dashboard import site
-from service.dashboard.pages import error_page
+from service.dashboard.pages import missing_page
 from service.followers import Followers
 from service.headers import SecurityHeaders
 from service.idempotency import Idempotency
@@ -98,7 +98,7 @@ def create_app(
         else:
             app.include_router(routes.router)
     site.install(app)
-    problems.install(app, error_page)
+    problems.install(app, missing_page)
     # the last one added is the first to see a request
     app.add_middleware(Shortcut, often=(predictions.OFTEN, inference_v2.OFTEN))
     app.add_middleware(Idempotency, database=lambda request: get_context(request).database, now=now)

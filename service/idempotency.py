@@ -38,7 +38,15 @@ IN_MEMORY = 2**20
 BLOCK = 2**18
 KEEP_SECONDS = 5.0
 JSON_LENGTH = "inference-header-content-length"
-KEPT_HEADERS = ("content-type", "location", "etag", "preference-applied", "content-encoding", JSON_LENGTH)
+KEPT_HEADERS = (
+    "content-type",
+    "location",
+    "etag",
+    "preference-applied",
+    "content-encoding",
+    "unknown-categories",
+    JSON_LENGTH,
+)
 NOT_KEPT = (401, 408, 409, 429)
 """Answers that another try may change, as may those from 500 up."""
 

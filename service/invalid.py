@@ -56,13 +56,15 @@ def _pointer(body: Any, steps: Sequence[str | int], kind: str) -> str:
             found.append(step)
     if kind == "missing" and steps:
         found.append(steps[-1])
+    elif kind == "union_tag_not_found":
+        found.append("kind")
     return pointer(*found)
 
 
 def _message(one: Mapping[str, Any]) -> str:
     said = str(one["msg"]).removeprefix("Value error, ")
     name = one["loc"][-1] if one["loc"] else None
-    if one["type"] == "missing":
+    if one["type"] in ("missing", "union_tag_not_found"):
         return "this field is required"
     if one["type"] == "string_pattern_mismatch":
         return PATTERNS.get(one["ctx"]["pattern"], said)
@@ -76,6 +78,6 @@ def _message(one: Mapping[str, Any]) -> str:
 
 def _given(one: Mapping[str, Any]) -> str:
     value = one.get("input")
-    if one["type"] == "missing" or not isinstance(value, str | int | float | bool):
+    if one["type"] in ("missing", "union_tag_not_found") or not isinstance(value, str | int | float | bool):
         return ""
     return f"; got {value[:80]!r}" if isinstance(value, str) else f"; got {value}"

@@ -82,11 +82,12 @@ def _resolved(request: Training, features: Sequence[Column], task: Task) -> Trai
     changes: dict[str, Any] = {"task": task, "features": [column.name for column in features], "exclude": []}
     if isinstance(request, NetworkRequest):
         _check_loss(request, task)
+    elif isinstance(request, TuneRequest):
+        found = space.resolve(request.spec, request.search.space)
+        spec = space.left_open(request.spec.resolved(), found)
+        changes |= {"spec": spec, "search": request.search.model_copy(update={"space": found})}
     else:
         changes["spec"] = request.spec.resolved()
-    if isinstance(request, TuneRequest):
-        found = space.resolve(request.spec, request.search.space)
-        changes["search"] = request.search.model_copy(update={"space": found})
     return request.model_copy(update=changes)
 
 

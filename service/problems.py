@@ -181,12 +181,12 @@ def problem(
     )
 
 
-def install(app: FastAPI, page: Callable[[Request, int, str], Response]) -> None:
+def install(app: FastAPI, page: Callable[[Request, str], Response | None]) -> None:
     """Have every error of ``app`` that is foreseen answered as a problem document; for others see ``on_fault``.
 
-    ``page`` answers a browser at an address where there is nothing.
+    ``page`` answers a browser at an address where there is nothing, and None to others.
     """
-    app.state.error_page = page
+    app.state.missing_page = page
     for kind, answer in _handlers().items():
         app.add_exception_handler(kind, answer)
 
@@ -262,7 +262,7 @@ def _fields(error: RequestValidationError) -> list[FieldProblem]:
             ]
         else:
             # a parameter is no document: its name stands for the pointer's first step
-            named: dict[str, Any] = {one["loc"][0]: {} for one in inside}
+            named: dict[str, Any] = {one["loc"][0]: {} for one in inside if one["type"] != "missing"}
             fields += [
                 FieldProblem(pointer=f"{place}:{one.pointer.removeprefix('/')}", message=one.message)
                 for one in field_errors(named, inside)
@@ -278,11 +278,11 @@ def _on_http_exception(request: Request, error: Exception) -> Response:
         detail = "the body is JSON that cannot be read: it is nested too deeply or holds a number that is too long"
         return problem(request, 422, "invalid_request", detail)
     if error.status_code == 404:
-        there = f"there is nothing at {request.url.path[:LONGEST_PATH]}"
-        if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(("/v1/", "/v2/")):
-            answer: Response = request.app.state.error_page(request, 404, f"{there[0].upper()}{there[1:]}.")
-            return answer
-        detail = f"{there}; see /docs"
+        path = request.url.path
+        page: Response | None = request.app.state.missing_page(request, path[:LONGEST_PATH])
+        if page is not None:
+            return page
+        detail = f"there is nothing at {path[:LONGEST_PATH]}; see /docs"
     elif error.status_code == 405:
         detail = f"{request.url.path[:LONGEST_PATH]} does not answer {request.method[:LONGEST_METHOD]}"
         return problem(request, 405, code, detail, headers={"Allow": ", ".join(_allowed(request))})

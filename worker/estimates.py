@@ -47,7 +47,7 @@ def training(
     spec = space.around(request.spec)
     most = int(_most(spec, searched, lambda spec: cost(spec).bytes))
     work = _most(spec, searched, lambda spec: cost(spec).flops)
-    raced = CHOOSING_WORK - 1 if len(space.left_open(request.spec, searched).candidates()) > 1 else 0
+    raced = CHOOSING_WORK - 1 if len(request.spec.candidates()) > 1 else 0
     # the folds of a trial go together, each with rows of its own
     return Estimate(
         bytes=most + (folds - 1) * 8 * fitted * width, flops=work * (folds * (request.search.trials + 1) + raced)

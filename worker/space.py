@@ -43,9 +43,20 @@ def around(spec: FitSpec) -> FitSpec:
 
 
 def left_open(given: FitSpec, space: Space) -> FitSpec:
-    """Return ``given`` with nothing left to choice but what the space holds too."""
+    """Return ``given`` with nothing left to choice but what the space leaves open too."""
     spec = around(given)
-    return given.model_copy(update={name: getattr(spec, name) for name in CHOICES if name not in space})
+    closed: dict[str, Any] = {}
+    for name, values in CHOICES.items():
+        tried = [value for value in values if name in space and _tries(space[name], value)]
+        if getattr(given, name) == "auto" and len(tried) < len(values):
+            closed[name] = tried[0] if tried else getattr(spec, name)
+    return given.model_copy(update=closed)
+
+
+def _tries(option: SearchOption, value: OptionValue) -> bool:
+    if option.choices is not None:
+        return value in option.choices
+    return isinstance(value, int | float) and (option.low or 0) <= value <= (option.high or 0)
 
 
 def resolve(given: FitSpec, space: Space | None) -> Space:

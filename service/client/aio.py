@@ -118,7 +118,10 @@ class AsyncClient:
         report: Report | None = None,
         **options: Unpack[TuneOptions],
     ) -> Model:
-        """Search for the best spec and return its model; ``tune_result`` has every trial."""
+        """Search for the best spec and return its model; ``tune_result`` has every trial.
+
+        Options are those of ``fit``, and ``search``: a Search, or a mapping such as ``{"trials": 20}``.
+        """
         return await self._run(flows.train("tune", data, target, options, timeout, report))
 
     async def network(
@@ -229,7 +232,7 @@ class AsyncClient:
         return await self._send(calls.compare(ref, others))
 
     async def delete_model(self, ref: str) -> None:
-        """Delete one version of a model."""
+        """Delete one version of a model, by its id or as name@version."""
         await self._send(calls.delete_model(ref))
 
     async def features(self, ref: str) -> Features:

@@ -100,10 +100,12 @@ def predict(ref: str, data: Any, *, probabilities: bool) -> Flow[Any]:
     body = rows_of(data)
     content, unknown = yield calls.predict(ref, body)
     if unknown:
-        told = ", ".join(f"{name} ({count} row{'s' if count > 1 else ''})" for name, count in unknown.items())
+        told = ", ".join(
+            f"{name if name.isprintable() else repr(name)} ({count} row{'s' if count > 1 else ''})"
+            for name, count in unknown.items()
+        )
         # of whoever called the client, past the flow and its driver
-        message = f"the model knows no such category, and takes it for other: {told}"
-        warnings.warn(UnknownCategories(message), stacklevel=4)
+        warnings.warn(UnknownCategories(f"rows hold categories that no training row had: {told}"), stacklevel=4)
     return read_answer(content, body, probabilities=probabilities)
 
 

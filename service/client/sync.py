@@ -117,7 +117,10 @@ class Client:
         report: Report | None = None,
         **options: Unpack[TuneOptions],
     ) -> Model:
-        """Search for the best spec and return its model; ``tune_result`` has every trial."""
+        """Search for the best spec and return its model; ``tune_result`` has every trial.
+
+        Options are those of ``fit``, and ``search``: a Search, or a mapping such as ``{"trials": 20}``.
+        """
         return self._run(flows.train("tune", data, target, options, timeout, report))
 
     def network(
@@ -228,7 +231,7 @@ class Client:
         return self._send(calls.compare(ref, others))
 
     def delete_model(self, ref: str) -> None:
-        """Delete one version of a model."""
+        """Delete one version of a model, by its id or as name@version."""
         self._send(calls.delete_model(ref))
 
     def features(self, ref: str) -> Features:

@@ -72,6 +72,8 @@ def features(
     session.show(found, lambda: table(("column", "share of trace(M)", ""), rows))
     if not session.as_json:
         session.console.print(f"effective rank {found.effective_rank:.1f} of {len(found.encoded_importance)}")
+    if found.iteration == 0:
+        session.note("iteration 0 did best: M is the identity, and shares only count encoded columns")
 
 
 @remote
@@ -102,7 +104,9 @@ def predict(
         str, typer.Argument(help="A CSV, Parquet or Arrow file; - reads CSV from standard input.")
     ] = STANDARD,
     out: Annotated[str, typer.Option("--out", "-o", help="A .csv, .parquet or .arrow file; - is CSV.")] = STANDARD,
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also of each class.")] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Of each class too; a job always has them.")
+    ] = False,
     job: Annotated[bool, typer.Option("--job", help="By a job, for tables of any length.")] = False,
     spreadsheet: Annotated[
         bool, typer.Option("--spreadsheet", help="Of CSV: mark texts that a spreadsheet would take for formulas.")
@@ -111,6 +115,8 @@ def predict(
     """Predict the rows of a table. Columns are matched by name, others are ignored."""
     if session.as_json and out != STANDARD:
         raise WrongSetting("--json prints the predictions and --out saves them; give one of the two")
+    if probabilities and session.client.model(ref).task == "regression":
+        raise WrongSetting(f"{ref} is a regression and has no probabilities")
     form = _form(".arrow" if session.as_json else out)
     if job:
         if data == STANDARD:

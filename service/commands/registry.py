@@ -81,15 +81,27 @@ def delete(
 ) -> None:
     """Delete datasets that no job needs, jobs that have ended, and versions of models. There is no way back."""
     for one in what:
-        if not one.startswith(("ds_", "job_", "mdl_")) and "@" not in one:
+        if one and not one.startswith(("ds_", "job_", "mdl_")) and "@" not in one:
             raise WrongSetting(f"{one!r} names no version of a model; say which, as in {one}@1")
     client = session.client
-    for one in what:
-        kind = "" if "@" in one else one.partition("_")[0]
-        {"ds": client.delete_dataset, "job": client.delete_job}.get(kind, client.delete_model)(one)
-        session.note(f"{one} is deleted")
-    if session.as_json:
-        typer.echo(json.dumps(what))
+    done: list[str] = []
+    try:
+        for one in what:
+            kind = "" if "@" in one else one.partition("_")[0]
+            if kind == "ds":
+                client.delete_dataset(one)
+            elif kind == "job":
+                client.delete_job(one)
+            else:
+                model = client.model(one)
+                client.delete_model(model.id)
+                if model.default_version == model.version:
+                    session.note(f"{model.name} stands for its newest version again")
+            done.append(one)
+            session.note(f"{one} is deleted")
+    finally:
+        if session.as_json:
+            typer.echo(json.dumps(done))
 
 
 def _rows(model: Model) -> list[tuple[str, str]]:

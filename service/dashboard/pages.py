@@ -16,7 +16,8 @@ from starlette.types import Scope
 
 from service.auth import ANYBODY, Caller
 from service.dashboard import formats
-from service.problems import status_of
+from service.negotiation import choose
+from service.problems import NotAcceptable, status_of
 from worker.contracts.errors import FactRFMError
 from worker.contracts.keys import Scope as KeyScope
 
@@ -100,3 +101,14 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
 def error_page(request: Request, status: int, detail: str) -> HTMLResponse:
     """Return a page that says what went wrong."""
     return render(request, "error.html", status, title=TITLES.get(status, "That did not work"), detail=detail)
+
+
+def missing_page(request: Request, path: str) -> Response | None:
+    """Return a page that says that there is nothing at ``path``; None where no browser asks, or for the API."""
+    if request.url.path.split("/")[1] in ("v1", "v2"):
+        return None
+    try:
+        liked = choose(request.headers.get("accept"), ("application/problem+json", "text/html"))
+    except NotAcceptable:
+        return None
+    return error_page(request, 404, f"There is nothing at {path}.") if liked == "text/html" else None

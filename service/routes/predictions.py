@@ -2,7 +2,7 @@
 
 import io
 import json
-from itertools import islice
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 UNKNOWN = "Unknown-Categories"
-MOST_UNKNOWN = 20
-"""Columns that the header names."""
+LONGEST_UNKNOWN = 2000
+"""Of the header, so that no client or server between stumbles over it. Columns that do not fit are left out."""
 ANSWER_TYPES = (JSON, CSV, ARROW_STREAM, NPY)
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -83,7 +83,7 @@ BODY: dict[str, Any] = {
             "headers": {
                 UNKNOWN: {
                     "description": "Only where rows hold categories that no training row had: a JSON object of columns "
-                    "and in how many rows.",
+                    "and in how many rows, as far as it fits.",
                     "schema": {"type": "string"},
                 }
             },
@@ -116,9 +116,21 @@ OFTEN = Often.of(router.routes, predict)
 
 def _written(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:
     response = _in_form(record, answer, form, spreadsheet)
-    if answer.strange and (unknown := dict(islice(answer.unknown.items(), MOST_UNKNOWN))):
-        response.headers[UNKNOWN] = json.dumps(unknown)
+    if answer.strange and (told := _told(answer.unknown)):
+        response.headers[UNKNOWN] = told
     return response
+
+
+def _told(unknown: Mapping[str, int]) -> str:
+    """Return JSON of as many columns as go into a header."""
+    parts: list[str] = []
+    left = LONGEST_UNKNOWN
+    for name, count in unknown.items():
+        part = f"{json.dumps(name)}: {count}"
+        if len(part) <= left:
+            parts.append(part)
+            left -= len(part) + 2
+    return f"{{{', '.join(parts)}}}" if parts else ""
 
 
 def _in_form(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:

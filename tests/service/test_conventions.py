@@ -219,3 +219,10 @@ def test_no_call_takes_parameters_that_it_does_not_name(client):
             answer = client.get(path.replace("{", "").replace("}", ""), params={"nonsense": "1"})
             assert answer.status_code == 422, path
             assert [one["pointer"] for one in answer.json()["errors"]] == ["query:nonsense"], path
+
+
+def test_what_is_missing_is_told_at_its_own_place(client: TestClient) -> None:
+    body = client.post("/v1/jobs", json={}).json()["errors"]
+    assert body == [{"pointer": "/kind", "message": "this field is required"}]
+    query = client.get("/v1/models/prices/compare").json()["errors"]
+    assert query == [{"pointer": "query:with", "message": "this field is required"}]

@@ -76,12 +76,12 @@ def test_predictions_go_through_pipes_and_files(terminal: Terminal, trained: dic
     terminal("predict", "houses", "new.csv", "-o", "answers.parquet")
     assert pq.read_table(terminal.folder / "answers.parquet").column_names == ["price"]
     assert terminal("predict", "houses", given=rows.replace(b"Bern", b"Rom")) != piped
-    assert "knows no such category, and takes it for other: city (" in terminal.errors
+    assert "rows hold categories that no training row had: city (" in terminal.errors
     by_job = terminal("predict", "houses", "new.csv", "--job")
     assert np.allclose(_numbers(by_job), _numbers(piped))
     (terminal.folder / "odd.csv").write_bytes(rows.replace(b"Bern", b"Rom"))
     terminal("predict", "houses", "odd.csv", "--job")
-    assert "rows hold categories that no training row had, which count as other: city (" in terminal.errors
+    assert "rows hold categories that no training row had: city (" in terminal.errors
     assert len(json.loads(terminal("predict", "houses", "new.csv", "--json"))) == 5
 
 
@@ -249,6 +249,7 @@ def test_how_a_command_ends_is_told_by_its_exit_code(terminal: Terminal, trained
     terminal("fit", "houses.csv", "-t", "price", "--validation", "1.5", code=2)
     terminal("predict", "nobody", "new.csv", code=2)
     terminal("predict", "houses", "new.csv", "--probabilities", code=2)
+    terminal("predict", "houses", "new.csv", "--probabilities", "--job", code=2)
     terminal("predict", "houses", given=b"rooms\n1\n", code=2)
     assert "city" in terminal.errors
     slow = ["--set", "iterations=500", "--set", "kernel=laplace", "--set", "ridge=0.1", "--set", "patience=500"]

@@ -146,3 +146,16 @@ def test_a_trial_that_cannot_run_is_a_failed_trial_and_only_all_of_them_a_failed
     assert (job["state"], job["error"]["type"]) == ("failed", "no_trial_succeeded")
     assert "GiB" in job["error"]["detail"]
     assert [trial["state"] for trial in _trials(system, job["id"])] == ["failed", "failed"]
+
+
+def test_a_search_on_few_rows_computes_as_a_fit_does(shared_system: System) -> None:
+    dataset = _table(shared_system, 80)
+    space = {"ridge": {"choices": [0.1]}}
+    spec = {"iterations": 1, "encoding": "plain", "exponent": 1.0, "feature_matrix": "full", "ridge": 0.1}
+    searched = shared_system.wait(
+        _submit(shared_system, dataset, spec=spec, search={"trials": 1, "space": space}, model="searched")
+    )
+    fitted = shared_system.wait(shared_system.submit(dataset=dataset, spec=spec, model="fitted"))
+    models = [shared_system.client.get(f"/v1/models/{job['model']}").json() for job in (searched, fitted)]
+    assert [model["spec"]["precision"] for model in models] == ["float64", "float64"]
+    assert models[0]["metrics"] == models[1]["metrics"]

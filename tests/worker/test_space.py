@@ -135,3 +135,25 @@ def test_a_search_begins_with_a_spec_that_leaves_nothing_to_choice():
     assert space.configured(spec, {"kernel": "gaussian"}).candidates() == [
         space.configured(spec, {"kernel": "gaussian"})
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "option", "expected"),
+    [
+        ({}, {"encoding": {"choices": ["plain", "expanded"]}}, {"encoding": "auto", "exponent": 1.3}),
+        ({}, {"encoding": {"choices": ["expanded"]}}, {"encoding": "expanded", "feature_matrix": "full"}),
+        ({"encoding": "plain"}, {"encoding": {"choices": ["plain", "expanded"]}}, {"encoding": "plain"}),
+        ({}, {"exponent": {"low": 0.7, "high": 2}}, {"exponent": "auto", "encoding": "plain"}),
+        ({}, {"exponent": {"low": 0.7, "high": 1.2}}, {"exponent": 1.0}),
+        ({}, {"exponent": {"low": 1.6, "high": 2}}, {"exponent": 1.3}),
+        ({"exponent": 1.9}, {"exponent": {"low": 0.7, "high": 2}}, {"exponent": 1.9}),
+        ({"kernel": "laplace"}, {"ridge": {"low": 0.1, "high": 1}}, {"exponent": None}),
+        ({"update": "auto"}, {"update": {"choices": ["nfa", "fact"]}}, {"update": "auto"}),
+        ({"update": "auto"}, {"ridge": {"low": 0.1, "high": 1}}, {"update": "fact"}),
+    ],
+)
+def test_what_spec_and_space_leave_open_stays_open(given, option, expected):
+    found = space.resolve(FitSpec(**given), {name: SearchOption(**values) for name, values in option.items()})
+    spec = space.left_open(FitSpec(**given).resolved(), found)
+    assert {name: getattr(spec, name) for name in expected} == expected
+    assert space.around(spec).candidates() == [space.around(spec)]

@@ -18,7 +18,7 @@ from worker.tables.storage import iter_tables
 from worker.tables.writers import MEDIA_TYPES, PredictionWriter
 
 BLOCK_ROWS = 8192
-MOST_NAMED = 20
+MOST_NAMED, LONGEST_NAME = 20, 100
 
 
 def predict(
@@ -48,8 +48,8 @@ def predict(
                 rows += table.num_rows
                 report(ProgressReport(progress=_progress(rows, order.table.rows, time.monotonic() - started)))
         if unknown:
-            told = ", ".join(f"{name} ({count})" for name, count in unknown.most_common(MOST_NAMED))
-            message = f"rows hold categories that no training row had, which count as other: {told}"
+            told = ", ".join(f"{name[:LONGEST_NAME]} ({count})" for name, count in unknown.most_common(MOST_NAMED))
+            message = f"rows hold categories that no training row had: {told}"
             report(LogReport(data=LogData(message=message, level="warning")))
         result = artifacts.put_file(f"jobs/{order.prefix}/{target.name}", target)
     return PredictDone(file=ResultFile(result=result, media_type=MEDIA_TYPES[order.request.format]), rows=rows)

@@ -7,11 +7,12 @@ checkpoints are those of any fit.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 
 from pydantic import TypeAdapter
 
 from worker import space
-from worker.choosing import TrainingRows, choose
+from worker.choosing import SMALL, TrainingRows, choose
 from worker.contracts.artifacts import ArtifactRef, Checkpoint, ResultFile, TuneCheckpoint
 from worker.contracts.errors import DoesNotFit, NoTrialSucceeded
 from worker.contracts.events import LogData, TrialData
@@ -104,13 +105,13 @@ class _Tune:
         return self._fit(winner, stored, None if checkpoint is None else checkpoint.winner)
 
     def _first(self) -> Params:
-        """Return the options of the first trial: what a fit would choose of what spec and space leave open."""
+        """Return the options of the first trial: what a fit would choose of what the spec leaves open."""
 
         def ended(heat: Heat, number: int, heats: int) -> None:
             stage = f"choosing where to begin ({number} of {heats})"
             self._report(ProgressReport(progress=Progress(trials=self._trials, fraction=0.0, stage=stage)))
 
-        given = space.left_open(self._order.request.spec, self._space)
+        given = self._order.request.spec
         try:
             choice = choose(given, lambda spec: self._load(spec)[0], device=self._machine.device, ended=ended)
         except EngineError as error:
@@ -146,8 +147,17 @@ class _Tune:
     def _configured(self, params: Params) -> FitSpec:
         """Return the whole spec of a trial, which the fit of the best one repeats to the last bit."""
         spec = space.configured(self._spec, params)
-        precision = str(FitConfig(**spec.engine_options()).dtype).removeprefix("torch.")
+        if spec.precision == "auto" and self._few:
+            precision = "float64"
+        else:
+            precision = str(FitConfig(**spec.engine_options()).dtype).removeprefix("torch.")
         return FitSpec.model_validate({**spec.model_dump(), "precision": precision})
+
+    @cached_property
+    def _few(self) -> bool:
+        """Whether there are so few rows to train on that a fit would be of float64."""
+        rows = self._load(self._spec)[0]
+        return len(rows.together[1] if self._folds else rows.Y) <= SMALL
 
     def _load(self, spec: FitSpec) -> list[TrainingRows]:
         """Return the rows of each fold, read and encoded once for all trials that encode alike."""

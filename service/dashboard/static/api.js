@@ -34,7 +34,7 @@ export function unknownCategories(headers) {
   const columns = Object.entries(JSON.parse(headers.get("Unknown-Categories") ?? "{}"));
   if (columns.length === 0) return "";
   const named = columns.map(([name, count]) => `${name} (${count} ${count > 1 ? "rows" : "row"})`);
-  return `The model knows no such category, and takes it for other: ${named.join(", ")}.`;
+  return `Rows hold categories that no training row had: ${named.join(", ")}.`;
 }
 
 const TYPES = {

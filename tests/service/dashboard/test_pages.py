@@ -264,7 +264,13 @@ def test_an_unknown_address_is_a_page_for_browsers_and_a_problem_for_programs(cl
     page = client.get("/nosuch", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert "There is nothing at /nosuch." in page.text
-    for path, accept in (("/nosuch", "*/*"), ("/v1/nosuch", "text/html")):
+    for path, accept in (
+        ("/nosuch", "*/*"),
+        ("/nosuch", "application/json, text/html;q=0"),
+        ("/nosuch", "image/png"),
+        ("/v1/nosuch", "text/html"),
+        ("/v1", "text/html"),
+    ):
         assert client.get(path, headers={"Accept": accept}).headers["content-type"] == "application/problem+json"
 
 

@@ -44,7 +44,10 @@ def test_a_deleted_model_answers_no_more(client, model, context):
     assert _predict(client).status_code == 200
     stored = context.settings.home / "artifacts" / "models"
     assert list(stored.rglob("*.safetensors"))
-    assert client.delete("/v1/models/prices").status_code == 204
+    refused = client.delete("/v1/models/prices")
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+    assert "delete prices@VERSION" in refused.json()["detail"]
+    assert client.delete("/v1/models/prices@1").status_code == 204
     assert _predict(client).status_code == 404
     assert not list(stored.rglob("*.safetensors"))
 
@@ -90,6 +93,25 @@ def test_categories_that_no_training_row_had_are_told_of(client, model, kind, ac
 
     assert told("Bern", "") is None, "what is missing is not unknown"
     assert json.loads(told("Bern", "Rome", "Oslo")) == {"city": 2 * copies}
+
+
+def test_long_names_of_columns_do_not_make_a_long_header(client, run_job):
+    names = [f"{k:02}{'ж' * 300}" for k in range(12)] + ["short"]
+    lines = [",".join([*names, "y"]), *(",".join([*("ab"[k % 2] for _ in names), str(k % 7)]) for k in range(20))]
+    content = "\n".join(lines) + "\n"
+    dataset = client.post("/v1/datasets", content=content.encode(), headers={"Content-Type": "text/csv"}).json()["id"]
+    body = {"kind": "fit", "dataset": dataset, "target": "y", "model": "prices", "spec": {"iterations": 0}}
+    run_job(client.post("/v1/jobs", json=body).json()["id"])
+    answer = _predict(client, json={"rows": [dict.fromkeys(names, "z")]})
+    assert len(answer.headers["Unknown-Categories"]) < 2100
+    assert json.loads(answer.headers["Unknown-Categories"])["short"] == 1
+
+
+def test_a_repeated_answer_tells_of_unknown_categories_too(client, model):
+    rows = {"rows": [{"size": 3, "city": "Rome"}]}
+    first, again = (_predict(client, json=rows, headers={"Idempotency-Key": "k"}) for _ in range(2))
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert first.headers["Unknown-Categories"] == again.headers["Unknown-Categories"] == '{"city": 1}'
 
 
 def test_wrong_rows_are_refused(client, model):

@@ -40,6 +40,9 @@ def test_a_dry_run_estimates_the_most_expensive_trial(client, body):
         return found.json()["encoded_columns"]
 
     assert width("auto") == width("plain") + 9, "a trial may expand the column of sizes"
+    held = client.post("/v1/jobs?dry_run=true", json={**body, "search": {"space": {"exponent": {"low": 1, "high": 2}}}})
+    assert held.json()["encoded_columns"] == width("plain"), "no trial does"
+    assert held.json()["request"]["spec"]["encoding"] == "plain"
     named = {"encoding": "plain", "exponent": 1.3, "feature_matrix": "full"}
     seven = estimate(search={"trials": 7}, spec=named)["flops"]
     assert seven == 2 * estimate(spec=named)["flops"], "the best is fitted once more"
