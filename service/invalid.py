@@ -23,6 +23,7 @@ PATTERNS = {
     requests.DATASET_ID: "a dataset is named by its id: ds_ and 20 to 40 small letters and digits",
     requests.MODEL_NAME: "a model's name begins with a letter or digit and has at most 100 letters, digits and . _ -",
     requests.MODEL_REF: "a model is named by its id (mdl_…), its name, or name@version",
+    requests.MODEL_VERSION: "a version of a model is named by its id (mdl_…) or as name@version, not by its name alone",
     requests.TAG: "a tag begins with a letter or digit and has at most 64 letters, digits and . _ : / = -",
 }
 """What a text must be, in words."""

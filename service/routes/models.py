@@ -17,8 +17,7 @@ from service.pages import After, Filter, Limit
 from service.problems import problems
 from service.shortcut import LONGEST_NAME
 from worker.contracts.comparison import Comparison
-from worker.contracts.errors import InvalidRequest
-from worker.contracts.requests import TAG, ModelChange
+from worker.contracts.requests import MODEL_VERSION, TAG, ModelChange
 from worker.contracts.resources import FeatureHistory, FeatureMatrix, Features, Model, Page
 from worker.store import models
 from worker.store.tensors import pack
@@ -78,14 +77,15 @@ def change_model(
 
 
 @router.delete("/{ref}", status_code=204, responses=problems(404, 409, 422))
-def delete_model(context: CurrentContext, ref: Ref) -> None:
+def delete_model(
+    context: CurrentContext,
+    ref: Annotated[str, Path(description="mdl_… or name@version.", max_length=LONGEST_NAME, pattern=MODEL_VERSION)],
+) -> None:
     """Delete one version of a model: by its id or as name@version. Its version number is not given again.
 
     A name alone is refused: sent twice, it would delete two versions. A name that stood for the version stands for the
     newest one again.
     """
-    if "@" not in ref and not ref.startswith("mdl_"):
-        raise InvalidRequest(f"{ref!r} names no version of a model; delete {ref}@VERSION, or the model's id")
     record = models.delete(context.database, ref)
     context.predictor.forget(record.resource.id)
     for file in (record.model, record.matrices):

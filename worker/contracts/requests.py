@@ -12,6 +12,7 @@ DATASET_ID = r"^ds_[0-9a-z]{20,40}$"
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 TAG = r"^[A-Za-z0-9][A-Za-z0-9._:/=-]{0,63}$"
 MODEL_REF = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(@[1-9][0-9]{0,8})?$"
+MODEL_VERSION = r"^(mdl_[0-9a-z]{20,40}|[A-Za-z0-9][A-Za-z0-9._-]{0,99}@[1-9][0-9]{0,8})$"
 
 MOST_VERSION = 2**31 - 1
 

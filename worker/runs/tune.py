@@ -29,7 +29,7 @@ from worker.contracts.messages import (
 from worker.contracts.requests import FitRequest
 from worker.contracts.resources import Progress
 from worker.contracts.results import TuneResult
-from worker.contracts.specs import FitSpec
+from worker.contracts.specs import CHOICES, FitSpec
 from worker.engine.choice import Heat
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
@@ -122,8 +122,9 @@ class _Tune:
         ridge = given.ridge if self._folds else choice.spec.ridge
         first = space.values_of(choice.spec.model_copy(update={"ridge": ridge}), self._space)
         if choice.heats:
-            said = ", ".join(f"{name} {value}" for name, value in first.items())
-            message = f"the first trial is what did best in {len(choice.heats)} short runs: {said}"
+            decided = [name for name in (*CHOICES, "ridge") if getattr(given, name) == "auto" and name in first]
+            said = ", ".join(f"{name} {first[name]}" for name in decided)
+            message = f"{said} did best in {len(choice.heats)} short runs, and is tried first"
             self._report(LogReport(data=LogData(message=message)))
         return first
 

@@ -46,7 +46,7 @@ def test_a_deleted_model_answers_no_more(client, model, context):
     assert list(stored.rglob("*.safetensors"))
     refused = client.delete("/v1/models/prices")
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
-    assert "delete prices@VERSION" in refused.json()["detail"]
+    assert "by its id (mdl_…) or as name@version, not by its name alone; got 'prices'" in refused.json()["detail"]
     assert client.delete("/v1/models/prices@1").status_code == 204
     assert _predict(client).status_code == 404
     assert not list(stored.rglob("*.safetensors"))
