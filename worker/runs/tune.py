@@ -124,7 +124,7 @@ class _Tune:
         if choice.heats:
             decided = [name for name in (*CHOICES, "ridge") if getattr(given, name) == "auto" and name in first]
             said = ", ".join(f"{name} {first[name]}" for name in decided)
-            message = f"{said} did best in {len(choice.heats)} short runs, and is tried first"
+            message = f"{said} did best in {len(choice.heats)} short runs and make the first trial"
             self._report(LogReport(data=LogData(message=message)))
         return first
 

@@ -30,5 +30,5 @@ function shown(text, csv, name) {
   const lines = text.trimEnd().split("\n");
   const preview = element("pre", { tabindex: 0, "aria-label": "The first answers" }, lines.slice(0, SHOWN + 1).join("\n"));
   const save = element("a", { class: "button main", href: URL.createObjectURL(csv), download: `${name}-predictions.csv` }, "Save as CSV");
-  return [element("p", {}, `${number(lines.length - 1)} rows predicted. `, save), preview];
+  return [element("p", {}, `${number(lines.length - 1)} ${lines.length === 2 ? "row" : "rows"} predicted. `, save), preview];
 }
