@@ -281,7 +281,8 @@ def _train_the_other_way_and_compare(page: Page) -> None:
 
 
 def test_what_a_job_does_before_anything_is_measured_is_said(desk: Desk) -> None:
-    X = np.random.default_rng(2).normal(size=(2000, 8))
+    # so many rows that the short runs are not over before the page is there
+    X = np.random.default_rng(2).normal(size=(8000, 8))
     page = desk.signed_in()
     job = desk.system.submit(dataset=desk.system.upload(X, X[:, 0] * X[:, 1]), spec={})
     page.goto(f"/jobs/{job}")

@@ -63,7 +63,9 @@ class Follower {
     while (!begun()) {
       const job = await ask(this.path).catch(() => null);
       if (job?.state !== "running" || begun()) return;
-      this.progress(job.progress.fraction, 1, job.progress.stage, job.progress);
+      // a worker that has just begun has said nothing of itself yet
+      const stage = job.progress.stage === "queued" ? job.state : job.progress.stage;
+      this.progress(job.progress.fraction, 1, stage, job.progress);
       await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN));
     }
   }
