@@ -27,6 +27,8 @@ PATTERNS = {
     requests.TAG: "a tag begins with a letter or digit and has at most 64 letters, digits and . _ : / = -",
 }
 """What a text must be, in words."""
+MISSING = ("missing", "union_tag_not_found")
+"""Of a field, and of the one that says which kind a body is."""
 OPTIONS = frozenset((*specs.FitSpec.model_fields, *specs.NetworkSpec.model_fields))
 LONGEST_NAME = 40
 """A name of a field may be as long as a body; comparing it takes time."""
@@ -65,7 +67,7 @@ def _pointer(body: Any, steps: Sequence[str | int], kind: str) -> str:
 def _message(one: Mapping[str, Any]) -> str:
     said = str(one["msg"]).removeprefix("Value error, ")
     name = one["loc"][-1] if one["loc"] else None
-    if one["type"] in ("missing", "union_tag_not_found"):
+    if one["type"] in MISSING:
         return "this field is required"
     if one["type"] == "string_pattern_mismatch":
         return PATTERNS.get(one["ctx"]["pattern"], said)
@@ -79,6 +81,6 @@ def _message(one: Mapping[str, Any]) -> str:
 
 def _given(one: Mapping[str, Any]) -> str:
     value = one.get("input")
-    if one["type"] in ("missing", "union_tag_not_found") or not isinstance(value, str | int | float | bool):
+    if one["type"] in MISSING or not isinstance(value, str | int | float | bool):
         return ""
     return f"; got {value[:80]!r}" if isinstance(value, str) else f"; got {value}"

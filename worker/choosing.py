@@ -69,9 +69,13 @@ def choose(
         EngineError: every candidate broke down.
     """
     choice = _raced(spec, load, device, ended)
-    if spec.precision == "auto" and len(choice.rows.Y) <= SMALL:
-        return replace(choice, spec=choice.spec.model_copy(update={"precision": "float64"}))
-    return choice
+    return replace(choice, spec=precise_if_few(choice.spec, len(choice.rows.Y)))
+
+
+def precise_if_few(spec: FitSpec, rows: int) -> FitSpec:
+    """Return the spec, of float64 where it leaves its precision to choice and there are few rows to train on."""
+    few = spec.precision == "auto" and rows <= SMALL
+    return spec.model_copy(update={"precision": "float64"}) if few else spec
 
 
 def _raced(

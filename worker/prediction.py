@@ -105,7 +105,7 @@ class ServedModel:
         Raises:
             InvalidRequest: a row holds numbers too large to compute with.
         """
-        encoder: Any = self._plain if isinstance(rows, PlainRows) else self.encoder
+        encoder = self._plain if isinstance(rows, PlainRows) else self.encoder
         X = torch.from_numpy(encoder.encode(rows))
         strange = encoder.strange(rows)
         if self.classes is None:

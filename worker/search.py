@@ -120,30 +120,21 @@ def _study(space: Mapping[str, SearchOption], done: Sequence[Trial], seed: int, 
         sampler=optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=own_seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=JUDGED_AFTER, n_warmup_steps=JUDGED_FROM_STEP),
     )
-    distributions = {name: _distribution(option) for name, option in space.items()}
-    study.add_trials([_frozen(trial, distributions) for trial in done])
+    study.add_trials([_frozen(trial, space) for trial in done])
     return study
 
 
-def _frozen(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> optuna.trial.FrozenTrial:
+def _frozen(trial: Trial, space: Mapping[str, SearchOption]) -> optuna.trial.FrozenTrial:
     # The first trial may hold values from outside of the space: the sampler is not told those.
-    known = {name: value for name, value in trial.params.items() if _holds(distributions[name], value)}
+    known = {name: value for name, value in trial.params.items() if space[name].holds(value)}
     values = [_number(min(trial.losses[: step + 1])) for step in range(len(trial.losses))]
     return optuna.create_trial(
         state=STATES[trial.state],
         value=values[-1] if trial.state == "complete" else None,
         params=known,
-        distributions={name: distributions[name] for name in known},
+        distributions={name: _distribution(space[name]) for name in known},
         intermediate_values=dict(enumerate(values)) if trial.state != "failed" else {},
     )
-
-
-def _holds(distribution: BaseDistribution, value: OptionValue) -> bool:
-    if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
-    if not isinstance(distribution, FloatDistribution | IntDistribution):
-        return False
-    return isinstance(value, int | float) and distribution.low <= value <= distribution.high
 
 
 def _draw(

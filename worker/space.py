@@ -47,16 +47,10 @@ def left_open(given: FitSpec, space: Space) -> FitSpec:
     spec = around(given)
     closed: dict[str, Any] = {}
     for name, values in CHOICES.items():
-        tried = [value for value in values if name in space and _tries(space[name], value)]
+        tried = [value for value in values if name in space and space[name].holds(value)]
         if getattr(given, name) == "auto" and len(tried) < len(values):
             closed[name] = tried[0] if tried else getattr(spec, name)
     return given.model_copy(update=closed)
-
-
-def _tries(option: SearchOption, value: OptionValue) -> bool:
-    if option.choices is not None:
-        return value in option.choices
-    return isinstance(value, int | float) and (option.low or 0) <= value <= (option.high or 0)
 
 
 def resolve(given: FitSpec, space: Space | None) -> Space:

@@ -115,12 +115,12 @@ def predict(
     """Predict the rows of a table. Columns are matched by name, others are ignored."""
     if session.as_json and out != STANDARD:
         raise WrongSetting("--json prints the predictions and --out saves them; give one of the two")
-    if probabilities and session.client.model(ref).task == "regression":
-        raise WrongSetting(f"{ref} is a regression and has no probabilities")
     form = _form(".arrow" if session.as_json else out)
     if job:
         if data == STANDARD:
             raise WrongSetting("--job needs a file: it is uploaded as a dataset")
+        if probabilities and session.client.model(ref).task == "regression":
+            raise WrongSetting("the model is a regression and has no probabilities")
         with Bar("predict", session.notes) as bar:
             content = session.client.predict_dataset(ref, data, form=form, spreadsheet=spreadsheet, report=bar)
         if session.as_json:

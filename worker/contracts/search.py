@@ -35,6 +35,12 @@ class SearchOption(Contract):
             return list(self.choices)
         return [int(end) if self.integer else end for end in (self.low, self.high) if end is not None]
 
+    def holds(self, value: OptionValue | None) -> bool:
+        """Return whether a value is one of the choices, or lies between low and high."""
+        if self.choices is not None:
+            return value in self.choices
+        return isinstance(value, int | float) and (self.low or 0.0) <= value <= (self.high or 0.0)
+
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if self.choices is not None:

@@ -12,7 +12,7 @@ from functools import cached_property
 from pydantic import TypeAdapter
 
 from worker import space
-from worker.choosing import SMALL, TrainingRows, choose
+from worker.choosing import TrainingRows, choose, precise_if_few
 from worker.contracts.artifacts import ArtifactRef, Checkpoint, ResultFile, TuneCheckpoint
 from worker.contracts.errors import DoesNotFit, NoTrialSucceeded
 from worker.contracts.events import LogData, TrialData
@@ -101,7 +101,6 @@ class _Tune:
         winner = best(trials)
         if winner is None or stored is None:
             raise NoTrialSucceeded(f"all {len(trials)} trials failed; the first: {trials[0].reason}")
-        self._rows.clear()
         return self._fit(winner, stored, None if checkpoint is None else checkpoint.winner)
 
     def _first(self) -> Params:
@@ -147,18 +146,15 @@ class _Tune:
 
     def _configured(self, params: Params) -> FitSpec:
         """Return the whole spec of a trial, which the fit of the best one repeats to the last bit."""
-        spec = space.configured(self._spec, params)
-        if spec.precision == "auto" and self._few:
-            precision = "float64"
-        else:
-            precision = str(FitConfig(**spec.engine_options()).dtype).removeprefix("torch.")
+        spec = precise_if_few(space.configured(self._spec, params), self._fitted)
+        precision = str(FitConfig(**spec.engine_options()).dtype).removeprefix("torch.")
         return FitSpec.model_validate({**spec.model_dump(), "precision": precision})
 
     @cached_property
-    def _few(self) -> bool:
-        """Whether there are so few rows to train on that a fit would be of float64."""
+    def _fitted(self) -> int:
+        """How many rows a fit would train on: with folds, the last one trains on all."""
         rows = self._load(self._spec)[0]
-        return len(rows.together[1] if self._folds else rows.Y) <= SMALL
+        return len(rows.together[1] if self._folds else rows.Y)
 
     def _load(self, spec: FitSpec) -> list[TrainingRows]:
         """Return the rows of each fold, read and encoded once for all trials that encode alike."""
@@ -219,6 +215,7 @@ class _Tune:
     def _fit(self, winner: Trial, stored: ArtifactRef, checkpoint: Checkpoint | None) -> TuneDone:
         """Fit the best spec to its end, and store the list of trials beside the model."""
         spec = self._configured(winner.params)
+        self._rows.clear()
         self._report(LogReport(data=LogData(message=f"trial {winner.number + 1} is the best; fitting it")))
 
         def report(answer: AnyReport) -> None:

@@ -34,9 +34,9 @@ class PlainEncoder:
         flagged = [(numbers[code.name], place.stop - 1) for code, place in valued if code.missing]
         self._flags_from, self._flags_to = np.array(flagged, int).reshape(-1, 2).T
         self._texts = len(columns.texts)
-        texts = {name: place for place, name in enumerate(columns.texts) if name in coded}
-        self._categories = [(place, _places(*coded[name])) for name, place in texts.items()]
-        self._names = list(texts)
+        self._categories = [
+            (name, place, _places(*coded[name])) for place, name in enumerate(columns.texts) if name in coded
+        ]
 
     def encode(self, rows: PlainRows) -> np.ndarray:
         """Return float64 (n, number of names of the encoder)."""
@@ -49,7 +49,7 @@ class PlainEncoder:
         if self._categories:
             ones = [
                 known.get(text, other)
-                for place, (known, other) in self._categories
+                for _, place, (known, other) in self._categories
                 for text in rows.texts[place :: self._texts]
             ]
             X[np.tile(np.arange(rows.num_rows), len(self._categories)), ones] = 1.0
@@ -58,7 +58,7 @@ class PlainEncoder:
     def strange(self, rows: PlainRows) -> dict[str, np.ndarray]:
         """Return what ``Encoder.strange`` does."""
         found = {}
-        for name, (place, (known, _)) in zip(self._names, self._categories, strict=True):
+        for name, place, (known, _) in self._categories:
             texts = rows.texts[place :: self._texts]
             if not known.keys() >= set(texts):
                 found[name] = np.array([text not in known for text in texts])
