@@ -1,5 +1,7 @@
 """From a claim to an order that the child can carry out without the database."""
 
+from typing import Any
+
 from worker.contracts.artifacts import Checkpoint, NetworkCheckpoint, TuneCheckpoint
 from worker.contracts.errors import NotFound
 from worker.contracts.messages import AnyOrder, FitOrder, NetworkOrder, PredictOrder, TuneOrder
@@ -13,53 +15,26 @@ def build_order(claim: Claim) -> AnyOrder:
     Raises:
         NotFound: the job's task or model is missing from its row.
     """
-    prefix = f"{claim.job_id}/{claim.token}"
-    request = claim.request
+    order: dict[str, Any] = {
+        "job": claim.job_id,
+        "attempt": claim.attempt,
+        "origin": claim.origin,
+        "prefix": f"{claim.job_id}/{claim.token}",
+        "table": claim.table,
+    }
+    request, checkpoint = claim.request, claim.checkpoint
     if isinstance(request, PredictRequest):
         if claim.model is None:
             raise NotFound(f"the model {request.model!r} of the job {claim.job_id!r} is gone")
-        return PredictOrder(
-            job=claim.job_id,
-            attempt=claim.attempt,
-            origin=claim.origin,
-            prefix=prefix,
-            request=request,
-            model=claim.model,
-            table=claim.table,
-        )
+        return PredictOrder(**order, request=request, model=claim.model)
     if claim.task is None:
         raise NotFound(f"the job {claim.job_id!r} was queued without its task")
-    checkpoint = claim.checkpoint
+    order |= {"task": claim.task, "validation": claim.validation}
     if isinstance(request, FitRequest):
-        return FitOrder(
-            job=claim.job_id,
-            attempt=claim.attempt,
-            origin=claim.origin,
-            prefix=prefix,
-            request=request,
-            task=claim.task,
-            table=claim.table,
-            validation=claim.validation,
-            checkpoint=checkpoint if isinstance(checkpoint, Checkpoint) else None,
-        )
+        of_fit = checkpoint if isinstance(checkpoint, Checkpoint) else None
+        return FitOrder(**order, request=request, checkpoint=of_fit)
     if isinstance(request, NetworkRequest):
-        return NetworkOrder(
-            job=claim.job_id,
-            attempt=claim.attempt,
-            origin=claim.origin,
-            prefix=prefix,
-            request=request,
-            task=claim.task,
-            table=claim.table,
-            validation=claim.validation,
-            checkpoint=checkpoint if isinstance(checkpoint, NetworkCheckpoint) else None,
-        )
-    return TuneOrder(
-        job=claim.job_id,
-        prefix=prefix,
-        request=request,
-        task=claim.task,
-        table=claim.table,
-        validation=claim.validation,
-        checkpoint=checkpoint if isinstance(checkpoint, TuneCheckpoint) else None,
-    )
+        of_network = checkpoint if isinstance(checkpoint, NetworkCheckpoint) else None
+        return NetworkOrder(**order, request=request, checkpoint=of_network)
+    of_search = checkpoint if isinstance(checkpoint, TuneCheckpoint) else None
+    return TuneOrder(**order, request=request, checkpoint=of_search)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import numpy as np
@@ -16,6 +16,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from sqlalchemy import text
 from support.processes import System, free_port, valkey, wait_until
+
+from worker.contracts.resources import JobKind
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -67,11 +69,22 @@ def _lines(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
 
 
-def test_one_id_and_one_trace_lead_from_the_request_to_the_training(
+KINDS: dict[str, dict[str, Any]] = {
+    "fit": {"target": "y", "model": "traced", "spec": {"iterations": 1}},
+    "tune": {"target": "y", "spec": {"iterations": 1}, "search": {"trials": 1}},
+    "network": {"target": "y", "spec": {"hidden": [4], "steps": 2, "report_every": 1}},
+    "predict": {"model": "traced"},
+}
+"""A request of every kind; the last one asks the model of the first."""
+
+
+def test_one_id_and_one_trace_lead_from_the_request_to_the_training_of_every_kind(
     tmp_path: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert set(KINDS) == set(get_args(JobKind))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+    jobs: dict[str, str] = {}
     (tmp_path / "q").mkdir()
     with valkey(tmp_path / "q") as address:
         port = free_port()
@@ -80,40 +93,55 @@ def test_one_id_and_one_trace_lead_from_the_request_to_the_training(
             system.start_api()
             worker = system.start_worker()
             X = np.random.default_rng(0).normal(size=(40, 3))
-            body = {"kind": "fit", "dataset": system.upload(X, X[:, 0]), "target": "y", "spec": {"iterations": 1}}
-            headers = {"X-Request-ID": "from-the-caller", "traceparent": TRACEPARENT}
-            job = system.client.post("/v1/jobs", json=body, headers=headers).json()["id"]
-            assert system.wait(job)["state"] == "succeeded"
+            dataset = system.upload(X, X[:, 0])
+            for kind, body in KINDS.items():
+                headers = {"X-Request-ID": f"from-the-caller-of-{kind}", "traceparent": _traceparent(kind)}
+                answer = system.client.post("/v1/jobs", json={"kind": kind, "dataset": dataset, **body}, headers=headers)
+                jobs[kind] = answer.json()["id"]
+                assert system.wait(jobs[kind])["state"] == "succeeded"
             told = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-            wait_until(lambda: bool(collector.named("attempt") and collector.named("run fit")), 20, "spans arrive")
-            wait_until(lambda: bool(collector.named("POST /v1/jobs")), 20, "the request's span arrives")
+            for name, count in [("POST /v1/jobs", 4), ("attempt", 4), *((f"run {kind}", 1) for kind in KINDS)]:
+                wait_until(lambda name=name, count=count: len(collector.named(name)) == count, 20, f"{name} arrives")
         finally:
             system.stop()
-    _is_one_trace(collector, job)
-    assert 'factrfm_attempts_total{kind="fit",outcome="succeeded"} 1.0' in told
     assert float(re.findall(r"^factrfm_training_process_resident_bytes (\S+)$", told, re.MULTILINE)[0]) > 2**20
     assert system.api is not None
-    requests = [line for line in _lines(system.api.log) if line.get("path") == "/v1/jobs"]
-    assert [(line["request_id"], line["trace_id"]) for line in requests] == [("from-the-caller", TRACE_ID)]
-    assert [line["request_id"] for line in _lines(system.api.log) if line.get("job_id") == job] == ["from-the-caller"]
-    lines = {line["event"]: line for line in _lines(worker.log) if line.get("job_id") == job}
-    assert {"job claimed", "attempt ended", "run begins", "run ends"} <= set(lines)
-    names = {"request_id": "from-the-caller", "attempt": 1, "project": "default", "trace_id": TRACE_ID}
-    for line in lines.values():
-        assert names.items() <= line.items()
+    for kind, job in jobs.items():
+        _is_one_trace(collector, kind, job)
+        assert f'factrfm_attempts_total{{kind="{kind}",outcome="succeeded"}} 1.0' in told
+        request_id = f"from-the-caller-of-{kind}"
+        own = [line for line in _lines(system.api.log) if line.get("request_id") == request_id]
+        assert {line["trace_id"] for line in own if line.get("path") == "/v1/jobs"} == {_trace_id(kind)}
+        assert [line["job_id"] for line in own if "job_id" in line] == [job]
+        lines = {line["event"]: line for line in _lines(worker.log) if line.get("job_id") == job}
+        assert {"job claimed", "attempt ended", "run begins", "run ends"} <= set(lines)
+        names = {"request_id": request_id, "attempt": 1, "project": "default", "trace_id": _trace_id(kind)}
+        for line in lines.values():
+            assert names.items() <= line.items()
 
 
-def _is_one_trace(collector: Collector, job: str) -> None:
-    [(api, request)] = collector.named("POST /v1/jobs")
-    [(worker, attempt)] = collector.named("attempt")
-    [(training, run)] = collector.named("run fit")
+def _trace_id(kind: str) -> str:
+    return f"{TRACE_ID[:-1]}{list(KINDS).index(kind) + 1}"
+
+
+def _traceparent(kind: str) -> str:
+    return TRACEPARENT.replace(TRACE_ID, _trace_id(kind))
+
+
+def _is_one_trace(collector: Collector, kind: str, job: str) -> None:
+    def span(name: str) -> tuple[str, Any]:
+        [found] = [one for one in collector.named(name) if one[1].trace_id.hex() == _trace_id(kind)]
+        return found
+
+    (api, request), (worker, attempt), (training, run) = span("POST /v1/jobs"), span("attempt"), span(f"run {kind}")
     assert (api, worker, training) == ("factrfm-api", "factrfm-worker", "factrfm-training")
-    assert {span.trace_id.hex() for span in (request, attempt, run)} == {TRACE_ID}
     assert request.parent_span_id.hex() == TRACEPARENT.split("-")[2]
     assert (attempt.parent_span_id, run.parent_span_id) == (request.span_id, attempt.span_id)
     attributes = {one.key: one.value.string_value for one in attempt.attributes}
     assert attributes["job_id"] == job
     assert attributes["factrfm.outcome"] == "succeeded"
+    of_run = {one.key: one.value for one in run.attributes}
+    assert (of_run["job_id"].string_value, of_run["attempt"].int_value) == (job, 1)
 
 
 def test_a_traceparent_that_is_none_goes_no_further(client, context, dataset) -> None:

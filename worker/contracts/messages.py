@@ -30,66 +30,60 @@ class Origin(Contract):
     traceparent: str | None = None
 
 
-class FitOrder(Contract):
-    """A fit for the child to run. Everything it writes goes under ``prefix``."""
+class Order(Contract):
+    """What every order to the child says. Everything that a run writes goes under ``prefix``.
 
-    kind: Literal["fit"] = "fit"
+    ``attempt`` and ``origin`` have no defaults: an order without them would be carried out under wrong names.
+    """
+
     job: str
-    attempt: int = 1
-    origin: Origin = Origin()
+    attempt: int
+    origin: Origin
     prefix: str
-    request: FitRequest
+
+
+class TrainingOrder(Order):
+    """An order to learn from a table."""
+
     task: Task
     table: TableRef
     validation: TableRef | None = None
+
+
+class FitOrder(TrainingOrder):
+    """A fit for the child to run."""
+
+    kind: Literal["fit"] = "fit"
+    request: FitRequest
     checkpoint: Checkpoint | None = None
 
 
-class TuneOrder(Contract):
-    """A search for the child to run. Everything it writes goes under ``prefix``."""
+class TuneOrder(TrainingOrder):
+    """A search for the child to run."""
 
     kind: Literal["tune"] = "tune"
-    job: str
-    attempt: int = 1
-    origin: Origin = Origin()
-    prefix: str
     request: TuneRequest
-    task: Task
-    table: TableRef
-    validation: TableRef | None = None
     checkpoint: TuneCheckpoint | None = None
 
 
-class NetworkOrder(Contract):
-    """A network for the child to train. Everything it writes goes under ``prefix``."""
+class NetworkOrder(TrainingOrder):
+    """A network for the child to train."""
 
     kind: Literal["network"] = "network"
-    job: str
-    attempt: int = 1
-    origin: Origin = Origin()
-    prefix: str
     request: NetworkRequest
-    task: Task
-    table: TableRef
-    validation: TableRef | None = None
     checkpoint: NetworkCheckpoint | None = None
 
 
-class PredictOrder(Contract):
+class PredictOrder(Order):
     """A batch prediction for the child to run."""
 
     kind: Literal["predict"] = "predict"
-    job: str
-    attempt: int = 1
-    origin: Origin = Origin()
-    prefix: str
     request: PredictRequest
     model: ArtifactRef
     table: TableRef
 
 
 AnyOrder = FitOrder | TuneOrder | NetworkOrder | PredictOrder
-Order = Annotated[AnyOrder, Field(discriminator="kind")]
 
 
 class ProgressReport(Contract):
@@ -212,5 +206,5 @@ Done = FitDone | TuneDone | NetworkDone | PredictDone
 AnyReport = ProgressReport | IterationReport | TrialReport | StepReport | LogReport | Done | Failed | Interrupted
 Report = Annotated[AnyReport, Field(discriminator="kind")]
 
-ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(Order)
+ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(Annotated[AnyOrder, Field(discriminator="kind")])
 REPORTS: TypeAdapter[AnyReport] = TypeAdapter(Report)

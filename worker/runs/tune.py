@@ -247,6 +247,8 @@ class _Tune:
         shared = order.request.model_dump(exclude={"kind", "search", "spec"})
         return FitOrder(
             job=order.job,
+            attempt=order.attempt,
+            origin=order.origin,
             prefix=order.prefix,
             request=FitRequest(**shared, spec=spec),
             task=order.task,
