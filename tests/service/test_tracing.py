@@ -96,8 +96,8 @@ def test_one_id_and_one_trace_lead_from_the_request_to_the_training_of_every_kin
             dataset = system.upload(X, X[:, 0])
             for kind, body in KINDS.items():
                 headers = {"X-Request-ID": f"from-the-caller-of-{kind}", "traceparent": _traceparent(kind)}
-                answer = system.client.post("/v1/jobs", json={"kind": kind, "dataset": dataset, **body}, headers=headers)
-                jobs[kind] = answer.json()["id"]
+                job = {"kind": kind, "dataset": dataset, **body}
+                jobs[kind] = system.client.post("/v1/jobs", json=job, headers=headers).json()["id"]
                 assert system.wait(jobs[kind])["state"] == "succeeded"
             told = httpx.get(f"http://127.0.0.1:{port}/metrics").text
             for name, count in [("POST /v1/jobs", 4), ("attempt", 4), *((f"run {kind}", 1) for kind in KINDS)]:
