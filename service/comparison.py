@@ -8,6 +8,9 @@ from service.features import LearnedMatrix, importance
 from worker.contracts.comparison import ComparedFeature, ComparedMetric, ComparedOption, Comparison
 from worker.store.models import ModelRecord
 
+MOST_COMPARED = 10
+"""So many models, or jobs on a page, stand side by side."""
+
 
 def compare(records: Sequence[ModelRecord], matrices: Sequence[LearnedMatrix]) -> Comparison:
     """Return the comparison of models, each with its matrix, in their order."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Query, Request, Response
 
 from service import features
-from service.comparison import similarity
+from service.comparison import MOST_COMPARED, similarity
 from service.context import Context, CurrentContext
 from service.dashboard.pages import page_router, render
 from service.dashboard.work import flat
@@ -18,7 +18,6 @@ from worker.store import jobs, models
 
 router = page_router()
 
-MOST = 6
 TOP = 10
 OFFERED = 30
 SMALLER_IS_BETTER = ("rmse", "brier", "loss", "penalty")
@@ -43,19 +42,21 @@ class Side:
 def compare(
     context: CurrentContext,
     request: Request,
-    ref: Annotated[list[str], Query(max_length=MOST)] = [],  # noqa: B006
+    ref: Annotated[list[str], Query()] = [],  # noqa: B006
 ) -> Response:
     """Show jobs and models side by side: metrics, what was asked differently, matrices."""
-    if len(ref) < 2:
+    refs = list(dict.fromkeys(ref))
+    if not 2 <= len(refs) <= MOST_COMPARED:
         return render(
             request,
             "choose_two.html",
+            422 if len(refs) > MOST_COMPARED else 200,
             models=models.list_page(context.database, limit=OFFERED).items,
             jobs=[job for job in jobs.list_page(context.database, limit=OFFERED).items if job.kind != "predict"],
-            chosen=ref,
-            most=MOST,
+            chosen=refs,
+            most=MOST_COMPARED,
         )
-    sides = [_side(context, one) for one in dict.fromkeys(ref)]
+    sides = [_side(context, one) for one in refs]
     names = list(dict.fromkeys(name for side in sides for name in side.asked))
     differing = [name for name in names if len({str(side.asked.get(name)) for side in sides}) > 1]
     # scores of different targets say nothing of each other

@@ -51,7 +51,8 @@ def show_model(context: CurrentContext, request: Request, ref: str) -> Response:
 def _inputs(context: Context, record: ModelRecord, importance: list[FeatureShare]) -> list[dict[str, Any]]:
     """Return the columns that the model reads, the most important first, each with a usual value.
 
-    ``pointer``: where the value of the form goes in the body of a prediction.
+    ``pointer``: where the value of the form goes in the body of a prediction. ``offered``: categories to choose from;
+    with ``lines`` some of them hold line breaks, which an input of one line would lose.
     """
     try:
         known = {one.name: one for one in datasets.get(context.database, record.resource.dataset).columns}
@@ -63,8 +64,9 @@ def _inputs(context: Context, record: ModelRecord, importance: list[FeatureShare
             "name": one.feature,
             "pointer": pointer("rows", 0, one.feature),
             "type": types[one.feature],
-            "column": column,
             "usual": _usual(column),
+            "offered": _offered(column),
+            "lines": any("\n" in value or "\r" in value for value in _offered(column)),
         }
         for one in importance
         for column in [known.get(one.feature)]
@@ -74,11 +76,20 @@ def _inputs(context: Context, record: ModelRecord, importance: list[FeatureShare
 def _usual(column: Column | None) -> str:
     if column is None:
         return ""
-    if column.type != "numeric":
+    if column.type == "boolean":
         return str(column.top[0].value) if column.top else ""
+    if column.type == "categorical":
+        return next(iter(_offered(column)), "")
     if column.mean is None:
         return ""
     return f"{column.mean:.0f}" if column.integer else f"{column.mean:.4g}"
+
+
+def _offered(column: Column | None) -> list[str]:
+    """Return the frequent categories of a column; those that were cut short are no categories."""
+    if column is None or column.type != "categorical":
+        return []
+    return [str(one.value) for one in column.top or () if not one.cut]
 
 
 def _siblings(context: Context, record: ModelRecord) -> list[Any]:

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
+from markupsafe import Markup, escape
 from sqlalchemy.exc import OperationalError
 from starlette.types import Scope
 
@@ -25,9 +26,19 @@ log = structlog.get_logger()
 
 TITLES = {401: "Not signed in", 403: "Not allowed", 404: "Not here", 409: "Not now", 503: "Out of reach"}
 
+
+
+def exact(value: Any) -> Any:
+    """Return a text so that a browser reads it as it is: one that is written bare loses its carriage returns."""
+    if isinstance(value, str) and "\r" in value and not isinstance(value, Markup):
+        return Markup(str(escape(value)).replace("\r", "&#13;"))
+    return value
+
+
 templates = jinja2.Environment(
     loader=jinja2.PackageLoader("service.dashboard"),
     autoescape=True,
+    finalize=exact,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,

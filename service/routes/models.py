@@ -28,7 +28,6 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 SAFETENSORS = "application/vnd.safetensors"
 PNG = "image/png"
-MOST_COMPARED = 9
 MATRIX_TYPES = (JSON, CSV, NPY, SAFETENSORS, PNG)
 
 Ref = Annotated[
@@ -97,7 +96,7 @@ def compare_models(
     context: CurrentContext,
     ref: Ref,
     others: Annotated[
-        list[str], Query(alias="with", min_length=1, max_length=MOST_COMPARED, description="Other models.")
+        list[str], Query(alias="with", min_length=1, max_length=comparison.MOST_COMPARED - 1, description="Other models.")
     ],
 ) -> Comparison:
     """Put models side by side: metrics, what differs in their specs, importance, how alike their matrices are."""

@@ -11,6 +11,9 @@ FINAL_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 JobKind = Literal["fit", "tune", "network", "predict"]
 
 T = TypeVar("T")
+LONGEST_TOP = 100
+CUT_MARK = "…"
+"""Frequent texts of a column that are longer are cut, with this at their end."""
 
 
 class TopValue(Contract):
@@ -18,6 +21,11 @@ class TopValue(Contract):
 
     value: Label
     count: int
+
+    @property
+    def cut(self) -> bool:
+        """Whether the value is only the beginning of a longer one."""
+        return isinstance(self.value, str) and len(self.value) == LONGEST_TOP and self.value.endswith(CUT_MARK)
 
 
 class Column(Contract):

@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from worker.contracts.base import ColumnType
-from worker.contracts.resources import Column, TopValue
+from worker.contracts.resources import CUT_MARK, LONGEST_TOP, Column, TopValue
 
 TOP_VALUES = 10
-LONGEST_TOP = 100
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 MEANT = r"^[€$£¥]?\s*[+-]?\s*[0-9]{1,3}([ .,']?[0-9]{3})*([.,][0-9]+)?\s*[€$£¥%]?$"
 """A number as people write it for each other, with a decimal comma, marks of thousands or a sign of money."""
@@ -161,4 +160,4 @@ def _not_numbers(blocks: Blocks, known: int) -> list[TopValue] | None:
 
 
 def _short(value: str | bool) -> str | bool:
-    return value if isinstance(value, bool) or len(value) <= LONGEST_TOP else value[: LONGEST_TOP - 1] + "…"
+    return value if isinstance(value, bool) or len(value) <= LONGEST_TOP else value[: LONGEST_TOP - 1] + CUT_MARK

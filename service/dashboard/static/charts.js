@@ -86,8 +86,13 @@ export function spectrum(values, most = 40) {
     chart.append(bin);
   });
   chart.append(drawn("line", { class: "axis", x1: 0, x2: WIDTH, y1: height - 14, y2: height - 14 }));
-  chart.append(drawn("text", { x: 0, y: height - 2 }, "1"));
-  chart.append(drawn("text", { x: WIDTH, y: height - 2, "text-anchor": "end" }, `${Math.max(shown.length, 8)} of ${values.length}`));
+  if (shown.length > 1) {
+    chart.append(drawn("text", { x: step / 2, y: height - 2, "text-anchor": "middle" }, 1));
+    const some = shown.length < values.length;
+    const last = some ? `${shown.length} of ${values.length}` : shown.length;
+    const x = some ? WIDTH : (shown.length - 0.5) * step;
+    chart.append(drawn("text", { x, y: height - 2, "text-anchor": some ? "end" : "middle" }, last));
+  }
   return chart;
 }
 

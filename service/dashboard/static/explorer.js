@@ -10,6 +10,7 @@ import { Heatmap } from "./heatmap.js";
 
 const TOP_BARS = 10;
 const PLAY_MS = 700;
+const ENDED = { succeeded: "ended", failed: "failed", cancelled: "was cancelled" };
 
 export function start(section) {
   new Explorer(section).begin();
@@ -31,7 +32,8 @@ class Explorer {
 
   begin() {
     const place = this.section.querySelector("[data-heatmap]");
-    place.replaceChildren(element("p", { class: "note" }, "The matrix appears after the first iteration."));
+    this.note = element("p", { class: "note" }, this.section.dataset.ended ? "Loading the matrix …" : "The matrix appears after the first iteration.");
+    place.replaceChildren(this.note);
     this.slider.addEventListener("input", () => this.show());
     this.section.querySelector("[data-play]").addEventListener("click", (event) => this.play(event.currentTarget));
     for (const input of this.section.querySelectorAll('input[name="view"], [data-top]')) {
@@ -68,11 +70,14 @@ class Explorer {
     }
   }
 
-  end(chosen) {
+  /** The job has ended in ``state``; ``chosen``: the iteration of its model, where it made one that is still there. */
+  end({ chosen, state }) {
     clearTimeout(this.coming);
+    this.section.dataset.ended = state;
     this.chosen = chosen;
     this.axes.clear();
     if (this.iterations.length) this.range(this.place(chosen));
+    else this.note.textContent = `There is no matrix: the job ${ENDED[state]} before its first iteration.`;
   }
 
   get folded() {
@@ -92,7 +97,7 @@ class Explorer {
       // a later wish has overtaken this one
       if (turn === this.asked) this.paint(iteration, features, matrix);
     } catch (problem) {
-      if (turn === this.asked && problem.status !== 409) this.shown.textContent = problem.message;
+      if (turn === this.asked && (problem.status !== 409 || this.section.dataset.ended)) this.shown.textContent = this.note.textContent = problem.message;
     }
   }
 

@@ -47,7 +47,8 @@ function body(form) {
       continue;
     }
     const flag = input.type === "checkbox";
-    const given = flag ? (input.checked ? "true" : "") : input.value.trim();
+    // what is chosen is exact; what is typed may have a space too many
+    const given = flag ? (input.checked ? "true" : "") : input.type === "text" ? input.value.trim() : input.value;
     if (given === (input.dataset.default ?? null)) continue;
     if (!flag && given === "") continue;
     set(found, input.dataset.pointer, flag ? input.checked : read(input, given));

@@ -133,19 +133,21 @@ class Follower {
       if (this.layers.length) charts.push(...agreements(this.layers));
       if (charts.length) {
         this.section.querySelector("[data-curves]").replaceChildren(element("div", { class: "charts" }, ...charts));
+        this.section.hidden = false;
       }
     });
   }
 
   async end(job) {
     this.section.querySelector(".going")?.remove();
-    if (this.explorer && job.state === "succeeded") {
-      const { iteration } = await ask(`${this.path}/features`).catch(() => ({ iteration: null }));
-      this.explorer.dispatchEvent(new CustomEvent("ended", { detail: iteration }));
+    if (this.explorer) {
+      const model = job.state === "succeeded" ? await ask(`${this.path}/features`).catch(() => null) : null;
+      this.explorer.dispatchEvent(new CustomEvent("ended", { detail: { chosen: model?.iteration ?? null, state: job.state } }));
     }
     if (this.wasFinal) return;
     say(`The job has ${job.state}`);
     await this.refresh();
+    this.section.hidden = !["[data-metrics]", "[data-curves]"].some((one) => this.section.querySelector(one).hasChildNodes());
     this.section.dataset.final = "yes";
   }
 

@@ -52,12 +52,19 @@ function row(form) {
   return found;
 }
 
-function cell({ value, dataset: { type } }) {
+function cell(input) {
+  const { value, dataset: { type } } = input;
   const text = value.trim();
-  if (text === "") return null;
+  if (value === "" || (text === "" && type !== "categorical")) return null;
   if (type === "boolean") return text === "true";
+  if (type === "categorical") return category(input);
   // what is no number is sent as it is: the service says what is wrong with it
-  return type === "numeric" && Number.isFinite(Number(text)) ? Number(text) : text;
+  return Number.isFinite(Number(text)) ? Number(text) : text;
+}
+
+/** A category is its text to the last space; a text area makes all its line breaks the same. */
+function category({ value, dataset: { offered = "[]" } }) {
+  return JSON.parse(offered).find((text) => text.replace(/\r\n?/g, "\n") === value) ?? value;
 }
 
 function shown(targets, { predictions: [prediction], classes, probabilities }, button) {
