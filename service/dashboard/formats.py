@@ -5,6 +5,8 @@ from typing import Any
 
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 NOTHING = "–"
+SHORT = 60
+"""So many characters of a name are shown where it stands among others."""
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -54,6 +56,13 @@ def duration(seconds: float | None) -> str:
 def moment(value: datetime | None) -> str:
     """Return a moment in UTC, to the second."""
     return NOTHING if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
+
+
+def short(name: object, most: int = SHORT) -> str:
+    """Return a name, the middle of a long one left out: names that begin alike often end differently."""
+    text = str(name)
+    end = most // 3
+    return text if len(text) <= most else f"{text[: most - end - 1]}…{text[-end:]}"
 
 
 def phrase(name: str) -> str:

@@ -7,6 +7,7 @@ from service.auth import ANYBODY
 from service.context import Context, CurrentContext
 from service.dashboard.data import upload_hints
 from service.dashboard.pages import page_router, render
+from service.dashboard.work import predicting
 from worker.contracts.errors import ArtifactMissing, NotFound
 from worker.contracts.keys import Scope
 from worker.contracts.resources import FeatureShare, Model
@@ -23,11 +24,13 @@ TOP = 5
 def overview(context: CurrentContext, request: Request) -> Response:
     """Show what was learned last, what runs, and where to begin."""
     database = context.database
+    recent = jobs.list_page(database, limit=SHOWN).items
     return render(
         request,
         "overview.html",
         models=[(model, _top(context, model)) for model in models.list_page(database, limit=SHOWN_MODELS).items],
-        jobs=jobs.list_page(database, limit=SHOWN).items,
+        jobs=recent,
+        names=predicting(context, recent),
         datasets=datasets.list_page(database, limit=SHOWN).items,
         counts=jobs.counts(database),
         **upload_hints(context.settings),
@@ -39,12 +42,14 @@ def queue(context: CurrentContext, request: Request) -> Response:
     """Show what waits and what runs where. Queues of other projects are for the scope admin."""
     caller = getattr(request.state, "caller", ANYBODY)
     seen = context.database.of(None) if caller.may(Scope.ADMIN) else context.database
+    running = workload.running(context.database)
     return render(
         request,
         "queue.html",
         now=context.now(),
         counts=jobs.counts(context.database),
-        running=workload.running(context.database),
+        running=running,
+        names=predicting(context, [one.job for one in running]),
         waiting=workload.waiting(seen),
     )
 

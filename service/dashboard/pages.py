@@ -27,11 +27,10 @@ log = structlog.get_logger()
 TITLES = {401: "Not signed in", 403: "Not allowed", 404: "Not here", 409: "Not now", 503: "Out of reach"}
 
 
-
 def exact(value: Any) -> Any:
     """Return a text so that a browser reads it as it is: one that is written bare loses its carriage returns."""
     if isinstance(value, str) and "\r" in value and not isinstance(value, Markup):
-        return Markup(str(escape(value)).replace("\r", "&#13;"))
+        return Markup(str(escape(value)).replace("\r", "&#13;"))  # noqa: S704 - escaped before
     return value
 
 
@@ -50,6 +49,7 @@ templates.filters |= {
     "size": formats.size,
     "duration": formats.duration,
     "moment": formats.moment,
+    "short": formats.short,
     "words": formats.words,
     "phrase": formats.phrase,
     "explained": formats.explained,
@@ -97,8 +97,9 @@ def page_router() -> APIRouter:
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """Return the page that ``template`` makes of ``values``."""
+    """Return the page that ``template`` makes of ``values``; ``names``: of models by id, for jobs that predict."""
     caller: Caller = getattr(request.state, "caller", ANYBODY)
+    values.setdefault("names", {})
     text = templates.get_template(template).render(
         caller=caller,
         signed_in=caller.key is not None,

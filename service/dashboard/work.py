@@ -1,10 +1,11 @@
 """Pages of jobs and batches."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
-from service.context import CurrentContext
+from service.context import Context, CurrentContext
 from service.dashboard.fields import FIT_GROUPS, NETWORK_GROUPS, grouped
 from service.dashboard.pages import page_router, render
 from service.dashboard.search_space import meanings, searched
@@ -35,7 +36,7 @@ def list_jobs(
 ) -> Response:
     """List jobs, newest first."""
     page = jobs.list_page(context.database, state=state, kind=kind, limit=PAGE, after=after)
-    return render(request, "jobs.html", page=page, state=state, kind=kind)
+    return render(request, "jobs.html", page=page, state=state, kind=kind, names=predicting(context, page.items))
 
 
 @router.get("/jobs/new")
@@ -87,6 +88,7 @@ def show_job(context: CurrentContext, request: Request, job_id: str) -> Response
         request,
         "job.html",
         job=job,
+        names=predicting(context, [job]),
         final=job.state in FINAL_STATES,
         dataset=_name_of(context, job.dataset),
         model=_model_of(context, job),
@@ -111,8 +113,19 @@ def show_batch(context: CurrentContext, request: Request, batch_id: str) -> Resp
     varied = [name for name in names if len({str(one.get(name)) for one in asked}) > 1]
     metrics = sorted({name for job in found for name in job.metrics}, reverse=True)
     return render(
-        request, "batch.html", batch=batch, rows=list(zip(found, asked, strict=True)), varied=varied, metrics=metrics
+        request,
+        "batch.html",
+        batch=batch,
+        rows=list(zip(found, asked, strict=True)),
+        varied=varied,
+        metrics=metrics,
+        names=predicting(context, found),
     )
+
+
+def predicting(context: Context, found: Sequence[Job]) -> dict[str, str]:
+    """Return the names of the models by which jobs predict."""
+    return models.names(context.database, [job.model for job in found if job.kind == "predict" and job.model])
 
 
 def flat(document: dict[str, Any]) -> dict[str, Any]:

@@ -96,7 +96,8 @@ def compare_models(
     context: CurrentContext,
     ref: Ref,
     others: Annotated[
-        list[str], Query(alias="with", min_length=1, max_length=comparison.MOST_COMPARED - 1, description="Other models.")
+        list[str],
+        Query(alias="with", min_length=1, max_length=comparison.MOST_COMPARED - 1, description="Other models."),
     ],
 ) -> Comparison:
     """Put models side by side: metrics, what differs in their specs, importance, how alike their matrices are."""

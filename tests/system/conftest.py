@@ -5,7 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
+from support.browsing import KEY, PATIENCE_MS, Desk
 from support.processes import System, valkey
+
+from docs.tools.browser import chromium, find_chromium
 
 Starter = Callable[..., System]
 
@@ -46,3 +50,21 @@ def shared_system(queue_address: str, tmp_path_factory: pytest.TempPathFactory) 
     system.start_worker()
     yield system
     system.stop()
+
+
+@pytest.fixture(scope="module")
+def desk(queue_address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    home = tmp_path_factory.mktemp("dashboard")
+    system = System(home, queue_address, queue=home.name, api_keys=KEY)
+    system.client.headers["Authorization"] = f"Bearer {KEY}"
+    expect.set_options(timeout=PATIENCE_MS)
+    try:
+        system.start_api()
+        system.start_worker()
+        with chromium(program) as browser:
+            yield Desk(browser, system)
+    finally:
+        system.stop()

@@ -1,20 +1,14 @@
 """The dashboard in a browser, against the whole service: from a key and a file to what was learned."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
-from support.processes import System
+from playwright.sync_api import Page, expect
+from support.browsing import KEY, Desk
 
-from docs.tools.browser import chromium, find_chromium
-
-KEY = "a key; with signs"
-PATIENCE_MS = 30_000
 SEVERE = ("serious", "critical")
 PLAIN = {"encoding": "plain", "feature_matrix": "full", "exponent": 1, "refit": False}
 DROP = """([place, name, text]) => {
@@ -31,58 +25,6 @@ WATCH = """() => {
   new MutationObserver(() => window.seen.push([explorer.dataset.painted, live.dataset.final, state()]))
     .observe(explorer, { attributes: true, attributeFilter: ["data-painted"] });
 }"""
-
-
-@dataclass
-class Desk:
-    """A browser in front of a service, and what it complained about."""
-
-    browser: Browser
-    system: System
-    complaints: list[str] = field(default_factory=list)
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.system.port}"
-
-    def page(self, **options: Any) -> Page:
-        """Open a window of its own, without a key."""
-        page = self.browser.new_context(base_url=self.address, **options).new_page()
-        page.set_default_timeout(PATIENCE_MS)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", self._heard)
-        return page
-
-    def signed_in(self, **options: Any) -> Page:
-        page = self.page(**options)
-        page.goto("/login")
-        page.get_by_label("Key").fill(KEY)
-        page.get_by_role("button", name="Sign in").click()
-        page.wait_for_url("/")
-        return page
-
-    def _heard(self, message: ConsoleMessage) -> None:
-        # refusals that a form then tells of are said by the browser too
-        if message.type in ("error", "warning") and not message.text.startswith("Failed to load resource"):
-            self.complaints.append(message.text)
-
-
-@pytest.fixture(scope="module")
-def desk(queue_address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
-    home = tmp_path_factory.mktemp("dashboard")
-    system = System(home, queue_address, queue=home.name, api_keys=KEY)
-    system.client.headers["Authorization"] = f"Bearer {KEY}"
-    expect.set_options(timeout=PATIENCE_MS)
-    try:
-        system.start_api()
-        system.start_worker()
-        with chromium(program) as browser:
-            yield Desk(browser, system)
-    finally:
-        system.stop()
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Rows of models: named, versioned, immutable."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -104,6 +105,15 @@ def find_record(session: Session, ref: str, version: str | None = None) -> Model
     if found is None:
         raise _not_found(ref, version)
     return to_record(*found)
+
+
+def names(database: Database, ids: Sequence[str]) -> dict[str, str]:
+    """Return name@version by id, of those models that are there."""
+    if not ids:
+        return {}
+    with database.reading() as session:
+        found = session.execute(select(ModelRow.id, ModelRow.name, ModelRow.version).where(ModelRow.id.in_(ids)))
+        return {row.id: f"{row.name}@{row.version}" for row in found}
 
 
 def list_page(

@@ -14,6 +14,13 @@ export function score(value) {
   return value === 0 || Math.abs(value) >= 1e-4 ? value.toPrecision(4) : value.toExponential(3);
 }
 
+/** A name, the middle of a long one left out. */
+export function short(name, most = 60) {
+  const text = String(name);
+  const end = Math.floor(most / 3);
+  return text.length <= most ? text : `${text.slice(0, most - end - 1)}…${text.slice(-end)}`;
+}
+
 export function signed(value, digits = 3) {
   return (value > 0 ? "+" : value < 0 ? "−" : "") + number(Math.abs(value), digits);
 }

@@ -2,7 +2,7 @@
 import { say } from "./api.js";
 import { colour, diverging } from "./colours.js";
 import { element } from "./elements.js";
-import { number, signed } from "./format.js";
+import { number, short, signed } from "./format.js";
 
 const FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 const LEAST_LABEL = 11;
@@ -156,12 +156,12 @@ export class Heatmap {
   tabulate() {
     this.table.querySelector(".scroll")?.remove();
     if (!this.table.open || !this.names.length) return;
-    const head = element("tr", {}, element("td"), ...this.names.map((name) => element("th", { scope: "col" }, name)));
+    const head = element("tr", {}, element("td"), ...this.names.map((name) => element("th", { scope: "col", class: "given", title: name }, short(name))));
     const rows = this.matrix.map((row, i) =>
       element(
         "tr",
         {},
-        element("th", { scope: "row" }, this.names[i]),
+        element("th", { scope: "row", title: this.names[i] }, short(this.names[i])),
         ...row.map((value) => element("td", { class: "number" }, number(value, 3))),
       ),
     );

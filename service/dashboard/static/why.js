@@ -1,6 +1,6 @@
 // Why a model answers a row as it does: what each column changes, and the training rows nearest to it.
 import { drawn, element } from "./elements.js";
-import { number, signed } from "./format.js";
+import { number, short, signed } from "./format.js";
 
 const FIRST = 10;
 
@@ -75,7 +75,7 @@ function near(row, { neighbours, prediction, sensitivity }, targets, dataset) {
   const asked = line("this row, predicted", "0", [...answers.map((one) => cell(one)), ...features.map((name) => cell(row[name]))]);
   asked.className = "best";
   const heads = ["Row", "Distance", ...targets, ...features].map((name, index) =>
-    element("th", { scope: "col", class: index ? "number" : null }, name),
+    element("th", { scope: "col", class: index ? "number given" : null, title: name }, short(name)),
   );
   const table = element(
     "table",
@@ -100,5 +100,5 @@ function held(cells, key) {
 
 function cell(value) {
   if (value === null) return "missing";
-  return typeof value === "number" ? number(value) : String(value);
+  return typeof value === "number" ? number(value) : short(value);
 }

@@ -124,7 +124,7 @@ def test_every_page_is_there_and_holds_nothing_inline_and_nothing_from_elsewhere
 
 def test_pages_tell_without_scripts_what_was_learned(client: TestClient, things: dict[str, dict[str, Any]]) -> None:
     page = client.get(f"/models/{things['model']['id']}").text
-    shares = re.findall(r'<th scope="row">(size|city)</th><td class="number">([\d.]+)', page)
+    shares = re.findall(r'<th scope="row" title="[^"]*">(size|city)</th><td class="number">([\d.]+)', page)
     assert {name for name, _ in shares} == {"size", "city"}
     assert sum(float(share) for _, share in shares) == pytest.approx(100, abs=0.2)
     picture = re.search(r'<noscript><img[^>]* src="([^"]+)"', page)
@@ -272,6 +272,50 @@ def test_an_unknown_address_is_a_page_for_browsers_and_a_problem_for_programs(cl
         ("/v1", "text/html"),
     ):
         assert client.get(path, headers={"Accept": accept}).headers["content-type"] == "application/problem+json"
+
+
+def test_up_to_ten_stand_side_by_side_and_more_are_refused_with_the_bound(
+    client: TestClient, things: dict[str, dict[str, Any]], run_job: Callable[[str], None]
+) -> None:
+    grid = {
+        "base": {"kind": "fit", "dataset": things["dataset"]["id"], "target": "price", "spec": SPEC},
+        "grid": {"spec.ridge": [0.1 * k for k in range(1, 12)]},
+    }
+    jobs = [link.rsplit("/", 1)[1] for link in client.post("/v1/batches", json=grid).json()["jobs"]]
+    assert client.get("/compare", params={"ref": jobs[:10]}).text.count('<th scope="col" class="given">') == 10
+    refused = client.get("/compare", params={"ref": jobs})
+    assert refused.status_code == 422
+    assert "11 were chosen, and at most 10 can be compared at once" in refused.text
+    assert "at most 9" in client.get("/v1/models/prices/compare", params={"with": ["prices"] * 10}).text
+
+
+def test_a_list_of_jobs_says_the_name_that_each_was_asked_by(
+    client: TestClient, things: dict[str, dict[str, Any]]
+) -> None:
+    waiting = {"kind": "fit", "dataset": things["dataset"]["id"], "target": "price", "model": "tomorrow"}
+    job = client.post("/v1/jobs", json=waiting).json()
+    assert job["state"] == "queued"
+    predicting = client.post("/v1/jobs", json={"kind": "predict", "model": "prices", "dataset": job["dataset"]}).json()
+    for path in ("/jobs", "/"):
+        page = client.get(path).text
+        assert page.count("tomorrow") >= 1, path
+        assert "predict with prices@1" in page, path
+    assert "<dd>tomorrow</dd>" in client.get(f"/jobs/{job['id']}").text
+    assert "<h1>predict with prices@1 " in client.get(f"/jobs/{predicting['id']}").text
+
+
+def test_a_job_that_measured_nothing_has_no_empty_card(client: TestClient, things: dict[str, dict[str, Any]]) -> None:
+    for kind, hidden in (("predict", True), ("fit", False)):
+        card = re.search(r'<section class="card live"[^>]*>', client.get(f"/jobs/{things[kind]['id']}").text)
+        assert card is not None
+        assert card[0].endswith(" hidden>") == hidden, kind
+
+
+def test_a_text_reaches_the_browser_to_the_last_break(client: TestClient, model: dict[str, Any]) -> None:
+    client.patch("/v1/models/prices", json={"description": "\nfirst\r\nlast"})
+    page = client.get("/models/prices").text
+    # of a text area a parser drops the first line break, and of all text the carriage returns that are written bare
+    assert ">\n\nfirst&#13;\nlast</textarea>" in page
 
 
 def test_pages_of_an_empty_service_say_how_to_begin(client: TestClient) -> None:
