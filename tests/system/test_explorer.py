@@ -43,5 +43,5 @@ def test_a_job_that_ended_without_a_matrix_does_not_promise_one(desk: Desk) -> N
     done = desk.system.wait(desk.system.submit(dataset=dataset, spec=PLAIN))
     desk.system.client.delete(f"/v1/models/{done['model']}")
     page.goto(f"/jobs/{done['id']}")
-    expect(note).to_contain_text("gone")
+    expect(note).to_contain_text("there is no model")
     page.context.close()
