@@ -40,10 +40,11 @@ def similarity(one: LearnedMatrix, other: LearnedMatrix) -> float | None:
 
     None where they have no column in common: then there is nothing to compare.
     """
-    shared = [name for name in one.names if name in set(other.names)]
+    place, other_place = ({name: index for index, name in enumerate(learned.names)} for learned in (one, other))
+    shared = [name for name in one.names if name in other_place]
     if not shared:
         return None
-    mine, theirs = ([learned.names.index(name) for name in shared] for learned in (one, other))
+    mine, theirs = [place[name] for name in shared], [other_place[name] for name in shared]
     inner = float((one.M[np.ix_(mine, mine)].astype(float) * other.M[np.ix_(theirs, theirs)]).sum())
     lengths = float(np.linalg.norm(one.M.astype(float)) * np.linalg.norm(other.M.astype(float)))
     return min(inner / lengths, 1.0) if lengths > 0 else 0.0

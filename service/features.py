@@ -13,6 +13,7 @@ from worker.store.artifacts import Artifacts
 from worker.store.database import Database
 from worker.store.models import ModelRecord
 from worker.store.tensors import unpack
+from worker.tables.close_names import did_you_mean, shown
 
 DIRECTIONS = 5
 LOADINGS = 20
@@ -110,7 +111,8 @@ def select(learned: LearnedMatrix, names: Sequence[str]) -> LearnedMatrix:
     place = {name: index for index, name in enumerate(learned.names)}
     unknown = [name for name in names if name not in place]
     if unknown:
-        raise InvalidRequest.at("query:columns", f"the matrix has no column {unknown[0][:200]!r}")
+        hint = did_you_mean(unknown[0], place)
+        raise InvalidRequest.at("query:columns", f"the matrix has no column {shown(unknown[0])!r}{hint}")
     rows = [place[name] for name in names]
     return replace(
         learned, names=list(names), sources=[learned.sources[row] for row in rows], M=learned.M[rows][:, rows]

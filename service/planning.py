@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.context import Context
+from service.remarks import of_columns
 from worker import space
 from worker.contracts.base import Task
 from worker.contracts.errors import InvalidRequest, NotFound
@@ -68,6 +69,7 @@ def _plan_training(context: Context, request: Training) -> Plan:
             encoded_columns=width,
             outputs=outputs,
             estimate=cost,
+            remarks=of_columns(features, dataset.rows, expanded=expanded),
         ),
         used,
     )

@@ -74,7 +74,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "explain": ("factrfm explain houses new.csv", "head -2 new.csv | factrfm explain houses --neighbours 10 --top 3"),
     "export": ("factrfm export houses", "factrfm export houses@2 --format onnx --out houses.onnx"),
     "describe": ("factrfm describe houses", "factrfm describe houses --text 'prices of 2025' --tag production"),
-    "delete": ("factrfm delete houses@3", "factrfm delete job_01jd0000000000000000000000"),
+    "delete": ("factrfm delete houses@3", "factrfm delete --yes job_01jd0000000000000000000000"),
     "promote": ("factrfm promote houses@2", "factrfm promote houses --newest"),
     "compare": ("factrfm compare houses@1 houses@2",),
     "doctor": ("factrfm doctor", "factrfm doctor --here --json"),

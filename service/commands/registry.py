@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from service.commands.models import Ref
-from service.commands.session import Session, remote, table
+from service.commands.session import Session, remote, stdin_is_terminal, table
 from service.complaints import WrongSetting
 from worker.contracts.resources import Model
 
@@ -78,11 +78,15 @@ def compare(
 def delete(
     session: Session,
     what: Annotated[list[str], typer.Argument(help="Ids of datasets, jobs and models; a model also as name@version.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete datasets that no job needs, jobs that have ended, and versions of models. There is no way back."""
     for one in what:
         if one and not one.startswith(("ds_", "job_", "mdl_")) and "@" not in one:
             raise WrongSetting(f"{one!r} names no version of a model; say which, as in {one}@1")
+    if not yes and not _confirmed(what):
+        session.note("nothing is deleted")
+        raise typer.Exit(1)
     client = session.client
     done: list[str] = []
     try:
@@ -102,6 +106,17 @@ def delete(
     finally:
         if session.as_json:
             typer.echo(json.dumps(done))
+
+
+def _confirmed(what: list[str]) -> bool:
+    """Ask whether these may be deleted.
+
+    Raises:
+        WrongSetting: nobody is there to answer.
+    """
+    if not stdin_is_terminal():
+        raise WrongSetting("delete asks first, and there is no terminal to ask on; give --yes to delete without asking")
+    return typer.confirm(f"Delete {_few(what)}? There is no way back.", err=True)
 
 
 def _rows(model: Model) -> list[tuple[str, str]]:

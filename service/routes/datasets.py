@@ -14,10 +14,12 @@ from service.downloads import PARAMETERS, downloads, send_artifact
 from service.openapi import CELL, LOCATION
 from service.pages import After, Limit
 from service.problems import problems
+from service.remarks import remarks
 from service.upload_folder import upload_folder
 from worker.contracts.errors import InvalidRequest, NotFound
 from worker.contracts.resources import Dataset, DatasetRows, Histogram, Page
 from worker.store import datasets
+from worker.tables.close_names import did_you_mean, shown
 from worker.tables.histogram import histogram
 from worker.tables.media import DATASET_TYPES
 from worker.tables.storage import iter_column, iter_tables
@@ -83,7 +85,7 @@ async def upload_dataset(context: CurrentContext, request: Request, response: Re
         dataset, new = await context.readers.run(lambda: uploads.store(context, received, encoding, name))
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
-    return dataset
+    return _with_remarks(dataset)
 
 
 @router.get("", responses=problems(422))
@@ -95,7 +97,11 @@ def list_datasets(context: CurrentContext, limit: Limit = 50, after: After = Non
 @router.get("/{dataset_id}", responses=problems(404))
 def get_dataset(context: CurrentContext, dataset_id: str) -> Dataset:
     """Show a dataset and what its columns look like."""
-    return datasets.get(context.database, dataset_id)
+    return _with_remarks(datasets.get(context.database, dataset_id))
+
+
+def _with_remarks(dataset: Dataset) -> Dataset:
+    return dataset.model_copy(update={"remarks": remarks(dataset)})
 
 
 @router.get("/{dataset_id}/rows", responses=problems(404, 422))
@@ -119,7 +125,8 @@ def get_histogram(
     record = datasets.get_record(context.database, dataset_id)
     found = next((one for one in record.resource.columns if one.name == column), None)
     if found is None:
-        raise NotFound(f"dataset {dataset_id} has no column {column[:200]!r}")
+        names = [one.name for one in record.resource.columns]
+        raise NotFound(f"dataset {dataset_id} has no column {shown(column)!r}{did_you_mean(column, names)}")
     if found.type != "numeric":
         raise InvalidRequest(f"the column {column[:200]!r} is {found.type}: its values are counted in its 'top'")
     edges: list[float] = []

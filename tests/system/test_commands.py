@@ -1,6 +1,8 @@
 """The command line against the real system, as a person would type it."""
 
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
@@ -41,6 +43,23 @@ class Terminal:
         assert done.returncode == code, (done.returncode, done.stdout.decode(), self.errors)
         assert "Traceback" not in self.errors
         return done.stdout.decode()
+
+    def answered(self, keys: bytes, *arguments: str) -> int:
+        """Run a command on a terminal where ``keys`` are typed, and return its exit code."""
+        person, screen = pty.openpty()
+        os.write(person, keys)
+        done = subprocess.run(
+            [sys.executable, "-m", "service.cli", *arguments],
+            stdin=screen,
+            capture_output=True,
+            cwd=self.folder,
+            env=self.environment,
+            timeout=100,
+        )
+        os.close(person)
+        os.close(screen)
+        self.errors = done.stderr.decode()
+        return done.returncode
 
 
 @pytest.fixture(scope="module")
@@ -105,11 +124,23 @@ def test_what_is_deleted_is_gone_and_nothing_where_a_version_is_not_named(termin
     made = json.loads(terminal("fit", "houses.csv", "-t", "price", "-m", "passing", *FAST, "--json"))
     terminal("delete", made["job"], "passing", code=2)
     assert "'passing' names no version of a model" in terminal.errors
-    terminal("delete", "passing@1", "passing@2", code=2)
+    terminal("delete", "--yes", "passing@1", "passing@2", code=2)
     assert "passing@1 is deleted" in terminal.errors
     assert "passing" not in terminal("models")
-    assert json.loads(terminal("delete", made["job"], "--json")) == [made["job"]]
+    assert json.loads(terminal("delete", made["job"], "--yes", "--json")) == [made["job"]]
     terminal("jobs", made["job"], code=2)
+
+
+def test_delete_asks_first_and_refuses_where_nobody_can_answer(terminal: Terminal) -> None:
+    made = json.loads(terminal("fit", "houses.csv", "-t", "price", "-m", "asked", *FAST, "--json"))
+    terminal("delete", made["job"], "asked@1", code=2)
+    assert "no terminal to ask on; give --yes" in terminal.errors
+    assert "asked@1" in terminal("models")
+    assert terminal.answered(b"n\n", "delete", "asked@1") == 1
+    assert "Delete asked@1? There is no way back." in terminal.errors
+    assert "asked@1" in terminal("models")
+    assert terminal.answered(b"y\n", "delete", "asked@1") == 0
+    assert "asked@1" not in terminal("models")
 
 
 def test_predictions_are_explained(terminal: Terminal, trained: dict[str, object]) -> None:

@@ -60,6 +60,11 @@ class Dataset(Contract):
     rows: int
     columns: list[Column]
     created_at: UtcDatetime
+    remarks: list[str] | None = Field(
+        None,
+        description="What should be looked at before a fit, a sentence each: columns that name rows, what they cost, "
+        "numbers that were read as texts. Null in lists.",
+    )
 
 
 class Histogram(Contract):
@@ -138,6 +143,9 @@ class DryRun(Contract):
     encoded_columns: int
     outputs: int
     estimate: Estimate
+    remarks: list[str] = Field(
+        default_factory=list, description="What should be looked at in the columns to learn from, a sentence each."
+    )
 
 
 class BatchCounts(Contract):

@@ -37,7 +37,7 @@ def insert(database: Database, dataset: Dataset, content: ArtifactRef, table: Ar
     Raises:
         InvalidRequest: the name holds NUL or half a surrogate pair.
     """
-    values = dataset.model_dump(mode="json", exclude={"created_at"})
+    values = dataset.model_dump(mode="json", exclude={"created_at", "remarks"})
     with database.transaction() as session:
         same = (
             DatasetRow.project == owner(session),

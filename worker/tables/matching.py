@@ -1,7 +1,6 @@
 """Columns of any table as those that a model reads: found by name, in its order and types."""
 
-import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +10,11 @@ from worker.contracts.base import ColumnType
 from worker.contracts.errors import ColumnMismatch, FieldError, InvalidRequest, pointer
 from worker.contracts.resources import ModelColumn
 from worker.tables import values
+from worker.tables.close_names import close_names, shown
 
 WHOLE = 2.0**53
 """Smaller whole numbers are written without a point where they stand for categories."""
-SHOWN, MOST_COMPARED = 3, 1000
+SHOWN = 3
 HINTS = {"boolean": "; give true and false, or 1 and 0"}
 
 
@@ -68,21 +68,22 @@ def selected(present: Sequence[str], features: Sequence[ModelColumn]) -> list[st
         ColumnMismatch: naming all missing columns.
     """
     names = [column.name for column in features]
-    missing = sorted(set(names).difference(present), key=names.index)
+    there = set(present)
+    missing = [name for name in names if name not in there]
     if missing:
         raise ColumnMismatch(
-            f"the rows lack columns that the model reads: {', '.join(map(repr, missing))}{_near(missing, present)}"
+            f"the rows lack columns that the model reads: {', '.join(map(repr, missing))}"
+            f"{near(missing, there.difference(names))}"
         )
     return names
 
 
-def _near(missing: Sequence[str], present: Sequence[str]) -> str:
-    """Return which of the columns that are there may be meant."""
-    spare = {name.strip().lower(): name for name in present[:MOST_COMPARED]}
+def near(missing: Sequence[str], spare: Collection[str]) -> str:
+    """Return which of the columns that are there, and are not read under their own name, may be meant."""
     pairs = []
     for name in missing[:SHOWN]:
-        close = difflib.get_close_matches(name.strip().lower(), spare, n=1, cutoff=0.8)
-        pairs += [f"{spare[close[0]]!r} for {name!r}"] if close else []
+        close = close_names(name, spare, 1)
+        pairs += [f"{shown(close[0])!r} for {shown(name)!r}"] if close else []
     return f"; is it {', '.join(pairs)}?" if pairs else ""
 
 

@@ -1,12 +1,12 @@
 """Does a request go together with the columns of its dataset? Decided on the columns' statistics alone."""
 
-import difflib
 from collections.abc import Sequence
 
 from worker.contracts.base import Task
 from worker.contracts.errors import ColumnMismatch, InvalidRequest
 from worker.contracts.requests import TableRequest
 from worker.contracts.resources import Column, ModelColumn
+from worker.tables.close_names import did_you_mean, shown
 from worker.tables.encoder import BINS
 
 MOST_AUTO_CLASSES = 20
@@ -125,7 +125,10 @@ def check_validation_dataset(needed: Sequence[Column], columns: Sequence[Column]
     for column in needed:
         other = types.get(column.name)
         if other is None:
-            raise InvalidRequest.at("/validation/dataset", f"the validation dataset has no column {column.name!r}")
+            raise InvalidRequest.at(
+                "/validation/dataset",
+                f"the validation dataset has no column {shown(column.name)!r}{did_you_mean(column.name, types)}",
+            )
         if other.type != column.type and other.distinct:
             raise InvalidRequest.at(
                 "/validation/dataset",
@@ -142,7 +145,11 @@ def check_predict(features: Sequence[ModelColumn], columns: Sequence[Column]) ->
     types = {column.name: column for column in columns}
     missing = [column.name for column in features if column.name not in types]
     if missing:
-        raise ColumnMismatch.at("/dataset", f"the dataset lacks columns that the model reads: {', '.join(missing)}")
+        spare = types.keys() - {column.name for column in features}
+        hint = "".join(did_you_mean(name, spare, 1) for name in missing[:1])
+        raise ColumnMismatch.at(
+            "/dataset", f"the dataset lacks columns that the model reads: {', '.join(missing)}{hint}"
+        )
     for column in features:
         found = types[column.name]
         if column.type != "categorical" and found.type != column.type and found.distinct:
@@ -198,9 +205,7 @@ def _pick(names: Sequence[str], pointers: Sequence[str], columns: Sequence[Colum
     chosen: dict[str, Column] = {}
     for name, pointer in zip(names, pointers, strict=True):
         if name not in known:
-            close = difflib.get_close_matches(name, list(known)[:1000], n=3)
-            hint = f"; did you mean {', '.join(map(repr, close))}?" if close else ""
-            raise InvalidRequest.at(pointer, f"the dataset has no column {name!r}{hint}")
+            raise InvalidRequest.at(pointer, f"the dataset has no column {shown(name)!r}{did_you_mean(name, known)}")
         if name in chosen:
             raise InvalidRequest.at(pointer, f"{what} {name!r} is named twice")
         chosen[name] = known[name]

@@ -106,7 +106,8 @@ function describe(place, plan) {
   for (const [name, said] of Object.entries(facts)) list.append(entry(name, said));
   const spec = element("dl", { class: "spec" });
   for (const [name, said] of Object.entries(plan.request.spec ?? {})) spec.append(entry(words(name), said === null ? "–" : String(said)));
-  place.replaceChildren(element("h2", {}, "This would run"), list, element("h3", {}, "Resolved spec"), spec);
+  const told = plan.remarks.map((remark) => element("p", { class: "note", role: "note" }, `${remark}.`));
+  place.replaceChildren(element("h2", {}, "This would run"), list, ...told, element("h3", {}, "Resolved spec"), spec);
   if (plan.request.search) {
     const tried = element("dl", { class: "spec" });
     for (const [name, option] of Object.entries(plan.request.search.space)) tried.append(entry(words(name), values(option)));

@@ -1,0 +1,88 @@
+"""Columns that name rows, or cost much, are named at upload and in a dry run, with what they cost."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+ROWS = 400
+RANDOM = random.Random(0)
+NAMING: dict[str, Callable[[int], str]] = {
+    "customer": lambda k: f"{RANDOM.randrange(10**4):04d}-{k:05d}",
+    "uuid": lambda k: f"{RANDOM.getrandbits(128):032x}",
+    "nearly unique": lambda k: f"name {k // 1.5:.0f}",
+    "day": lambda k: f"{1900 + k // 12}-{k % 12 + 1:02d}-01",
+    "moment": lambda k: f"2024-01-{k % 28 + 1:02d}T{k % 24:02d}:{k % 60:02d}:{k:03d}Z",
+    "mail": lambda k: f"person{k}@example.org",
+    "page": lambda k: f"https://example.org/{k}",
+    "note": lambda k: f"the {k}th of some long remarks",
+    "row": str,
+    "account_id": lambda k: str(k * k + 7),
+}
+FINE: dict[str, Callable[[int], str]] = {
+    "city": lambda k: ("Bern", "Basel", "Chur")[k % 3],
+    "shop": lambda k: f"shop {k % 40}",
+    "size": lambda k: f"{RANDOM.random():.4f}",
+    "price": lambda k: str(k * k % 1009),
+    "flag": lambda k: "true" if k % 3 else "false",
+}
+
+
+def _upload(client: TestClient, columns: dict[str, Callable[[int], str]], rows: int = ROWS) -> dict[str, Any]:
+    lines = [",".join([*columns, "y"])]
+    lines += [",".join([*(make(k) for make in columns.values()), str(k % 7)]) for k in range(rows)]
+    answer = client.post("/v1/datasets", content="\n".join(lines) + "\n", headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+@pytest.mark.parametrize("name", NAMING)
+def test_a_column_that_names_rows_is_named_at_upload_and_in_a_dry_run(client: TestClient, name: str) -> None:
+    made = _upload(client, {name: NAMING[name], **FINE})
+    body = {"kind": "fit", "dataset": made["id"], "target": "y", "task": "regression"}
+    plan = client.post("/v1/jobs?dry_run=true", json=body).json()
+    for told in (made["remarks"], client.get(f"/v1/datasets/{made['id']}").json()["remarks"], plan["remarks"]):
+        assert len(told) == 1
+        assert told[0].startswith(repr(name))
+    without = client.post("/v1/jobs?dry_run=true", json={**body, "exclude": [name]}).json()
+    assert without["remarks"] == []
+
+
+def test_the_cost_is_the_columns_that_the_fit_will_have(client: TestClient) -> None:
+    made = _upload(client, {"customer": NAMING["customer"], **FINE})
+    body = {"kind": "fit", "dataset": made["id"], "target": "y", "task": "regression", "spec": {"encoding": "plain"}}
+    plan = client.post("/v1/jobs?dry_run=true", json=body).json()
+    wide = plan["encoded_columns"]
+    narrow = client.post("/v1/jobs?dry_run=true", json={**body, "exclude": ["customer"]}).json()["encoded_columns"]
+    assert f"it makes {wide - narrow} of {wide} encoded columns, 1.2 MiB of 1.4 MiB" in plan["remarks"][0]
+
+
+def test_columns_as_they_should_be_are_not_told_of(client: TestClient) -> None:
+    assert _upload(client, FINE)["remarks"] == []
+
+
+@pytest.mark.parametrize(("name", "looks"), [("day", "dates or times"), ("moment", "dates or times"), ("mail", "mail")])
+def test_what_the_texts_look_like_is_said(client: TestClient, name: str, looks: str) -> None:
+    assert f"that look like {looks}" in _upload(client, {name: NAMING[name]})["remarks"][0]
+
+
+def test_many_categories_that_come_often_are_told_of_by_their_cost(client: TestClient) -> None:
+    [remark] = _upload(client, {"merchant": lambda k: f"m{k % 600}"}, 2400)["remarks"]
+    assert remark.startswith("'merchant' has 600 categories: it makes 601 of ")
+
+
+def test_columns_that_tell_nothing_are_one_sentence(client: TestClient) -> None:
+    columns: dict[str, Callable[[int], str]] = {f"c{k}": lambda _: "same" for k in range(30)}
+    assert _upload(client, columns)["remarks"] == [
+        "'c0', 'c1', 'c2' and 27 more columns hold the same in every row, or nothing, and tell no row from another"
+    ]
+
+
+def test_however_many_columns_are_odd_few_sentences_tell_of_them(client: TestClient) -> None:
+    columns: dict[str, Callable[[int], str]] = {f"{'x' * 300}{k}": lambda j: f"text {j}" for k in range(50)}
+    told = _upload(client, columns, 60)["remarks"]
+    assert len(told) == 11
+    assert told[-1] == "40 more columns are like these"
+    assert max(map(len, told)) < 500
