@@ -14,9 +14,14 @@ import threading
 from dataclasses import dataclass
 
 import psutil
+import structlog
+from pydantic import ValidationError
 
-from worker.contracts.messages import REPORTS, AnyOrder, AnyReport
+from worker.contracts.messages import REPORTS, AnyOrder, AnyReport, Failed
+from worker.contracts.resources import JobError
 from worker.settings import WorkerSettings
+
+log = structlog.get_logger()
 
 HIDDEN = (
     "FACTRFM_DATABASE_URL",
@@ -129,10 +134,20 @@ class Child:
         assert self._process.stdout is not None  # noqa: S101 - Popen was given a pipe
         try:
             for line in self._process.stdout:
-                self._answers.put(REPORTS.validate_json(line))
-        except ValueError as error:  # a torn last line, a document that is no report, or a closed stream
-            self._answers.put(Died(f"the training process spoke out of turn: {type(error).__name__}"))
+                if line.endswith("\n"):  # else the process died in the middle of it
+                    self._answers.put(_report(line))
+        except ValueError:  # the stream was closed, or ends in the middle of a character
+            pass
         self._answers.put(Died(f"the training process ended with {_ending(self._process.wait())}"))
+
+
+def _report(line: str) -> AnyReport:
+    """Return the report of a whole line. One that no contract allows would be made again: it ends the job."""
+    try:
+        return REPORTS.validate_json(line)
+    except ValidationError as error:
+        log.exception("the training process reported what cannot be read")
+        return Failed(error=JobError.internal(error))
 
 
 def _ending(code: int) -> str:

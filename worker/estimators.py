@@ -31,7 +31,7 @@ from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
 from worker.engine.estimate import choose_solver, within
 from worker.engine.model import FittedModel
-from worker.engine.recursion import FitState, iterate, refit
+from worker.engine.recursion import FitState, iterate, refit, verify
 from worker.engine.targets import ClassTargets, RegressionTargets
 from worker.prediction import ServedModel, load
 from worker.store.tensors import pack
@@ -258,6 +258,8 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
                 X, self.refitted_ = together, True
             except EngineError as error:
                 warnings.warn(f"the validation rows could not join the last solve: {error}", stacklevel=3)
+        if not self.refitted_:
+            verify(X.to(device), rows.Y.to(device), rows.targets.to(device), self._config, best)
         fitted = FittedModel.from_iterate(X.to(device), best, self._config, rows.targets.to(device))
         task: Task = "regression" if rows.classes is None else "classification"
         outputs = [ModelColumn(name=f"y{index}", type="numeric") for index in range(rows.targets.n_outputs)]

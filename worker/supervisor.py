@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import structlog
+from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
 from worker import meters
@@ -183,6 +184,9 @@ class Attempt:
             order = build_order(self._claim)
         except NotFound as error:
             return self._fail(JobError(type=error.code, detail=error.detail))
+        except ValidationError as error:
+            log.exception("no order can be made of the job's row")
+            return self._fail(JobError.internal(error))
         child = self._supervisor.warm_child()
         child.order(order)
         return self._follow(child)
@@ -276,6 +280,9 @@ class Attempt:
         return "succeeded"
 
     def _fail(self, error: JobError) -> str:
+        if error.type == "internal":
+            # nobody knows what state the child is in
+            self._supervisor.end_child()
         claim = self._claim
         self._write(lambda: jobs.fail(self._database, claim.job_id, claim.token, error, self._supervisor.now()))
         return f"failed: {error.type}"

@@ -15,7 +15,7 @@ import httpx
 from benchmarks.faulting.work import POISON, RECIPES, Recipe
 
 FINAL = ("succeeded", "failed", "cancelled")
-MENDABLE = ("worker_lost", "storage_full")
+MENDABLE = ("worker_lost", "storage_full", "storage_unavailable")
 """Why a job may fail that is none of its own fault: its client asks for it again."""
 PAUSE = 0.2
 

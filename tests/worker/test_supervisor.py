@@ -10,18 +10,20 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 from support.stored import expire, fit_done, make_checkpoint, queue_fit
 
 from worker import supervisor as supervisor_module
 from worker.contracts.events import IterationData, LogData
-from worker.contracts.messages import AnyReport, Interrupted, IterationReport, LogReport
+from worker.contracts.messages import AnyReport, Failed, Interrupted, IterationReport, LogReport
 from worker.contracts.resources import JobError, Progress
 from worker.settings import WorkerSettings
 from worker.store import jobs
 from worker.store.artifacts import Artifacts
 from worker.store.database import Database
 from worker.store.events import list_events
+from worker.store.rows import JobRow
 from worker.supervisor import Supervisor
 
 
@@ -163,6 +165,41 @@ def test_an_error_that_nobody_thought_of_ends_the_child_so_that_its_reports_reac
         supervisor.look_at(first)
     assert child.ended
     assert supervisor._child is None
+
+
+def test_a_mistake_of_the_program_is_final_and_ends_the_child(
+    supervisor: Supervisor, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = queue_fit(database, now())
+    child = ScriptedChild([Failed(error=JobError.internal(KeyError("secret")))])
+    monkeypatch.setattr(supervisor, "_child", child)
+    supervisor.look_at(job_id)
+    ended = jobs.get(database, job_id)
+    assert (ended.state, ended.attempt) == ("failed", 1)
+    assert ended.error is not None
+    assert (ended.error.type, "secret" in ended.error.detail) == ("internal", False)
+    assert child.ended, "nobody knows what state it is in"
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("request", {"kind": "fit", "spec": {"ridge": -1}}), ("checkpoint", {"kind": "fit", "iteration": "many"})],
+)
+def test_a_job_whose_row_no_contract_allows_fails_at_once_and_is_not_in_the_way(
+    supervisor: Supervisor, database: Database, monkeypatch: pytest.MonkeyPatch, column: str, value: dict[str, Any]
+) -> None:
+    job_id = queue_fit(database, now())
+    with database.transaction() as session:
+        session.execute(update(JobRow).where(JobRow.id == job_id).values({column: value}))
+    other = queue_fit(database, now())
+    monkeypatch.setattr(supervisor, "_child", ScriptedChild([fit_done()]))
+    supervisor.look_at(job_id)
+    with database.reading() as session:
+        row = session.get_one(JobRow, job_id)
+        assert (row.state, row.attempt) == ("failed", 1)
+        assert row.error["type"] == "internal"
+        assert "ValidationError" in row.error["detail"]
+    assert jobs.get(database, other).state == "succeeded"
 
 
 def test_a_lease_that_was_lost_and_the_write_that_found_it_out_are_counted(

@@ -16,6 +16,7 @@ FactRFMError
 ├── NoTrialSucceeded        every trial of a search failed
 ├── NotInstalled            an optional package is needed and not there
 ├── StorageFull             the disk or quota of storage has no room left
+├── StorageUnavailable      storage, or a folder for temporary files, cannot be used at the moment
 ├── ArtifactMissing         storage has lost a file that a row names
 ├── ArtifactCorrupt         a stored file's checksum or format is wrong
 └── LeaseLost               another attempt owns the job now
@@ -115,6 +116,10 @@ class NotInstalled(FactRFMError):
 
 class StorageFull(FactRFMError):
     code = "storage_full"
+
+
+class StorageUnavailable(FactRFMError):
+    code = "storage_unavailable"
 
 
 class ArtifactMissing(FactRFMError):

@@ -2,13 +2,16 @@
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from worker.contracts.base import ColumnType, Contract, Label, Task, UtcDatetime
 
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINAL_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 JobKind = Literal["fit", "tune", "network", "predict"]
+
+MAX_NAMED_FIELDS = 3
+"""Of a fault of the program."""
 
 T = TypeVar("T")
 LONGEST_TOP = 100
@@ -100,9 +103,24 @@ class JobError(Contract):
     """Why a job failed: a stable type and a sentence."""
 
     type: str = Field(
-        description="Stable: the code of an error, or worker_lost, time_limit, numerical_failure or out_of_memory."
+        description="Stable: the code of an error, or worker_lost, time_limit, numerical_failure, out_of_memory or "
+        "internal."
     )
     detail: str
+
+    @classmethod
+    def internal(cls, error: Exception) -> "JobError":
+        """Return what the owner of a job is told of a fault of this program.
+
+        Texts of other exceptions may hold what is none of the owner's, so only those of contracts are told.
+        """
+        detail = f"this program made a mistake, {type(error).__name__}"
+        if isinstance(error, ValidationError):
+            wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)]
+            detail += f" ({'; '.join(wrong[:MAX_NAMED_FIELDS])})"
+        return cls(
+            type="internal", detail=f"{detail}; another try would end in the same way; the log of the worker says more"
+        )
 
 
 class Estimate(Contract):

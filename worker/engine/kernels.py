@@ -12,6 +12,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from worker.engine.errors import NonFiniteValues
+
 COINCIDENT = 1e-10
 """Rows closer than this under M are one point: the kernel has no gradient between them."""
 TILE = (512, 2048)
@@ -43,7 +45,7 @@ class Kernel:
             return P.square_()
         L = _needed(bandwidth)
         if self.name == "exponential":
-            return _exp_(P, 1 / L**2)
+            return _exp_(P, L**-2)
         if self.power == 2.0:
             return _exp_(P, -(self._length(L) ** -2))
         return _exp_(_to_power_(P, self.power), -(L**-self.power))
@@ -57,7 +59,7 @@ class Kernel:
             return P.mul_(2.0)
         L = _needed(bandwidth)
         if self.name == "exponential":
-            return _exp_(P, 1 / L**2).div_(L**2)
+            return _exp_(P, L**-2).mul_(L**-2)
         # at an infinite distance every radial kernel is flat: one pass, where a mask takes several
         torch.threshold_(P, COINCIDENT**2, math.inf)
         q = self.power
@@ -248,6 +250,9 @@ def median_bandwidth(X: Tensor, M: Tensor, kernel: Kernel, factor: float, rows: 
     """Return ``factor`` times the median distance under M between the given ``rows`` (indices) of X.
 
     For the exponential kernel it is ``factor`` times the median of ‖x‖_M, so that k stays finite; quadratic has none.
+
+    Raises:
+        NonFiniteValues: the rows are too far apart.
     """
     if kernel.name == "quadratic":
         return None
@@ -257,5 +262,9 @@ def median_bandwidth(X: Tensor, M: Tensor, kernel: Kernel, factor: float, rows: 
         typical = float(distances.median()) if distances.numel() else 0.0
     else:
         typical = float((times_metric(S, M) * S).sum(1).clamp(min=0).sqrt().median())
+    if not math.isfinite(factor * typical):
+        raise NonFiniteValues(
+            "the distances between rows are beyond all numbers; look for huge inputs, or use precision 'float64'"
+        )
     # Rows that all coincide have no length of their own.
     return max(factor * typical, LEAST_BANDWIDTH) if typical > 0 else factor

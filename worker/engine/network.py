@@ -164,7 +164,9 @@ def train(
     """
     for name, values in (("X", X), ("Y", Y)):
         if not bool(torch.isfinite(values).all()):
-            raise NonFiniteValues(f"{name} holds NaN or infinite values")
+            raise NonFiniteValues(
+                f"{name} holds NaN or infinite values (as {values.dtype}); look for huge numbers in the columns"
+            )
     module.to(X.device, X.dtype)
     parameters = {name: W for name, W in module.named_parameters() if W.requires_grad}
     momentum = {name: torch.zeros_like(W) for name, W in parameters.items()}

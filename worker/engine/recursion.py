@@ -128,6 +128,15 @@ def refit(X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, chosen: Ite
     return replace(solved, loss=chosen.loss, metrics=chosen.metrics)
 
 
+def verify(X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, chosen: Iterate) -> None:
+    """See that an iterate of a fit on these rows answers them as it was solved to; arguments as of ``iterate``.
+
+    Raises:
+        Inconsistent: it does not; rounding has eaten the solution.
+    """
+    _Problem(X, Y, targets, config, None, None).check(chosen)
+
+
 class _Problem:
     """The rows and targets of one fit, and the two steps on them: solve at M, and the next M."""
 
@@ -149,7 +158,9 @@ class _Problem:
         self.validation = None if validation is None else (validation[0].to(config.dtype), validation[1])
         for name, values in (("X", self.X), ("Y", self.Y)):
             if not bool(torch.isfinite(values).all()):
-                raise NonFiniteValues(f"{name} holds NaN or infinite values (as {config.dtype})")
+                raise NonFiniteValues(
+                    f"{name} holds NaN or infinite values (as {config.dtype}); look for huge numbers in the columns"
+                )
         generator = torch.Generator().manual_seed(config.seed)
         n = X.shape[0]
         drawn = torch.arange(n) if n <= MEDIAN_ROWS else torch.randperm(n, generator=generator)[:MEDIAN_ROWS]
@@ -191,11 +202,13 @@ class _Problem:
             F = features.fact(marks, iterate.alpha, iterate.bandwidth)
             following = features.next_from_fact(F, iterate.M, geometric=config.geometric_average)
         self._mark("update")
-        if not bool(torch.isfinite(following).all()):
-            raise NonFiniteValues("the feature matrix grew beyond all numbers; use scale 'trace' or a larger ridge")
         if not bool((following != 0).any()):
             return None
-        return features.rescaled(following, config.scale)
+        following = features.rescaled(following, config.scale)
+        trace = following.sum() if following.ndim == 1 else following.trace()
+        if not (bool(torch.isfinite(following).all()) and bool(torch.isfinite(trace))):
+            raise NonFiniteValues("the feature matrix grew beyond all numbers; use scale 'trace' or a larger ridge")
+        return following
 
     def _landmarks(self, metric: Tensor) -> Landmarks:
         """Return the rows under a metric; the last are kept, for a solve and the update after it share them."""

@@ -39,4 +39,6 @@ def importance(M: Tensor) -> Tensor:
 
 def cosine(A: Tensor, B: Tensor) -> float:
     """Return the cosine between two matrices of one shape, as vectors."""
+    # products of huge entries would overflow
+    A, B = A / A.abs().max(), B / B.abs().max()
     return float((A * B).sum() / (A.norm() * B.norm()))

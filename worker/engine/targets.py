@@ -1,9 +1,15 @@
 """Between what users predict and what the ridge system solves for: standardised outputs or one-hot classes."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from worker.engine.errors import NonFiniteValues
+
+SMALLEST = torch.finfo(torch.float64).tiny
+"""Smaller numbers have fewer digits."""
 
 UNIFORM_SHARE = 1e-3
 """Share of the uniform distribution in every probability, so that none is exactly zero."""
@@ -18,10 +24,27 @@ class RegressionTargets:
 
     @classmethod
     def fit(cls, Y: Tensor) -> "RegressionTargets":
-        """Return the coding of training outputs Y, (n, c). A constant output keeps scale 1."""
+        """Return the coding of training outputs Y, (n, c). A constant output keeps scale 1.
+
+        Raises:
+            NonFiniteValues: the outputs are too large to be squared, or differ by too little to be told apart.
+        """
         Y = Y.double()
-        scale = Y.std(0, correction=0)
-        return cls(Y.mean(0), torch.where(scale > 0, scale, torch.ones_like(scale)))
+        if not bool(torch.isfinite(Y.square().sum(0)).all()):
+            raise NonFiniteValues(
+                f"the targets cannot be learned from: the sum of their squares is beyond all numbers (the largest is "
+                f"{float(Y.abs().max()):g}); give them in a larger unit, or leave out rows with such targets"
+            )
+        # a power of two changes no digit, and squares of tiny numbers stay above 0
+        unit = Y.new_tensor([2.0 ** (math.frexp(largest)[1] - 1) for largest in Y.abs().amax(0).tolist()])
+        scale = (Y / unit).std(0, correction=0) * unit
+        constant = Y.amax(0) == Y.amin(0)
+        if not bool((constant | (scale >= SMALLEST)).all()):
+            raise NonFiniteValues(
+                f"the targets cannot be learned from: they differ by less than {SMALLEST:g}, the smallest number with "
+                "all its digits; give them in a smaller unit"
+            )
+        return cls((Y / unit).mean(0) * unit, torch.where(constant, torch.ones_like(scale), scale))
 
     @property
     def n_outputs(self) -> int:
@@ -40,11 +63,23 @@ class RegressionTargets:
         return F.double() * self.scale + self.mean
 
     def metrics(self, F: Tensor, Y: Tensor) -> dict[str, float]:
-        """Return rmse and r2 in original units, averaged over outputs. r2 of a constant truth is 0, or 1 if met."""
-        misses = (self.decode(F) - Y.double()).square().mean(0)
-        spread = (Y.double() - Y.double().mean(0)).square().mean(0)
+        """Return rmse and r2 in original units, averaged over outputs. r2 of a constant truth is 0, or 1 if met.
+
+        Raises:
+            NonFiniteValues: the answers are so far off that their squares are beyond all numbers.
+        """
+        # squares of standardised numbers: in original units they could overflow, or vanish
+        truth = self.encode(Y)
+        misses = (F.double() - truth).square().mean(0)
+        spread = (truth - truth.mean(0)).square().mean(0)
         r2 = torch.where(spread > 0, 1 - misses / spread.clamp(min=1e-300), (misses == 0).double())
-        return {"rmse": float(misses.sqrt().mean()), "r2": float(r2.mean())}
+        found = {"rmse": float((misses.sqrt() * self.scale).mean()), "r2": float(r2.mean())}
+        if not all(map(math.isfinite, found.values())):
+            raise NonFiniteValues(
+                "the answers are so far from the targets that their errors are beyond all numbers; look for huge "
+                "inputs or targets"
+            )
+        return found
 
     def loss(self, F: Tensor, Y: Tensor) -> tuple[float, ...]:
         """Return what chooses between models, lower is better: the mean squared error of standardised outputs."""
@@ -99,10 +134,16 @@ Targets = RegressionTargets | ClassTargets
 
 
 def on_simplex(F: Tensor) -> Tensor:
-    """Return the Euclidean projection of each row on the probability simplex (Held, Wolfe, Crowder 1974)."""
+    """Return the Euclidean projection of each row on the probability simplex (Held, Wolfe, Crowder 1974).
+
+    A row whose largest score is NaN or infinite comes out as NaN.
+    """
+    # moved along (1, …, 1) a row has the same projection; beside huge scores the 1 below would be rounded away
+    F = F - F.amax(1, keepdim=True)
     ordered = F.sort(1, descending=True).values
     excess = ordered.cumsum(1) - 1
     ranks = torch.arange(1, F.shape[1] + 1, dtype=F.dtype, device=F.device)
-    support = (ordered - excess / ranks > 0).sum(1, keepdim=True)
+    # the largest score is always of the support, but where it is NaN
+    support = (ordered - excess / ranks > 0).sum(1, keepdim=True).clamp(min=1)
     threshold = excess.gather(1, support - 1) / support
     return (F - threshold).clamp(min=0)

@@ -88,6 +88,7 @@ def classification(graph: Graph, classes: list[Label], F: str) -> dict[str, str]
 
 def _on_simplex(graph: Graph, F: str, c: int) -> str:
     """Return the nearest point of the simplex: see ``targets.on_simplex``."""
+    F = graph.add("Sub", F, graph.add("ReduceMax", F, graph.constant(np.array([1])), keepdims=1))
     ordered = graph.sorted_rows(F, c)
     summed = graph.add("CumSum", ordered, graph.constant(np.array(1)))
     excess = graph.add("Sub", summed, graph.constant(np.ones(1)))

@@ -18,9 +18,10 @@ from typing import IO
 
 import structlog
 import torch
+from pydantic import ValidationError
 from structlog.contextvars import bound_contextvars
 
-from worker.contracts.errors import ArtifactMissing, FactRFMError, StorageFull
+from worker.contracts.errors import ArtifactMissing
 from worker.contracts.events import LogData
 from worker.contracts.messages import (
     ORDERS,
@@ -33,13 +34,13 @@ from worker.contracts.messages import (
     PredictOrder,
     TuneOrder,
 )
-from worker.contracts.resources import JobError
-from worker.engine.errors import EngineError
 from worker.logs import attempt_context, configure_logging
+from worker.runs.failures import last_report
 from worker.runs.fit import fit
 from worker.runs.machine import Machine
 from worker.runs.network import network
 from worker.runs.predict import predict
+from worker.runs.storage import RunStorage
 from worker.runs.tune import tune
 from worker.store.artifacts import Artifacts
 from worker.store.room import needing_room
@@ -62,10 +63,14 @@ def main(arguments: list[str]) -> int:
     machine = Machine.find(options.device, options.memory_bytes)
     if not (address := sys.stdin.readline()):
         return 0
-    artifacts = Artifacts(json.loads(address))
+    artifacts = RunStorage(json.loads(address))
     for line in sys.stdin:
-        order = ORDERS.validate_json(line)
         report = Reporter(reports)
+        try:
+            order = ORDERS.validate_json(line)
+        except ValidationError as error:
+            report(last_report(error))
+            continue
         names = attempt_context(order.job, order.attempt, order.origin)
         with bound_contextvars(**names):
             with tracing.span(f"run {order.kind}", order.origin.traceparent, names):
@@ -92,35 +97,19 @@ def _named_run(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: 
     """Return the last report of a job, with lines in the log that name it."""
     log.info("run begins", kind=order.kind, device=str(machine.device))
     started = time.monotonic()
-    try:
-        last = _run(order, artifacts, machine, report)
-    except Exception as error:
-        # said here and not by the interpreter, which does not know whose job it is
-        log.exception("the run made a mistake")
-        raise SystemExit(1) from error
+    last = _run(order, artifacts, machine, report)
     failed = last.error.type if isinstance(last, Failed | Interrupted) else None
     log.info("run ends", seconds=round(time.monotonic() - started, 3), error=failed)
     return last
 
 
 def _run(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Reporter) -> AnyReport:
-    """Return the last report of a job: done, or why it cannot succeed. An error of our own making ends the process."""
+    """Return the last report of a job: done, or why it ended without."""
     try:
         with needing_room("what the run makes"):
             return carry_out(order, artifacts, machine, report)
-    except StorageFull as error:
-        return Interrupted(error=JobError(type=error.code, detail=error.detail))
-    except FactRFMError as error:
-        return Failed(error=JobError(type=error.code, detail=error.detail))
-    except EngineError as error:
-        return Failed(error=JobError(type="numerical_failure", detail=str(error)))
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        return Failed(error=JobError(type="out_of_memory", detail=f"memory ran out during the run: {error}"))
-    except RuntimeError as error:
-        # torch has no type of its own for a failed allocation on the CPU
-        if "can't allocate memory" not in str(error):
-            raise
-        return Failed(error=JobError(type="out_of_memory", detail=f"memory ran out during the run: {error}"))
+    except Exception as error:
+        return last_report(error)
 
 
 def carry_out(

@@ -30,7 +30,7 @@ from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
 from worker.engine.estimate import choose_solver
 from worker.engine.model import FittedModel
-from worker.engine.recursion import FitState, refit
+from worker.engine.recursion import FitState, refit, verify
 from worker.prediction import ServedModel
 from worker.runs.checkpoints import Checkpoints, Score, Trail
 from worker.runs.data import load_rows, origin_of
@@ -248,6 +248,8 @@ class _Fit:
                 # what was chosen is a good model without them
                 message = f"the rows held out did not join the last solve: {error}"
                 self._report(LogReport(data=LogData(level="warning", message=message)))
+        if not refitted:
+            verify(X, rows.Y.to(self._machine.device), rows.targets.to(self._machine.device), config, best)
         fitted = FittedModel.from_iterate(X, best, config, rows.targets)
         request = self._order.request
         types = {column.name: column.type for column in self._order.table.columns}

@@ -111,6 +111,8 @@ class _Tune:
             self._report(ProgressReport(progress=Progress(trials=self._trials, fraction=0.0, stage=stage)))
 
         given = self._order.request.spec
+        # rows that no spec can learn from end the search here, and not one trial after another
+        self._load(given.candidates()[0])
         try:
             choice = choose(given, lambda spec: self._load(spec)[0], device=self._machine.device, ended=ended)
         except EngineError as error:

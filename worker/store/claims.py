@@ -43,8 +43,8 @@ class Claim:
 def load_claim(session: Session, job: JobRow, token: str) -> Callable[[], Claim]:
     """Read the rows of a claimed job, and return what makes the claim of them.
 
-    That is called after the commit: a row that this version cannot read then costs the attempt, and after a few the
-    job, instead of rolling the claim back for ever.
+    That is called after the commit: a row that this version cannot read then fails the job, instead of rolling the
+    claim back for ever.
     """
     # A queued or running job holds its dataset and model, so these rows exist.
     table = session.get_one(DatasetRow, job.dataset_id)

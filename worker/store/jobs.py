@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
@@ -120,7 +121,7 @@ def claim(
     """Take a job that wants a worker: a queued one, or a running one whose lease has expired.
 
     Returns None where there is nothing to claim. An expired lease counts as a lost attempt; the ``max_lost``-th is
-    left to ``expire``, which fails the job.
+    left to ``expire``, which fails the job. A job whose row cannot be read fails at once.
     """
     token = secrets.token_hex(16)
     with database.transaction() as session:
@@ -151,7 +152,11 @@ def claim(
             },
         )
         made = load_claim(session, find(session, job_id), token)
-    return made()
+    try:
+        return made()
+    except ValidationError as error:
+        fail(database, job_id, token, JobError.internal(error), now)
+        return None
 
 
 def renew(database: Database, job_id: str, token: str, lease_s: float, now: datetime) -> Renewal:

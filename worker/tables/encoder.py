@@ -286,7 +286,13 @@ class Encoder:
 
 def lengths(X: np.ndarray) -> np.ndarray:
     """Return what rows are divided by to have length 1, (n, 1); 1 for rows of zeros."""
-    found = np.linalg.norm(X, axis=1, keepdims=True)
+    with np.errstate(over="ignore"):
+        found = np.linalg.norm(X, axis=1, keepdims=True)
+    huge = np.isinf(found[:, 0]) & np.isfinite(X).all(axis=1)
+    if huge.any():
+        # their squares overflow, and divided by infinity they would all be one row
+        largest = np.abs(X[huge]).max(axis=1, keepdims=True)
+        found[huge] = np.linalg.norm(X[huge] / largest, axis=1, keepdims=True) * largest
     return np.where(found > 0, found, 1.0)
 
 

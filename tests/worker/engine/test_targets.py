@@ -1,7 +1,9 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.engine.errors import NonFiniteValues
 from worker.engine.targets import ClassTargets, RegressionTargets, on_simplex
 
 scores = st.lists(st.lists(st.floats(-5, 5, allow_nan=False), min_size=3, max_size=3), min_size=1, max_size=6).map(
@@ -36,6 +38,49 @@ def test_regression_codes_back_to_original_units():
     torch.testing.assert_close(encoded.mean(0), torch.zeros(2, dtype=torch.float64))
     torch.testing.assert_close(encoded[:, 0].std(correction=0), torch.tensor(1.0, dtype=torch.float64))
     torch.testing.assert_close(targets.decode(encoded), Y)
+
+
+@pytest.mark.parametrize("unit", [1e150, 1e-150, 1e-300])
+def test_a_change_of_unit_changes_no_answer_and_no_metric(unit):
+    Y = torch.randn(50, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    F = torch.randn(50, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    targets, changed = RegressionTargets.fit(Y), RegressionTargets.fit(Y * unit)
+    torch.testing.assert_close(changed.encode(Y * unit), targets.encode(Y))
+    torch.testing.assert_close(changed.decode(F) / unit, targets.decode(F))
+    ours, theirs = changed.metrics(F, Y * unit), targets.metrics(F, Y)
+    assert ours["rmse"] / unit == pytest.approx(theirs["rmse"])
+    assert ours["r2"] == pytest.approx(theirs["r2"])
+
+
+@pytest.mark.parametrize(
+    ("Y", "reason"),
+    [
+        ([1e160, -1e160], "sum of their squares is beyond all numbers"),
+        ([1.0, 1e200], "the largest is 1e\\+200"),
+        ([0.0, 5e-324], "differ by less than 2.2"),
+    ],
+)
+def test_targets_that_cannot_be_computed_with_are_refused(Y, reason):
+    with pytest.raises(NonFiniteValues, match=reason):
+        RegressionTargets.fit(torch.tensor(Y, dtype=torch.float64).unsqueeze(1))
+
+
+@pytest.mark.parametrize("largest", [3.0, 1e8, 1e17, 1e61, 1e300])
+def test_scores_of_any_size_have_probabilities(largest):
+    F = torch.tensor([[largest, -largest, 0.0], [-largest, -2 * largest, -largest]], dtype=torch.float64)
+    P = on_simplex(F)
+    torch.testing.assert_close(P, torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.0, 0.5]], dtype=torch.float64))
+
+
+def test_scores_that_are_no_numbers_have_none():
+    F = torch.tensor([[torch.nan, 0.0], [torch.inf, 0.0], [1.0, 0.0]], dtype=torch.float64)
+    assert torch.isnan(on_simplex(F)).all(1).tolist() == [True, True, False]
+
+
+def test_errors_beyond_all_numbers_are_named():
+    targets = RegressionTargets.fit(torch.tensor([[0.0], [2.0]], dtype=torch.float64))
+    with pytest.raises(NonFiniteValues, match="so far from the targets"):
+        targets.metrics(torch.tensor([[1e200], [0.0]]).double(), torch.tensor([[0.0], [2.0]]).double())
 
 
 def test_regression_metrics_are_in_original_units():

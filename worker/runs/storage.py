@@ -1,0 +1,39 @@
+"""Storage as a run uses it: what its library raises when it cannot be reached has one name."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from worker.contracts.artifacts import ArtifactRef
+from worker.contracts.errors import FactRFMError, StorageUnavailable
+from worker.store.artifacts import Artifacts
+
+
+class RunStorage(Artifacts):
+    """The same storage. A method that cannot reach it raises StorageUnavailable, so that the job is tried again."""
+
+    def put_file(self, key: str, path: Path) -> ArtifactRef:
+        with _reaching(key):
+            return super().put_file(key, path)
+
+    def put_bytes(self, key: str, content: bytes) -> ArtifactRef:
+        with _reaching(key):
+            return super().put_bytes(key, content)
+
+    def read_bytes(self, ref: ArtifactRef) -> bytes:
+        with _reaching(ref.key):
+            return super().read_bytes(ref)
+
+    def local_copy(self, ref: ArtifactRef, cache_dir: Path) -> Path:
+        with _reaching(ref.key):
+            return super().local_copy(ref, cache_dir)
+
+
+@contextmanager
+def _reaching(key: str) -> Iterator[None]:
+    try:
+        yield
+    except (FactRFMError, MemoryError):
+        raise
+    except Exception as error:  # every storage's library has errors of its own, and their texts may hold addresses
+        raise StorageUnavailable(f"storage could not be used for {key}: {type(error).__name__}") from error
