@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from fastapi import APIRouter, Query, Request, Response
 
 from service import uploads
@@ -133,7 +134,7 @@ def get_histogram(
     counts: list[int] = []
     if found.min is not None and found.max is not None:
         # the checksum of the whole table would cost more than the one column that is read
-        with context.artifacts.open(record.table, verify=False) as file:
+        with context.artifacts.open(record.table, verify=False) as source, pq.ParquetFile(source) as file:
             edges, counts = histogram(iter_column(file, column), found.min, found.max, bins, integer=found.integer)
     return Histogram(column=column, edges=edges, counts=counts, missing=found.missing, infinite=found.infinite)
 

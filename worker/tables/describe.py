@@ -1,12 +1,15 @@
 """What the values of a column look like, told in memory that does not grow with the table.
 
 A column is gone through in blocks, and every value stands as 64 bits: a number as its own, a text as its hash. Distinct
-values are counted among those that share a remainder, one remainder after the other, so that only one share of them is
-sorted in memory at a time.
+values are counted among those that share a remainder. Each share is in a file of its own, so that one of them at a time
+is sorted in memory and the column is gone through once however many there are.
 """
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -30,15 +33,18 @@ Blocks = Callable[[], Iterator[pa.Array]]
 Words = Callable[[], Iterator[np.ndarray]]
 
 
-def describe(name: str, kind: ColumnType, blocks: Blocks) -> Column:
-    """Return the statistics of a column whose values ``blocks`` yields in order, each time that it is called."""
+def describe(name: str, kind: ColumnType, blocks: Blocks, folder: Path | None = None) -> Column:
+    """Return the statistics of a column whose values ``blocks`` yields in order, each time that it is called.
+
+    ``folder``: where values of a long column may lie meanwhile, 16 bytes each; None: the folder for temporary files.
+    """
     if kind == "numeric":
-        return _numbers(name, blocks)
+        return _numbers(name, blocks, folder)
     rows, missing = 0, 0
     for block in blocks():
         rows += len(block)
         missing += block.null_count
-    distinct, frequent = _frequent(_hashes(blocks), rows - missing)
+    distinct, frequent = _frequent(_hashes(blocks), rows - missing, folder)
     return Column(
         name=name,
         type=kind,
@@ -49,7 +55,7 @@ def describe(name: str, kind: ColumnType, blocks: Blocks) -> Column:
     )
 
 
-def _numbers(name: str, blocks: Blocks) -> Column:
+def _numbers(name: str, blocks: Blocks, folder: Path | None) -> Column:
     missing, known, count, integer = 0, 0, 0, True
     low, high, mean, squares = np.inf, -np.inf, 0.0, 0.0
     with np.errstate(over="ignore", invalid="ignore"):
@@ -67,7 +73,7 @@ def _numbers(name: str, blocks: Blocks) -> Column:
             mean += shift * share
             count += len(finite)
     distinct = 0
-    for words, _places in _shares(lambda: (floats for floats, _ in _floats(blocks)), known):
+    for words, _places in _shares(lambda: (floats for floats, _ in _floats(blocks)), known, folder):
         # np.unique without places counts by a hash table, which takes 15 times as long
         words.sort()
         distinct += bool(len(words)) + int(np.count_nonzero(words[1:] != words[:-1]))
@@ -104,25 +110,37 @@ def _hashes(blocks: Blocks) -> Words:
     return hashes
 
 
-def _shares(words: Words, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _shares(words: Words, rows: int, folder: Path | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the 64-bit words of each share and the rows where they stand. Equal words are in one share."""
-    shares = max(1, -(-rows // SHARE_ROWS))
-    for share in range(shares):
-        picked, places, row = [np.empty(0, np.uint64)], [np.empty(0, np.int64)], 0
+    shares = -(-rows // SHARE_ROWS)
+    if shares <= 1:
+        found = [block.view(np.uint64) for block in words()]
+        yield np.concatenate([np.empty(0, np.uint64), *found]), np.arange(rows)
+        return
+    with ExitStack() as stack:
+        files = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in range(shares)]
+        row = 0
         for block in words():
             bits = block.view(np.uint64)
-            mine = np.flatnonzero((bits * MIXER >> np.uint64(32)) % np.uint64(shares) == share)
-            picked.append(bits[mine])
-            places.append(mine + row)
+            share = (bits * MIXER >> np.uint64(32)) % np.uint64(shares)
+            order = np.argsort(share, kind="stable")
+            pairs = np.column_stack([bits, np.arange(row, row + len(bits), dtype=np.uint64)])[order]
+            for file, part in zip(
+                files, np.split(pairs, np.searchsorted(share[order], np.arange(1, shares))), strict=True
+            ):
+                file.write(part.tobytes())
             row += len(bits)
-        yield np.concatenate(picked), np.concatenate(places)
+        for file in files:
+            file.seek(0)
+            pairs = np.frombuffer(file.read(), np.uint64).reshape(-1, 2)
+            yield pairs[:, 0].copy(), pairs[:, 1].astype(np.int64)
 
 
-def _frequent(words: Words, rows: int) -> tuple[int, list[tuple[int, int]]]:
+def _frequent(words: Words, rows: int, folder: Path | None) -> tuple[int, list[tuple[int, int]]]:
     """Return how many words differ, and (word, count) of the most frequent, of equally frequent ones the earlier."""
     distinct = 0
     frequent: list[tuple[int, int, int]] = []
-    for bits, places in _shares(words, rows):
+    for bits, places in _shares(words, rows, folder):
         values, first, counts = np.unique(bits, return_index=True, return_counts=True)
         distinct += len(values)
         best = np.lexsort((places[first], -counts))[:TOP_VALUES]

@@ -11,7 +11,7 @@ from worker.contracts.base import ColumnType
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.contracts.resources import Column
 from worker.tables import values
-from worker.tables.describe import describe
+from worker.tables.describe import Blocks, describe
 from worker.tables.readers import Limits, RawTable, read
 from worker.tables.storage import ROW_GROUP, iter_column
 
@@ -38,11 +38,20 @@ def ingest(source: Path, media_type: str, destination: Path, *, max_cells: int, 
     rows = _write(raw, types, destination, max_cells)
     if rows == 0:
         raise UnreadableTable("the table has a header and no rows")
-    columns = [
-        describe(name, kind, partial(iter_column, destination, name))
-        for name, kind in zip(raw.names, types, strict=True)
-    ]
+    with pq.ParquetFile(destination) as file:
+        columns = [
+            describe(name, kind, _blocks(file, name, rows), destination.parent)
+            for name, kind in zip(raw.names, types, strict=True)
+        ]
     return IngestedTable(rows, columns)
+
+
+def _blocks(file: pq.ParquetFile, name: str, rows: int) -> Blocks:
+    """Return what yields the blocks of a column; one that is a single block is read once."""
+    if rows > ROW_GROUP:
+        return partial(iter_column, file, name)
+    blocks = list(iter_column(file, name))
+    return lambda: iter(blocks)
 
 
 def _types(raw: RawTable, max_cells: int) -> list[ColumnType]:
@@ -76,6 +85,7 @@ def _write(raw: RawTable, types: list[ColumnType], destination: Path, max_cells:
     schema = pa.schema([pa.field(name, values.ARROW_TYPES[kind]) for name, kind in zip(raw.names, types, strict=True)])
     rows = 0
     group: list[pa.RecordBatch] = []
+    group_rows, group_bytes = 0, 0
     with pq.ParquetWriter(destination, schema) as writer:
         for batch in raw.batches():
             rows += len(batch[0])
@@ -85,10 +95,12 @@ def _write(raw: RawTable, types: list[ColumnType], destination: Path, max_cells:
                 known = values.parsed(values.without_missing(column), kind) if raw.textual else column
                 columns.append(values.typed(name, known, kind))
             group.append(pa.record_batch(columns, schema=schema))
+            group_rows += group[-1].num_rows
+            group_bytes += group[-1].nbytes
             # a group has its own entry in the file's footer, which is held in memory: not one for each small batch
-            if sum(one.nbytes for one in group) >= GROUP_BYTES or sum(one.num_rows for one in group) >= ROW_GROUP:
+            if group_bytes >= GROUP_BYTES or group_rows >= ROW_GROUP:
                 writer.write_table(pa.Table.from_batches(group), row_group_size=ROW_GROUP)
-                group = []
+                group, group_rows, group_bytes = [], 0, 0
         if group:
             writer.write_table(pa.Table.from_batches(group), row_group_size=ROW_GROUP)
     return rows

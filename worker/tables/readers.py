@@ -41,6 +41,8 @@ BATCH_CELLS = 2**22
 ARROW_FILE_START, ARROW_FILE_END = b"ARROW1\0\0", b"ARROW1"
 LONGEST_FOOTER = 16 * 2**20
 CSV_BLOCK = 2**20
+CSV_BLOCK_COLUMNS = 1000
+"""A block of a wider table is larger, so that each has enough rows for the work that a block costs for each column."""
 OTHER_SEPARATORS = (";", "\t", "|")
 LONGEST_NAME = 1000
 NO_TEXT = re.compile("[\0\ud800-\udfff]")
@@ -149,10 +151,11 @@ def _csv(source: Path) -> RawTable:
 
     def batches() -> Iterator[list[pa.Array]]:
         placeholders = [str(index) for index in range(len(names))]
+        block = CSV_BLOCK * max(1, len(names) // CSV_BLOCK_COLUMNS)
         try:
             reader = pa_csv.open_csv(
                 source,
-                read_options=pa_csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK, column_names=placeholders),
+                read_options=pa_csv.ReadOptions(use_threads=False, block_size=block, column_names=placeholders),
                 parse_options=pa_csv.ParseOptions(newlines_in_values=True),
                 convert_options=pa_csv.ConvertOptions(
                     column_types=dict.fromkeys(placeholders, pa.string()), strings_can_be_null=False
@@ -236,15 +239,17 @@ def _parquet(source: Path, limits: Limits) -> RawTable:
         by_dictionary = check_parquet(source, file.metadata, limits.max_bytes, limits.max_cells)
         schema = file.schema_arrow
     _check_types(schema)
-    texts = [schema.names[index] for index in sorted(by_dictionary) if _is_text(schema.types[index])]
+    # the lists of a schema are made anew each time that they are asked for
+    names, types = schema.names, schema.types
+    texts = [names[index] for index in sorted(by_dictionary) if _is_text(types[index])]
 
     def batches() -> Iterator[list[pa.Array]]:
         # texts that a dictionary holds once are not copied out before they are measured
         with _opened_parquet(source, read_dictionary=texts) as file:
-            for batch in file.iter_batches(batch_size=_rows_at_once(len(schema)), use_threads=False):
+            for batch in file.iter_batches(batch_size=_rows_at_once(len(names)), use_threads=False):
                 yield _measured(batch)
 
-    return RawTable(list(schema.names), batches)
+    return RawTable(names, batches)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -314,10 +319,12 @@ def _npz(source: Path, max_bytes: int) -> RawTable:
     given = found.get("feature_names")
     if X.ndim != 2 or y.ndim not in (1, 2) or len(X) != len(y):
         raise UnreadableTable(f"the npz needs X [n, d] and y [n] or [n, c]; X has shape {X.shape} and y {y.shape}")
+    # before there is a name for each: a few bytes can say that there are billions
+    check_columns(X.shape[1] + (1 if y.ndim == 1 else y.shape[1]))
     outputs = ["y"] if y.ndim == 1 else [f"y{index}" for index in range(y.shape[1])]
+    if given is not None and given.size != X.shape[1]:
+        raise UnreadableTable(f"feature_names has {given.size} names and X {X.shape[1]} columns")
     names = [f"x{index}" for index in range(X.shape[1])] if given is None else [str(name) for name in given.ravel()]
-    if len(names) != X.shape[1]:
-        raise UnreadableTable(f"feature_names has {len(names)} names and X {X.shape[1]} columns")
     Y = y[:, None] if y.ndim == 1 else y
 
     def batches() -> Iterator[list[pa.Array]]:

@@ -53,8 +53,10 @@ def take_rows(source: BinaryIO, columns: list[str], numbers: Sequence[int]) -> p
     return pa.concat_tables(found).take(np.argsort(np.concatenate(order)))
 
 
-def iter_column(source: Path | BinaryIO, column: str) -> Iterator[pa.Array]:
-    """Yield one column in blocks of at most a group of rows."""
-    with pq.ParquetFile(source) as file:
-        for batch in file.iter_batches(batch_size=ROW_GROUP, columns=[column], use_threads=False):
-            yield batch.column(0)
+def iter_column(file: pq.ParquetFile, column: str) -> Iterator[pa.Array]:
+    """Yield one column of an open file in blocks of at most a group of rows.
+
+    The file is the caller's to open, once for all columns: opening reads the footer, which names every column.
+    """
+    for batch in file.iter_batches(batch_size=ROW_GROUP, columns=[column], use_threads=False):
+        yield batch.column(0)
