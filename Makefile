@@ -8,7 +8,7 @@ PEERS := $(VENV)/.peers-installed
 HOME_DIR ?= .factrfm
 PORT ?= 8000
 
-.PHONY: demo serve test lint docs pictures bench faults fuzz screenshots
+.PHONY: demo serve test arithmetic lint docs pictures bench faults fuzz screenshots
 
 demo: $(STAMP)
 	$(BIN)/factrfm demo
@@ -21,6 +21,11 @@ WHOLE := tests/system tests/faults tests/service/test_embedded.py
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(WHOLE))
 	$(BIN)/python -m pytest $(WHOLE)
+
+# make arithmetic [TESTS=tests/system]: tests with the arithmetic of other processors, 18 times or more; needs cc
+TESTS ?= tests/worker/engine tests/worker/portable $(wildcard tests/worker/test_*.py)
+arithmetic: $(STAMP)
+	$(BIN)/python tests/support/arithmetic.py $(TESTS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

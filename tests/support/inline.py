@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from service.context import Context
+from support.threads import THREADS
 from worker.contracts.messages import FitDone, NetworkDone, PredictDone, TuneDone
 from worker.orders import build_order
 from worker.runs.fit import fit
@@ -19,7 +20,7 @@ RUNS: dict[str, Any] = {"fit": fit, "tune": tune, "network": network, "predict":
 
 def run_job(context: Context, job_id: str) -> None:
     """Claim the job, run it, and write down what came of it."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     claim = jobs.claim(context.database, job_id, "test", 60, context.now())
     assert claim is not None
     order = build_order(claim)

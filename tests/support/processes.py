@@ -16,6 +16,8 @@ import httpx
 import numpy as np
 import redis
 
+from support.threads import THREADS
+
 REPOSITORY = Path(__file__).parents[2]
 FINAL = ("succeeded", "failed", "cancelled")
 
@@ -113,7 +115,7 @@ class System:
             "FACTRFM_RECONCILE_SECONDS": "0.5",
             "FACTRFM_RESEND_SECONDS": "2",
             "FACTRFM_EVENT_POLL_SECONDS": "0.05",
-            "FACTRFM_THREADS": "1",
+            "FACTRFM_THREADS": str(THREADS),
             "FACTRFM_DRAIN_SECONDS": "0",
             **({} if database_url is None else {"FACTRFM_DATABASE_URL": database_url}),
             **{f"FACTRFM_{name.upper()}": value for name, value in settings.items()},

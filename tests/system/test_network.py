@@ -33,7 +33,9 @@ def _untimed(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_fact_comes_to_agree_with_the_weights_and_the_report_shows_it(shared_system: System) -> None:
     cancer = load_breast_cancer()
     dataset = shared_system.upload(cancer.data, cancer.target)
-    spec = {"hidden": [32, 32], "loss": "cross_entropy", "weight_decay": 0.02, "steps": 2000, "report_every": 500}
+    # smooth: where relus bend, a gradient never comes to rest, and how far from it differs from processor to processor
+    spec = {"hidden": [32, 32], "loss": "cross_entropy", "activation": "tanh", "weight_decay": 0.02, "momentum": 0.95}
+    spec |= {"learning_rate": 0.2, "steps": 2000, "report_every": 500}
     job = _submit(shared_system, dataset, spec=spec)
     ended = shared_system.wait(job)
     assert ended["state"] == "succeeded", ended
@@ -50,7 +52,8 @@ def test_fact_comes_to_agree_with_the_weights_and_the_report_shows_it(shared_sys
     ]  # fmt: skip
     for layer in last["layers"]:
         assert min(layer["fact"], layer["fact_symmetrised"], layer["bfact"]) > 0.99, layer
-        assert layer["residual_gradient"] < 0.1
+        assert layer["residual_gradient"] < 0.03
+    assert all(layer["residual_gradient"] > 1 for layer in first["layers"])
     assert report["features"] == [f"x{index}" for index in range(30)]
     assert report["rows"] + round(0.2 * 569) == 569
     assert shared_system.client.get("/v1/models").json()["items"] == []

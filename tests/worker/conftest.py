@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from support.threads import THREADS
 
 
 @pytest.fixture
-def one_thread() -> None:
-    """Small problems are quicker in one thread, and their sums are always added in the same order."""
-    torch.set_num_threads(1)
+def few_threads() -> None:
+    torch.set_num_threads(THREADS)

@@ -14,7 +14,7 @@ from worker.prediction import ServedModel
 from worker.tables.encoder import Encoder
 from worker.tables.targets import class_codes, regression_targets
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("few_threads")
 
 FEATURES = [
     ModelColumn(name="size", type="numeric"),

@@ -7,7 +7,7 @@ from worker.engine.kernels import Kernel
 
 
 @pytest.fixture(autouse=True)
-def _one_thread(one_thread: None) -> None:
+def _few_threads(few_threads: None) -> None:
     """Every test of the engine computes so."""
 
 

@@ -14,7 +14,7 @@ def _system(n=20, c=2):
 def test_solution_satisfies_the_system_and_the_residual_is_ridge_times_alpha():
     K, Y = _system()
     alpha = solvers.solve(solvers.cholesky_(K.clone(), 0.3), Y)
-    torch.testing.assert_close((K + 0.3 * torch.eye(20)) @ alpha, Y)
+    torch.testing.assert_close((K + 0.3 * torch.eye(20, dtype=K.dtype)) @ alpha, Y)
     torch.testing.assert_close(Y - K @ alpha, 0.3 * alpha)
 
 
@@ -27,7 +27,7 @@ def test_factor_lies_in_the_memory_of_the_kernel_matrix():
 def test_inverse_diagonal_is_that_of_the_inverse(block, monkeypatch):
     monkeypatch.setattr(solvers, "INVERSE_BLOCK", block)
     K, _ = _system()
-    expected = torch.linalg.inv(K + 0.3 * torch.eye(20)).diagonal()
+    expected = torch.linalg.inv(K + 0.3 * torch.eye(20, dtype=K.dtype)).diagonal()
     torch.testing.assert_close(solvers.inverse_diagonal(solvers.cholesky_(K.clone(), 0.3)), expected)
 
 
@@ -45,7 +45,7 @@ def test_leave_one_out_residuals_equal_those_of_refits():
     found = solvers.leave_one_out_residuals(factor, solvers.solve(factor, Y))
     for left_out in range(20):
         kept = [index for index in range(20) if index != left_out]
-        alpha = torch.linalg.solve(K[kept][:, kept] + 0.3 * torch.eye(19), Y[kept])
+        alpha = torch.linalg.solve(K[kept][:, kept] + 0.3 * torch.eye(19, dtype=K.dtype), Y[kept])
         torch.testing.assert_close(found[left_out], Y[left_out] - K[left_out, kept] @ alpha)
 
 

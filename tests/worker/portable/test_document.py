@@ -22,7 +22,7 @@ from worker.portable.document import onnx_document
 from worker.prediction import ServedModel
 from worker.tables.encoder import Encoder
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("few_threads")
 
 FEATURES = [
     ModelColumn(name="size", type="numeric"),
@@ -123,7 +123,8 @@ def test_columns_are_encoded_as_in_training(standardize, normalize_rows, expande
 
 @pytest.mark.parametrize("expanded", [False, True])
 def test_a_model_in_float32_is_met_to_its_own_rounding_and_in_float64_exactly(expanded):
-    model = _model(precision="float32", expanded=expanded)
+    # smooth where distances are 0: the root of a rounded 0 in other kernels differs from processor to processor
+    model = _model("gaussian", precision="float32", expanded=expanded)
     found = _asked(model)[0]["predict"]
     ours = model.answer(ASKED).predictions[:, 0]
     np.testing.assert_allclose(found, ours, rtol=1e-5)
