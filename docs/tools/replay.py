@@ -161,7 +161,7 @@ def replay(page: Path, folder: Path, port: int, environment: dict[str, str]) -> 
         "PYTHONPATH": str(DOCS.parent),
         "FACTRFM_PORT": str(port),
         "FACTRFM_URL": f"http://127.0.0.1:{port}",
-        "FACTRFM_THREADS": "1",
+        "FACTRFM_THREADS": environment.get("OMP_NUM_THREADS", "1"),
     }
     services: list[subprocess.Popen[bytes]] = []
     wrong: list[str] = []

@@ -36,13 +36,14 @@ def settings(folder: Path) -> Iterator[Variables]:
     else:
         intel = {"LD_PRELOAD": _compiled(folder)}
         products += [intel, {**intel, "MKL_CBWR": "AVX2"}]
-    for capability, product, threads in itertools.product(CAPABILITIES, products, THREADS):
-        chosen = {"ATEN_CPU_CAPABILITY": capability, **product, "OMP_NUM_THREADS": threads}
-        taken = _run([sys.executable, "-c", FOUND], chosen).stdout.strip()
-        if taken == capability:
-            yield chosen
-        else:
-            print(f"{_name(chosen)}: not on this processor, which gives {taken}", flush=True)
+    for capability in CAPABILITIES:
+        variables = {"ATEN_CPU_CAPABILITY": capability}
+        taken = _run([sys.executable, "-c", FOUND], variables).stdout.strip()
+        if taken != capability:
+            print(f"{_name(variables)}: not on this processor, which gives {taken}", flush=True)
+            continue
+        for product, threads in itertools.product(products, THREADS):
+            yield {**variables, **product, "OMP_NUM_THREADS": threads}
 
 
 def _compiled(folder: Path) -> str:
@@ -65,13 +66,13 @@ def _name(variables: Variables) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tests", nargs="+", help="what pytest is given")
-    given = parser.parse_args()
+    parser.add_argument("tests", nargs="+", help="files, folders and options for pytest")
+    given, options = parser.parse_known_args()
     LOGS.mkdir(parents=True, exist_ok=True)
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         for variables in settings(Path(folder)):
-            run = _run([sys.executable, "-m", "pytest", "-q", *given.tests], variables)
+            run = _run([sys.executable, "-m", "pytest", "-q", *given.tests, *options], variables)
             (LOGS / f"{_name(variables).replace(' ', '-')}.txt").write_text(run.stdout)
             said = run.stdout.strip().splitlines()
             print(f"{_name(variables)}: {said[-1] if said else f'ended with {run.returncode}'}", flush=True)
