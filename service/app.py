@@ -144,7 +144,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         settings=settings,
         database=database,
         artifacts=artifacts,
-        queue=JobQueue(settings.redis_url.get_secret_value(), settings.queue),
+        queue=JobQueue(settings.redis_address, settings.queue),
         predictor=Predictor(
             artifacts,
             settings.model_cache_bytes,

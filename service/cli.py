@@ -3,38 +3,32 @@
 import errno
 import json
 import os
-import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
-import httpx
 import typer
-from pydantic import SecretStr
-from pydantic.fields import FieldInfo
 from rich.console import Console
-from rich.table import Table
 from typer.core import TyperGroup
 
-from service import preflight
+from service import health_check, memory, preflight
 from service.commands import datasets, doctor, jobs, manual, models, registry, results, training
 from service.commands.keys import AsJson, keys
+from service.commands.settings import show_settings
 from service.complaints import CannotStart, Complaint, WrongSetting
-from service.settings import ServiceSettings, read_every_setting, read_settings, variable
+from service.settings import ServiceSettings, read_every_setting, read_settings
+from worker import cgroup, heartbeat
+from worker.home import open_to_others
 from worker.logs import configure_logging
 from worker.settings import SharedSettings, WorkerSettings
 
-PASSWORD = re.compile(r"://[^/@\s]*@")
 CALLING = "With a running service"
 METRICS = ("FACTRFM_METRICS_HOST", "FACTRFM_METRICS_PORT")
-ADDRESSES = ("storage_url", "otlp_endpoint")
-"""Settings that may hold a password in their middle."""
 CELERY_OPTIONS = ("APP", "BROKER_URL", "CONFIG_MODULE", "LOADER", "RESULT_BACKEND", "SKIP_CHECKS")
 """Variables that Celery's command line takes for its own flags; with one of them set it would run another program."""
 
@@ -105,8 +99,11 @@ def up(
         raise WrongSetting("FACTRFM_PORT is 0: up needs a port that callers can be told, from 1 to 65535")
     preflight.check_exposure(settings)
     preflight.check_state(settings)
+    _say_who_may_look(settings)
     if "redis_url" in settings.model_fields_set:
         preflight.reach_queue(settings)
+    elif settings.redis_password is not None:
+        raise WrongSetting("FACTRFM_REDIS_PASSWORD is set without FACTRFM_REDIS_URL: the queue that up runs has none")
     console = Console()
     parts = Embedded(settings, lambda text: console.print(text, highlight=False, markup=False))
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -157,10 +154,14 @@ def demo(
 def serve_api() -> None:
     """Run the API alone, with the settings of the environment."""
     settings = read_settings(ServiceSettings)
+    settings = _fitted_to_container(settings)
     preflight.check_exposure(settings)
     preflight.check_state(settings)
+    _say_who_may_look(settings)
     preflight.check_port(settings.host, settings.port)
     _say_who_may_call(settings)
+    # before torch is loaded, which takes its count of threads from there
+    os.environ.update(cgroup.thread_environment(os.environ))
     from service.server import serve
 
     configure_logging(settings.log_level, settings.log_format)
@@ -172,6 +173,7 @@ def worker() -> None:
     """Run one worker, with the settings of the environment."""
     settings = read_settings(WorkerSettings)
     preflight.check_state(settings)
+    _say_who_may_look(settings)
     preflight.check_device(settings.device)
     if settings.metrics_port is not None:
         preflight.check_port(settings.metrics_host, settings.metrics_port, METRICS)
@@ -233,42 +235,46 @@ def migrate(
 
 @app.command()
 def check(
-    process: Annotated[bool, typer.Option("--worker", help="Look at what a worker needs, not at the API.")] = False,
+    process: Annotated[
+        bool, typer.Option("--worker", help="Look at the workers of this machine, not at the API.")
+    ] = False,
+    ready: Annotated[
+        bool, typer.Option("--ready", help="With --worker: reach what a worker needs. No worker has to run.")
+    ] = False,
 ) -> None:
-    """Exit with 0 when the API, or what a worker needs, can be reached: for container health checks."""
+    """Exit with 0 when the API is ready, or when workers run here and none hangs: for container health checks.
+
+    A worker's health is its own: it does not suffer from a database that is away, which --ready asks for.
+    """
+    if ready and not process:
+        raise WrongSetting("--ready belongs to --worker: the API is asked whether it is ready anyway")
     settings = read_settings(ServiceSettings)
-    if process:
+    if ready:
         preflight.check_state(settings)
         preflight.reach_database(settings, migrate=False)
         preflight.reach_queue(settings)
         preflight.reach_storage(settings)
         return
-    try:
-        answer = httpx.get(f"{settings.local_url}/readyz", timeout=4)
-    except httpx.HTTPError as error:
-        raise CannotStart(f"no API answers at {settings.local_url}: {error}") from error
-    if answer.status_code != 200:
-        raise CannotStart(f"{settings.local_url} is not ready, it answered {answer.status_code}: {answer.text[:500]}")
+    fault = heartbeat.check(os.environ) if process else health_check.find_fault_of_api(settings.local_url)
+    if fault is not None:
+        raise CannotStart(fault)
 
 
-@app.command(name="settings")
-def show_settings(
-    as_json: AsJson = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of the README.")] = False,
-) -> None:
-    """Show every setting: its variable, value, default and meaning. Secrets are hidden."""
-    rows = list(_rows())
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2))
-    elif markdown:
-        typer.echo("| variable | of | default | meaning |\n|---|---|---|---|")
-        for row in rows:
-            typer.echo(f"| `{row['variable']}` | {row['process']} | {row['default']} | {row['meaning']} |")
-    else:
-        table = Table("variable", "of", "value", "default", "meaning")
-        for row in rows:
-            table.add_row(row["variable"], row["process"], row["value"], row["default"], row["meaning"])
-        Console().print(table)
+def _fitted_to_container(settings: ServiceSettings) -> ServiceSettings:
+    """Return the settings that fit the memory of this container, and say which defaults it does not have room for."""
+    limit = cgroup.memory_limit()
+    found = memory.fitted(settings, limit)
+    if limit is not None and found is not settings:
+        changed = {name for name in type(found).model_fields if getattr(found, name) != getattr(settings, name)}
+        names = ", ".join(f"FACTRFM_{name.upper()} {getattr(found, name)}" for name in sorted(changed))
+        typer.echo(f"the container may take {limit} bytes of memory, so defaults are lowered: {names}", err=True)
+    return found
+
+
+def _say_who_may_look(settings: SharedSettings) -> None:
+    fault = open_to_others(settings.home)
+    if fault is not None:
+        typer.echo(f"FACTRFM_HOME: {fault}", err=True)
 
 
 def _say_who_may_call(settings: ServiceSettings) -> None:
@@ -280,40 +286,13 @@ def _say_who_may_call(settings: ServiceSettings) -> None:
             typer.echo("no keys: every caller on this machine is let in, and none from elsewhere", err=True)
 
 
+app.command(name="settings")(show_settings)
 manual.add_examples(app)
 
 
 def main() -> None:
     """Run the command line."""
     app()
-
-
-def _rows() -> Iterator[dict[str, str]]:
-    shared = set(SharedSettings.model_fields)
-    service, own = read_every_setting()
-    for name, info in ServiceSettings.model_fields.items():
-        yield _row(name, info, getattr(service, name), "both" if name in shared else "API")
-    for name, info in WorkerSettings.model_fields.items():
-        if name not in shared:
-            yield _row(name, info, getattr(own, name), "worker")
-
-
-def _row(name: str, info: FieldInfo, value: object, process: str) -> dict[str, str]:
-    return {
-        "variable": variable(name, info),
-        "process": process,
-        "value": preflight.shown_address(value) if name in ADDRESSES and isinstance(value, str) else _shown(value),
-        "default": _shown(info.default),
-        "meaning": info.description or "",
-    }
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, SecretStr):
-        return "redis://127.0.0.1:6379/0" if value.get_secret_value() == "redis://127.0.0.1:6379/0" else "(hidden)"
-    if isinstance(value, tuple):
-        return f"({len(value)} hidden)" if value else ""
-    return "" if value is None else PASSWORD.sub("://(hidden)@", str(value))
 
 
 def _announce(parts: Any, console: Console) -> None:

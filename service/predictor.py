@@ -8,7 +8,6 @@ torch takes about 190 MiB and more than a second to import. What needs it in the
 asked for, so an API process that takes in tables and follows jobs stays small and starts quickly.
 """
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from prometheus_client import Counter, Histogram
 
 from service.garbage import settle
 from service.microbatch import Batches, Compute
+from worker.cgroup import usable_cpus
 from worker.contracts.artifacts import ArtifactRef
 from worker.contracts.errors import PredictionsBusy
 from worker.store import models
@@ -159,7 +159,7 @@ class Predictor:
         model = self._model(model_id, ref)
         import torch
 
-        torch.set_num_threads(1 if rows.num_rows <= SMALL_ROWS else os.cpu_count() or 1)
+        torch.set_num_threads(1 if rows.num_rows <= SMALL_ROWS else usable_cpus())
         with PREDICTING.time():
             answer = model.predict(rows)
         ROWS.inc(rows.num_rows)

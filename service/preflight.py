@@ -7,7 +7,7 @@ import errno
 import re
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from service.complaints import CannotStart, WrongSetting
 from service.settings import ServiceSettings
+from worker.home import make_home
 from worker.settings import SharedSettings
 
 if TYPE_CHECKING:
@@ -81,22 +82,26 @@ def check_state(settings: SharedSettings, *, make: bool = True) -> None:
         WrongSetting: one of them cannot be.
     """
     if make and (settings.database_url is None or settings.storage_url is None):
-        check_folder("FACTRFM_HOME (--home of up)", settings.home.absolute())
+        check_folder("FACTRFM_HOME (--home of up)", settings.home.absolute(), make_home)
     if not re.fullmatch(r"[^\s,]+", settings.queue):
         raise WrongSetting(f"FACTRFM_QUEUE is {settings.queue!r}: it must be one name, without commas and blanks")
-    _check_redis_address(settings.redis_url.get_secret_value())
+    _check_redis_address(settings.redis_address)
     if settings.storage_url is not None:
         _check_storage_address(settings.storage_url)
 
 
-def check_folder(name: str, path: Path) -> None:
-    """Make the folder ``path`` where it is missing, and see that files can be made in it.
+def _make(path: Path) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def check_folder(name: str, path: Path, make: Callable[[Path], None] = _make) -> None:
+    """``make`` the folder ``path`` where it is missing, and see that files can be made in it.
 
     Raises:
         WrongSetting: it is something else, or not writable; ``name`` is what the message calls it.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make(path)
         with tempfile.TemporaryFile(dir=path):
             return
     except FileExistsError as error:
@@ -185,7 +190,7 @@ def reach_queue(settings: SharedSettings) -> None:
 
     from service.queue import JobQueue
 
-    address = settings.redis_url.get_secret_value()
+    address = settings.redis_address
     queue = JobQueue(address, settings.queue)
     try:
         queue.check()

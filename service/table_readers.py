@@ -18,6 +18,7 @@ import anyio.to_thread
 import structlog
 from pydantic import TypeAdapter
 
+from worker.cgroup import thread_environment
 from worker.contracts.errors import (
     ColumnMismatch,
     FieldError,
@@ -35,7 +36,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 ANSWERS: TypeAdapter[ReadDone | ReadFailed] = TypeAdapter(ReadDone | ReadFailed)
-GIVEN = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH")
+GIVEN = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
 """What a reader gets of the environment: nothing that holds a password."""
 ERRORS = {kind.code: kind for kind in (UnreadableTable, TableTooLarge, StorageFull, InvalidRequest, ColumnMismatch)}
 
@@ -126,7 +127,7 @@ class _Reader:
             [sys.executable, "-P", "-m", "worker.reading", str(memory_bytes)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={name: os.environ[name] for name in GIVEN if name in os.environ},
+            env={name: os.environ[name] for name in GIVEN if name in os.environ} | thread_environment(os.environ),
             start_new_session=True,
         )
 

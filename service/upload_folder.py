@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from worker.home import make_home
 from worker.store.room import needing_room
 
 FOLDER = "tmp"
@@ -24,8 +25,9 @@ def upload_folder(home: Path) -> Iterator[Path]:
         StorageFull: there is no room for what the block writes.
     """
     with needing_room("the upload"):
+        make_home(home)
         parent = home / FOLDER
-        parent.mkdir(parents=True, exist_ok=True)
+        parent.mkdir(exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix="upload-", dir=parent))
         try:
             with _locked(folder):

@@ -8,7 +8,8 @@ them on may stop consuming, celery/celery#10302), and nothing is reserved behind
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 
 import structlog
@@ -16,6 +17,8 @@ from celery import Celery, signals
 from kombu.exceptions import OperationalError
 
 from worker.contracts.messages import LOOK_AT_JOB
+from worker.heartbeat import beating, folder_of
+from worker.liveness import MessageLoop
 from worker.logs import configure_logging
 from worker.meters import serving
 from worker.settings import WorkerSettings
@@ -30,7 +33,7 @@ log = structlog.get_logger()
 
 def create_celery(settings: WorkerSettings) -> Celery:
     """Return a Celery application that speaks JSON only and keeps no results."""
-    app = Celery("factrfm", broker=settings.redis_url.get_secret_value(), set_as_current=False)
+    app = Celery("factrfm", broker=settings.redis_address, set_as_current=False)
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -64,6 +67,17 @@ def _announcer(app: Celery) -> Callable[[str], None]:
     return announce
 
 
+@contextmanager
+def _beating(settings: WorkerSettings, find_fault: Callable[[], str | None]) -> Iterator[None]:
+    """Give signs of life for as long as the block lasts. Where they cannot be written the worker works without."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(beating(folder_of(settings.home, settings.queue), find_fault))
+        except OSError as error:
+            log.warning("no signs of life are given, so 'factrfm check --worker' finds no worker", error=str(error))
+        yield
+
+
 def main(now: Callable[[], datetime] = utc_now) -> int:
     """Run a worker until it is told to stop. ``now`` is the clock of its leases."""
     settings = WorkerSettings()
@@ -83,9 +97,14 @@ def main(now: Callable[[], datetime] = utc_now) -> int:
         tracing=tracing,
     )
     register_tasks(app, supervisor)
+    loop = MessageLoop()
+    app.steps["consumer"].add(loop.step())
     signals.worker_shutting_down.connect(lambda **_: supervisor.stop(), weak=False)
     try:
-        with serving(settings.metrics_host, settings.metrics_port):
+        with (
+            serving(settings.metrics_host, settings.metrics_port),
+            _beating(settings, lambda: loop.fault() or supervisor.fault()),
+        ):
             app.worker_main(
                 [
                     "worker",

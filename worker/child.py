@@ -17,15 +17,16 @@ import psutil
 import structlog
 from pydantic import ValidationError
 
+from worker.cgroup import thread_environment
 from worker.contracts.messages import REPORTS, AnyOrder, AnyReport, Failed
 from worker.contracts.resources import JobError
+from worker.secret_files import SUFFIX, secret_variables
 from worker.settings import WorkerSettings
 
 log = structlog.get_logger()
 
 HIDDEN = (
-    "FACTRFM_DATABASE_URL",
-    "FACTRFM_REDIS_URL",
+    *(name for one in secret_variables(WorkerSettings).values() for name in (one, one + SUFFIX)),
     "FACTRFM_API_KEYS",
     "FACTRFM_API_KEY",
     "FACTRFM_STORAGE_URL",
@@ -59,6 +60,7 @@ class Child:
         options += [f"--memory-bytes={settings.memory_bytes}"] if settings.memory_bytes is not None else []
         options += ["--traces"] if settings.otlp_endpoint else []
         environment = {name: value for name, value in os.environ.items() if name not in HIDDEN}
+        environment |= thread_environment(environment)
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             # -P: without it a folder ``worker`` where the user stands is imported instead of ours
             [sys.executable, "-P", "-m", "worker.runs", *options],

@@ -58,6 +58,10 @@ class Lease:
         asked_at = self._asked_at
         return asked_at is not None and time.monotonic() - asked_at > self._seconds
 
+    def waits(self) -> bool:
+        """Return whether the database has not answered for as long as a lease lasts, or fails to."""
+        return time.monotonic() - self._renewed_at > self._seconds
+
     def _keep(self) -> None:
         pause = min(self._seconds / 3, LONGEST_RENEWAL_PAUSE)
         while not self._done.wait(pause) and not self.lost.is_set():

@@ -50,6 +50,8 @@ LOOK_SECONDS = 0.2
 RETRY_SECONDS = 0.5
 PUT_OFF_SECONDS = 5.0
 """A worker waits for so long after a job that storage had no room for."""
+MAX_STILL_SECONDS = 300.0
+"""Following a job takes a moment a look, and some seconds to store what came of it. Beyond this it hangs."""
 
 
 def utc_now() -> datetime:
@@ -73,6 +75,7 @@ class Supervisor:
         now: Callable[[], datetime] = utc_now,
         announce: Callable[[str], None] = lambda _: None,
         tracing: Tracing | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
         self.database = database
@@ -84,6 +87,9 @@ class Supervisor:
         self._max_lost = settings.max_lost_attempts
         self._tracing = tracing or Tracing()
         self._child: Child | None = None
+        self._clock = clock
+        self._lease: Lease | None = None
+        self._moved_at = clock()
         meters.CHILD_BYTES.set_function(self._child_bytes)
 
     def stop(self) -> None:
@@ -93,6 +99,20 @@ class Supervisor:
     def close(self) -> None:
         """End the child process."""
         self.end_child()
+
+    def moved(self) -> None:
+        """Say that the thread that follows a job goes on."""
+        self._moved_at = self._clock()
+
+    def fault(self) -> str | None:
+        """Return that a job is not followed any more, None where it is, where there is none, or where it need not be.
+
+        Without an answer of the database nothing can be followed, and that is no fault of the worker's.
+        """
+        lease, still = self._lease, self._clock() - self._moved_at
+        if lease is None or still <= MAX_STILL_SECONDS or lease.waits():
+            return None
+        return f"it has not looked at its job for {still:.0f} s"
 
     def look_at(self, job_id: str) -> None:
         """Run whatever is queued, in its order; where nothing waits, the job itself, if its lease has expired.
@@ -130,6 +150,8 @@ class Supervisor:
     def _attempt(self, claim: Claim) -> str:
         """Return the outcome of an attempt, in a word or two."""
         with Lease(self.database, claim.job_id, claim.token, self.settings.lease_seconds, self.now) as lease:
+            self.moved()
+            self._lease = lease
             try:
                 return Attempt(self, claim, lease).run()
             except LeaseLost:
@@ -140,6 +162,8 @@ class Supervisor:
                 # the child is in the middle of this job: the next one would get its reports
                 self.end_child()
                 raise
+            finally:
+                self._lease = None
 
     def warm_child(self) -> Child:
         """Return the child that waits for an order, a new one where there is none."""
@@ -195,6 +219,7 @@ class Attempt:
         limit = self._supervisor.settings.job_seconds
         ends_at = None if limit is None else time.monotonic() + limit
         while True:
+            self._supervisor.moved()
             answer = child.receive(LOOK_SECONDS)
             if self._lease.lost.is_set() or self._lease.silent():
                 raise LeaseLost(f"job {self._claim.job_id} has another owner")
@@ -328,6 +353,7 @@ class Attempt:
                 meters.FENCED_WRITES.inc()
                 raise
             except OperationalError as error:
+                self._supervisor.moved()
                 log.warning("database out of reach", error=type(error).__name__)
                 if self._lease.lost.wait(RETRY_SECONDS):
                     raise LeaseLost(f"the database was out of reach for the whole lease: {error}") from error

@@ -21,6 +21,7 @@ from service.client.retries import is_no_tls
 from service.commands.session import OPTIONS, address
 from service.complaints import Complaint
 from service.settings import ServiceSettings, read_every_setting
+from worker.home import open_to_others
 from worker.settings import GIB
 
 LEAST_FREE = 2 * GIB
@@ -80,6 +81,8 @@ def _state() -> Iterator[Finding]:
     # looking does not make the folder: the first start does
     there = _exists(settings.home)
     yield _folders(settings, there)
+    if there and (fault := open_to_others(settings.home)) is not None:
+        yield Finding("home", None, fault)
     yield _tried("device", worker.device, lambda: preflight.check_device(worker.device))
     if there or settings.database_url is not None:
         yield _tried("database", "answers", lambda: preflight.reach_database(settings, migrate=False))

@@ -1,6 +1,7 @@
 """``factrfm keys``: make, list and revoke the keys of callers, in the database that the settings name."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,13 +11,21 @@ import typer
 from rich.console import Console
 
 from service import preflight
-from service.commands.session import output_width, table
+from service.commands.session import output_width, stdin_is_terminal, table
 from service.complaints import WrongSetting
 from service.settings import ServiceSettings, read_settings
 from worker.contracts.errors import FactRFMError
 from worker.contracts.keys import Scope
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ADMIN = (
+    "read and write, that is everything in the key's project, and /metrics, which tell of the jobs of all projects; "
+    "it does not open other projects, and makes no keys"
+)
+FIRST = (
+    "from now on every caller needs a key, programs and browsers alike, and /metrics one with the scope admin. "
+    "A running API follows within seconds. Revoking the key does not open the service again"
+)
 keys = typer.Typer(help="Make, list and revoke the keys of callers.", no_args_is_help=True)
 
 
@@ -26,26 +35,67 @@ def create(
     project: Annotated[
         str, typer.Option(help="Whose datasets, jobs and models it opens; a new name is a new project.")
     ] = "default",
-    scope: Annotated[list[Scope] | None, typer.Option(help="May be repeated. Default: read and write.")] = None,
+    scope: Annotated[
+        list[Scope] | None,
+        typer.Option(
+            help="read: look, download, predict. write: upload, train, change and delete. admin: both, and /metrics, "
+            "which tell of all projects. May be repeated. Default: read and write."
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the first key of a service with data.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key. It is shown once: only a digest is kept."""
+    """Make a key. It is shown once: only a digest is kept.
+
+    Before the first key everybody on the machine may call. From then on every caller needs one.
+    """
     if not name.strip():
         raise WrongSetting("the key's name is empty; say what the key is for")
+    scopes = scope or [Scope.READ, Scope.WRITE]
+    settings = read_settings(ServiceSettings)
+    where = preflight.shown_address(settings.database_address)
     with _open(make=True) as (store, database):
+        projects = [project]
+        if not settings.api_keys and not store.any_made(database):
+            projects += _before_the_first(database, name, project, where, ask=stdin_is_terminal() and not yes)
+        if Scope.ADMIN in scopes:
+            typer.echo(f"the scope admin includes {ADMIN}", err=True)
         try:
-            key, text = store.create(
-                database, project=project, name=name, scopes=scope or [Scope.READ, Scope.WRITE], now=datetime.now(UTC)
-            )
+            made = [
+                store.create(database, project=one, name=name, scopes=scopes, now=datetime.now(UTC)) for one in projects
+            ]
         except FactRFMError as error:
             raise WrongSetting(error.detail) from error
-    if as_json:
-        typer.echo(json.dumps({**key.model_dump(mode="json"), "key": text}))
-        return
-    where = preflight.shown_address(read_settings(ServiceSettings).database_address)
-    opens = f"{key.id} opens the project {key.project!r} for {', '.join(key.scopes)}, in the service of {where}"
-    typer.echo(f"{opens}. It is not shown again:", err=True)
-    typer.echo(text)
+    for key, text in made:
+        if as_json:
+            typer.echo(json.dumps({**key.model_dump(mode="json"), "key": text}))
+            continue
+        opens = f"{key.id} opens the project {key.project!r} for {', '.join(key.scopes)}, in the service of {where}"
+        typer.echo(f"{opens}. It is not shown again:", err=True)
+        typer.echo(text)
+
+
+def _before_the_first(database: Any, name: str, project: str, where: str, *, ask: bool) -> list[str]:
+    """Say what the first key of a service changes; return the projects that shall have one besides.
+
+    Raises:
+        Abort: whoever was asked does not want it.
+    """
+    from worker.store import holdings
+
+    typer.echo(f"this is the first key of the service of {where}: {FIRST}", err=True)
+    held = holdings.by_project(database)
+    others = sorted(set(held) - {project})
+    for other in others:
+        counts = ", ".join(f"{count} {noun}" for noun, count in held[other].items())
+        typer.echo(f"the project {other!r} has {counts}; a key of the project {project!r} does not open them", err=True)
+    if not ask:
+        for other in others:
+            typer.echo(f"a key for them: factrfm keys create {shlex.quote(name)} --project {other}", err=True)
+        return []
+    if held:
+        typer.confirm("make the key?", abort=True, err=True)
+    return [one for one in others if typer.confirm(f"make a key for the project {one!r} as well?", True, err=True)]
 
 
 @keys.command("list")

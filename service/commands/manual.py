@@ -79,7 +79,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "compare": ("factrfm compare houses@1 houses@2",),
     "doctor": ("factrfm doctor", "factrfm doctor --here --json"),
     "migrate": ("factrfm migrate --check", "factrfm migrate"),
-    "check": ("factrfm check", "factrfm check --worker"),
+    "check": ("factrfm check", "factrfm check --worker", "factrfm check --worker --ready"),
     "settings": ("factrfm settings", "factrfm settings --json"),
     "keys create": ("factrfm keys create 'nightly fits' --project lab", "factrfm keys create dashboards --scope read"),
     "keys list": ("factrfm keys list --json",),

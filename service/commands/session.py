@@ -142,6 +142,8 @@ def _profile(name: str) -> dict[str, str]:
         raise WrongSetting(f"the profile {name!r} cannot be read from {path}: {error}") from error
     if not isinstance(found.get(name), dict):
         raise WrongSetting(f"{path} has no profile {name!r}; it has {', '.join(sorted(found)) or 'none'}")
+    if "key" in found[name] and path.stat().st_mode & 0o077:
+        typer.echo(f"{path} holds a key and others may read it: chmod 600 it", err=True)
     return {entry: str(value) for entry, value in found[name].items()}
 
 

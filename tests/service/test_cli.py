@@ -120,9 +120,15 @@ def test_up_ends_at_once_on_a_wrong_setting_of_the_worker(monkeypatch):
         ("serve", "DATABASE_URL", f"postgresql+psycopg://u:top-secret@{NOBODY}/x", 1, "Connection refused"),
         ("worker", "DATABASE_URL", f"postgresql+psycopg://u:top-secret@{NOBODY}/x", 1, "Connection refused"),
         ("migrate", "DATABASE_URL", f"postgresql+psycopg://u:top-secret@{NOBODY}/x", 1, "Connection refused"),
-        ("check --worker", "DATABASE_URL", f"postgresql+psycopg://u:top-secret@{NOBODY}/x", 1, "Connection refused"),
+        (
+            "check --worker --ready",
+            "DATABASE_URL",
+            f"postgresql+psycopg://u:top-secret@{NOBODY}/x",
+            1,
+            "Connection refused",
+        ),
         ("up", "REDIS_URL", f"redis://:top-secret@{NOBODY}/0", 1, f"redis://***@{NOBODY}/0: Redis cannot be reached"),
-        ("check --worker", "REDIS_URL", f"redis://:top-secret@{NOBODY}/0", 1, "Redis cannot be reached there"),
+        ("check --worker --ready", "REDIS_URL", f"redis://:top-secret@{NOBODY}/0", 1, "Redis cannot be reached there"),
         ("up", "REDIS_URL", "", 2, "FACTRFM_REDIS_URL is not an address; it must look like redis://host:6379/0"),
         ("serve", "REDIS_URL", "amqp://u:top-secret@h", 2, "amqp://***@h; it must look like redis://host:6379/0"),
         ("worker", "REDIS_URL", "redis://h:top-secret/0", 2, "redis://h:***/0; it must look like"),
@@ -135,6 +141,8 @@ def test_up_ends_at_once_on_a_wrong_setting_of_the_worker(monkeypatch):
         ("up", "PORT", "0", 2, "FACTRFM_PORT is 0"),
         ("up", "PORT", "many", 2, "FACTRFM_PORT is 'many'"),
         ("check", "PORT", "9", 1, f"no API answers at http://{NOBODY}"),
+        ("check --worker", "QUEUE", "nobodys", 1, "no worker runs here"),
+        ("check --ready", "QUEUE", "nobodys", 2, "--ready belongs to --worker"),
     ],
 )
 def test_what_cannot_work_is_one_line(command, name, value, code, words, monkeypatch):
@@ -147,7 +155,7 @@ def test_what_cannot_work_is_one_line(command, name, value, code, words, monkeyp
     assert "top-secret" not in line
 
 
-@pytest.mark.parametrize("command", [["up"], ["serve"], ["worker"], ["migrate"], ["check", "--worker"]])
+@pytest.mark.parametrize("command", [["up"], ["serve"], ["worker"], ["migrate"], ["check", "--worker", "--ready"]])
 @pytest.mark.parametrize(("home", "reason"), [("file", "it is a file"), ("file/home", "Not a directory")])
 def test_a_home_that_cannot_be_is_named(command, home, reason, monkeypatch, tmp_path):
     (tmp_path / "file").touch()

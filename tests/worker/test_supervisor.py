@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
+from support.clock import Clock
 from support.stored import expire, fit_done, make_checkpoint, queue_fit
 
 from worker import supervisor as supervisor_module
@@ -221,3 +222,30 @@ def test_a_lease_that_was_lost_and_the_write_that_found_it_out_are_counted(
     supervisor.look_at(job_id)
     assert [after - was for after, was in zip(told(), before, strict=True)] == [1, 1, 1]
     assert jobs.get(database, job_id).state == "failed"
+
+
+def test_a_job_that_is_not_looked_at_any_more_is_a_fault_and_a_database_that_is_silent_is_none(
+    supervisor: Supervisor, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(supervisor, "_clock", lambda: clock().timestamp())
+    child = ScriptedChild([iteration(0), fit_done()])
+    monkeypatch.setattr(supervisor, "_child", child)
+    receive, faults = child.receive, []
+
+    def look_on(timeout: float) -> AnyReport | None:
+        faults.append(supervisor.fault())
+        clock.pass_seconds(supervisor_module.MAX_STILL_SECONDS + 1)
+        faults.append(supervisor.fault())
+        assert supervisor._lease is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(supervisor._lease, "waits", lambda: True)
+            faults.append(supervisor.fault())
+        return receive(timeout)
+
+    monkeypatch.setattr(child, "receive", look_on)
+    supervisor.look_at(queue_fit(database, now()))
+    assert faults[:3] == [None, "it has not looked at its job for 301 s", None]
+    assert faults[3:6] == faults[:3], "the next look ends it"
+    clock.pass_seconds(10_000)
+    assert supervisor.fault() is None, "without a job there is nothing to look at"

@@ -2,15 +2,15 @@
 
 import platform
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 import torch
 
+from worker import cgroup
 from worker.contracts.errors import DoesNotFit
 from worker.version import VERSION
 
-CGROUP = Path("/sys/fs/cgroup")
+CGROUP = cgroup.ROOT
 GIB = 2**30
 
 
@@ -46,20 +46,12 @@ class Machine:
         if self.device.type == "cuda":
             free = int(torch.cuda.mem_get_info(self.device)[0])
         else:
-            free = min(int(psutil.virtual_memory().available), _cgroup_free())
+            free = int(psutil.virtual_memory().available)
+            in_group = cgroup.free_memory(CGROUP)
+            free = free if in_group is None else min(free, in_group)
         return free if self.memory_bytes is None else min(free, self.memory_bytes)
 
 
 def versions() -> dict[str, str]:
     """Return the versions of the programs that a training's figures depend on."""
     return {"factrfm": VERSION, "torch": str(torch.__version__), "python": platform.python_version()}
-
-
-def _cgroup_free() -> int:
-    """Return what control group version 2 leaves to this process; more than any machine has where it sets no limit."""
-    try:
-        limit = (CGROUP / "memory.max").read_text().strip()
-        used = (CGROUP / "memory.current").read_text().strip()
-    except OSError:
-        return 2**62
-    return 2**62 if limit == "max" else max(int(limit) - int(used), 0)

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+from worker.home import make_home
 from worker.store import migrate
 from worker.store.rows import DEFAULT_PROJECT, Base, Owned
 
@@ -178,7 +179,7 @@ def names_a_missing_row(error: IntegrityError) -> bool:
 def _sqlite(url: str, path: str | None) -> Engine:
     if path is None or path in {"", ":memory:"}:
         raise ValueError("SQLite needs a file: a database in memory has one process and one connection only")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    make_home(Path(path).parent)
     # The driver's own way of opening transactions is off: it begins late and takes the write lock later still, which
     # fails at once ("database is locked") where waiting would do.
     engine = create_engine(

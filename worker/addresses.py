@@ -1,0 +1,22 @@
+"""Addresses of a database or a queue, put together from an address without a password and the password itself.
+
+In an address ``@ % / : #`` end one of its parts, so a password that holds them must be percent-encoded there. Given by
+itself it is taken as it is.
+"""
+
+from urllib.parse import quote, urlsplit, urlunsplit
+
+
+def with_password(address: str, password: str) -> str:
+    """Return the address with the password in it, percent-encoded.
+
+    Raises:
+        ValueError: it has one already, or names no server.
+    """
+    parts = urlsplit(address)
+    user, _, server = parts.netloc.rpartition("@")
+    if ":" in user:
+        raise ValueError("the address has a password already; leave it out there or here")
+    if not server and "socket" not in parts.scheme:
+        raise ValueError("the address names no server that would ask for one")
+    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{server}"))

@@ -1,0 +1,18 @@
+"""What each project has stored."""
+
+from sqlalchemy import func, select
+
+from worker.store.database import Database
+from worker.store.rows import DatasetRow, JobRow, ModelRow, Owned
+
+COUNTED: dict[str, type[Owned]] = {"datasets": DatasetRow, "jobs": JobRow, "models": ModelRow}
+
+
+def by_project(database: Database) -> dict[str, dict[str, int]]:
+    """Return how many datasets, jobs and models each project has; those that have nothing are left out."""
+    found: dict[str, dict[str, int]] = {}
+    with database.reading() as session:
+        for noun, row in COUNTED.items():
+            for project, count in session.execute(select(row.project, func.count()).group_by(row.project)):
+                found.setdefault(project, dict.fromkeys(COUNTED, 0))[noun] = count
+    return found
