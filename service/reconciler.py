@@ -17,12 +17,11 @@ from service.context import Context
 from service.lease_watch import LeaseWatch
 from service.upload_folder import UploadSweeper
 from worker.store import idempotency, jobs
-from worker.store.locks import try_lock
+from worker.store.locks import RECONCILER, try_lock
 from worker.store.sweep import Sweeper
 
 log = structlog.get_logger()
 
-LOCK = "reconciler"
 PURGE_SECONDS = 600.0
 
 ACTIONS = Counter("factrfm_reconciler_actions", "What the reconciler of this process did", ["action"])
@@ -59,7 +58,7 @@ class Reconciler:
         context, settings = self._context, self._context.settings
         # the folder of uploads may be this machine's own, so every process looks after it
         self._uploads.look()
-        if not try_lock(context.database, LOCK, self._owner, 3 * settings.reconcile_seconds, context.now()):
+        if not try_lock(context.database, RECONCILER, self._owner, 3 * settings.reconcile_seconds, context.now()):
             return
         late = self._leases.late(jobs.leases(context.database), context.now())
         for job_id, outcome in jobs.expire(context.database, late, context.now(), settings.max_lost_attempts):

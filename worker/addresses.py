@@ -11,12 +11,12 @@ def with_password(address: str, password: str) -> str:
     """Return the address with the password in it, percent-encoded.
 
     Raises:
-        ValueError: it has one already, or names no server.
+        ValueError: it has one already, or is none of a server.
     """
     parts = urlsplit(address)
     user, _, server = parts.netloc.rpartition("@")
     if ":" in user:
         raise ValueError("the address has a password already; leave it out there or here")
-    if not server and "socket" not in parts.scheme:
+    if not parts.scheme or parts.scheme.startswith("sqlite"):
         raise ValueError("the address names no server that would ask for one")
     return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{server}"))

@@ -7,8 +7,7 @@ OTHERS = 0o007
 
 def make_home(home: Path) -> None:
     """Make the folder where it is missing, for its user alone. One that is there is left as it is."""
-    home.parent.mkdir(parents=True, exist_ok=True)
-    home.mkdir(mode=0o700, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def open_to_others(home: Path) -> str | None:

@@ -64,9 +64,11 @@ class SharedSettings(BaseSettings):
     @field_validator("database_password", "redis_password")
     @classmethod
     def _fits_its_address(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        # a compose file can hand on nothing but an empty value where there is none
+        if value is None or not value.get_secret_value():
+            return None
         address = info.data.get("database_url" if info.field_name == "database_password" else "redis_url")
-        if value is not None:
-            with_password("" if address is None else address.get_secret_value(), value.get_secret_value())
+        with_password("" if address is None else address.get_secret_value(), value.get_secret_value())
         return value
 
     @property

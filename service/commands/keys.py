@@ -42,7 +42,9 @@ def create(
             "which tell of all projects. May be repeated. Default: read and write."
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the first key of a service with data.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before the first key of a service that is used.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a key. It is shown once: only a digest is kept.
@@ -76,15 +78,18 @@ def create(
 
 
 def _before_the_first(database: Any, name: str, project: str, where: str, *, ask: bool) -> list[str]:
-    """Say what the first key of a service changes; return the projects that shall have one besides.
+    """Say what the first key of a service that is used changes; return the projects that shall have one besides.
 
     Raises:
         Abort: whoever was asked does not want it.
     """
-    from worker.store import holdings
+    from worker.store import holdings, locks
 
-    typer.echo(f"this is the first key of the service of {where}: {FIRST}", err=True)
     held = holdings.by_project(database)
+    if not held and not locks.is_held(database, locks.RECONCILER, datetime.now(UTC)):
+        # nobody is shut out: no API has run for a while, and none has stored anything
+        return []
+    typer.echo(f"this is the first key of the service of {where}: {FIRST}", err=True)
     others = sorted(set(held) - {project})
     for other in others:
         counts = ", ".join(f"{count} {noun}" for noun, count in held[other].items())
@@ -93,8 +98,7 @@ def _before_the_first(database: Any, name: str, project: str, where: str, *, ask
         for other in others:
             typer.echo(f"a key for them: factrfm keys create {shlex.quote(name)} --project {other}", err=True)
         return []
-    if held:
-        typer.confirm("make the key?", abort=True, err=True)
+    typer.confirm("make the key?", abort=True, err=True)
     return [one for one in others if typer.confirm(f"make a key for the project {one!r} as well?", True, err=True)]
 
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 from support.inline import run_job
-from support.postgres import find_binaries
+from support.postgres import PostgresServer, find_binaries
 from support.processes import REPOSITORY, System
 
 from service.app import create_app
@@ -71,6 +71,50 @@ def test_a_copy_of_a_live_service_predicts_the_same_and_runs_what_waited(
         assert again.post("/v1/models/kept/predict", json=ROWS).json() == expected
         run_job(again.app.state.context, waits)
         assert again.get(f"/v1/jobs/{waits}").json()["state"] == "succeeded"
+
+
+DOCKER = """#!/bin/bash
+# stands for Docker Compose: what it would run in a container runs here, where the containers' data lie
+shift
+verb=$1; shift
+[ "$verb" = up ] && exit
+while [[ $1 == -* ]]; do
+    [ "$1" = --entrypoint ] && { entrypoint=$2; shift; }
+    shift
+done
+shift
+exec ${entrypoint:-} "${@/#\\/data/$DATA}"
+"""
+
+
+def test_a_copy_of_the_compose_stack_predicts_the_same(tmp_path: Path) -> None:
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL on this machine")
+    docker = tmp_path / "docker"
+    docker.write_text(DOCKER)
+    docker.chmod(0o755)
+    first, second, backup = tmp_path / "first", tmp_path / "second", tmp_path / "backup"
+    server = PostgresServer(binaries)
+    try:
+        server.execute("CREATE ROLE factrfm LOGIN SUPERUSER")
+        server.execute("CREATE DATABASE factrfm")
+        address = server.url("factrfm")
+        host = address.partition("?host=")[2]
+        shared = {"BACKUP": backup, "PGHOST": host, "PATH": f"{tmp_path}:{binaries}:{os.environ['PATH']}"}
+        with TestClient(create_app(settings_of(first, address))) as live:
+            model = submit(live, model="kept")
+            run_job(live.app.state.context, model)
+            expected = live.post("/v1/models/kept/predict", json=ROWS).json()
+            run_as_written("backup: compose", DATA=first, **shared)
+        server.drop("factrfm")
+        server.execute("CREATE DATABASE factrfm")
+        second.mkdir()
+        run_as_written("restore: compose", DATA=second, **shared)
+        with TestClient(create_app(settings_of(second, address))) as again:
+            assert again.post("/v1/models/kept/predict", json=ROWS).json() == expected
+    finally:
+        server.stop()
 
 
 def settings_of(home: Path, database_url: str | None) -> ServiceSettings:

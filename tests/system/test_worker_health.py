@@ -107,7 +107,8 @@ def test_a_worker_that_takes_no_message_any_more_is_ill(queue_address: str, tmp_
     system = System(tmp_path / "hangs", queue_address, queue=tmp_path.name)
     worker = Process([sys.executable, "-c", HANGS], tmp_path / "worker.log", system.environment)
     try:
-        wait_until(lambda: well(system), 60, "it is well")
+        wait_until(lambda: " ready." in worker.log.read_text(), 60, "it waits for messages")
+        assert well(system)
         worker.signal(signal.SIGALRM)
         wait_until(lambda: not well(system), 30, "it is ill")
         assert f"the worker of process {worker.pid} hangs: its loop of messages stands still" in check(system)[1]

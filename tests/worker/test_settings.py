@@ -37,6 +37,9 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("password", PASSWORDS)
 def test_a_password_of_any_characters_reaches_the_database(password, monkeypatch):
+    monkeypatch.setenv("FACTRFM_DATABASE_URL", "postgresql+psycopg://factrfm@/factrfm?host=/run/postgresql")
+    monkeypatch.setenv("FACTRFM_DATABASE_PASSWORD", password)
+    assert make_url(read_settings(WorkerSettings).database_address).password == password
     monkeypatch.setenv("FACTRFM_DATABASE_URL", POSTGRES)
     monkeypatch.setenv("FACTRFM_DATABASE_PASSWORD", password)
     address = make_url(read_settings(WorkerSettings).database_address)
@@ -54,14 +57,17 @@ def test_a_password_of_any_characters_is_read_from_the_address_of_redis(password
     assert (found.userid or None, found.password) == ("user" if "@" in address else None, password)
 
 
-def test_redis_lets_in_whoever_has_the_password(tmp_path):
-    password, port = "p@ss %/:#'\"", free_port()
+@pytest.mark.parametrize("by_socket", [False, True])
+def test_redis_lets_in_whoever_has_the_password(by_socket, tmp_path):
+    password, port, path = "p@ss %/:#'\"", free_port(), tmp_path / "s"
     program = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--requirepass", password]
+    program += ["--unixsocket", str(path)]
     server = Process([*program, "--save", "", "--dir", str(tmp_path)], tmp_path / "valkey.log")
     try:
         with redis.Redis(port=port, password=password) as client:
             wait_until(lambda: _answers(client), 10, "Valkey answers")
-        settings = ServiceSettings(redis_url=f"redis://127.0.0.1:{port}/0", redis_password=password)
+        address = f"redis+socket://{path}" if by_socket else f"redis://127.0.0.1:{port}/0"
+        settings = ServiceSettings(redis_url=address, redis_password=password)
         queue = JobQueue(settings.redis_address, "own")
         queue.check()
         assert queue.send("job_1")
@@ -97,6 +103,13 @@ def test_a_password_that_has_no_place_is_told_and_not_shown(given, words, monkey
     assert "secret" not in str(found.value)
 
 
+def test_an_empty_password_is_none(monkeypatch):
+    monkeypatch.setenv("FACTRFM_REDIS_URL", "redis://queue:6379/0")
+    for name in ("FACTRFM_DATABASE_PASSWORD", "FACTRFM_REDIS_PASSWORD"):
+        monkeypatch.setenv(name, "")
+    assert read_settings(WorkerSettings).redis_address == "redis://queue:6379/0"
+
+
 def test_every_secret_may_be_given_as_a_file(tmp_path, monkeypatch):
     given = {
         "DATABASE_URL": POSTGRES,
@@ -106,6 +119,8 @@ def test_every_secret_may_be_given_as_a_file(tmp_path, monkeypatch):
         "API_KEYS": "one,two",
     }
     for name, value in given.items():
+        # an empty variable beside the file is none, as compose files leave it
+        monkeypatch.setenv(f"FACTRFM_{name}", "")
         (tmp_path / name).write_text(f"{value}\n")
         monkeypatch.setenv(f"FACTRFM_{name}_FILE", str(tmp_path / name))
     settings = read_settings(ServiceSettings)

@@ -2,10 +2,20 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, or_
+from sqlalchemy import delete, or_, select
 
 from worker.store.database import Database, insert_into
 from worker.store.rows import LockRow
+
+RECONCILER = "reconciler"
+"""Held, again and again, by one of the API processes of a service."""
+
+
+def is_held(database: Database, name: str, now: datetime) -> bool:
+    """Return whether somebody has the lock."""
+    with database.reading() as session:
+        held = select(LockRow.name).where(LockRow.name == name, LockRow.expires_at > now)
+        return session.scalars(held).one_or_none() is not None
 
 
 def try_lock(database: Database, name: str, owner: str, ttl_s: float, now: datetime) -> bool:

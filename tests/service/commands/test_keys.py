@@ -1,6 +1,7 @@
 """The first key of an open service shuts everybody out who has none: that is said before it is done."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from typer.testing import CliRunner
 from service.app import create_app
 from service.cli import app
 from service.settings import ServiceSettings
+from worker.store import locks
+from worker.store.database import Database
 
 runner = CliRunner()
 FIRST = "this is the first key of the service of sqlite:///"
@@ -49,7 +52,17 @@ def made() -> list[str]:
     return [key["project"] for key in json.loads(runner.invoke(app, ["keys", "list", "--json"]).stdout)]
 
 
-@pytest.mark.usefixtures("home")
+@pytest.fixture
+def running(home: Path) -> None:
+    """An open service that runs and has stored nothing yet."""
+    home.mkdir()
+    database = Database(f"sqlite:///{home}/factrfm.db")
+    database.migrate()
+    assert locks.try_lock(database, locks.RECONCILER, "an API", 60, datetime.now(UTC))
+    database.dispose()
+
+
+@pytest.mark.usefixtures("running")
 def test_the_first_key_says_that_everybody_needs_one_and_the_second_does_not():
     keys, said = create()
     assert len(keys) == 1
@@ -84,12 +97,12 @@ def test_whoever_does_not_want_it_changes_nothing(answer):
 
 
 @pytest.mark.usefixtures("home", "at_a_terminal")
-def test_a_service_that_holds_nothing_yet_asks_nothing():
-    create(answers="")
+def test_where_nobody_calls_yet_nothing_is_asked_or_said():
+    assert FIRST not in create(answers="")[1]
     assert made() == ["default"]
 
 
-@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("with_data")
 def test_keys_that_are_configured_come_first(monkeypatch):
     monkeypatch.setenv("FACTRFM_API_KEYS", "configured")
     assert FIRST not in create()[1]
