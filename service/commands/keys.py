@@ -92,8 +92,8 @@ def _before_the_first(database: Any, name: str, project: str, where: str, *, ask
     typer.echo(f"this is the first key of the service of {where}: {FIRST}", err=True)
     others = sorted(set(held) - {project})
     for other in others:
-        counts = ", ".join(f"{count} {noun}" for noun, count in held[other].items())
-        typer.echo(f"the project {other!r} has {counts}; a key of the project {project!r} does not open them", err=True)
+        counts = ", ".join(f"{noun} {count}" for noun, count in held[other].items())
+        typer.echo(f"the project {other!r} holds {counts}; a key of {project!r} does not open them", err=True)
     if not ask:
         for other in others:
             typer.echo(f"a key for them: factrfm keys create {shlex.quote(name)} --project {other}", err=True)

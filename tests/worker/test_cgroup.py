@@ -1,14 +1,18 @@
 """Limits are read from made-up folders of control groups, as kernels write them."""
 
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
+from service.table_readers import _Reader
 from worker import cgroup
+from worker.child import Child
 from worker.runs import machine
 from worker.runs.machine import Machine
+from worker.settings import GIB, WorkerSettings
 
 MIB = 2**20
 
@@ -122,3 +126,19 @@ def test_libraries_start_as_many_threads_as_there_is_cpu_time_for(tmp_path):
     assert cgroup.thread_environment({}, tmp_path / "nothing") == {}
     group(root, cpu__max="6400000 100000")
     assert cgroup.usable_cpus(root, member(tmp_path, "0::/")) == cgroup.usable_cpus(tmp_path / "nothing")
+
+
+def test_the_processes_that_compute_are_told_of_the_limit(tmp_path, monkeypatch):
+    root = group(tmp_path / "root", cpu__max="100000 100000")
+    limited = partial(cgroup.thread_environment, root=root)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("worker.child.thread_environment", limited)
+    monkeypatch.setattr("service.table_readers.thread_environment", limited)
+    child = Child(WorkerSettings(device="cpu", storage_url=str(tmp_path)))
+    reader = _Reader(GIB)
+    try:
+        for process in (psutil.Process(child.pid), psutil.Process(reader._process.pid)):
+            assert process.environ()["OMP_NUM_THREADS"] == "1"
+    finally:
+        reader.end()
+        child.end(5)

@@ -74,7 +74,7 @@ def test_the_first_key_says_that_everybody_needs_one_and_the_second_does_not():
 @pytest.mark.usefixtures("with_data")
 def test_a_program_is_told_of_the_project_that_holds_the_data_and_how_to_open_it():
     _, said = create("--project", "lab")
-    assert "the project 'default' has 1 datasets, 0 jobs, 0 models; a key of the project 'lab' does not open" in said
+    assert "the project 'default' holds datasets 1, jobs 0, models 0; a key of 'lab' does not open them" in said
     assert "factrfm keys create ci --project default" in said
     assert made() == ["lab"]
 
