@@ -62,7 +62,12 @@ def estimate(n: int, d: int, c: int, m: int, config: FitConfig) -> Estimate:
     one += 2.0 * m * n * (d + ridges * c)
     if left_out:
         one += ridges * square * n / 3
-    update = {"fact": square * (3 * d + c), "nfa": 2 * square * d * (c + 1), "none": 0.0}[config.update] + 20.0 * d**3
+    if config.feature_matrix == "full" and n < d:
+        # by decompositions of (d, n) and (n, n) matrices
+        update = square * (12.0 * d + 40.0 * n + 2.0 * n * c) + 6.0 * n * d**2
+    else:
+        update = {"fact": square * (3 * d + c), "nfa": 2 * square * d * (c + 1), "none": 0.0}[config.update]
+        update += 20.0 * d**3
     return Estimate(int(item * numbers + 8 * 6 * d * d), (config.iterations + 1) * one + config.iterations * update)
 
 

@@ -72,6 +72,67 @@ def agop(marks: Landmarks, alpha: Tensor, bandwidth: float | None, *, centered: 
     return M * total * M if diagonal else M @ total @ M
 
 
+def next_from_few_rows(
+    marks: Landmarks, alpha: Tensor, bandwidth: float | None, M: Tensor, *, geometric: bool = False
+) -> Tensor:
+    """Return what ``next_from_fact`` makes of ``fact``, (d, d), without a decomposition of (d, d): for n < d.
+
+    FACT is (M Xᵀ)(L X) with L = diag(C1) − C, or C, of (n, n). With QR decompositions of the two factors all that is
+    left is the SVD of an (n, n) matrix, and no singular value is squared on the way.
+    """
+    C = marks.kernel.profile_(marks.own_products(slice(0, len(marks)), slice(0, len(marks))), bandwidth)
+    C.mul_(alpha @ alpha.T)
+    L = (C + C.T).double() / 2
+    if marks.kernel.radial:
+        L = torch.diag(L.sum(1)) - L
+    right = L @ marks.X.double()
+    if geometric:
+        right = right @ M.double()
+    Q, R = torch.linalg.qr(marks.XM.T.double())
+    try:
+        U, values, _ = torch.linalg.svd(R @ torch.linalg.qr(right.T).R.T)
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        raise NonFiniteValues("FACT has no singular values to be found; look for huge inputs") from error
+    return _from_root(Q @ U, values.sqrt() if geometric else values)
+
+
+def agop_power_of_few_rows(
+    marks: Landmarks, alpha: Tensor, bandwidth: float | None, power: float, *, centered: bool = False
+) -> Tensor:
+    """Return AGOP^power, (d, d), as ``matrix_power`` makes it of ``agop``, by matrices of (n, n): for n < d.
+
+    The gradients of output k are W_k X M, so AGOP is (M Xᵀ) T (X M) with T = (1/n) Σₖ W_kᵀ W_k.
+    """
+    n = len(marks)
+    profile = marks.kernel.profile_(marks.own_products(slice(0, n), slice(0, n)), bandwidth).double()
+    T = torch.zeros_like(profile)
+    for k in range(alpha.shape[1]):
+        W = profile * alpha[:, k].double()
+        if marks.kernel.radial:
+            W = torch.diag(W.sum(1)) - W
+        if centered:
+            W = W - W.mean(0)
+        T += W.T @ W
+    Q, R = torch.linalg.qr(marks.XM.T.double())
+    values, vectors = _eigen(R @ (T / n) @ R.T)
+    return _from_root(Q @ vectors, values.clamp(min=0).pow(power))
+
+
+def _from_root(root: Tensor, values: Tensor) -> Tensor:
+    """Return the symmetric matrix of these eigenvectors (d, r) and eigenvalues (r,); of all others it has 0."""
+    M: Tensor = (root * values) @ root.T
+    return (M + M.T) / 2
+
+
+def _eigen(S: Tensor) -> tuple[Tensor, Tensor]:
+    try:
+        values, vectors = torch.linalg.eigh((S + S.T) / 2)
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        largest = float(S.abs().max())
+        raise NonFiniteValues(f"a matrix with entries up to {largest:g} has no eigenvalues to be found") from error
+    return values, vectors
+
+
 def matrix_power(S: Tensor, power: float) -> Tensor:
     """Return S^power of a symmetric positive semidefinite S, in float64; negative eigenvalues are cut at 0.
 
@@ -81,13 +142,8 @@ def matrix_power(S: Tensor, power: float) -> Tensor:
     S = S.double()
     if S.ndim == 1:
         return S.clamp(min=0).pow(power)
-    try:
-        values, vectors = torch.linalg.eigh((S + S.T) / 2)
-    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-        largest = float(S.abs().max())
-        raise NonFiniteValues(f"a matrix with entries up to {largest:g} has no eigenvalues to be found") from error
-    powered: Tensor = (vectors * values.clamp(min=0).pow(power)) @ vectors.T
-    return (powered + powered.T) / 2
+    values, vectors = _eigen(S)
+    return _from_root(vectors, values.clamp(min=0).pow(power))
 
 
 def next_from_fact(F: Tensor, M: Tensor, *, geometric: bool) -> Tensor:

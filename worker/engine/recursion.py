@@ -194,10 +194,21 @@ class _Problem:
         """Return the next M, None when the fitted function says nothing of any feature."""
         config = self.config
         marks = self._landmarks(iterate.M)
+        few_rows = iterate.M.ndim == 2 and len(marks) < len(iterate.M)
         if config.update == "nfa":
             power = 1.0 if config.agop_power is None else config.agop_power
-            G = features.agop(marks, iterate.alpha, iterate.bandwidth, centered=config.center_gradients)
-            following = features.matrix_power(G, power)
+            centered = config.center_gradients
+            if few_rows:
+                following = features.agop_power_of_few_rows(
+                    marks, iterate.alpha, iterate.bandwidth, power, centered=centered
+                )
+            else:
+                G = features.agop(marks, iterate.alpha, iterate.bandwidth, centered=centered)
+                following = features.matrix_power(G, power)
+        elif few_rows:
+            following = features.next_from_few_rows(
+                marks, iterate.alpha, iterate.bandwidth, iterate.M, geometric=config.geometric_average
+            )
         else:
             F = features.fact(marks, iterate.alpha, iterate.bandwidth)
             following = features.next_from_fact(F, iterate.M, geometric=config.geometric_average)

@@ -168,8 +168,8 @@ class _Fit:
         current = state.current
         seconds = sum(state.timings.values())
         self._seconds.append(seconds)
-        spectrum = summary.spectrum(current.M)
-        rank = summary.effective_rank(spectrum.eigenvalues)
+        eigenvalues = summary.eigenvalues(current.M)
+        rank = summary.effective_rank(eigenvalues)
         shares = summary.importance(current.M)
         fold = trail.fold if stage != FINAL else None
         if fold is None:
@@ -189,7 +189,7 @@ class _Fit:
             metrics=current.metrics,
             ridge=current.ridge,
             bandwidth=current.bandwidth,
-            trace=float(spectrum.eigenvalues.sum()),
+            trace=float(eigenvalues.sum()),
             effective_rank=rank,
             top=[self._names[index] for index in shares.topk(min(TOP_FEATURES, len(shares))).indices.tolist()],
             seconds=seconds,

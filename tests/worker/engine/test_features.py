@@ -69,6 +69,50 @@ def test_geometric_update_has_the_fourth_power_that_the_formula_says():
     torch.testing.assert_close(torch.linalg.matrix_power(following, 4), F @ M @ M @ F.T)
 
 
+@pytest.fixture
+def wide():
+    """X (5, 9), alpha (5, 3) and M (9, 9): fewer rows than columns."""
+    generator = torch.Generator().manual_seed(5)
+    X = torch.randn(5, 9, generator=generator, dtype=torch.float64)
+    W = torch.randn(9, 9, generator=generator, dtype=torch.float64)
+    return X, torch.randn(5, 3, generator=generator, dtype=torch.float64), W.T @ W / 9
+
+
+def test_fact_updates_of_few_rows_are_those_of_the_whole_matrix(kernel, wide):
+    X, alpha, M = wide
+    marks = Landmarks(X, M, kernel)
+    F = features.fact(marks, alpha, 1.7)
+    following = features.next_from_few_rows(marks, alpha, 1.7, M)
+    # the dense way takes the root of squared singular values, which leaves half of the digits
+    scale = float(following.abs().max())
+    torch.testing.assert_close(following, features.next_from_fact(F, M, geometric=False), rtol=1e-6, atol=1e-6 * scale)
+    torch.testing.assert_close(following @ following, F @ F.T, rtol=1e-9, atol=1e-12 * scale**2)
+    geometric = features.next_from_few_rows(marks, alpha, 1.7, M, geometric=True)
+    fourth = F @ M @ M @ F.T
+    found = torch.linalg.matrix_power(geometric, 4)
+    torch.testing.assert_close(found, fourth, rtol=1e-9, atol=1e-12 * float(fourth.abs().max()))
+
+
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize("power", [1.0, 0.5])
+def test_powers_of_agop_of_few_rows_are_those_of_the_whole_matrix(kernel, wide, power, centered):
+    X, alpha, M = wide
+    marks = Landmarks(X, M, kernel)
+    expected = features.matrix_power(features.agop(marks, alpha, 1.7, centered=centered), power)
+    found = features.agop_power_of_few_rows(marks, alpha, 1.7, power, centered=centered)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
+
+
+def test_rows_that_occur_twice_and_no_signal_are_no_trouble_to_few_rows(wide):
+    X, alpha, M = wide
+    X, alpha = torch.cat([X[:3], X[:3]]), torch.cat([alpha[:3], alpha[:3]])
+    marks = Landmarks(X, M, kernels.Kernel("laplace"))
+    assert bool(torch.isfinite(features.next_from_few_rows(marks, alpha, 1.7, M)).all())
+    nothing = torch.zeros_like(alpha)
+    assert not bool(features.next_from_few_rows(marks, nothing, 1.7, M).any())
+    assert not bool(features.agop_power_of_few_rows(marks, nothing, 1.7, 1.0).any())
+
+
 @pytest.mark.parametrize("geometric", [False, True])
 def test_diagonal_updates_are_the_full_ones_of_diagonal_matrices(geometric):
     generator = torch.Generator().manual_seed(2)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import naive
 
+from worker.engine import features
 from worker.engine.config import FitConfig
 from worker.engine.errors import Inconsistent, InvalidConfig, NonFiniteValues, NotPositiveDefinite
 from worker.engine.kernels import Kernel, Landmarks
@@ -51,6 +52,31 @@ def test_resuming_from_any_state_equals_the_uninterrupted_run_bit_for_bit(name, 
             assert torch.equal(ours.current.alpha, theirs.current.alpha)
             assert ours.best.iteration == theirs.best.iteration
             assert (ours.stopped, ours.since_best) == (theirs.stopped, theirs.since_best)
+
+
+@pytest.mark.parametrize("name", ["fact", "geometric", "nfa", "nfa root, centred", "scale max", "exponential"])
+def test_few_rows_of_many_columns_learn_what_the_whole_matrices_would_and_resume_bit_for_bit(name, monkeypatch):
+    X, Y = _regression(12, 30)
+    config = FitConfig(iterations=2, ridge=0.1, precision="float64", **VARIANTS[name])
+    targets = RegressionTargets.fit(Y)
+    whole = list(iterate(X, Y, targets, config))
+    for position, state in enumerate(whole):
+        for ours, theirs in zip(iterate(X, Y, targets, config, state=state), whole[position + 1 :], strict=True):
+            assert torch.equal(ours.current.M, theirs.current.M)
+            assert torch.equal(ours.current.alpha, theirs.current.alpha)
+
+    def dense(marks, alpha, bandwidth, M, *, geometric):
+        return features.next_from_fact(features.fact(marks, alpha, bandwidth), M, geometric=geometric)
+
+    def dense_agop(marks, alpha, bandwidth, power, *, centered):
+        return features.matrix_power(features.agop(marks, alpha, bandwidth, centered=centered), power)
+
+    monkeypatch.setattr(features, "next_from_few_rows", dense)
+    monkeypatch.setattr(features, "agop_power_of_few_rows", dense_agop)
+    # the dense way takes roots of squared singular values: of the fourth root a quarter of the digits is left
+    apart = 1e-3 if name == "geometric" else 1e-6
+    for ours, theirs in zip(whole, iterate(X, Y, targets, config), strict=True):
+        torch.testing.assert_close(ours.current.M, theirs.current.M, rtol=apart, atol=apart)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
