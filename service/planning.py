@@ -11,6 +11,7 @@ from worker.contracts.base import Task
 from worker.contracts.errors import InvalidRequest, NotFound
 from worker.contracts.requests import AnyRequest, FitRequest, NetworkRequest, PredictRequest, TableRequest, TuneRequest
 from worker.contracts.resources import Column, Dataset, DryRun, Estimate
+from worker.contracts.search import SearchOption
 from worker.store import datasets, models
 from worker.tables import schema
 
@@ -43,9 +44,13 @@ def _plan_training(context: Context, request: Training) -> Plan:
     features = schema.resolve_features(request, dataset.columns)
     targets = schema.resolve_targets(request, dataset.columns)
     task = schema.resolve_task(request.task, targets)
-    resolved = _resolved(request, features, task)
-    expanded = _may_expand(resolved)
     most = context.settings.max_encoded_columns
+    resolved = _resolved(request, features, task)
+    wide, told = schema.encoded_width(features, expanded=True), []
+    if wide > most and _leaves_encoding(resolved):
+        resolved = _plain(resolved)
+        told = [f"encoding 'expanded' would make {wide} columns, and at most {most} are allowed: it is not tried"]
+    expanded = _may_expand(resolved)
     schema.check_fit(request, features, targets, task, rows=dataset.rows, max_encoded=most, expanded=expanded)
     held_out = None
     used = [dataset.id]
@@ -69,7 +74,7 @@ def _plan_training(context: Context, request: Training) -> Plan:
             encoded_columns=width,
             outputs=outputs,
             estimate=cost,
-            remarks=of_columns(features, dataset.rows, expanded=expanded),
+            remarks=told + of_columns(features, dataset.rows, expanded=expanded),
         ),
         used,
     )
@@ -90,6 +95,22 @@ def _resolved(request: Training, features: Sequence[Column], task: Task) -> Trai
         changes |= {"spec": spec, "search": request.search.model_copy(update={"space": found})}
     else:
         changes["spec"] = request.spec.resolved()
+    return request.model_copy(update=changes)
+
+
+def _leaves_encoding(request: Training) -> bool:
+    """Return whether the expanded encoding is only one of those that the request may come upon."""
+    if isinstance(request, TuneRequest) and "encoding" in (request.search.space or {}):
+        return {"plain", "expanded"} <= {*(request.search.space or {})["encoding"].corners}
+    return request.spec.encoding == "auto"
+
+
+def _plain(request: Training) -> Training:
+    """Return the request without the expanded encoding."""
+    changes: dict[str, Any] = {"spec": request.spec.model_copy(update={"encoding": "plain"})}
+    if isinstance(request, TuneRequest) and "encoding" in (request.search.space or {}):
+        found = {**(request.search.space or {}), "encoding": SearchOption(choices=["plain"])}
+        changes["search"] = request.search.model_copy(update={"space": found})
     return request.model_copy(update=changes)
 
 

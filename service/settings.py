@@ -8,6 +8,7 @@ from pydantic_settings import NoDecode, SettingsError
 
 from service.complaints import WrongSetting
 from service.health_check import local_url
+from worker.contracts.base import MAX_ENCODED_COLUMNS
 from worker.settings import DAY, GIB, HOUR, MAX_BYTES, YEAR, SharedSettings, WorkerSettings
 
 Kind = TypeVar("Kind", bound=SharedSettings)
@@ -29,7 +30,7 @@ class ServiceSettings(SharedSettings):
     max_json_bytes: int = Field(16 * 2**20, ge=1, le=MAX_BYTES, description="Largest body of any other request.")
     max_cells: int = Field(200_000_000, ge=1, le=2**48, description="Largest table, rows × columns.")
     max_encoded_columns: int = Field(
-        4096, ge=1, le=2**20, description="Largest width of a table after one-hot encoding."
+        MAX_ENCODED_COLUMNS, ge=1, le=2**20, description="Largest width of a table after one-hot encoding."
     )
     max_queued_jobs: int = Field(10_000, ge=1, le=MAX_COUNT, description="More waiting jobs are refused with 429.")
     max_queued_jobs_per_project: int = Field(

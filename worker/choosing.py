@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from worker.contracts.base import Label
+from worker.contracts.errors import TooWide
 from worker.contracts.resources import HeatSummary
 from worker.contracts.specs import FitSpec
 from worker.engine.choice import Candidate, Heat, heats_to_run, race, winner
@@ -62,11 +63,12 @@ def choose(
 ) -> Choice:
     """Return the best of the spec's candidates on held-out rows, with the ridge that it did best with.
 
-    ``load`` reads and encodes the rows as a spec wants them. ``ended`` hears of every heat: its number from 1, and how
-    many there are.
+    ``load`` reads and encodes the rows as a spec wants them; what is too wide leaves the race. ``ended`` hears of every
+    heat: its number from 1, and how many there are.
 
     Raises:
         EngineError: every candidate broke down.
+        TooWide: so is every encoding.
     """
     choice = _raced(spec, load, device, ended)
     return replace(choice, spec=precise_if_few(choice.spec, len(choice.rows.Y)))
@@ -86,14 +88,23 @@ def _raced(
 ) -> Choice:
     rows: dict[str, TrainingRows] = {}
     candidates: list[tuple[Candidate, FitSpec]] = []
+    too_wide: dict[str, TooWide] = {}
     for one in spec.candidates():
+        if one.encoding in too_wide:
+            continue
         if one.encoding not in rows:
-            loaded = load(one)
+            try:
+                loaded = load(one)
+            except TooWide as error:
+                too_wide[one.encoding] = error
+                continue
             if any(other.encoder.names == loaded.encoder.names for other in rows.values()):
                 # no column has more than two values: the two encodings are one
                 continue
             rows[one.encoding] = loaded
         candidates.append((Candidate(one.encoding, FitConfig(**one.engine_options())), one))
+    if not candidates:
+        raise next(iter(too_wide.values()))
     first = rows[candidates[0][1].encoding]
     if len(candidates) == 1 or (len(first.Y) < 2 and first.validation is None):
         return Choice(candidates[0][1], first, ())

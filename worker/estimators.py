@@ -36,7 +36,7 @@ from worker.engine.targets import ClassTargets, RegressionTargets
 from worker.prediction import ServedModel, load
 from worker.store.tensors import pack
 from worker.tables import splits
-from worker.tables.encoder import Encoder
+from worker.tables.encoder import Encoder, check_width
 
 Rows = tuple[Any, Any]
 LEAST_ROWS = 3
@@ -414,6 +414,7 @@ def _encoded(
         normalize_rows=spec.normalize_rows,
         expanded=spec.encoding == "expanded",
     )
+    check_width(encoder)
     raw = torch.tensor(Y)
     validation = None
     if held_out is not None:

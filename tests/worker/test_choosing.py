@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from worker.choosing import SMALL, TrainingRows, choose, described
+from worker.contracts.errors import TooWide
 from worker.contracts.resources import ModelColumn
 from worker.contracts.specs import FitSpec
 from worker.engine.targets import RegressionTargets
@@ -91,3 +92,24 @@ def test_two_rows_are_too_few_to_race_and_still_fit():
     values, X = _rows(2)
     choice, _ = _choose(FitSpec(feature_matrix="full"), values, X[:, :1])
     assert choice.spec.encoding == "plain"
+
+
+@pytest.mark.parametrize(
+    ("too_wide", "encodings"), [({"expanded"}, {"plain"}), ({"plain"}, {"expanded"}), ({"plain", "expanded"}, None)]
+)
+def test_an_encoding_that_is_too_wide_leaves_the_race(too_wide, encodings):
+    values, X = _rows()
+    read = _loader(values.numpy(), X[:, :1].sin(), [])
+
+    def load(spec):
+        if spec.encoding in too_wide:
+            raise TooWide(f"{spec.encoding} is too wide")
+        return read(spec)
+
+    if encodings is None:
+        with pytest.raises(TooWide, match="plain is too wide"):
+            choose(FitSpec(**QUICK), load)
+        return
+    choice = choose(FitSpec(**QUICK), load)
+    assert {heat.candidate.encoding for heat in choice.heats} == encodings
+    assert {choice.spec.encoding} == encodings

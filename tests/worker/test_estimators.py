@@ -288,3 +288,16 @@ def test_what_cannot_be_used_is_named(tmp_path):
     for device in ("bogus", "cuda:77"):
         with pytest.raises(ValueError, match=f"such as cpu, not '{device}'"):
             FactRFMRegressor(device=device).fit(X, y)
+
+
+def test_wide_rows_keep_to_the_bound_of_the_service():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, 1100)), rng.normal(size=20)
+    model = FactRFMRegressor(iterations=0).fit(X, y)
+    assert {heat["encoding"] for heat in model.choices_} == {"plain"}
+    with pytest.raises(
+        ValueError, match=r"'expanded' makes 4400 encoded columns and at most 4096 .* 'plain' makes 1100"
+    ):
+        FactRFMRegressor(iterations=0, encoding="expanded").fit(X, y)
+    with pytest.raises(ValueError, match="make 4200 encoded columns and at most 4096 are allowed; learn from fewer"):
+        FactRFMRegressor(iterations=0).fit(rng.normal(size=(4, 4200)), y[:4])

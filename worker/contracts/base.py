@@ -7,6 +7,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, mod
 
 MOST_COLUMNS = 20_000
 """Of a table."""
+MAX_ENCODED_COLUMNS = 4096
+"""Of encoded rows, unless a setting says otherwise: M has as many rows and columns."""
 MOST_FIELDS = 200
 """More than any contract has: an object of more is refused as a whole, and not field by field."""
 

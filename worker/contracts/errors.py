@@ -2,7 +2,8 @@
 
 FactRFMError
 ├── InvalidRequest          a request contradicts itself or its data
-│   └── ColumnMismatch      rows to predict lack columns of the model
+│   ├── ColumnMismatch      rows to predict lack columns of the model
+│   └── TooWide             the features make more encoded columns than are allowed
 ├── UnreadableTable         bytes that are not the table they are said to be
 ├── TableTooLarge           more cells or bytes than the service takes
 ├── NotFound                no such resource
@@ -22,8 +23,13 @@ FactRFMError
 └── LeaseLost               another attempt owns the job now
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
+
+WIDEST_NAMED = 3
+LIKE_OTHERS = 12
+"""No column that holds numbers is wider once encoded."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +63,40 @@ class InvalidRequest(FactRFMError):
     code = "invalid_request"
 
     @classmethod
-    def at(cls, pointer: str, message: str) -> "InvalidRequest":
+    def at(cls, pointer: str, message: str) -> Self:
         """Return the error of one wrong value."""
         return cls(message, errors=(FieldError(pointer, message),))
 
 
 class ColumnMismatch(InvalidRequest):
     code = "column_mismatch"
+
+
+class TooWide(InvalidRequest):
+    code = "invalid_request"
+
+    @classmethod
+    def expanded(cls, width: int, plain: int, most: int) -> Self:
+        """Return the error of columns that are too wide in encoding 'expanded' alone."""
+        return cls.at(
+            "/spec/encoding",
+            f"encoding 'expanded' makes {width} encoded columns and at most {most} are allowed; encoding 'plain' makes "
+            f"{plain}",
+        )
+
+    @classmethod
+    def of(cls, widths: Mapping[str, int], most: int) -> Self:
+        """Return the error of columns that are ``widths`` wide once encoded, where ``most`` are allowed together."""
+        widest = sorted(widths.items(), key=lambda item: -item[1])[:WIDEST_NAMED]
+        if widest[0][1] > LIKE_OTHERS:
+            named = ", ".join(f"{name!r} ({width})" for name, width in widest)
+            remedy = f"the widest are {named}: exclude those that name rows rather than describe them"
+        else:
+            remedy = "learn from fewer columns"
+        return cls.at(
+            "/features",
+            f"the features make {sum(widths.values())} encoded columns and at most {most} are allowed; {remedy}",
+        )
 
 
 class UnreadableTable(FactRFMError):

@@ -9,6 +9,7 @@ categorical        one 0/1 column a category, `name=category`, and `name:other` 
 constant           dropped: nothing can be learned from it
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -19,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from worker.contracts.base import ColumnType
-from worker.contracts.errors import InvalidRequest
+from worker.contracts.base import MAX_ENCODED_COLUMNS, ColumnType
+from worker.contracts.errors import InvalidRequest, TooWide
 from worker.contracts.resources import ModelColumn
 
 FORMAT_VERSION = 1
@@ -198,8 +199,7 @@ class Encoder:
         Raises:
             InvalidRequest: no column tells the rows apart.
         """
-        numeric = sum(column.type == "numeric" for column in features)
-        bins = min(max(WIDTH // max(numeric, 1) - (VIEWS - 1), 2), BINS) if expanded else None
+        bins = bins_among(sum(column.type == "numeric" for column in features)) if expanded else None
         codes = {column.name: _learn(table.column(column.name), column, standardize, bins) for column in features}
         kept = tuple(code for code in codes.values() if code is not None)
         if not kept:
@@ -282,6 +282,25 @@ class Encoder:
             )
         codes = tuple(_code(code) for code in document["codes"])
         return cls(codes, tuple(document["dropped"]), document["normalize_rows"])
+
+
+def bins_among(numeric: int) -> int:
+    """Return how many bins an expanded column has that is one of so many numeric ones."""
+    return min(max(WIDTH // max(numeric, 1) - (VIEWS - 1), 2), BINS)
+
+
+def check_width(encoder: Encoder) -> None:
+    """See that encoded rows have at most ``MAX_ENCODED_COLUMNS`` columns.
+
+    Raises:
+        TooWide: saying what would be narrower.
+    """
+    counts = Counter(encoder.sources)
+    plain = sum(len(replace(code, expansion=None).names) for code in encoder.codes)
+    if plain <= MAX_ENCODED_COLUMNS < counts.total():
+        raise TooWide.expanded(counts.total(), plain, MAX_ENCODED_COLUMNS)
+    if counts.total() > MAX_ENCODED_COLUMNS:
+        raise TooWide.of(counts, MAX_ENCODED_COLUMNS)
 
 
 def lengths(X: np.ndarray) -> np.ndarray:

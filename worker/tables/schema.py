@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 
 from worker.contracts.base import Task
-from worker.contracts.errors import ColumnMismatch, InvalidRequest
+from worker.contracts.errors import ColumnMismatch, InvalidRequest, TooWide
 from worker.contracts.requests import TableRequest
 from worker.contracts.resources import Column, ModelColumn
 from worker.tables.close_names import did_you_mean, shown
-from worker.tables.encoder import BINS
+from worker.tables.encoder import bins_among
 
 MOST_AUTO_CLASSES = 20
 MOST_CLASSES = 1000
-WIDEST_NAMED = 3
 
 
 def resolve_targets(request: TableRequest, columns: Sequence[Column]) -> list[Column]:
@@ -104,15 +103,11 @@ def check_fit(
             )
     if all(column.distinct <= 1 and not (column.distinct and column.missing) for column in features):
         raise InvalidRequest.at("/features", "every feature column is constant or empty; nothing can be learned")
-    width = encoded_width(features, expanded)
+    width, plain = encoded_width(features, expanded), encoded_width(features)
+    if plain <= max_encoded < width:
+        raise TooWide.expanded(width, plain, max_encoded)
     if width > max_encoded:
-        widest = sorted(features, key=lambda column: -_width(column, expanded))[:WIDEST_NAMED]
-        named = ", ".join(f"{column.name!r} ({_width(column, expanded)})" for column in widest)
-        raise InvalidRequest.at(
-            "/features",
-            f"the features make {width} encoded columns and at most {max_encoded} are allowed; the widest are {named}: "
-            "exclude those that name rows rather than describe them",
-        )
+        raise TooWide.of(_widths(features, expanded), max_encoded)
 
 
 def check_validation_dataset(needed: Sequence[Column], columns: Sequence[Column]) -> None:
@@ -162,13 +157,18 @@ def check_predict(features: Sequence[ModelColumn], columns: Sequence[Column]) ->
 
 def encoded_width(columns: Sequence[Column], expanded: bool = False) -> int:
     """Return how many encoded columns there will be at most; ``expanded`` numeric columns have further views."""
-    return sum(_width(column, expanded) for column in columns)
+    return sum(_widths(columns, expanded).values())
 
 
-def _width(column: Column, expanded: bool) -> int:
+def _widths(columns: Sequence[Column], expanded: bool) -> dict[str, int]:
+    bins = bins_among(sum(column.type == "numeric" for column in columns)) if expanded else 0
+    return {column.name: _width(column, bins) for column in columns}
+
+
+def _width(column: Column, bins: int) -> int:
     own = column.distinct + 1 if column.type == "categorical" else 1
-    if expanded and column.type == "numeric" and column.distinct > 2:
-        own += 1 + BINS
+    if bins and column.type == "numeric" and column.distinct > 2:
+        own += 1 + bins
     return own + (1 if column.missing else 0)
 
 

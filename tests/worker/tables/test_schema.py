@@ -1,9 +1,12 @@
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from worker.contracts.errors import ColumnMismatch, InvalidRequest
 from worker.contracts.requests import FitRequest, Validation
 from worker.contracts.resources import Column, ModelColumn
 from worker.tables import schema
+from worker.tables.encoder import Encoder
 
 DATASET = "ds_" + "0" * 26
 
@@ -121,6 +124,31 @@ def test_the_width_is_that_of_the_encoder_at_most():
     columns = [_number("a"), _number("b", missing=2), _text("c", 4), _text("d", 4, missing=1)]
     assert schema.encoded_width(columns) == 14
     assert schema.encoded_width(columns, expanded=True) == 14 + 2 * 9
+
+
+@pytest.mark.parametrize("count", [1, 39, 80, 106, 410, 1000])
+@pytest.mark.parametrize("expanded", [False, True])
+def test_the_width_of_numbers_is_just_that_of_the_encoder(count, expanded):
+    values = np.random.default_rng(0).normal(size=(30, count))
+    values[3, 0] = np.nan
+    table = pa.table({f"c{at}": pa.array(values[:, at], from_pandas=True) for at in range(count)})
+    features = [ModelColumn(name=name, type="numeric") for name in table.column_names]
+    encoder = Encoder.fit(table, features, standardize=True, normalize_rows=False, expanded=expanded)
+    columns = [_number(f"c{at}", 30 - (at == 0), missing=int(at == 0)) for at in range(count)]
+    assert schema.encoded_width(columns, expanded) == len(encoder.names)
+
+
+def test_many_numbers_are_told_to_be_fewer_and_an_encoding_that_is_too_wide_to_be_plain():
+    with pytest.raises(
+        InvalidRequest, match="make 1200 encoded columns and at most 1000 are allowed; learn from fewer"
+    ):
+        _check([_number(f"c{at}") for at in range(1200)], _number("price"))
+    features = [_number(f"c{at}") for at in range(410)]
+    with pytest.raises(InvalidRequest, match=r"'expanded' makes 1640 .* 'plain' makes 410") as caught:
+        schema.check_fit(
+            _request(), features, [_number("price")], "regression", rows=9, max_encoded=1000, expanded=True
+        )
+    assert _pointer(caught) == "/spec/encoding"
 
 
 @pytest.mark.parametrize(
