@@ -54,7 +54,8 @@ def _compiled(folder: Path) -> str:
 
 
 def _run(command: list[str], variables: Variables) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, **variables}
+    # on a busy machine, threads that wait for each other by turning take the time of those that they wait for
+    environment = {"OMP_WAIT_POLICY": "passive", **os.environ, **variables}
     return subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
