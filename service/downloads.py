@@ -54,9 +54,13 @@ class _Part:
 def send_artifact(request: Request, artifacts: Artifacts, ref: ArtifactRef, media_type: str, filename: str) -> Response:
     """Answer with a stored file, or what of it was asked for.
 
+    A file is compared with its checksum while it is sent: the answer breaks off before the last bytes of a damaged one.
+    A range is sent when all of the file was compared.
+
     Raises:
         RangeNotSatisfiable: the range lies outside the file.
         ArtifactMissing: storage lost it.
+        ArtifactCorrupt: it is damaged, and that was seen before the answer began.
     """
     headers = _headers(ref.sha256, filename)
     if _known(request, headers["ETag"]):
@@ -66,10 +70,9 @@ def send_artifact(request: Request, artifacts: Artifacts, ref: ArtifactRef, medi
     if part is not None:
         status = 206
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{part.length}"
-    whole = part or _Part(0, ref.bytes, ref.bytes)
-    headers["Content-Length"] = str(whole.stop - whole.start)
-    blocks = _blocks(artifacts, ref, whole)
-    first = next(blocks, b"")  # a missing file is found before the answer begins
+    headers["Content-Length"] = str(ref.bytes if part is None else part.stop - part.start)
+    blocks = artifacts.stream(ref) if part is None else _blocks(artifacts, ref, part)
+    first = next(blocks, b"")  # a missing file, and a small one that is damaged, are found before the answer begins
     return _Download(_chained(first, blocks), status, headers, media_type)
 
 
@@ -120,7 +123,7 @@ def _asked(request: Request, etag: str, length: int) -> _Part | None:
 
 
 def _blocks(artifacts: Artifacts, ref: ArtifactRef, part: _Part) -> Iterator[bytes]:
-    with artifacts.open(ref, verify=False) as file:
+    with artifacts.open_part(ref) as file:
         file.seek(part.start)
         left = part.stop - part.start
         while left > 0 and (block := file.read(min(BLOCK, left))):

@@ -23,7 +23,7 @@ from service.garbage import settle
 from service.microbatch import Batches, Compute
 from worker.cgroup import usable_cpus
 from worker.contracts.artifacts import ArtifactRef
-from worker.contracts.errors import PredictionsBusy
+from worker.contracts.errors import ArtifactMissing, PredictionsBusy
 from worker.store import models
 from worker.store.artifacts import Artifacts
 from worker.store.database import Database
@@ -143,8 +143,11 @@ class Predictor:
         """
 
         def compute(_: Sequence[Question[object]]) -> list[object]:
-            known = self._find(database, models.get_id(database, ref))
-            return [use(known, self.model(known.record))]
+            def used(model_id: str) -> list[object]:
+                known = self._find(database, model_id)
+                return [use(known, self.model(known.record))]
+
+            return models.used(database, lambda: models.get_id(database, ref), used)
 
         nothing: Question[object] = Question(0, lambda known: pa.table({}), lambda record, answer: None)
         # about a thing of its own: it is computed with no other
@@ -174,7 +177,13 @@ class Predictor:
     def _answer_all(
         self, database: Database, ref: str, version: str | None, questions: Sequence[Question[R]]
     ) -> list[R | Exception]:
-        known = self._find(database, models.get_id(database, ref, version))
+        return models.used(
+            database,
+            lambda: models.get_id(database, ref, version),
+            lambda model_id: self._answers(self._find(database, model_id), questions),
+        )
+
+    def _answers(self, known: Known, questions: Sequence[Question[R]]) -> list[R | Exception]:
         answers: list[R | Exception | None] = [None] * len(questions)
         alike: dict[type, list[tuple[int, Rows]]] = {}
         for index, question in enumerate(questions):
@@ -207,6 +216,9 @@ class Predictor:
         """Answer rows of the same kind together, or each alone when that fails: the fault is of one of them."""
         try:
             answer = self.predict(record.resource.id, record.model, joined(parts))
+        except ArtifactMissing:
+            # of the model: it may have been deleted, and its name stand for another one
+            raise
         except Exception as error:
             if len(parts) == 1:
                 return [error]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
+import structlog
 from anyio import to_thread
 from fastapi import Request
 from starlette.datastructures import UploadFile
@@ -13,13 +14,16 @@ from starlette.formparsers import MultiPartException
 from service.context import Context
 from service.negotiation import content_type
 from service.problems import UnsupportedMediaType
-from worker.contracts.errors import InvalidRequest
-from worker.contracts.reading import ReadOrder
+from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing, InvalidRequest
+from worker.contracts.reading import ReadDone, ReadOrder
 from worker.contracts.resources import Dataset
 from worker.store import datasets
+from worker.store.datasets import DatasetRecord
 from worker.store.ids import new_id
 from worker.tables.decompress import decompress
 from worker.tables.media import ARROW_FILE, ARROW_STREAM, CSV, DATASET_TYPES, JSON, NPZ, PARQUET
+
+log = structlog.get_logger()
 
 MULTIPART = "multipart/form-data"
 SUFFIXES = {
@@ -63,7 +67,8 @@ async def receive(request: Request, folder: Path) -> Received:
 def store(context: Context, received: Received, encoding: str | None, name: str | None) -> tuple[Dataset, bool]:
     """Type the table and keep it: artifacts first, then the row. Returns the dataset and whether it is new.
 
-    It is called in a thread of ``context.readers.run``.
+    Bytes that are a dataset already take the place of its files where those are lost or damaged. It is called in a
+    thread of ``context.readers.run``.
 
     Raises:
         UnreadableTable, TableTooLarge, StorageFull: see ``TableReaders.read``.
@@ -73,8 +78,8 @@ def store(context: Context, received: Received, encoding: str | None, name: str 
     with path.open("rb") as body:
         sha256 = hashlib.file_digest(body, "sha256").hexdigest()
     existing = datasets.find_by_sha256(context.database, sha256, received.media_type)
-    if existing is not None:
-        return existing, False
+    if existing is not None and _is_whole(context, existing):
+        return existing.resource, False
     table_path = path.with_name("table.parquet")
     table = context.readers.read(
         ReadOrder(
@@ -85,6 +90,8 @@ def store(context: Context, received: Received, encoding: str | None, name: str 
             max_bytes=settings.max_body_bytes,
         )
     )
+    if existing is not None and _heal(context, existing, path, table_path, table):
+        return datasets.get(context.database, existing.resource.id), False
     now = context.now()
     dataset = Dataset(
         id=new_id("ds", now),
@@ -103,6 +110,36 @@ def store(context: Context, received: Received, encoding: str | None, name: str 
     if kept.id != dataset.id:
         context.artifacts.delete_prefix(folder)
     return kept, kept.id == dataset.id
+
+
+def _is_whole(context: Context, record: DatasetRecord) -> bool:
+    """Return whether both files of a dataset are as they were stored."""
+    try:
+        for file in (record.content, record.table):
+            with context.artifacts.open(file):
+                pass
+    except (ArtifactMissing, ArtifactCorrupt) as error:
+        log.warning("dataset is healed by an upload", dataset=record.resource.id, reason=error.detail)
+        return False
+    return True
+
+
+def _heal(context: Context, record: DatasetRecord, content: Path, table: Path, read: ReadDone) -> bool:
+    """Write the files of a dataset again. Returns whether it is there still."""
+    dataset_id = record.resource.id
+    context.artifacts.put_file(record.content.key, content)
+    with table.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 == record.table.sha256:
+        context.artifacts.put_file(record.table.key, table)
+        return True
+    # another version of this program may write other bytes: under a key of their own until the row names them
+    typed = context.artifacts.put_file(f"datasets/{dataset_id}/table-{sha256[:12]}.parquet", table)
+    if datasets.replace_table(context.database, dataset_id, read.rows, read.columns, typed):
+        context.artifacts.delete(record.table.key)
+        return True
+    context.artifacts.delete_prefix(f"datasets/{dataset_id}")
+    return False
 
 
 def check_encoding(request: Request) -> str | None:

@@ -1,5 +1,6 @@
 """The first page, and the queue."""
 
+import structlog
 from fastapi import Request, Response
 
 from service import features
@@ -8,10 +9,12 @@ from service.context import Context, CurrentContext
 from service.dashboard.data import upload_hints
 from service.dashboard.pages import page_router, render
 from service.dashboard.work import predicting
-from worker.contracts.errors import ArtifactMissing, NotFound
+from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing, NotFound
 from worker.contracts.keys import Scope
 from worker.contracts.resources import FeatureShare, Model
 from worker.store import datasets, jobs, models, workload
+
+log = structlog.get_logger()
 
 router = page_router()
 
@@ -54,10 +57,14 @@ def queue(context: CurrentContext, request: Request) -> Response:
     )
 
 
-def _top(context: Context, model: Model) -> list[FeatureShare]:
+def _top(context: Context, model: Model) -> list[FeatureShare] | None:
+    """Return the columns that matter most to a model; None where its matrix is lost or damaged."""
     try:
         learned = features.load_matrix(context.artifacts, models.get(context.database, model.id))
-    except (NotFound, ArtifactMissing):
+    except NotFound:
         # it was deleted while the page was made
         return []
+    except (ArtifactMissing, ArtifactCorrupt) as error:
+        log.error("matrix not shown", model=model.id, detail=error.detail)
+        return None
     return features.importance(learned)[:TOP]

@@ -1,8 +1,6 @@
 """Datasets: immutable tables."""
 
 import itertools
-import tempfile
-from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -111,9 +109,8 @@ def get_rows(
 ) -> DatasetRows:
     """Show the first rows."""
     record = datasets.get_record(context.database, dataset_id)
-    with tempfile.TemporaryDirectory(prefix="factrfm-rows-") as folder:
-        path = context.artifacts.local_copy(record.table, Path(folder))
-        table = pa.concat_tables(itertools.islice(iter_tables(path, None, limit), 1)).slice(0, limit)
+    with context.artifacts.open_part(record.table) as source:
+        table = pa.concat_tables(itertools.islice(iter_tables(source, None, limit), 1)).slice(0, limit)
     columns = [[_finite(value) for value in column.to_pylist()] for column in table.columns]
     return DatasetRows(columns=table.column_names, rows=[list(row) for row in zip(*columns, strict=True)])
 
@@ -133,8 +130,7 @@ def get_histogram(
     edges: list[float] = []
     counts: list[int] = []
     if found.min is not None and found.max is not None:
-        # the checksum of the whole table would cost more than the one column that is read
-        with context.artifacts.open(record.table, verify=False) as source, pq.ParquetFile(source) as file:
+        with context.artifacts.open_part(record.table) as source, pq.ParquetFile(source) as file:
             edges, counts = histogram(iter_column(file, column), found.min, found.max, bins, integer=found.integer)
     return Histogram(column=column, edges=edges, counts=counts, missing=found.missing, infinite=found.infinite)
 

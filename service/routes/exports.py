@@ -46,7 +46,10 @@ def export_model(
     ``worker.prediction.load`` reads safetensors. An ONNX file takes one input a column and computes in float64.
     """
     kind = choose(accept, list(FORMATS.values())) if form is None else FORMATS[form]
-    record = models.get(context.database, ref)
+    return models.use(context.database, ref, lambda record: _exported(context, request, record, kind))
+
+
+def _exported(context: Context, request: Request, record: ModelRecord, kind: str) -> Response:
     model = record.resource
     name = f"{model.name}-{model.version}"
     if kind == SAFETENSORS:
@@ -66,9 +69,12 @@ def export_model(
 )
 def get_card(context: CurrentContext, request: Request, ref: Ref) -> Response:
     """Download the model card, in Markdown: what the model reads and answers, how good it is, how to make it again."""
-    record = models.get(context.database, ref)
-    text = card.model_card(_facts(context, record))
-    return send_bytes(request, text.encode(), f"{MARKDOWN}; charset=utf-8", f"{record.resource.name}.md")
+
+    def written(record: ModelRecord) -> Response:
+        text = card.model_card(_facts(context, record))
+        return send_bytes(request, text.encode(), f"{MARKDOWN}; charset=utf-8", f"{record.resource.name}.md")
+
+    return models.use(context.database, ref, written)
 
 
 def _facts(context: Context, record: ModelRecord) -> card.CardFacts:

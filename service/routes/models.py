@@ -20,6 +20,7 @@ from worker.contracts.comparison import Comparison
 from worker.contracts.requests import MODEL_VERSION, TAG, ModelChange
 from worker.contracts.resources import FeatureHistory, FeatureMatrix, Features, Model, Page
 from worker.store import models
+from worker.store.models import ModelRecord
 from worker.store.tensors import pack
 from worker.tables.media import CSV, JSON, NPY
 from worker.tables.spreadsheets import shown
@@ -101,16 +102,23 @@ def compare_models(
     ],
 ) -> Comparison:
     """Put models side by side: metrics, what differs in their specs, importance, how alike their matrices are."""
-    records = [models.get(context.database, one) for one in (ref, *others)]
-    return comparison.compare(records, [features.load_matrix(context.artifacts, record) for record in records])
+
+    def loaded(record: ModelRecord) -> tuple[ModelRecord, features.LearnedMatrix]:
+        return record, features.load_matrix(context.artifacts, record)
+
+    records, matrices = zip(*(models.use(context.database, one, loaded) for one in (ref, *others)), strict=True)
+    return comparison.compare(records, matrices)
 
 
 @router.get("/{ref}/features", responses=problems(404, 422))
 def get_features(context: CurrentContext, ref: Ref, iteration: Iteration = None) -> Features:
     """Summarise what the model looks at, or looked at after an earlier iteration."""
-    record = models.get(context.database, ref)
-    described = features.describe(features.load_matrix(context.artifacts, record, iteration))
-    return Features(model=record.resource.id, **dict(described))
+
+    def shown(record: ModelRecord) -> Features:
+        described = features.describe(features.load_matrix(context.artifacts, record, iteration))
+        return Features(model=record.resource.id, **dict(described))
+
+    return models.use(context.database, ref, shown)
 
 
 @router.get("/{ref}/features/history", responses=problems(404, 422))
@@ -137,9 +145,12 @@ def get_matrix(
 ) -> Response:
     """Download the learned feature matrix, by Accept as JSON, CSV, NPY, safetensors or a heatmap."""
     kind = choose(accept, MATRIX_TYPES)
-    record = models.get(context.database, ref)
-    learned = features.view(features.load_matrix(context.artifacts, record, iteration), fold, columns)
-    model = record.resource
+
+    def loaded(record: ModelRecord) -> tuple[Model, features.LearnedMatrix]:
+        learned = features.load_matrix(context.artifacts, record, iteration)
+        return record.resource, features.view(learned, fold, columns)
+
+    model, learned = models.use(context.database, ref, loaded)
     name = f"{model.name}-{model.version}-M{learned.iteration}"
     if kind == PNG:
         title = f"{model.name} v{model.version}: feature matrix, iteration {learned.iteration}"

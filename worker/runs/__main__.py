@@ -21,7 +21,7 @@ import torch
 from pydantic import ValidationError
 from structlog.contextvars import bound_contextvars
 
-from worker.contracts.errors import ArtifactMissing
+from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing
 from worker.contracts.events import LogData
 from worker.contracts.messages import (
     ORDERS,
@@ -115,7 +115,7 @@ def _run(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Report
 def carry_out(
     order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]
 ) -> AnyReport:
-    """Return the last report of a job, which starts afresh where its checkpoint is gone.
+    """Return the last report of a job, which starts afresh where its checkpoint is gone or damaged.
 
     Raises:
         FactRFMError, EngineError: the job cannot succeed.
@@ -128,11 +128,12 @@ def carry_out(
         if isinstance(order, TuneOrder):
             return tune(order, artifacts, machine, report)
         return network(order, artifacts, machine, report)
-    except ArtifactMissing as error:
+    except (ArtifactMissing, ArtifactCorrupt) as error:
         if order.checkpoint is None:
             raise
         # a copy of a live system may hold a row whose checkpoint was replaced before the files were copied
-        report(LogReport(data=LogData(message=f"starting afresh, because a file is gone: {error.detail}")))
+        message = f"starting afresh, because the checkpoint cannot be read: {error.detail}"
+        report(LogReport(data=LogData(level="warning", message=message)))
         return carry_out(order.model_copy(update={"checkpoint": None}), artifacts, machine, report)
 
 

@@ -8,7 +8,10 @@ import hashlib
 import io
 import os
 import re
+import threading
+import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +27,12 @@ from worker.store.room import needing_room
 KEY_PART = re.compile(r"[A-Za-z0-9_=@+-][A-Za-z0-9._=@+-]*")
 LONGEST_KEY = 512
 BLOCK_BYTES = 2**20
+CHECKED_SECONDS = 600.0
+"""So long a file that nobody wrote to counts as what its checksum said: disks go bad in silence."""
+MOST_CHECKED = 1000
+
+Unchanged = tuple[int, int, int, int]
+"""Number, size and times of a local file: every write to it changes one of them."""
 
 
 class Artifacts:
@@ -33,6 +42,8 @@ class Artifacts:
         self._fs, root = url_to_fs(url)
         self._root = str(root).rstrip("/")
         self._local = isinstance(self._fs, LocalFileSystem)
+        self._checked: OrderedDict[tuple[str, str], tuple[Unchanged, float]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def put_file(self, key: str, path: Path) -> ArtifactRef:
         """Store a copy of a file under ``key``, replacing what was there.
@@ -63,18 +74,59 @@ class Artifacts:
         return ArtifactRef(key=key, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
 
     @contextmanager
-    def open(self, ref: ArtifactRef, *, verify: bool = True) -> Iterator[BinaryIO]:
-        """Open a file for reading at any place. ``verify`` reads it once through first and compares its checksum.
+    def open(self, ref: ArtifactRef) -> Iterator[BinaryIO]:
+        """Open a file for reading at any place. It is read once through first, and its checksum compared.
 
         Raises:
             ArtifactMissing: there is no such file.
             ArtifactCorrupt: its length or its checksum is another.
         """
         with self._opened(ref) as file:
-            if verify:
+            _compare(ref, *_measure(file))
+            file.seek(0)
+            yield file
+
+    @contextmanager
+    def open_part(self, ref: ArtifactRef) -> Iterator[BinaryIO]:
+        """Open a file of which a part is wanted.
+
+        Its checksum is of the whole. A local file that was compared a short while ago and that nobody wrote to since is
+        not read through again.
+
+        Raises:
+            ArtifactMissing: there is no such file.
+            ArtifactCorrupt: its length or its checksum is another.
+        """
+        with self._opened(ref) as file:
+            unchanged = _unchanged(file) if self._local else None
+            if unchanged is None or not self._was_checked(ref, unchanged):
                 _compare(ref, *_measure(file))
                 file.seek(0)
+                if unchanged is not None:
+                    self._remember(ref, unchanged)
             yield file
+
+    def stream(self, ref: ArtifactRef) -> Iterator[bytes]:
+        """Yield a file's bytes in blocks. The last one is kept back until the checksum was compared.
+
+        Raises:
+            ArtifactMissing: there is no such file.
+            ArtifactCorrupt: its length or its checksum is another; not all of its bytes were yielded then.
+        """
+        digest = hashlib.sha256()
+        length = 0
+        held = b""
+        with self._opened(ref) as file:
+            while block := file.read(BLOCK_BYTES):
+                digest.update(block)
+                length += len(block)
+                if length > ref.bytes:
+                    break
+                if held:
+                    yield held
+                held = block
+        _compare(ref, digest.hexdigest(), length)
+        yield held
 
     def read_bytes(self, ref: ArtifactRef) -> bytes:
         """Return a file's bytes, compared with their checksum.
@@ -183,6 +235,18 @@ class Artifacts:
                 sha256, length = _copy(source, target)
         return ArtifactRef(key=key, sha256=sha256, bytes=length)
 
+    def _was_checked(self, ref: ArtifactRef, unchanged: Unchanged) -> bool:
+        with self._lock:
+            before, until = self._checked.get((ref.key, ref.sha256), (None, 0.0))
+        return before == unchanged and time.monotonic() < until
+
+    def _remember(self, ref: ArtifactRef, unchanged: Unchanged) -> None:
+        with self._lock:
+            self._checked[ref.key, ref.sha256] = unchanged, time.monotonic() + CHECKED_SECONDS
+            self._checked.move_to_end((ref.key, ref.sha256))
+            if len(self._checked) > MOST_CHECKED:
+                self._checked.popitem(last=False)
+
     @contextmanager
     def _opened(self, ref: ArtifactRef) -> Iterator[BinaryIO]:
         try:
@@ -227,6 +291,11 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _unchanged(file: BinaryIO) -> Unchanged:
+    found = os.fstat(file.fileno())
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _copy(source: BinaryIO, target: Any) -> tuple[str, int]:

@@ -1,15 +1,16 @@
 """Rows of datasets: where their bytes and their typed tables are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from worker.contracts.artifacts import ArtifactRef, TableRef
 from worker.contracts.errors import Conflict, NotFound
-from worker.contracts.resources import Dataset, Page
+from worker.contracts.resources import Column, Dataset, Page
 from worker.store.columns import storable
 from worker.store.database import Database, insert_into, names_a_missing_row, owner
 from worker.store.pages import first_page
@@ -96,13 +97,31 @@ def find_record(session: Session, dataset_id: str) -> DatasetRecord:
     return to_record(row)
 
 
-def find_by_sha256(database: Database, sha256: str, media_type: str) -> Dataset | None:
-    """Return the dataset that was made of these bytes."""
+def find_by_sha256(database: Database, sha256: str, media_type: str) -> DatasetRecord | None:
+    """Return the dataset that was made of these bytes, and its files."""
     with database.reading() as session:
         row = session.scalars(
             select(DatasetRow).where(DatasetRow.sha256 == sha256, DatasetRow.media_type == media_type)
         ).one_or_none()
-        return None if row is None else to_resource(row)
+        return None if row is None else to_record(row)
+
+
+def replace_table(
+    database: Database, dataset_id: str, rows: int, columns: Sequence[Column], table: ArtifactRef
+) -> bool:
+    """Have a dataset name another typed table of the same bytes. Returns whether the dataset is there."""
+    with database.transaction() as session:
+        replaced = session.execute(
+            update(DatasetRow)
+            .where(DatasetRow.id == dataset_id)
+            .values(
+                rows=rows,
+                columns=[column.model_dump(mode="json") for column in columns],
+                table=table.model_dump(mode="json"),
+            )
+            .returning(DatasetRow.id)
+        ).one_or_none()
+        return replaced is not None
 
 
 def list_page(database: Database, limit: int = 50, after: str | None = None) -> Page[Dataset]:

@@ -108,14 +108,16 @@ def list_page(
         query = query.where(JobRow.state == state)
     if kind is not None:
         query = query.where(JobRow.kind == kind)
-    if model is not None:
-        query = query.where(or_(JobRow.model_id == model, JobRow.model_name == model))
     if batch is not None:
         query = query.where(JobRow.batch_id == batch)
     if after is not None:
         query = query.where(JobRow.id < after)
+    # each of the two has an index in the order of the list; of both at once the database would read and sort all
+    queries = [query] if model is None else [query.where(one == model) for one in (JobRow.model_id, JobRow.model_name)]
     with database.reading() as session:
-        items, following = first_page([to_resource(row) for row in session.scalars(query)], limit)
+        found = {row.id: row for one in queries for row in session.scalars(one)}
+        newest = sorted(found.values(), key=lambda row: row.id, reverse=True)
+        items, following = first_page([to_resource(row) for row in newest[: limit + 1]], limit)
         return Page[Job](items=items, next=following)
 
 

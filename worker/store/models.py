@@ -1,10 +1,10 @@
 """Rows of models: named, versioned, immutable."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Select, Text, and_, bindparam, cast, func, or_, select, update
 from sqlalchemy import delete as sql_delete
@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from worker.contracts.artifacts import ArtifactRef
-from worker.contracts.errors import Conflict, InvalidRequest, NotFound
+from worker.contracts.errors import ArtifactMissing, Conflict, InvalidRequest, NotFound
 from worker.contracts.messages import FitDone, FittedModelSummary
 from worker.contracts.requests import ModelChange
 from worker.contracts.resources import Model, Page
@@ -22,6 +22,8 @@ from worker.store.database import Database, insert_into, names_a_missing_row, ow
 from worker.store.ids import new_id
 from worker.store.pages import first_page
 from worker.store.rows import ModelNameRow, ModelRow
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,37 @@ def find_record(session: Session, ref: str, version: str | None = None) -> Model
     if found is None:
         raise _not_found(ref, version)
     return to_record(*found)
+
+
+def used(database: Database, find: Callable[[], str], use: Callable[[str], R]) -> R:
+    """Return what ``use`` makes of the id that ``find`` resolves a reference to.
+
+    Where that model is deleted meanwhile the reference may stand for another one by now: then it is resolved again.
+
+    Raises:
+        NotFound: no such model, or no longer.
+    """
+    while True:
+        model_id = find()
+        try:
+            return use(model_id)
+        except (NotFound, ArtifactMissing):
+            if _is_there(database, model_id):
+                raise
+
+
+def use(database: Database, ref: str, of: Callable[[ModelRecord], R]) -> R:
+    """Return what ``of`` makes of the model that ``ref`` names, and of its files: see ``used``.
+
+    Raises:
+        NotFound: no such model, or no longer.
+    """
+    return used(database, lambda: get(database, ref).resource.id, lambda model_id: of(get(database, model_id)))
+
+
+def _is_there(database: Database, model_id: str) -> bool:
+    with database.reading() as session:
+        return session.scalar(select(ModelRow.id).where(ModelRow.id == model_id)) is not None
 
 
 def names(database: Database, ids: Sequence[str]) -> dict[str, str]:

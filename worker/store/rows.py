@@ -49,7 +49,7 @@ class Owned:
 
 class DatasetRow(Owned, Base):
     __tablename__ = "datasets"
-    __table_args__ = (UniqueConstraint("project", "sha256", "media_type"),)
+    __table_args__ = (UniqueConstraint("project", "sha256", "media_type"), Index(None, "project", "id"))
 
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
@@ -65,6 +65,7 @@ class DatasetRow(Owned, Base):
 
 class BatchRow(Owned, Base):
     __tablename__ = "batches"
+    __table_args__ = (Index(None, "project", "id"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     total: Mapped[int]
@@ -89,6 +90,8 @@ class ModelRow(Owned, Base):
     __tablename__ = "models"
     __table_args__ = (
         UniqueConstraint("project", "name", "version"),
+        Index(None, "project", "id"),
+        Index(None, "project", "name", "id"),
         ForeignKeyConstraint(["project", "name"], ["model_names.project", "model_names.name"]),
     )
 
@@ -116,8 +119,14 @@ class JobRow(Owned, Base):
         CheckConstraint("(state IN ('queued', 'running')) = (finished_at IS NULL)", name="finished"),
         CheckConstraint("(state IN ('queued', 'running')) = (held_dataset_id IS NOT NULL)", name="held"),
         Index(None, "state", "id"),
-        Index(None, "batch_id", "id"),
-        Index(None, "project", "state"),
+        Index(None, "batch_id", "id", "state"),
+        # lists, newest first: each filter finds its page without looking at rows that it passes over
+        Index(None, "project", "id"),
+        Index(None, "project", "state", "id"),
+        Index(None, "project", "kind", "id"),
+        Index(None, "project", "kind", "state", "id"),
+        Index(None, "project", "model_name", "id", "state", "kind"),
+        Index(None, "project", "model_id", "id", "state", "kind"),
         Index(None, "project", "started_at"),
         # all that the metrics ask of jobs, so that they need not read the rows
         Index(None, "state", "kind", "queued_at", "started_at", "finished_at"),
@@ -142,8 +151,8 @@ class JobRow(Owned, Base):
     batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"))
     dataset_id: Mapped[str]
     validation_id: Mapped[str | None]
-    model_name: Mapped[str | None] = mapped_column(index=True)
-    model_id: Mapped[str | None] = mapped_column(index=True)
+    model_name: Mapped[str | None]
+    model_id: Mapped[str | None]
     held_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     held_validation_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     held_model_id: Mapped[str | None] = mapped_column(ForeignKey("models.id"), index=True)

@@ -28,7 +28,7 @@ def load_arrow(source: Path) -> pa.Table:
         return reader.read_all()
 
 
-def iter_tables(source: Path, columns: list[str] | None, batch_rows: int) -> Iterator[pa.Table]:
+def iter_tables(source: Path | BinaryIO, columns: list[str] | None, batch_rows: int) -> Iterator[pa.Table]:
     """Yield the table in blocks of at most ``batch_rows`` rows."""
     with pq.ParquetFile(source) as file:
         for batch in file.iter_batches(batch_size=batch_rows, columns=columns):

@@ -230,3 +230,24 @@ def test_a_download_that_is_left_closes_its_file(system: System) -> None:
             connection.sendall(f"GET /v1/datasets/{stored}/content HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             wait_until(lambda: opened() != [], 10, "the file is opened")
     wait_until(lambda: opened() == [], 5, "the files are closed")
+
+
+@pytest.mark.parametrize("asked", ["", "Range: bytes=100-\r\n"])
+def test_a_download_of_a_damaged_file_breaks_off(system: System, asked: str) -> None:
+    table = b"a,y\n" + b"5,6\n" * 1_000_000 + f"7,{len(asked)}\n".encode()
+    stored = system.client.post("/v1/datasets", content=table, headers={"Content-Type": "text/csv"}).json()["id"]
+    request = f"GET /v1/datasets/{stored}/content HTTP/1.1\r\nHost: a\r\n{asked}\r\n".encode()
+    with (system.home / "artifacts" / "datasets" / stored / "content").open("r+b") as file:
+        file.seek(2_000_000)
+        file.write(b"8")
+    with socket.create_connection(("127.0.0.1", system.port)) as connection:
+        connection.settimeout(30)
+        connection.sendall(request)
+        answer = all_of(connection)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if asked:
+        assert b"artifact_corrupt" in body
+    else:
+        assert b"200 OK" in head
+        assert b"Content-Length: %d" % len(table) in head or b"content-length: %d" % len(table) in head
+        assert len(body) < len(table)

@@ -29,7 +29,9 @@ def test_the_same_bytes_are_the_same_dataset_unless_they_are_read_as_another_typ
     assert insert(database, make_dataset(START, name="again")) == first
     other = make_dataset(START, media_type="application/json")
     assert insert(database, other) == other
-    assert datasets.find_by_sha256(database, first.sha256, "text/csv") == first
+    found = datasets.find_by_sha256(database, first.sha256, "text/csv")
+    assert found is not None
+    assert found.resource == first
     assert datasets.find_by_sha256(database, "c" * 64, "text/csv") is None
 
 
