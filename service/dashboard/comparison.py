@@ -87,9 +87,10 @@ def _side(context: Context, ref: str) -> Side:
         if job.model is None or job.state != "succeeded":
             return Side(ref, f"/jobs/{ref}", job.metrics, _asked(job.request), {"State": job.state})
         ref = job.model
-    record = models.get(context.database, ref)
+    record, learned = models.use(
+        context.database, ref, lambda record: (record, features.load_matrix(context.artifacts, record))
+    )
     model = record.resource
-    learned = features.load_matrix(context.artifacts, record)
     facts = {
         "Chosen iteration": f"{model.iteration} of {model.iterations}",
         "Ridge": model.ridge,

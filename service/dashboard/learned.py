@@ -32,8 +32,11 @@ def list_models(
 @router.get("/models/{ref}")
 def show_model(context: CurrentContext, request: Request, ref: str) -> Response:
     """Show what a model learned, how it did, and a form to predict by."""
-    record = models.get(context.database, ref)
-    described = features.describe(features.load_matrix(context.artifacts, record))
+    record, described = models.use(
+        context.database,
+        ref,
+        lambda record: (record, features.describe(features.load_matrix(context.artifacts, record))),
+    )
     return render(
         request,
         "model.html",
