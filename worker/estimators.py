@@ -276,6 +276,8 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
             for state in states
         ]
         self.best_iteration_ = best.iteration
+        judged = "leave_one_out" if best.loss is not None else "last"
+        self.chosen_by_ = "validation" if rows.validation is not None else judged
         self.n_iter_ = states[-1].current.iteration + 1
         targets = outputs if rows.classes is None else [ModelColumn(name="y", type="categorical")]
         self._describe(ServedModel(rows.encoder, fitted, task, rows.classes, columns, targets))
@@ -309,8 +311,9 @@ class FactRFMRegressor(RegressorMixin, _FactRFM):  # type: ignore[misc]
     """FACT-RFM for one or several outputs. The parameters are those of the service's training spec.
 
     Learned: ``feature_matrix_`` (d, d) over ``encoded_feature_names_``, ``feature_importances_`` by column, summing to
-    1, ``history_`` by iteration, ``best_iteration_``, ``spec_`` with every choice made before the first iteration,
-    ``choices_`` that led there, and ``refitted_``, whether validation rows joined the last solve.
+    1, ``history_`` by iteration, ``best_iteration_`` and what it was ``chosen_by_``, ``spec_`` with every choice made
+    before the first iteration, ``choices_`` that led there, and ``refitted_``, whether validation rows joined the last
+    solve.
     """
 
     def predict(self, X: Any) -> np.ndarray:

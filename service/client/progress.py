@@ -9,7 +9,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from service.client.events import AnyEvent
 from worker.contracts.events import IterationEvent, LogEvent, StateEvent, StepEvent
 
-SHOWN = ("validation_accuracy", "validation_rmse", "train_accuracy", "train_rmse")
+SHOWN = (
+    "validation_accuracy",
+    "validation_rmse",
+    "leave_one_out_accuracy",
+    "leave_one_out_rmse",
+    "train_accuracy",
+    "train_rmse",
+)
 
 
 class Bar:

@@ -141,3 +141,30 @@ def test_a_cancel_that_comes_before_the_end_keeps_what_a_retry_goes_on_from(clie
     assert client.get(f"/v1/jobs/{job}").json()["state"] == "cancelled"
     for ref in (checkpoint.newest, checkpoint.best, *checkpoint.matrices):
         assert context.artifacts.read_bytes(ref)
+
+
+@pytest.mark.parametrize(
+    ("body", "chosen_by"),
+    [
+        ({}, "validation"),
+        ({"validation": {"folds": 2}}, "folds"),
+        ({"validation": None}, "leave_one_out"),
+        ({"validation": None, "spec": {"iterations": 2, "solver": "cg", "ridge": 1.0}}, "last"),
+        ({"validation": None, "spec": {"iterations": 0}}, "last"),
+    ],
+)
+def test_a_model_says_what_chose_its_iteration(run_fit, context, body, chosen_by):
+    done, reports = run_fit(**body)
+    told = done.summary
+    assert told.chosen_by == chosen_by
+    losses = [one.metrics.get("leave_one_out_rmse", one.metrics.get("leave_one_out_brier")) for one in told.history]
+    if chosen_by == "leave_one_out":
+        assert losses[told.iteration] == min(losses)
+        checkpoints = [report.checkpoint for report in reports if isinstance(report, IterationReport)]
+        for checkpoint in checkpoints:
+            resumed, _ = run_fit(checkpoint, **body)
+            assert _model(context, resumed) == _model(context, done)
+            assert resumed.summary.chosen_by == chosen_by
+    elif chosen_by == "last":
+        assert told.iteration == told.iterations
+        assert any("no row tells whether an earlier one is better" in line for line in _told(reports))

@@ -301,3 +301,14 @@ def test_wide_rows_keep_to_the_bound_of_the_service():
         FactRFMRegressor(iterations=0, encoding="expanded").fit(X, y)
     with pytest.raises(ValueError, match="make 4200 encoded columns and at most 4096 are allowed; learn from fewer"):
         FactRFMRegressor(iterations=0).fit(rng.normal(size=(4, 4200)), y[:4])
+
+
+def test_it_says_what_chose_the_iteration():
+    frame, y = _frame()
+    X = frame[["length", "noise"]].fillna(0).to_numpy()
+    assert FactRFMRegressor(**CLOSED, iterations=2).fit(X, y).chosen_by_ == "validation"
+    alone = FactRFMRegressor(**CLOSED, iterations=4, validation_fraction=None).fit(X, y)
+    losses = [one["leave_one_out_rmse"] for one in alone.history_]
+    assert (alone.chosen_by_, alone.best_iteration_) == ("leave_one_out", losses.index(min(losses)))
+    last = FactRFMRegressor(**CLOSED, iterations=2, validation_fraction=None, solver="cg").fit(X, y)
+    assert (last.chosen_by_, last.best_iteration_) == ("last", 2)

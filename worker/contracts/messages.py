@@ -16,7 +16,7 @@ from worker.contracts.artifacts import (
 from worker.contracts.base import Contract, Label, Task
 from worker.contracts.events import IterationData, LogData, StepData, TrialData
 from worker.contracts.requests import FitRequest, NetworkRequest, PredictRequest, TuneRequest
-from worker.contracts.resources import HeatSummary, IterationSummary, JobError, ModelColumn, Progress
+from worker.contracts.resources import ChosenBy, HeatSummary, IterationSummary, JobError, ModelColumn, Progress
 
 LOOK_AT_JOB = "worker.look_at_job"
 """Name of the one Celery task. Its only argument is a job's id; it means: look whether this job wants a worker."""
@@ -145,6 +145,7 @@ class FittedModelSummary(Contract):
     encoded_sources: list[str] = Field(description="The original column of each encoded one.")
     spec: dict[str, Any]
     metrics: dict[str, float]
+    chosen_by: ChosenBy | None = None
     iteration: int
     iterations: int
     ridge: float

@@ -13,6 +13,8 @@ JobKind = Literal["fit", "tune", "network", "predict"]
 MAX_NAMED_FIELDS = 3
 """Of a fault of the program."""
 
+ChosenBy = Literal["validation", "folds", "leave_one_out", "last"]
+
 T = TypeVar("T")
 LONGEST_TOP = 100
 CUT_MARK = "…"
@@ -240,6 +242,12 @@ class Model(Contract):
     spec: dict[str, Any]
     metrics: dict[str, float] = Field(description="Of the chosen iteration.")
     iteration: int = Field(description="The chosen iteration.")
+    chosen_by: ChosenBy | None = Field(
+        None,
+        description="What chose the iteration: rows to validate on, folds, or the error of training rows that are left "
+        "out of the solve one at a time. last: there was one, or solver cg had no rows to choose by. Null in models of "
+        "older versions.",
+    )
     iterations: int = Field(description="The last iteration that ran.")
     ridge: float
     bandwidth: float | None = None

@@ -82,7 +82,8 @@ class FitSpec(Contract):
         None,
         ge=1,
         le=1000,
-        description="Stop after this many iterations without a better validation loss. Null: never.",
+        description="Stop after this many iterations without a better loss on validation rows, or on rows left out "
+        "where there are none. Null: never.",
     )
     refit: bool = Field(
         True, description="Rows held out by a fraction join the others for the last solve, after they have chosen."

@@ -33,7 +33,8 @@ def estimate(n: int, d: int, c: int, m: int, config: FitConfig) -> Estimate:
     """Return the cost of fitting n rows, d columns and c outputs with m validation rows."""
     item = 4 if config.dtype == torch.float32 else 8
     ridges = len(config.ridges) if config.ridge == "auto" else 1
-    left_out = config.ridge == "auto" and m == 0
+    chosen_by_rows_left_out = config.solver == "cholesky" and config.iterations > 0 and config.update != "none"
+    left_out = m == 0 and (config.ridge == "auto" or chosen_by_rows_left_out)
     columns_at_once = min(n, INVERSE_BLOCK)
     tile = min(n, TILE[0]) * min(n, TILE[1])
     median = min(n, MEDIAN_ROWS) ** 2 * 3 // 2 if config.bandwidth == "median" else 0

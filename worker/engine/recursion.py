@@ -64,20 +64,22 @@ def iterate(
     validation: tuple[Tensor, Tensor] | None = None,
     state: FitState | None = None,
     M: Tensor | None = None,
+    choose: bool = True,
     clock: Callable[[], float] | None = None,
 ) -> Iterator[FitState]:
     """Yield a state after every solve; the caller may stop there and go on from it later, with the same result.
 
     X (n, d). Y raw: outputs (n, c), or class codes (n,). ``validation``: rows and raw targets that choose the best
-    iterate (and an automatic ridge); without any, all iterations run and the last is the best. ``M``: where to start
-    instead of the identity. ``clock``: seconds, for ``timings``.
+    iterate (and an automatic ridge); without any, the error of rows left out does, where the solver has a factor to
+    tell it from, and with solver 'cg' the last iterate is the best. ``choose``: false where the last is wanted. ``M``:
+    where to start instead of the identity. ``clock``: seconds, for ``timings``.
 
     Raises:
         NonFiniteValues: X or the targets hold NaN or infinities, or the recursion produced them.
         NotPositiveDefinite: a ridge system could not be factored.
         NotConverged: conjugate gradients did not reach the tolerance.
     """
-    problem = _Problem(X, Y, targets, config, validation, clock)
+    problem = _Problem(X, Y, targets, config, validation, clock, choose=choose)
     if state is None:
         iteration, metric, best, since_best = 0, problem.first_metric(M), None, 0
     else:
@@ -148,8 +150,12 @@ class _Problem:
         config: FitConfig,
         validation: tuple[Tensor, Tensor] | None,
         clock: Callable[[], float] | None,
+        *,
+        choose: bool = False,
     ) -> None:
         self.config = config
+        # with one iterate there is nothing to choose
+        self.choosing = choose and config.iterations > 0 and config.update != "none"
         self.kernel = config.kernel_function
         self.targets = targets
         self.raw_Y = Y
@@ -247,7 +253,8 @@ class _Problem:
             fits = [replace(fit, validated=part) for fit, part in zip(fits, parts, strict=True)]
         fits, skipped = self._told_apart(fits, skipped)
         chosen = min(fits, key=self._loss) if len(fits) > 1 else fits[0]
-        loss = None if self.validation is None else self._loss(chosen)
+        judged = self.validation is not None or (self.choosing and chosen.left_out is not None)
+        loss = self._loss(chosen) if judged else None
         metrics = self._metrics(chosen)
         self._mark("metrics")
         return Iterate(iteration, metric, chosen.alpha, chosen.ridge, bandwidth, loss, metrics), skipped
@@ -270,13 +277,12 @@ class _Problem:
 
     def _told_apart(self, fits: list["_Fit"], skipped: tuple[float, ...]) -> tuple[list["_Fit"], tuple[float, ...]]:
         """Return the fits whose loss is a number, and the ridges skipped, those of the other fits included."""
-        if self.validation is None and len(fits) == 1:
+        if self.validation is None and fits[0].left_out is None:
             return fits, skipped
         finite = [fit for fit in fits if all(map(math.isfinite, self._loss(fit)))]
         if not finite:
-            raise NonFiniteValues(
-                "the loss on the rows to validate on is not finite; look for huge inputs or targets in them"
-            )
+            judges = "rows to validate on" if self.validation is not None else "rows left out"
+            raise NonFiniteValues(f"the loss on the {judges} is not finite; look for huge inputs or targets in them")
         return finite, (*skipped, *(fit.ridge for fit in fits if not any(fit is one for one in finite)))
 
     def _direct(self, marks: Landmarks, bandwidth: float | None) -> tuple[list["_Fit"], tuple[float, ...]]:
@@ -295,7 +301,7 @@ class _Problem:
             K = marks.triangle(bandwidth, memory) if kept is None else memory.copy_(kept)
             factor = solvers.cholesky_(K, ridge)
             alpha = solvers.solve(factor, self.Y)
-            wanted = self.config.ridge == "auto" and self.validation is None
+            wanted = self.validation is None and (self.choosing or self.config.ridge == "auto")
             return _Fit(ridge, alpha, solvers.leave_one_out_residuals(factor, alpha) if wanted else None)
 
         return self._each_ridge(solved)
@@ -352,6 +358,9 @@ class _Problem:
         if self.validation is not None and fit.validated is not None:
             held_out = self.targets.metrics(fit.validated, self.validation[1])
             found |= {f"validation_{name}": value for name, value in held_out.items()}
+        if fit.left_out is not None:
+            left_out = self.targets.metrics(self.Y - fit.left_out, self.raw_Y)
+            found |= {f"leave_one_out_{name}": value for name, value in left_out.items()}
         return found
 
     def _mark(self, name: str) -> None:

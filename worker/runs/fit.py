@@ -22,7 +22,7 @@ from worker.contracts.messages import (
     LogReport,
     ProgressReport,
 )
-from worker.contracts.resources import IterationSummary, ModelColumn, Progress
+from worker.contracts.resources import ChosenBy, IterationSummary, ModelColumn, Progress
 from worker.contracts.specs import CHOICES, FitSpec
 from worker.engine import summary
 from worker.engine.choice import Heat
@@ -43,6 +43,13 @@ TOP_FEATURES = 10
 CHOOSING_SHARE = 0.5
 """Of the whole work that is what choosing is taken for, where there is something to choose."""
 FINAL = "fit"
+TOLD_OF: dict[ChosenBy, str] = {
+    "validation": "iteration {} is the best",
+    "folds": "iteration {} was the best over the folds",
+    "leave_one_out": "iteration {} is the best by the error of rows left out",
+    "last": "iteration {} is the last, and no row tells whether an earlier one is better",
+}
+"""How the log says which iteration was chosen."""
 
 
 def fit(order: FitOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]) -> FitDone:
@@ -158,7 +165,9 @@ class _Fit:
         """Run one recursion to its end and return its last state; every state is stored and reported."""
         self._names, self._sources = tuple(rows.encoder.names), tuple(rows.encoder.sources)
         self._last_M = None if state is None else state.current.M
-        for reached in recurse(rows, config, self._machine, state):
+        # the folds have chosen the iteration at which the last fit ends
+        choose = not (self._folds and stage == FINAL)
+        for reached in recurse(rows, config, self._machine, state, choose=choose):
             self._take(reached, config, trail, stage)
             state = reached
         assert state is not None  # noqa: S101 - a recursion yields at least once, or was resumed from a state
@@ -258,7 +267,8 @@ class _Fit:
         origin = origin_of(self._order, rows, together=refitted)
         model = ServedModel(rows.encoder, fitted, self._order.task, rows.classes, features, targets, origin)
         folder = f"models/{self._order.prefix}"
-        self._report(LogReport(data=LogData(message=f"iteration {best.iteration} is the best; storing the model")))
+        chosen_by = self._chosen_by(rows, state)
+        self._report(LogReport(data=LogData(message=f"{TOLD_OF[chosen_by].format(best.iteration)}; storing the model")))
         stored = self._artifacts.put_bytes(f"{folder}/model.safetensors", pack(*model.to_tensors()))
         matrices = self._artifacts.put_bytes(f"{folder}/matrices.safetensors", self._matrices(state, trail))
         history = [
@@ -276,6 +286,7 @@ class _Fit:
                 encoded_sources=list(rows.encoder.sources),
                 spec=self._spec.model_dump(mode="json"),
                 metrics=best.metrics,
+                chosen_by=chosen_by,
                 iteration=best.iteration,
                 iterations=state.current.iteration,
                 ridge=best.ridge,
@@ -289,6 +300,13 @@ class _Fit:
                 versions=versions(),
             ),
         )
+
+    def _chosen_by(self, rows: TrainingRows, state: FitState) -> ChosenBy:
+        if self._folds:
+            return "folds"
+        if rows.validation is not None:
+            return "validation"
+        return "last" if state.best.loss is None else "leave_one_out"
 
     def _matrices(self, state: FitState, trail: Trail) -> bytes:
         """Return M of every iteration that was kept, and of the chosen one in any case."""

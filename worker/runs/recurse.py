@@ -11,9 +11,9 @@ from worker.runs.machine import Machine
 
 
 def recurse(
-    rows: TrainingRows, config: FitConfig, machine: Machine, state: FitState | None = None
+    rows: TrainingRows, config: FitConfig, machine: Machine, state: FitState | None = None, *, choose: bool = True
 ) -> Iterator[FitState]:
-    """Yield the states of a fit, from ``state`` on if there is one, timed.
+    """Yield the states of a fit, from ``state`` on if there is one, timed; ``choose`` as of ``iterate``.
 
     Raises:
         DoesNotFit: there is too little memory.
@@ -31,6 +31,7 @@ def recurse(
         config,
         validation=None if held_out is None else (held_out[0].to(device), held_out[1].to(device)),
         state=state,
+        choose=choose,
         clock=time.perf_counter,
     )
 

@@ -291,6 +291,7 @@ def to_record(row: ModelRow, default_version: int | None = None) -> ModelRecord:
             spec=summary.spec,
             metrics=summary.metrics,
             iteration=summary.iteration,
+            chosen_by=summary.chosen_by,
             iterations=summary.iterations,
             ridge=summary.ridge,
             bandwidth=summary.bandwidth,

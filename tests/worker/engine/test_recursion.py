@@ -136,6 +136,46 @@ def test_the_best_iterate_has_the_least_validation_loss():
     assert states[-1].best.loss == min(losses)
 
 
+@pytest.mark.parametrize("ridge", ["auto", 0.01])
+def test_without_rows_to_validate_on_the_best_iterate_misses_rows_left_out_least(ridge):
+    X, Y = _regression(40)
+    config = FitConfig(iterations=6, ridge=ridge, kernel="laplace", bandwidth=2.0, precision="float64")
+    targets = RegressionTargets.fit(Y)
+    states = list(iterate(X, Y, targets, config))
+    losses = [state.current.loss for state in states]
+    assert states[-1].best.loss == min(losses)
+    assert states[-1].best.iteration == losses.index(min(losses))
+    best, encoded = states[-1].best, targets.encode(Y)
+    missed = []
+    for row in range(len(X)):
+        others = torch.arange(len(X)) != row
+        marks = Landmarks(X[others], best.M, config.kernel_function)
+        K = config.kernel_function.value_(marks.products(X), 2.0)
+        alpha = torch.linalg.solve(K[others] + best.ridge * torch.eye(len(X) - 1, dtype=torch.float64), encoded[others])
+        missed.append(K[row] @ alpha - encoded[row])
+    error = float(torch.cat(missed).square().mean())
+    assert best.loss[0] == pytest.approx(error, rel=1e-6)
+    assert best.metrics["leave_one_out_rmse"] == pytest.approx(float(targets.scale) * error**0.5, rel=1e-6)
+
+
+def test_where_nothing_tells_iterates_apart_or_the_last_is_asked_for_it_is_the_last():
+    X, Y = _regression(40)
+    targets = RegressionTargets.fit(Y)
+    for options, choose in (({"solver": "cg"}, True), ({}, False)):
+        config = FitConfig(iterations=3, ridge=0.1, **options)
+        states = list(iterate(X, Y, targets, config, choose=choose))
+        assert [state.best.iteration for state in states] == [0, 1, 2, 3]
+        assert {state.current.loss for state in states} == {None}
+    direct = FitConfig(iterations=3)
+    assert list(iterate(X, Y, targets, direct, choose=False))[-1].best.iteration == 3
+
+
+def test_patience_stops_by_rows_left_out_too():
+    X, Y = _regression()
+    states = list(iterate(X, Y, RegressionTargets.fit(Y), FitConfig(iterations=50, patience=2)))
+    assert (states[-1].stopped, states[-1].since_best) == ("patience", 2)
+
+
 def test_patience_stops_and_says_so():
     X, Y = _regression()
     config = FitConfig(iterations=50, patience=2)
