@@ -21,7 +21,7 @@ class Answer:
 
 def request(method: str, path: str, body: bytes = b"", content_type: str = "application/json", **headers: str) -> bytes:
     """Return a request as it goes over the wire. ``headers``: with underscores for hyphens."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: load", f"Content-Length: {len(body)}"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
     lines += [f"Content-Type: {content_type}"] if body else []
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body

@@ -38,7 +38,6 @@ from service.routes import (
     reference,
 )
 from service.settings import ServiceSettings
-from service.shortcut import Shortcut
 from service.table_readers import TableReaders
 from worker.store.artifacts import Artifacts
 from worker.store.database import Database
@@ -100,7 +99,6 @@ def create_app(
     site.install(app)
     problems.install(app, missing_page)
     # the last one added is the first to see a request
-    app.add_middleware(Shortcut, often=(predictions.OFTEN, inference_v2.OFTEN))
     app.add_middleware(Idempotency, database=lambda request: get_context(request).database, now=now)
     app.add_middleware(
         BodyLimit,

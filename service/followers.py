@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 from service.problems import TooManyFollowers
 
+FOLLOWED = "factrfm.followed"
+"""In a request's scope when its answer is a stream with no end of its own: a caller who sends nothing more has left."""
+
 
 class Followers:
     """Places of the event streams and of the waits of one process. Used from its event loop alone."""

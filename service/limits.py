@@ -17,8 +17,6 @@ LONG_BODIES = (*ASKING, "/batches")
 MOST_SHORT_BYTES = 2**20
 """Of any other body: it describes one thing."""
 LEAST_BYTES_PER_SECOND = 1024
-WHOLE = "factrfm.whole"
-"""In a request's scope, from a server that has all of its body: nothing is waited for then."""
 
 
 class BodyLimit:
@@ -43,7 +41,7 @@ class BodyLimit:
             error = AmbiguousLength("the request tells its length by Content-Length and by Transfer-Encoding; send one")
             await on_own_error(Request(scope), error)(scope, receive, send)
             return
-        body = _Body(scope, receive, limit, self._stall_seconds)
+        body = _Body(receive, limit, self._stall_seconds)
         said = header(scope, b"content-length") or ""
         if said.isdecimal() and len(said) < 20 and int(said) > limit:
             await on_own_error(Request(scope), body.too_large())(scope, receive, send)
@@ -76,8 +74,7 @@ def told_twice(names: Iterable[bytes]) -> bool:
 class _Body:
     """Counts and times what comes. ``refusal`` is why no more is taken."""
 
-    def __init__(self, scope: Scope, receive: Receive, limit: int, stall_seconds: float) -> None:
-        self._scope = scope
+    def __init__(self, receive: Receive, limit: int, stall_seconds: float) -> None:
         self._receive = receive
         self._limit = limit
         self._stall_seconds = stall_seconds
@@ -89,8 +86,6 @@ class _Body:
     async def next(self) -> Message:
         if self._ended:
             return await self._receive()
-        if self._scope.get(WHOLE):
-            return self._counted(await self._receive())
         patience = self._stall_seconds + self._bytes / LEAST_BYTES_PER_SECOND - self._waited
         began = time.monotonic()
         try:
@@ -104,9 +99,6 @@ class _Body:
             )
             raise self.refusal from None
         self._waited += time.monotonic() - began
-        return self._counted(message)
-
-    def _counted(self, message: Message) -> Message:
         self._bytes += len(message.get("body", b""))
         self._ended = not message.get("more_body", False)
         if self._bytes > self._limit:

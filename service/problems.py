@@ -191,14 +191,6 @@ def install(app: FastAPI, page: Callable[[Request, str], Response | None]) -> No
         app.add_exception_handler(kind, answer)
 
 
-def answered(request: Request, error: Exception) -> Response:
-    """Return the answer to an error, as the handlers of ``install`` give it; raise one that is not foreseen."""
-    handler = next((one for kind, one in _handlers().items() if isinstance(error, kind)), None)
-    if handler is None:
-        raise error
-    return handler(request, error)
-
-
 def _handlers() -> Mapping[type[Exception], Callable[[Request, Exception], Response]]:
     return {
         errors.FactRFMError: on_own_error,

@@ -14,9 +14,9 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
+from service.connections import timed
 from service.context import Draining, utc_now
 from service.garbage import settle
-from service.quick_connections import timed
 from service.settings import ServiceSettings
 from worker.tracing import Tracing
 

@@ -1,13 +1,15 @@
 """The Open Inference Protocol (KServe, Triton): metadata, readiness and inference for its public clients."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from starlette.types import Scope
 
 from service.bodies import whole_body
 from service.context import Context, CurrentContext
+from service.direct_route import LONGEST_NAME, DirectRoute
 from service.encodings import decoded, encoded
 from service.head import header
 from service.inference_codec import Output, WantedOutput, decode, encode
@@ -26,7 +28,7 @@ from service.predictor import Known, Question
 from service.problems import NotReady, problems
 from service.routes.health import find_checks
 from service.settings import ServiceSettings
-from service.shortcut import Often
+from worker.contracts.errors import InvalidRequest
 from worker.store import models
 from worker.store.models import ModelRecord
 from worker.tables.media import JSON
@@ -41,23 +43,25 @@ router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 PLATFORM = "factrfm"
 MOST_VERSIONS = 200
 LENGTH_HEADER = "Inference-Header-Content-Length"
-RAW_LENGTH_HEADER = LENGTH_HEADER.lower().encode()
-LONGEST_LENGTH = 10
+LENGTH = re.compile("[0-9]{1,9}")
 
 Name = Annotated[
-    str, Path(description="A model's name (its default or newest version), name@version, or its id.", max_length=200)
-]
-Version = Annotated[str, Path(max_length=20)]
-JsonLength = Annotated[
-    int | None,
-    Header(
-        alias=LENGTH_HEADER, ge=0, description="Length of the JSON when values follow it. 0: one input's bare values."
+    str,
+    Path(
+        description="A model's name (its default or newest version), name@version, or its id.", max_length=LONGEST_NAME
     ),
 ]
+Version = Annotated[str, Path(max_length=20)]
+JSON_LENGTH: dict[str, Any] = {
+    "name": LENGTH_HEADER,
+    "in": "header",
+    "description": "Length of the JSON when values follow it. 0: one input's bare values.",
+    "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+}
 INFER: dict[str, Any] = {
     "response_model": InferAnswer,
     "response_model_exclude_none": True,
-    "openapi_extra": INFER_BODY,
+    "openapi_extra": {**INFER_BODY, "parameters": [JSON_LENGTH]},
     "responses": {
         200: {
             "description": "The outputs; binary ones follow the JSON, whose length the header then tells",
@@ -116,40 +120,40 @@ def model_version_ready(context: CurrentContext, name: Name, version: Version) -
     return ModelReady(name=models.get(context.database, name, version).resource.name, ready=True)
 
 
-@router.post("/models/{name}/infer", **INFER)
-async def infer(context: CurrentContext, request: Request, name: Name, length: JsonLength = None) -> Response:
+async def infer(context: CurrentContext, request: Request, name: Name) -> Response:
     """Answer rows: a tensor a column by name, or one matrix of all columns in the order of the model's inputs.
 
     Other inputs are ignored. Null, and NaN of a float type, is a missing value. Texts are UTF-8.
     """
-    return await _infer(context, request, name, None, length)
+    return await _infer(context, request, name, None)
 
 
-def _length(scope: Scope) -> Mapping[str, Any] | None:
-    """Return what the head tells of the length of a request's JSON; None where it must be refused."""
-    said = header(scope, RAW_LENGTH_HEADER)
-    if said is None:
-        return {}
-    return {"length": int(said)} if len(said) < LONGEST_LENGTH and said.isascii() and said.isdecimal() else None
-
-
-OFTEN = Often.of(router.routes, infer, _length)
+router.add_api_route("/models/{name}/infer", infer, methods=["POST"], route_class_override=DirectRoute, **INFER)
 
 
 @router.post("/models/{name}/versions/{version}/infer", **INFER)
-async def infer_version(
-    context: CurrentContext, request: Request, name: Name, version: Version, length: JsonLength = None
-) -> Response:
+async def infer_version(context: CurrentContext, request: Request, name: Name, version: Version) -> Response:
     """Answer rows by one version of a model."""
-    return await _infer(context, request, name, version, length)
+    return await _infer(context, request, name, version)
 
 
-async def _infer(context: Context, request: Request, name: str, version: str | None, length: int | None) -> Response:
+async def _infer(context: Context, request: Request, name: str, version: str | None) -> Response:
+    length = _json_length(request.scope)
     with context.predictor.place():
         body = await whole_body(request)
         inference = _Inference(context.settings, body, length, request.headers)
         question = Question(len(body), inference.read, inference.write)
         return await context.predictor.answer(context.database, name, question, version)
+
+
+def _json_length(scope: Scope) -> int | None:
+    said = header(scope, LENGTH_HEADER.lower().encode())
+    if said is not None and not LENGTH.fullmatch(said):
+        raise InvalidRequest.at(
+            f"header:{LENGTH_HEADER}",
+            f"{LENGTH_HEADER} is a number of bytes with at most nine digits; got {said[:80]!r}",
+        )
+    return None if said is None else int(said)
 
 
 class _Inference:

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from service import planning, submission
 from service.context import Context, CurrentContext, project_of
 from service.downloads import PARAMETERS, downloads, send_artifact
+from service.followers import FOLLOWED
 from service.negotiation import choose, json_only
 from service.openapi import LOCATION
 from service.pages import After, Filter, Limit
@@ -121,6 +122,7 @@ class EventStream(StreamingResponse):
         self._place = place
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[FOLLOWED] = True
         with self._place:
             await super().__call__(scope, receive, send)
 

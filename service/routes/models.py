@@ -10,12 +10,12 @@ from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Resp
 
 from service import comparison, features
 from service.context import CurrentContext
+from service.direct_route import LONGEST_NAME
 from service.downloads import PARAMETERS, downloads, send_bytes
 from service.heatmap import heatmap
 from service.negotiation import Spreadsheet, choose, json_only
 from service.pages import After, Filter, Limit
 from service.problems import problems
-from service.shortcut import LONGEST_NAME
 from worker.contracts.comparison import Comparison
 from worker.contracts.requests import MODEL_VERSION, TAG, ModelChange
 from worker.contracts.resources import FeatureHistory, FeatureMatrix, Features, Model, Page

@@ -12,6 +12,7 @@ import pyarrow.ipc
 from fastapi import APIRouter, Request, Response
 
 from service.context import CurrentContext
+from service.direct_route import DirectRoute
 from service.head import header
 from service.negotiation import Spreadsheet, choose
 from service.openapi import CELL
@@ -19,7 +20,6 @@ from service.predictor import Question
 from service.problems import problems
 from service.routes.models import Ref
 from service.row_files import rows_of
-from service.shortcut import Often
 from worker.contracts.resources import Predictions
 from worker.store.models import ModelRecord
 from worker.tables.media import ARROW_STREAM, CSV, JSON, NPY, ROW_TYPES
@@ -29,7 +29,7 @@ from worker.tables.writers import prediction_table
 if TYPE_CHECKING:
     from worker.prediction import Answer
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=DirectRoute)
 
 UNKNOWN = "Unknown-Categories"
 LONGEST_UNKNOWN = 2000
@@ -109,9 +109,6 @@ async def predict(
         size, read = await rows_of(context, request)
         question = Question(size, read, lambda record, answer: _written(record, answer, form, spreadsheet))
         return await context.predictor.answer(context.database, ref, question)
-
-
-OFTEN = Often.of(router.routes, predict)
 
 
 def _written(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:

@@ -4,8 +4,8 @@ import socket
 
 from support.processes import System
 
-LIVE = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"
-OFFER = b"Host: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Type: application/json\r\n"
+LIVE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+OFFER = b"Host: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Type: application/json\r\n"
 HEAD_SECONDS = 0.4
 STALL_SECONDS = 0.6
 """How long the servers of these tests wait for the rest of a head, and of a body."""
