@@ -15,7 +15,9 @@ from service.context import Context, Draining, get_context, utc_now
 from service.dashboard import site
 from service.dashboard.pages import missing_page
 from service.followers import Followers
+from service.head_requests import HeadRequests
 from service.headers import SecurityHeaders
+from service.hosts import HostCheck
 from service.idempotency import Idempotency
 from service.limits import BodyLimit
 from service.predictor import Predictor
@@ -99,6 +101,7 @@ def create_app(
     site.install(app)
     problems.install(app, missing_page)
     # the last one added is the first to see a request
+    app.add_middleware(HeadRequests)
     app.add_middleware(Idempotency, database=lambda request: get_context(request).database, now=now)
     app.add_middleware(
         BodyLimit,
@@ -109,6 +112,7 @@ def create_app(
     app.add_middleware(RateLimit, rate=settings.requests_per_second)
     app.state.keys = KeyRing(settings.api_keys, lambda: app.state.context.database)
     app.add_middleware(Authentication, ring=app.state.keys)
+    app.add_middleware(HostCheck, ring=app.state.keys, own=settings.host, allowed=settings.allowed_hosts)
     app.add_middleware(RequestLog, tracing=tracing)
     app.add_middleware(SecurityHeaders, hsts_seconds=settings.hsts_seconds)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]

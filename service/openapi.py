@@ -68,6 +68,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         # without configured keys the empty alternative holds
         operation["security"] = [{"key": []}, {}]
         _answers(responses, 401, 403, 429, 503)
+    _answers(responses, 421)
     if method == "post":
         operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
         for status in [one for one in responses if one.startswith("2")]:

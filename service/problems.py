@@ -50,6 +50,18 @@ class AmbiguousLength(errors.FactRFMError):
     code = "ambiguous_length"
 
 
+class InvalidTarget(errors.FactRFMError):
+    """The request is for nothing that a server has: its target or its host is malformed."""
+
+    code = "invalid_target"
+
+
+class MisdirectedRequest(errors.FactRFMError):
+    """The request is for a host that this service is not."""
+
+    code = "misdirected_request"
+
+
 class BodyTooSlow(errors.FactRFMError):
     """The body paused for too long."""
 
@@ -105,6 +117,8 @@ STATUS: Mapping[type[errors.FactRFMError], int] = {
     Unauthorized: 401,
     Forbidden: 403,
     AmbiguousLength: 400,
+    InvalidTarget: 400,
+    MisdirectedRequest: 421,
     BodyTooSlow: 408,
     BodyTooLarge: 413,
     TooManyFollowers: 429,
@@ -285,7 +299,9 @@ def _allowed(request: Request) -> list[str]:
     """Return every method that the path answers: the framework names those of the first route with the path only."""
     paths = request.app.openapi()["paths"]
     found = {method.upper() for path, calls in paths.items() if _fits(path, request.url.path) for method in calls}
-    return sorted(found) or ["GET"]
+    if "GET" in found:
+        found.add("HEAD")
+    return sorted(found) or ["GET", "HEAD"]
 
 
 def _fits(template: str, path: str) -> bool:

@@ -26,6 +26,11 @@ class ServiceSettings(SharedSettings):
         (),
         description="Comma-separated keys of the project default, beside those of 'factrfm keys'. None: loopback only.",
     )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Comma-separated host names by which the API is asked, beside localhost and its own host; others "
+        "are 421. None: every name while there are keys, no other name while there are none.",
+    )
     max_body_bytes: int = Field(2 * GIB, ge=1, le=MAX_BYTES, description="Largest upload, also after decompression.")
     max_json_bytes: int = Field(16 * 2**20, ge=1, le=MAX_BYTES, description="Largest body of any other request.")
     max_cells: int = Field(200_000_000, ge=1, le=2**48, description="Largest table, rows × columns.")
@@ -128,7 +133,7 @@ class ServiceSettings(SharedSettings):
         0.3, gt=0, le=HOUR, description="Time between two looks for new events of a followed job."
     )
 
-    @field_validator("api_keys", mode="before")
+    @field_validator("api_keys", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -30,6 +30,8 @@ def settings(tmp_path: Path) -> ServiceSettings:
         max_predict_rows=1000,
         table_readers=0,
         max_body_bytes=1_000_000,
+        # the name by which the tests' client asks
+        allowed_hosts=("testserver",),
     )
 
 

@@ -53,7 +53,7 @@ def test_a_copy_of_a_live_service_predicts_the_same_and_runs_what_waited(
     kind = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[dialect]
     first_url = None if dialect == "sqlite" else request.getfixturevalue("empty_database_url")
     first, second, backup = tmp_path / "first", tmp_path / "system-0", tmp_path / "backup"
-    with TestClient(create_app(settings_of(first, first_url))) as live:
+    with TestClient(create_app(settings_of(first, first_url)), base_url="http://localhost") as live:
         model, waits = submit(live, model="kept"), submit(live)
         run_job(live.app.state.context, model)
         expected = live.post("/v1/models/kept/predict", json=ROWS).json()
@@ -67,7 +67,7 @@ def test_a_copy_of_a_live_service_predicts_the_same_and_runs_what_waited(
         assert restored.client.post("/v1/models/kept/predict", json=ROWS).json() == expected
         assert restored.wait(waits)["state"] == "succeeded"
         return
-    with TestClient(create_app(settings_of(second, second_database_url))) as again:
+    with TestClient(create_app(settings_of(second, second_database_url)), base_url="http://localhost") as again:
         assert again.post("/v1/models/kept/predict", json=ROWS).json() == expected
         run_job(again.app.state.context, waits)
         assert again.get(f"/v1/jobs/{waits}").json()["state"] == "succeeded"

@@ -172,6 +172,32 @@ def test_strictness_does_not_depend_on_how_bytes_come(connection: socket.socket,
     assert all_of(connection).startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET http://localhost/livez HTTP/1.1", b"200"),
+        (b"GET HTTP://127.0.0.1:80/livez?a=b HTTP/1.1", b"200"),
+        (b"GET http://localhost HTTP/1.1", b"200"),
+        (b"GET http://localhost?a=b HTTP/1.1", b"200"),
+        (b"GET https://localhost/v1/jobs/%6Aone HTTP/1.1", b"404"),
+        (b"GET http://evil.example/livez HTTP/1.1", b"421"),
+        (b"OPTIONS * HTTP/1.1", b"204"),
+        (b"GET //localhost/livez HTTP/1.1", b"404"),
+    ],
+)
+def test_a_target_may_name_its_host(connection: socket.socket, line: bytes, status: bytes) -> None:
+    connection.sendall(line + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    answer = all_of(connection)
+    assert re.findall(rb"HTTP/1.1 (...)", answer) == [status]
+    if status == b"404":
+        assert b"'jone'" in answer or b"//localhost/livez" in answer
+
+
+def test_the_host_of_the_target_counts_and_not_the_header(connection: socket.socket) -> None:
+    connection.sendall(b"GET http://localhost/livez HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+    assert all_of(connection).startswith(b"HTTP/1.1 200")
+
+
 HALF_CLOSED = {
     "a request": LIVE,
     "two requests": LIVE * 2,
