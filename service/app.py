@@ -52,6 +52,9 @@ UNTRACED = ("/livez", "/readyz", "/metrics")
 DESCRIPTION = """
 Train FACT-RFM, a kernel machine that learns features without backpropagation: upload a table, submit a job, follow it,
 predict with the model, and look at the feature matrix that it learned.
+
+JSON is nested at most 200 levels deep, a head has at most 64 KiB, a list in a header at most 100 members. HEAD is
+answered wherever GET is.
 """
 
 

@@ -10,7 +10,8 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from service.problems import RangeNotSatisfiable, problems
+from service.negotiation import listed
+from service.problems import PreconditionFailed, RangeNotSatisfiable, problems
 from worker.contracts.artifacts import ArtifactRef
 from worker.store.artifacts import Artifacts
 
@@ -23,23 +24,23 @@ PARAMETERS: dict[str, Any] = {
     "parameters": [
         {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}
         for name, text in (
-            ("If-None-Match", "ETags that the caller has; 304 where the file's is one of them."),
+            ("If-None-Match", "At most 100 ETags that the caller has; 304 where the file's is one of them."),
             ("Range", "One range of bytes, e.g. bytes=0-99; what is none is ignored."),
             ("If-Range", "An ETag: with another one the whole file is sent."),
         )
     ]
 }
 """What a route that downloads says in ``openapi_extra``."""
-_ETAG = {"ETag": {"required": True, "schema": {"type": "string", "pattern": '^"[0-9a-f]{64}"$'}}}
+ETAG = {"ETag": {"required": True, "schema": {"type": "string", "pattern": '^"[0-9a-f]{64}"$'}}}
 _RANGE = {"Content-Range": {"required": True, "schema": {"type": "string", "pattern": r"^bytes \d+-\d+/\d+$"}}}
 
 
 def downloads(description: str, media_types: Sequence[str]) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI responses of a route that answers with ``send_artifact`` or ``send_bytes``."""
     content: dict[str, Any] = {kind: {} for kind in media_types}
-    whole = {"description": description, "headers": dict(_ETAG), "content": content}
-    part = {"description": "The range that was asked for", "headers": {**_ETAG, **_RANGE}, "content": content}
-    return {200: whole, 206: part, 304: {"description": "It has not changed", "headers": dict(_ETAG)}, **problems(416)}
+    whole = {"description": description, "headers": dict(ETAG), "content": content}
+    part = {"description": "The range that was asked for", "headers": {**ETAG, **_RANGE}, "content": content}
+    return {200: whole, 206: part, 304: {"description": "It has not changed", "headers": dict(ETAG)}, **problems(416)}
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ def send_artifact(request: Request, artifacts: Artifacts, ref: ArtifactRef, medi
         ArtifactMissing: storage lost it.
         ArtifactCorrupt: it is damaged, and that was seen before the answer began.
     """
-    headers = _headers(ref.sha256, filename)
-    if _known(request, headers["ETag"]):
+    headers = _headers(f'"{ref.sha256}"', filename)
+    if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     part = _asked(request, headers["ETag"], ref.bytes)
     status = 200
@@ -78,8 +79,8 @@ def send_artifact(request: Request, artifacts: Artifacts, ref: ArtifactRef, medi
 
 def send_bytes(request: Request, body: bytes, media_type: str, filename: str) -> Response:
     """Answer with a document that was made of what never changes."""
-    headers = _headers(hashlib.sha256(body).hexdigest(), filename)
-    if _known(request, headers["ETag"]):
+    headers = _headers(entity_tag(body), filename)
+    if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     part = _asked(request, headers["ETag"], len(body))
     if part is None:
@@ -88,9 +89,9 @@ def send_bytes(request: Request, body: bytes, media_type: str, filename: str) ->
     return Response(body[part.start : part.stop], 206, headers, media_type)
 
 
-def _headers(sha256: str, filename: str) -> dict[str, str]:
+def _headers(tag: str, filename: str) -> dict[str, str]:
     return {
-        "ETag": f'"{sha256}"',
+        "ETag": tag,
         "Accept-Ranges": "bytes",
         # a name may come to mean another version, and what it is sent as depends on who asks for what
         "Cache-Control": "private, no-cache",
@@ -99,10 +100,30 @@ def _headers(sha256: str, filename: str) -> dict[str, str]:
     }
 
 
-def _known(request: Request, etag: str) -> bool:
-    given = request.headers.get("if-none-match", "")
-    tags = [tag.strip().removeprefix("W/") for tag in given.split(",")]
-    return given.strip() == "*" or etag in tags
+def entity_tag(body: bytes) -> str:
+    """Return the ETag of what is answered."""
+    return f'"{hashlib.sha256(body).hexdigest()}"'
+
+
+def is_known(request: Request, tag: str) -> bool:
+    """Return whether If-None-Match names a state."""
+    given = _tags(request, "If-None-Match")
+    return given == ["*"] or tag in [one.removeprefix("W/") for one in given]
+
+
+def check_match(request: Request, tag: str, what: str) -> None:
+    """See that If-Match, where it is sent, names the state that there is (RFC 9110, 13.1.1).
+
+    Raises:
+        PreconditionFailed: it does not.
+    """
+    given = _tags(request, "If-Match")
+    if given and given != ["*"] and tag not in given:
+        raise PreconditionFailed(f"{what} has another state than If-Match names: it is {tag} now; look again before")
+
+
+def _tags(request: Request, name: str) -> list[str]:
+    return listed(name, ",".join(request.headers.getlist(name)))
 
 
 def _asked(request: Request, etag: str, length: int) -> _Part | None:

@@ -44,7 +44,7 @@ def encoded(body: bytes, accept_encoding: str | None) -> tuple[bytes, str | None
     if len(body) < WORTH_IT or not accept_encoding:
         return body, None
     try:
-        name = choose(accept_encoding, tuple(WINDOWS))
+        name = choose(accept_encoding, tuple(WINDOWS), "Accept-Encoding")
     except NotAcceptable:
         return body, None
     writer = zlib.compressobj(LEVEL, wbits=WINDOWS[name])

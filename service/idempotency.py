@@ -1,7 +1,8 @@
 """The Idempotency-Key header on any POST (IETF draft-ietf-httpapi-idempotency-key-header-07).
 
-The first request with a key runs and its answer is kept; the same request again gets that answer. The body is read to
-its end first, to a temporary file when it is long, because its digest tells requests apart.
+The first request with a key runs and its answer is kept; the same request again gets that answer. Refusals are kept
+where nothing but the request itself was wrong: what was missing or busy may be there at the next try. The body is read
+to its end first, to a temporary file when it is long, because its digest tells requests apart.
 """
 
 import asyncio
@@ -22,8 +23,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.auth import ASKING
 from service.head import header
-from service.problems import on_database_away, on_own_error
+from service.problems import LASTING, on_database_away, on_own_error
 from worker.contracts.errors import FactRFMError, InvalidRequest
 from worker.store import idempotency
 from worker.store.database import Database
@@ -47,8 +49,8 @@ KEPT_HEADERS = (
     "unknown-categories",
     JSON_LENGTH,
 )
-NOT_KEPT = (401, 408, 409, 429)
-"""Answers that another try may change, as may those from 500 up."""
+KEPT_REFUSALS = (400, 413, 415, 422)
+"""Of these, those of errors that are lasting. A refusal changed nothing, so the others are judged anew."""
 
 
 STARTED: ContextVar[idempotency.Started | None] = ContextVar("started", default=None)
@@ -97,7 +99,7 @@ class Idempotency:
         try:
             async with self._kept(database, started):
                 await self._app(scope, receive, answer)
-            if answer.whole and answer.status < 500 and answer.status not in NOT_KEPT:
+            if answer.whole and _is_kept(scope, answer.status):
                 settled = True
                 with _unsettled_at_worst():
                     await to_thread.run_sync(
@@ -129,6 +131,14 @@ class Idempotency:
             yield
         finally:
             task.cancel()
+
+
+def _is_kept(scope: Scope, status: int) -> bool:
+    if 200 <= status < 300:
+        return True
+    # what a model says of rows depends on which one its name stands for
+    asked = scope["path"].endswith(ASKING)
+    return status in KEPT_REFUSALS and not asked and bool(scope.get("state", {}).get(LASTING, True))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import InvalidRequest, UnreadableTable, pointer
+from worker.contracts.json_text import parse_json
 
 TEXT = "BYTES"
 DTYPES = {
@@ -116,8 +117,8 @@ def encode(head: Mapping[str, Any], outputs: Sequence[Output]) -> tuple[bytes, i
 
 def _document(text: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(text)
+    except ValueError as error:
         raise UnreadableTable(f"the request is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise InvalidRequest('the request must be an object: {"inputs": [{"name", "shape", "datatype", "data"}]}')

@@ -1,12 +1,12 @@
 """From pydantic's errors about a body to one sentence for each place in it."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from worker.contracts import requests, search, specs
 from worker.contracts.base import Contract
 from worker.contracts.errors import FieldError, pointer
+from worker.tables.close_names import close_names
 
 MOST_PLACES = 20
 """Places that a problem names; there may be more that are wrong."""
@@ -24,14 +24,15 @@ PATTERNS = {
     requests.MODEL_NAME: "a model's name begins with a letter or digit and has at most 100 letters, digits and . _ -",
     requests.MODEL_REF: "a model is named by its id (mdl_…), its name, or name@version",
     requests.MODEL_VERSION: "a version of a model is named by its id (mdl_…) or as name@version, not by its name alone",
+    requests.GRID_PATH: f"a path in a grid has at most {requests.MAX_PATH_STEPS} names with dots between them",
     requests.TAG: "a tag begins with a letter or digit and has at most 64 letters, digits and . _ : / = -",
 }
 """What a text must be, in words."""
 MISSING = ("missing", "union_tag_not_found")
 """Of a field, and of the one that says which kind a body is."""
 OPTIONS = frozenset((*specs.FitSpec.model_fields, *specs.NetworkSpec.model_fields))
-LONGEST_NAME = 40
-"""A name of a field may be as long as a body; comparing it takes time."""
+LONGEST_STEP = 200
+"""A name of a field may be as long as a body; a pointer ends before one that is longer."""
 
 
 def field_errors(body: object, found: Iterable[Mapping[str, Any]]) -> list[FieldError]:
@@ -54,6 +55,8 @@ def _pointer(body: Any, steps: Sequence[str | int], kind: str) -> str:
     found: list[str | int] = []
     for step in steps:
         inside = step in body if isinstance(body, dict) else isinstance(body, list) and isinstance(step, int)
+        if isinstance(step, str) and len(step) > LONGEST_STEP:
+            return pointer(*found)
         if inside:
             body = body[step]
             found.append(step)
@@ -75,7 +78,7 @@ def _message(one: Mapping[str, Any]) -> str:
         return said
     if name in OPTIONS:
         return "there is no such field here; it belongs in 'spec'"
-    close = [one for one in difflib.get_close_matches(name[:LONGEST_NAME], NAMES) if one != name]
+    close = [one for one in close_names(name, NAMES, most=1) if one != name]
     return f"there is no such field here (did you mean {close[0]!r}?)" if close else "there is no such field here"
 
 

@@ -7,6 +7,25 @@ from fastapi import Query, Request
 
 from service.head import header
 from service.problems import NotAcceptable, UnsupportedMediaType
+from worker.contracts.errors import InvalidRequest
+
+MAX_LIST_ITEMS = 100
+"""Of a header that is a list."""
+
+
+def listed(name: str, value: str) -> list[str]:
+    """Return the members of a header that is a list.
+
+    Raises:
+        InvalidRequest: there are more than ``MAX_LIST_ITEMS``.
+    """
+    members = [member for part in value.split(",") if (member := part.strip())]
+    if len(members) > MAX_LIST_ITEMS:
+        raise InvalidRequest.at(
+            f"header:{name.lower()}",
+            f"the header {name} has {len(members)} members and at most {MAX_LIST_ITEMS} are read",
+        )
+    return members
 
 
 def content_type(request: Request, allowed: Sequence[str], default: str | None = None) -> str:
@@ -29,15 +48,16 @@ Spreadsheet = Annotated[
 ]
 
 
-def choose(accept: str | None, offered: Sequence[str]) -> str:
+def choose(accept: str | None, offered: Sequence[str], name: str = "Accept") -> str:
     """Return the media type of ``offered`` that an Accept header likes best; among equals the first (RFC 9110, 12.5.1).
 
     Raises:
         NotAcceptable: it likes none.
+        InvalidRequest: it is too long a list.
     """
     if accept is None or not accept.strip():
         return offered[0]
-    ranges = [_range(part) for part in accept.split(",") if part.strip()]
+    ranges = [_range(part) for part in listed(name, accept)]
     best, best_quality = None, 0.0
     for media_type in offered:
         matching = [(specificity, quality) for name, specificity, quality in ranges if _matches(name, media_type)]

@@ -1,12 +1,20 @@
 """The parameters of lists: newest first, ``limit`` at a time, after an id, of one name."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query
 
+from worker.store.ids import LENGTH
+
+
+def _cursor(prefix: str) -> Any:
+    """Return a parameter that takes the id of what is listed. It may have been deleted since."""
+    return Query(pattern=rf"^{prefix}_[0-9a-z]{{{LENGTH}}}$", description="The 'next' of the page before.")
+
+
+AfterBatch = Annotated[str | None, _cursor("bat")]
+AfterDataset = Annotated[str | None, _cursor("ds")]
+AfterJob = Annotated[str | None, _cursor("job")]
+AfterModel = Annotated[str | None, _cursor("mdl")]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
-After = Annotated[
-    str | None,
-    Query(max_length=200, min_length=1, pattern=r"^[a-z0-9_]*$", description="The 'next' of the page before."),
-]
 Filter = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]

@@ -8,7 +8,7 @@ from service.context import Context
 from service.remarks import of_columns
 from worker import space
 from worker.contracts.base import Task
-from worker.contracts.errors import InvalidRequest, NotFound
+from worker.contracts.errors import InvalidRequest, NotFound, UnknownReference
 from worker.contracts.requests import AnyRequest, FitRequest, NetworkRequest, PredictRequest, TableRequest, TuneRequest
 from worker.contracts.resources import Column, Dataset, DryRun, Estimate
 from worker.contracts.search import SearchOption
@@ -129,7 +129,7 @@ def _plan_predict(context: Context, request: PredictRequest) -> Plan:
     try:
         record = models.get(context.database, request.model)
     except NotFound as error:
-        raise InvalidRequest.at("/model", error.detail) from error
+        raise UnknownReference.at("/model", error.detail) from error
     model = record.resource
     dataset = _dataset(context, request.dataset, "/dataset")
     schema.check_predict(model.features, dataset.columns)
@@ -169,4 +169,4 @@ def _dataset(context: Context, dataset_id: str, pointer: str) -> Dataset:
     try:
         return datasets.get(context.database, dataset_id)
     except NotFound as error:
-        raise InvalidRequest.at(pointer, error.detail) from error
+        raise UnknownReference.at(pointer, error.detail) from error

@@ -19,10 +19,10 @@ from worker.contracts import errors
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
-UNREADABLE_BODY = "There was an error parsing the body"
-"""What FastAPI says, with status 400, of every body that its JSON reader breaks on."""
 LONGEST_PATH, LONGEST_METHOD = 500, 20
 """Of what a caller wrote, as far as it is said again."""
+LASTING = "lasting"
+"""In a request's state: whether the error that refused it is."""
 RETRY_AFTER = {409: "1", 429: "5", 503: "2", 507: "30"}
 
 
@@ -92,6 +92,12 @@ class NotAcceptable(errors.FactRFMError):
     code = "not_acceptable"
 
 
+class PreconditionFailed(errors.FactRFMError):
+    """If-Match names no state that there is."""
+
+    code = "precondition_failed"
+
+
 class RangeNotSatisfiable(errors.FactRFMError):
     """Range begins behind the end."""
 
@@ -125,6 +131,7 @@ STATUS: Mapping[type[errors.FactRFMError], int] = {
     UnsupportedMediaType: 415,
     NotReady: 503,
     NotAcceptable: 406,
+    PreconditionFailed: 412,
     RangeNotSatisfiable: 416,
 }
 """Whatever is not listed is a fault of the service: 500."""
@@ -223,6 +230,7 @@ def on_own_error(request: Request, error: Exception) -> JSONResponse:
     """Answer an error of ours: also for middleware, whose errors no handler sees."""
     assert isinstance(error, errors.FactRFMError)  # noqa: S101 - registered for this type
     status = status_of(error)
+    setattr(request.state, LASTING, error.lasting)
     if status == 500:
         log.error("service fault", code=error.code, detail=error.detail)
     headers = {"Retry-After": RETRY_AFTER[status]} if status in (429, 503, 507) else {}
@@ -280,9 +288,6 @@ def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
     code = HTTPStatus(error.status_code).name.lower()
     detail = str(error.detail)
-    if detail == UNREADABLE_BODY:
-        detail = "the body is JSON that cannot be read: it is nested too deeply or holds a number that is too long"
-        return problem(request, 422, "invalid_request", detail)
     if error.status_code == 404:
         path = request.url.path
         page: Response | None = request.app.state.missing_page(request, path[:LONGEST_PATH])

@@ -1,13 +1,12 @@
 """A parameter of a query that is none is refused: ``?dryrun=true`` would start the job that it was to try."""
 
-import difflib
-
 from fastapi import Request, params
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 
-from service.invalid import LONGEST_NAME, MOST_PLACES
+from service.invalid import MOST_PLACES
 from worker.contracts.errors import FieldError, InvalidRequest
+from worker.tables.close_names import close_names, shown
 
 
 async def known_queries(request: Request) -> None:
@@ -21,13 +20,13 @@ async def known_queries(request: Request) -> None:
     known = _known(request.scope["route"])
     unknown = [name for name in request.query_params if name not in known][:MOST_PLACES]
     if unknown:
-        errors = tuple(FieldError(f"query:{name[:LONGEST_NAME]}", _message(name, known)) for name in unknown)
+        errors = tuple(FieldError(f"query:{shown(name)}", _message(name, known)) for name in unknown)
         raise InvalidRequest(f"{errors[0].pointer}: {errors[0].message}", errors=errors)
 
 
 def _message(name: str, known: frozenset[str]) -> str:
     names = sorted(known)
-    close = difflib.get_close_matches(name[:LONGEST_NAME], names, n=1)
+    close = close_names(name, names, most=1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names) or 'none'}"
     return f"there is no such parameter ({hint})"
 

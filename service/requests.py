@@ -1,5 +1,6 @@
 """Every request gets an id, a line in the log, and a place in the metrics. What fails unforeseen is answered here."""
 
+import asyncio
 import re
 import secrets
 import time
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.head import header
 from service.origin import ORIGIN
-from service.problems import LONGEST_PATH, on_fault
+from service.problems import LONGEST_PATH, NotReady, on_fault, on_own_error
 from worker.contracts.messages import Origin
 from worker.tracing import Tracing, trace_id
 
@@ -62,6 +63,12 @@ class RequestLog:
         answer = _Answer(scope, send, request_id)
         try:
             await self._app(scope, receive, answer.send)
+        except asyncio.CancelledError:
+            # the server ends requests so that outlast its patience when it stops
+            if answer.begun:
+                raise
+            stopping = NotReady("this process is stopping and did not come to an end with this request; try again")
+            await on_own_error(Request(scope), stopping)(scope, receive, answer.send)
         except ClientDisconnect:
             answer.measure(HUNG_UP)
         except Exception as error:

@@ -1,6 +1,7 @@
 """From a request to a queued job: check it against the data, resolve its defaults, estimate, insert, commit, send."""
 
 import itertools
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -14,7 +15,7 @@ from service.idempotency import STARTED
 from service.invalid import MOST_PLACES, field_errors
 from service.origin import ORIGIN
 from service.planning import Plan, plan
-from worker.contracts.errors import FieldError, InvalidRequest, QueueFull, RequestInFlight
+from worker.contracts.errors import FieldError, InvalidRequest, QueueFull, RequestInFlight, UnknownReference
 from worker.contracts.requests import (
     AnyRequest,
     BatchGrid,
@@ -56,16 +57,19 @@ def submit_batch(context: Context, requests: Sequence[AnyRequest]) -> str:
     check_count(len(requests), context.settings.max_batch_jobs)
     planned: list[Plan] = []
     wrong: list[FieldError] = []
+    lasting = True
     for index, request in enumerate(requests):
         try:
             planned.append(plan(context, request))
         except InvalidRequest as error:
+            lasting = lasting and error.lasting
             found = error.errors or (FieldError("", error.detail),)
             wrong += [FieldError(f"/{index}{one.pointer}", one.message) for one in found]
             if len(wrong) >= MOST_PLACES:
                 break
     if wrong:
-        raise InvalidRequest(f"{wrong[0].pointer}: {wrong[0].message}", errors=tuple(wrong))
+        kind = InvalidRequest if lasting else UnknownReference
+        raise kind(f"{wrong[0].pointer}: {wrong[0].message}", errors=tuple(wrong))
     batch_id = new_id("bat", context.now())
     _send(context, _insert(context, planned, batch_id=batch_id))
     return batch_id
@@ -85,22 +89,27 @@ def retry(context: Context, job_id: str) -> Job:
     return job
 
 
-def expand_grid(grid: BatchGrid, limit: int) -> list[AnyRequest]:
+def expand_grid(grid: BatchGrid, limit: int, max_bytes: int) -> list[AnyRequest]:
     """Return every combination of the grid's values set into its base.
 
     Raises:
-        InvalidRequest: a path leads nowhere, a combination is no valid job, or there are more than ``limit``.
+        InvalidRequest: a path leads nowhere, a combination is no valid job, there are more than ``limit``, or all of
+            them written down would take more than ``max_bytes``.
     """
     size = 1
     for values in grid.grid.values():
         size *= len(values)
     if size > limit:
         raise InvalidRequest.at("/grid", f"the grid has {size} combinations, a batch holds at most {limit} jobs")
+    if size * len(json.dumps(grid.base)) > max_bytes:
+        raise InvalidRequest.at(
+            "/grid", f"the {size} combinations take more than {max_bytes} bytes; send smaller bodies"
+        )
     bodies: list[dict[str, Any]] = []
     for combination in itertools.product(*grid.grid.values()):
         body = grid.base
         for path, value in zip(grid.grid, combination, strict=True):
-            body = _with(body, path.split("."), value, path)
+            body = _with(body, path.split("."), value)
         bodies.append(body)
     return parse_all(bodies)
 
@@ -129,19 +138,26 @@ def parse_all(bodies: Sequence[Any]) -> list[AnyRequest]:
         except ValidationError as error:
             found = field_errors(body, error.errors(include_url=False))
             wrong += [FieldError(f"/{index}{one.pointer}", one.message) for one in found]
+            if len(wrong) >= MOST_PLACES:
+                break
     if wrong:
         raise InvalidRequest(f"{wrong[0].pointer}: {wrong[0].message}", errors=tuple(wrong))
     return parsed
 
 
-def _with(body: dict[str, Any], path: list[str], value: object, whole: str) -> dict[str, Any]:
-    head, *rest = path
-    if not rest:
-        return {**body, head: value}
-    inner = body.get(head, {})
-    if not isinstance(inner, dict):
-        raise InvalidRequest.at("/grid", f"{whole!r} leads into {head!r}, which is no object in the base")
-    return {**body, head: _with(inner, rest, value, whole)}
+def _with(body: dict[str, Any], path: Sequence[str], value: object) -> dict[str, Any]:
+    """Return a body in which the value at a path is another one."""
+    made = inner = dict(body)
+    *steps, last = path
+    for step in steps:
+        found = inner.get(step, {})
+        if not isinstance(found, dict):
+            raise InvalidRequest.at("/grid", f"{'.'.join(path)!r} leads into {step!r}, which is no object in the base")
+        copied = dict(found)
+        inner[step] = copied
+        inner = copied
+    inner[last] = value
+    return made
 
 
 def _check_room(context: Context, session: Session, more: int) -> None:

@@ -6,7 +6,7 @@ from fastapi import Request, Response
 
 from service.context import CurrentContext
 from service.dashboard.pages import page_router, render
-from service.pages import After
+from service.pages import AfterDataset
 from service.remarks import remarks
 from service.settings import ServiceSettings
 from service.uploads import SUFFIXES
@@ -18,7 +18,7 @@ PAGE = 50
 
 
 @router.get("/datasets")
-def list_datasets(context: CurrentContext, request: Request, after: After = None) -> Response:
+def list_datasets(context: CurrentContext, request: Request, after: AfterDataset = None) -> Response:
     """List datasets, newest first, with a place to drop a file."""
     page = datasets.list_page(context.database, limit=PAGE, after=after)
     return render(request, "datasets.html", page=page, **upload_hints(context.settings))

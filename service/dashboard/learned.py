@@ -7,7 +7,7 @@ from fastapi import Request, Response
 from service import features
 from service.context import Context, CurrentContext
 from service.dashboard.pages import page_router, render
-from service.pages import After
+from service.pages import AfterModel
 from worker.contracts.errors import NotFound, pointer
 from worker.contracts.resources import Column, FeatureShare
 from worker.store import datasets, models
@@ -22,7 +22,7 @@ FIRST_COLUMNS = 12
 
 @router.get("/models")
 def list_models(
-    context: CurrentContext, request: Request, name: str | None = None, tag: str | None = None, after: After = None
+    context: CurrentContext, request: Request, name: str | None = None, tag: str | None = None, after: AfterModel = None
 ) -> Response:
     """List models, newest first; all versions of one name with ``name``, those with a tag with ``tag``."""
     page = models.list_page(context.database, limit=PAGE, after=after, name=name, tag=tag)

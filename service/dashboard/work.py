@@ -9,7 +9,7 @@ from service.context import Context, CurrentContext
 from service.dashboard.fields import FIT_GROUPS, NETWORK_GROUPS, grouped
 from service.dashboard.pages import page_router, render
 from service.dashboard.search_space import meanings, searched
-from service.pages import After
+from service.pages import AfterBatch, AfterJob
 from worker.contracts.errors import NotFound
 from worker.contracts.events import TrialData
 from worker.contracts.requests import FitRequest, TuneRequest
@@ -32,7 +32,7 @@ def list_jobs(
     request: Request,
     state: JobState | None = None,
     kind: JobKind | None = None,
-    after: After = None,
+    after: AfterJob = None,
 ) -> Response:
     """List jobs, newest first."""
     page = jobs.list_page(context.database, state=state, kind=kind, limit=PAGE, after=after)
@@ -98,7 +98,7 @@ def show_job(context: CurrentContext, request: Request, job_id: str) -> Response
 
 
 @router.get("/batches")
-def list_batches(context: CurrentContext, request: Request, after: After = None) -> Response:
+def list_batches(context: CurrentContext, request: Request, after: AfterBatch = None) -> Response:
     """List batches, newest first."""
     return render(request, "batches.html", page=batches.list_page(context.database, limit=PAGE, after=after))
 

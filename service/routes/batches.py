@@ -1,6 +1,5 @@
 """Batches: many jobs accepted together, all or none."""
 
-import json
 from typing import Any, get_args
 
 from anyio import to_thread
@@ -13,9 +12,12 @@ from service.invalid import field_errors
 from service.negotiation import content_type
 from service.openapi import LOCATION
 from service.problems import problems
+from service.settings import ServiceSettings
 from worker.contracts.errors import InvalidRequest
-from worker.contracts.requests import AnyRequest, BatchGrid
+from worker.contracts.json_text import parse_json
+from worker.contracts.requests import GRID_PATH, LONGEST_GRID_PATH, AnyRequest, BatchGrid
 from worker.contracts.resources import Batch
+from worker.contracts.search import MOST_OPTIONS
 from worker.store import batches
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
@@ -43,6 +45,8 @@ REQUEST_BODY: dict[str, Any] = {
                                 "grid": {
                                     "type": "object",
                                     "minProperties": 1,
+                                    "maxProperties": MOST_OPTIONS,
+                                    "propertyNames": {"pattern": GRID_PATH, "maxLength": LONGEST_GRID_PATH},
                                     "additionalProperties": {"type": "array", "items": {}, "minItems": 1},
                                 },
                             },
@@ -78,8 +82,7 @@ async def create_batch(context: CurrentContext, request: Request, response: Resp
     """Queue many jobs: a JSON array of bodies, JSON Lines, or a base body and a grid of values."""
     kind = content_type(request, [JSON, *JSONL_NAMES])
     body = await request.body()
-    limit = context.settings.max_batch_jobs
-    batch_id = await to_thread.run_sync(_submit, context, body, kind, limit)
+    batch_id = await to_thread.run_sync(_submit, context, body, kind)
     response.headers["Location"] = f"/v1/batches/{batch_id}"
     return await to_thread.run_sync(batches.get, context.database, batch_id)
 
@@ -96,11 +99,12 @@ def cancel_batch(context: CurrentContext, batch_id: str) -> Batch:
     return batches.cancel(context.database, batch_id, context.now())
 
 
-def _submit(context: CurrentContext, body: bytes, kind: str, limit: int) -> str:
-    return submission.submit_batch(context, _parse(body, kind, limit))
+def _submit(context: CurrentContext, body: bytes, kind: str) -> str:
+    return submission.submit_batch(context, _parse(context.settings, body, kind))
 
 
-def _parse(body: bytes, kind: str, limit: int) -> list[AnyRequest]:
+def _parse(settings: ServiceSettings, body: bytes, kind: str) -> list[AnyRequest]:
+    limit = settings.max_batch_jobs
     if kind != JSON:
         lines = [line for line in body.splitlines() if line.strip()]
         submission.check_count(len(lines), limit)
@@ -114,11 +118,11 @@ def _parse(body: bytes, kind: str, limit: int) -> list[AnyRequest]:
     except ValidationError as error:
         wrong = tuple(field_errors(document, error.errors(include_url=False)))
         raise InvalidRequest(f"{wrong[0].pointer}: {wrong[0].message}", errors=wrong) from error
-    return submission.expand_grid(grid, limit)
+    return submission.expand_grid(grid, limit, settings.max_json_bytes)
 
 
 def _document(text: bytes, pointer: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise InvalidRequest.at(pointer, f"not a JSON document: {error}") from error

@@ -11,7 +11,7 @@ from service import uploads
 from service.context import CurrentContext
 from service.downloads import PARAMETERS, downloads, send_artifact
 from service.openapi import CELL, LOCATION
-from service.pages import After, Limit
+from service.pages import AfterDataset, Limit
 from service.problems import problems
 from service.remarks import remarks
 from service.upload_folder import upload_folder
@@ -88,7 +88,7 @@ async def upload_dataset(context: CurrentContext, request: Request, response: Re
 
 
 @router.get("", responses=problems(422))
-def list_datasets(context: CurrentContext, limit: Limit = 50, after: After = None) -> Page[Dataset]:
+def list_datasets(context: CurrentContext, limit: Limit = 50, after: AfterDataset = None) -> Page[Dataset]:
     """List datasets, newest first."""
     return datasets.list_page(context.database, limit=limit, after=after)
 

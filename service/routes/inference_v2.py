@@ -150,7 +150,7 @@ def _json_length(scope: Scope) -> int | None:
     said = header(scope, LENGTH_HEADER.lower().encode())
     if said is not None and not LENGTH.fullmatch(said):
         raise InvalidRequest.at(
-            f"header:{LENGTH_HEADER}",
+            f"header:{LENGTH_HEADER.lower()}",
             f"{LENGTH_HEADER} is a number of bytes with at most nine digits; got {said[:80]!r}",
         )
     return None if said is None else int(said)

@@ -9,15 +9,17 @@ import anyio
 from anyio import to_thread
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from pydantic import BeforeValidator, Field
 from starlette.types import Receive, Scope, Send
 
 from service import planning, submission
 from service.context import Context, CurrentContext, project_of
 from service.downloads import PARAMETERS, downloads, send_artifact
 from service.followers import FOLLOWED
-from service.negotiation import choose, json_only
+from service.json_route import JsonRoute
+from service.negotiation import choose, json_only, listed
 from service.openapi import LOCATION
-from service.pages import After, Filter, Limit
+from service.pages import AfterJob, Filter, Limit
 from service.problems import TooManyFollowers, problems
 from worker.contracts.errors import Conflict, NotFound
 from worker.contracts.events import Event
@@ -26,12 +28,13 @@ from worker.contracts.resources import FINAL_STATES, DryRun, Job, JobKind, JobSt
 from worker.contracts.results import NetworkReport, TuneResult
 from worker.store import events, jobs
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
 
 EVENT_STREAM = "text/event-stream"
 PING_SECONDS = 15.0
 RETRY_MS = 1000
 WAIT = re.compile("[0-9]{1,9}")
+EVENT_NUMBER = re.compile("[0-9]{1,10}")
 EVENTS_AT_ONCE = 1000
 FILE_TYPES = ("application/vnd.apache.parquet", "text/csv", "application/vnd.apache.arrow.file")
 APPLIED = {"Preference-Applied": {"schema": {"type": "string", "pattern": r"^wait=\d+$"}}}
@@ -45,6 +48,7 @@ EVENT_RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "The events, or with Accept: text/event-stream a stream of them",
         "content": {EVENT_STREAM: {}},
     },
+    204: {"description": "Of a stream: the job has ended, and there is no event after this one"},
     **problems(404, 406, 422, 429),
 }
 RESULT_RESPONSES = downloads(
@@ -127,6 +131,19 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
+def _event_number(given: object) -> object:
+    """Return what a header says, None where it is empty.
+
+    Raises:
+        ValueError: it is no number of an event.
+    """
+    if isinstance(given, str) and not EVENT_NUMBER.fullmatch(given):
+        if given == "":
+            return None
+        raise ValueError("the number of an event is written in at most ten digits")
+    return given
+
+
 @router.post("", status_code=202, dependencies=[Depends(json_only)], responses=SUBMIT_RESPONSES)
 async def create_job(
     context: CurrentContext,
@@ -158,7 +175,7 @@ def list_jobs(
     kind: JobKind | None = None,
     model: Annotated[Filter, Query(description="A model's id or name.")] = None,
     limit: Limit = 50,
-    after: After = None,
+    after: AfterJob = None,
 ) -> Page[Job]:
     """List jobs, newest first."""
     return jobs.list_page(context.database, state=state, kind=kind, model=model, limit=limit, after=after)
@@ -176,12 +193,23 @@ async def get_events(
     request: Request,
     job_id: str,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
-    last_event_id: Annotated[int | None, Header(ge=0, le=2**31 - 1, description="Go on after this event.")] = None,
+    last_event_id: Annotated[
+        Annotated[int, Field(ge=0, le=2**31 - 1)] | None,
+        BeforeValidator(_event_number),
+        Header(description="Go on after this event. Empty: from the first."),
+    ] = None,
 ) -> Response | list[Event]:
-    """List what happened to a job, or follow it live with ``Accept: text/event-stream``."""
-    await to_thread.run_sync(jobs.get, context.database, job_id)
+    """List what happened to a job, or follow it live with ``Accept: text/event-stream``.
+
+    A stream that would say nothing more is 204, at which browsers do not come back.
+    """
+    job = await to_thread.run_sync(jobs.get, context.database, job_id)
     after = last_event_id or 0
     if choose(accept, ["application/json", EVENT_STREAM]) == EVENT_STREAM:
+        if job.state in FINAL_STATES and not await to_thread.run_sync(
+            events.list_events, context.database, job_id, after, 1
+        ):
+            return Response(status_code=204)
         place = context.followers.place(project_of(request))
         return EventStream(place, _follow(context, job_id, after))
     return await to_thread.run_sync(_all_events, context, job_id, after)
@@ -232,7 +260,7 @@ def _wanted_wait(prefer: str | None) -> int | None:
 
     A preference that cannot be read is ignored, as the RFC asks.
     """
-    for preference in (prefer or "").split(","):
+    for preference in listed("Prefer", prefer or ""):
         name, _, value = preference.partition("=")
         if name.strip().lower() == "wait" and WAIT.fullmatch(value.strip()):
             return int(value)

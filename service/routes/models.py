@@ -3,18 +3,21 @@
 import csv
 import io
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
+from pydantic import Field
 
 from service import comparison, features
 from service.context import CurrentContext
 from service.direct_route import LONGEST_NAME
-from service.downloads import PARAMETERS, downloads, send_bytes
+from service.downloads import ETAG, PARAMETERS, check_match, downloads, entity_tag, is_known, send_bytes
 from service.heatmap import heatmap
+from service.json_route import JsonRoute
 from service.negotiation import Spreadsheet, choose, json_only
-from service.pages import After, Filter, Limit
+from service.pages import AfterModel, Filter, Limit
 from service.problems import problems
 from worker.contracts.comparison import Comparison
 from worker.contracts.requests import MODEL_VERSION, TAG, ModelChange
@@ -25,7 +28,7 @@ from worker.store.tensors import pack
 from worker.tables.media import CSV, JSON, NPY
 from worker.tables.spreadsheets import shown
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 
 SAFETENSORS = "application/vnd.safetensors"
 PNG = "image/png"
@@ -35,6 +38,9 @@ Ref = Annotated[
     str, Path(description="mdl_…, a name (its default or newest version), or name@version.", max_length=LONGEST_NAME)
 ]
 Accept = Annotated[str | None, Header(include_in_schema=False)]
+IfMatch = Annotated[
+    str | None, Header(description="At most 100 ETags: 412 where the model has none of them, and nothing is changed.")
+]
 CHANGES = {
     "words": {"summary": "Say what it is", "value": {"description": "Prices of 2025", "tags": ["team=risk"]}},
     "promote": {"summary": "Have the name stand for version 3", "value": {"default_version": 3}},
@@ -56,37 +62,73 @@ def list_models(
     name: Filter = None,
     tag: Annotated[str | None, Query(pattern=TAG)] = None,
     limit: Limit = 50,
-    after: After = None,
+    after: AfterModel = None,
 ) -> Page[Model]:
     """List models, newest first; all versions of one name with ``name``, those with a tag with ``tag``."""
     return models.list_page(context.database, limit=limit, after=after, name=name, tag=tag)
 
 
-@router.get("/{ref}", responses=problems(404, 422))
-def get_model(context: CurrentContext, ref: Ref) -> Model:
-    """Show a model."""
-    return models.get(context.database, ref).resource
+@router.get(
+    "/{ref}",
+    response_model=Model,
+    responses={
+        200: {"headers": ETAG},
+        304: {"description": "It has not changed", "headers": ETAG},
+        **problems(404, 422),
+    },
+)
+def get_model(
+    context: CurrentContext,
+    request: Request,
+    response: Response,
+    ref: Ref,
+    if_none_match: Annotated[str | None, Header(description="At most 100 ETags; 304 where it has one of them.")] = None,
+) -> Model | Response:
+    """Show a model. Its ETag is of all that is shown: also of what may change."""
+    model = models.get(context.database, ref).resource
+    tag = entity_tag(model.model_dump_json().encode())
+    if is_known(request, tag):
+        return Response(status_code=304, headers={"ETag": tag})
+    response.headers["ETag"] = tag
+    return model
 
 
-@router.patch("/{ref}", dependencies=[Depends(json_only)], responses=problems(404, 413, 415, 422))
+@router.patch(
+    "/{ref}",
+    dependencies=[Depends(json_only)],
+    responses={200: {"headers": ETAG}, **problems(404, 412, 413, 415, 422)},
+)
 def change_model(
-    context: CurrentContext, ref: Ref, wanted: Annotated[ModelChange, Body(openapi_examples=CHANGES)]
+    context: CurrentContext,
+    request: Request,
+    response: Response,
+    ref: Ref,
+    wanted: Annotated[ModelChange, Body(openapi_examples=CHANGES)],
+    if_match: IfMatch = None,
 ) -> Model:
     """Change a model's description and tags, or which version its name alone stands for."""
-    return models.change(context.database, ref, wanted)
+    model = models.change(context.database, ref, wanted, partial(_check_match, request))
+    response.headers["ETag"] = entity_tag(model.model_dump_json().encode())
+    return model
 
 
-@router.delete("/{ref}", status_code=204, responses=problems(404, 409, 422))
+def _check_match(request: Request, model: Model) -> None:
+    check_match(request, entity_tag(model.model_dump_json().encode()), f"the model {model.name}@{model.version}")
+
+
+@router.delete("/{ref}", status_code=204, responses=problems(404, 409, 412, 422))
 def delete_model(
     context: CurrentContext,
+    request: Request,
     ref: Annotated[str, Path(description="mdl_… or name@version.", max_length=LONGEST_NAME, pattern=MODEL_VERSION)],
+    if_match: IfMatch = None,
 ) -> None:
     """Delete one version of a model: by its id or as name@version. Its version number is not given again.
 
     A name alone is refused: sent twice, it would delete two versions. A name that stood for the version stands for the
     newest one again.
     """
-    record = models.delete(context.database, ref)
+    record = models.delete(context.database, ref, partial(_check_match, request))
     context.predictor.forget(record.resource.id)
     for file in (record.model, record.matrices):
         context.artifacts.delete(file.key)
@@ -97,7 +139,7 @@ def compare_models(
     context: CurrentContext,
     ref: Ref,
     others: Annotated[
-        list[str],
+        list[Annotated[str, Field(max_length=LONGEST_NAME)]],
         Query(alias="with", min_length=1, max_length=comparison.MOST_COMPARED - 1, description="Other models."),
     ],
 ) -> Comparison:

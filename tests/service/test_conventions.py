@@ -42,6 +42,71 @@ def test_any_place_in_a_list_is_a_page_or_invalid(client, dataset, after, limit)
             assert all(one["id"] < after for one in answer.json()["items"])
 
 
+LISTS = {
+    "/v1/datasets": "ds",
+    "/v1/jobs": "job",
+    "/v1/models": "mdl",
+    "/datasets": "ds",
+    "/jobs": "job",
+    "/models": "mdl",
+    "/batches": "bat",
+}
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_place_in_a_list_that_is_none_is_said_to_be_none(client, path):
+    own = LISTS[path]
+    others = [f"{prefix}_01jd0000000000000000000000" for prefix in ("ds", "job", "mdl", "bat", "key") if prefix != own]
+    short, long, capital = f"{own}_01jd", f"{own}_{'0' * 27}", f"{own}_01JD0000000000000000000000"
+    for after in ("garbage", own, f"{own}_", short, long, capital, f" {own}_{'0' * 26}", "1", "null", *others):
+        answer = client.get(path, params={"after": after})
+        assert answer.status_code == 422, after
+        assert [one["pointer"] for one in answer.json()["errors"]] == ["query:after"]
+
+
+def test_a_place_in_a_list_may_be_of_something_that_was_deleted(client):
+    upload = {"content": TABLE, "headers": {"Content-Type": "text/csv"}}
+    made = client.post("/v1/datasets", **upload).json()["id"]
+    assert client.delete(f"/v1/datasets/{made}").status_code == 204
+    assert client.get(f"/v1/datasets?after={made}").json() == {"items": [], "next": None}
+
+
+def _strictly(text):
+    def refuse(name):
+        raise ValueError(f"{name} is no JSON")
+
+    def once(pairs):
+        names = [name for name, _ in pairs]
+        assert len(names) == len(set(names)), names
+        return dict(pairs)
+
+    return json.loads(text, parse_constant=refuse, object_pairs_hook=once)
+
+
+def test_json_is_json_to_those_who_take_it_strictly(client, run_job):
+    # a constant column, a huge and an infinite value, and a row that stands for all of them
+    rows = (f"{index % 7},1,{'inf' if index == 3 else '1e308'},{index}.5\n" for index in range(40))
+    table = "a,b,c,y\n" + "".join(rows)
+    made = client.post("/v1/datasets", content=table, headers={"Content-Type": "text/csv"}).json()["id"]
+    fit = {"kind": "fit", "dataset": made, "target": "y", "features": ["a", "b"], "model": "strict", "validation": None}
+    job = client.post("/v1/jobs", json=fit).json()["id"]
+    run_job(job)
+    paths = [path for path, calls in client.get("/openapi.json").json()["paths"].items() if "get" in calls]
+    named = {"ref": "strict", "name": "strict", "version": "1", "job_id": job, "dataset_id": made}
+    looked = 0
+    for path in [*paths, "/openapi.json"]:
+        place = path.format(**named, batch_id="none", column="a") + ("?with=strict" if "compare" in path else "")
+        answer = client.get(place)
+        if "json" in answer.headers.get("content-type", ""):
+            _strictly(answer.text)
+            looked += 1
+    assert looked > 20
+    for path in ("predict", "explain"):
+        answer = client.post(f"/v1/models/strict/{path}", json={"rows": [{"a": 1e300, "b": None}]})
+        assert answer.status_code in (200, 422)
+        _strictly(answer.text)
+
+
 @pytest.mark.parametrize("place", ["/v1/models?name=", "/v1/jobs?model="])
 def test_a_filter_that_no_name_matches_is_an_empty_page_or_named_as_wrong(client, place):
     assert client.get(f"{place}{'é' * 100}").json()["items"] == []

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
@@ -34,6 +36,66 @@ def test_a_refusal_is_repeated_too(client, body):
     wrong = {**body, "target": "nothing"}
     assert client.post("/v1/jobs", json=wrong, headers=KEY).status_code == 422
     assert client.post("/v1/jobs", json=wrong, headers=KEY).headers["idempotency-replayed"] == "true"
+
+
+def _is_replayed(client, path, **sent):
+    answers = [client.post(path, **sent) for _ in range(2)]
+    assert answers[0].status_code == answers[1].status_code
+    assert "idempotency-replayed" not in answers[0].headers
+    return "idempotency-replayed" in answers[1].headers
+
+
+@pytest.mark.parametrize("body", [{"kind": "none"}, {"kind": "fit"}, {"kind": "fit", "dataset": "x", "target": "y"}])
+def test_a_body_that_is_wrong_at_any_time_is_not_judged_twice(client, body):
+    assert _is_replayed(client, "/v1/jobs", json=body, headers=KEY)
+
+
+def test_a_form_that_is_wrong_at_any_time_is_not_judged_twice(client):
+    assert _is_replayed(client, "/v1/datasets", content=b"a", headers={**KEY, "Content-Type": "text/plain"})
+
+
+NOWHERE = "ds_01jd0000000000000000000000"
+HELD_OUT = {"kind": "fit", "target": "price", "validation": {"dataset": NOWHERE}}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/jobs", {"kind": "fit", "dataset": NOWHERE, "target": "price"}, 422),
+        ("/v1/jobs", {"kind": "predict", "model": "none", "dataset": NOWHERE}, 422),
+        ("/v1/jobs", {**HELD_OUT, "dataset": "{dataset}"}, 422),
+        ("/v1/batches", [{"kind": "fit", "dataset": NOWHERE, "target": "price"}], 422),
+        ("/v1/batches", {"base": {"kind": "fit", "target": "price"}, "grid": {"dataset": [NOWHERE]}}, 422),
+        ("/v1/jobs/job_none/cancel", None, 404),
+        ("/v1/jobs/job_none/retry", None, 404),
+        ("/v1/models/none/predict", {"rows": [{"size": 1}]}, 404),
+        ("/v2/models/none/infer", {"inputs": []}, 404),
+        ("/v1/nothing", {}, 404),
+        ("/livez", {}, 405),
+    ],
+)
+def test_a_refusal_for_something_that_is_missing_is_not_kept(client, dataset, path, body, status):
+    content = json.dumps(body).replace("{dataset}", dataset)
+    headers = {**KEY, "Content-Type": "application/json"}
+    assert client.post(path, content=content, headers=headers).status_code == status
+    assert not _is_replayed(client, path, content=content, headers=headers)
+
+
+def test_what_was_missing_is_found_at_the_next_try(client, model):
+    rows = {"rows": [{"size": 1, "city": "Bern"}]}
+    assert client.post("/v1/models/later/predict", json=rows, headers=KEY).status_code == 404
+    assert client.post("/v1/models/prices/predict", json={"rows": [{"size": 1}]}, headers=KEY).status_code == 422
+    assert client.post("/v1/models/prices/predict", json=rows, headers=KEY).status_code == 200
+    job = model["job"]
+    assert client.post(f"/v1/jobs/{job}/retry", headers={"Idempotency-Key": "k-3"}).status_code == 409
+    assert client.delete(f"/v1/jobs/{job}").status_code == 204
+    assert client.post(f"/v1/jobs/{job}/retry", headers={"Idempotency-Key": "k-3"}).status_code == 404
+
+
+def test_a_table_that_could_not_be_read_is_read_again(client):
+    assert not _is_replayed(
+        client, "/v1/datasets", content=b"PAR1", headers={**KEY, "Content-Type": "application/vnd.apache.parquet"}
+    )
 
 
 def test_a_request_in_flight_asks_to_come_back(client, context: Context, body, monkeypatch):

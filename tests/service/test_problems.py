@@ -23,7 +23,8 @@ def test_an_unknown_path_and_a_wrong_method_are_problems(client):
 
 
 @pytest.mark.parametrize(
-    ("path", "methods"), [("/v1/jobs", "GET, POST"), ("/v1/models/a", "DELETE, GET, PATCH"), ("/livez", "GET")]
+    ("path", "methods"),
+    [("/v1/jobs", "GET, HEAD, POST"), ("/v1/models/a", "DELETE, GET, HEAD, PATCH"), ("/livez", "GET, HEAD")],
 )
 def test_a_wrong_method_is_told_every_right_one(client, path, methods):
     assert client.put(path).headers["allow"] == methods

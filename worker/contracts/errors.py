@@ -3,7 +3,8 @@
 FactRFMError
 ├── InvalidRequest          a request contradicts itself or its data
 │   ├── ColumnMismatch      rows to predict lack columns of the model
-│   └── TooWide             the features make more encoded columns than are allowed
+│   ├── TooWide             the features make more encoded columns than are allowed
+│   └── UnknownReference    it names a dataset or model that is not there
 ├── UnreadableTable         bytes that are not the table they are said to be
 ├── TableTooLarge           more cells or bytes than the service takes
 ├── NotFound                no such resource
@@ -52,6 +53,8 @@ class FactRFMError(Exception):
     """
 
     code: ClassVar[str] = "error"
+    lasting: ClassVar[bool] = True
+    """Whether the same request would be wrong at any time, whatever else is stored and however busy the service is."""
 
     def __init__(self, detail: str, *, errors: tuple[FieldError, ...] = ()) -> None:
         super().__init__(detail)
@@ -70,6 +73,11 @@ class InvalidRequest(FactRFMError):
 
 class ColumnMismatch(InvalidRequest):
     code = "column_mismatch"
+    lasting = False
+
+
+class UnknownReference(InvalidRequest):
+    lasting = False
 
 
 class TooWide(InvalidRequest):
@@ -101,10 +109,14 @@ class TooWide(InvalidRequest):
 
 class UnreadableTable(FactRFMError):
     code = "unreadable_table"
+    # its reader may have died of something else
+    lasting = False
 
 
 class TableTooLarge(FactRFMError):
     code = "table_too_large"
+    # so may it be that it took too long
+    lasting = False
 
 
 class NotFound(FactRFMError):

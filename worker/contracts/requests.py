@@ -14,6 +14,9 @@ TAG = r"^[A-Za-z0-9][A-Za-z0-9._:/=-]{0,63}$"
 MODEL_REF = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(@[1-9][0-9]{0,8})?$"
 MODEL_VERSION = r"^(mdl_[0-9a-z]{20,40}|[A-Za-z0-9][A-Za-z0-9._-]{0,99}@[1-9][0-9]{0,8})$"
 
+MAX_PATH_STEPS = 10
+LONGEST_GRID_PATH = 200
+GRID_PATH = rf"^[^.]+(\.[^.]+){{0,{MAX_PATH_STEPS - 1}}}$"
 MOST_VERSION = 2**31 - 1
 
 
@@ -138,11 +141,14 @@ AnyRequest = FitRequest | TuneRequest | NetworkRequest | PredictRequest
 JobRequest = Annotated[AnyRequest, Field(discriminator="kind")]
 
 
+GridPath = Annotated[str, Field(pattern=GRID_PATH, max_length=LONGEST_GRID_PATH)]
+
+
 class BatchGrid(Contract):
     """One base body and the values that vary: every combination is a job."""
 
     base: dict[str, Any] = Field(description="The body of a job.")
-    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+    grid: dict[GridPath, Annotated[list[Any], Field(min_length=1)]] = Field(
         min_length=1,
         max_length=MOST_OPTIONS,
         description="Dotted path into the body → values, e.g. {'spec.ridge': [0.1, 1]}.",

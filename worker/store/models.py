@@ -166,8 +166,14 @@ def list_page(
         return Page[Model](items=items, next=following)
 
 
-def change(database: Database, ref: str, wanted: ModelChange) -> Model:
+def _unchecked(model: Model) -> None:
+    return
+
+
+def change(database: Database, ref: str, wanted: ModelChange, check: Callable[[Model], None] = _unchecked) -> Model:
     """Change what is said about a model, and what its name stands for. Returns the model as it then is.
+
+    ``check`` sees the model as it is before, and nobody else changes it meanwhile; what it raises is raised.
 
     Raises:
         NotFound: no such model.
@@ -175,7 +181,8 @@ def change(database: Database, ref: str, wanted: ModelChange) -> Model:
     """
     given = wanted.model_fields_set
     with database.transaction() as session:
-        model = find_record(session, ref).resource
+        model = _locked(session, ref).resource
+        check(model)
         said: dict[str, Any] = {}
         if "description" in given:
             said["description"] = wanted.description or ""
@@ -187,6 +194,15 @@ def change(database: Database, ref: str, wanted: ModelChange) -> Model:
             _set_default(session, model.name, wanted.default_version)
         # by its id: the name may stand for another one now
         return find_record(session, model.id).resource
+
+
+def _locked(session: Session, ref: str) -> ModelRecord:
+    """Return the model that ``ref`` names; it, and what its name stands for, stay as they are to the commit."""
+    model = find_record(session, ref).resource
+    name = ModelNameRow.name == model.name, ModelNameRow.project == owner(session)
+    session.execute(select(ModelNameRow.name).where(*name).with_for_update())
+    session.expire_all()
+    return find_record(session, model.id)
 
 
 def _set_default(session: Session, name: str, version: int | None) -> None:
@@ -202,15 +218,16 @@ def _set_default(session: Session, name: str, version: int | None) -> None:
     )
 
 
-def delete(database: Database, ref: str) -> ModelRecord:
-    """Delete the row and return what it named: its files are the caller's to delete.
+def delete(database: Database, ref: str, check: Callable[[Model], None] = _unchecked) -> ModelRecord:
+    """Delete the row and return what it named: its files are the caller's to delete. ``check``: as for ``change``.
 
     Raises:
         NotFound: no such model.
         Conflict: a queued or running job predicts with it.
     """
     with database.transaction() as session:
-        record = find_record(session, ref)
+        record = _locked(session, ref)
+        check(record.resource)
         try:
             deleted = session.execute(
                 sql_delete(ModelRow).where(ModelRow.id == record.resource.id).returning(ModelRow.id)

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
+from worker.contracts.json_text import parse_json
 from worker.contracts.resources import ModelColumn
 from worker.tables.matching import WrongCell, as_texts, check_rows, match_columns, selected
 from worker.tables.plain import PlainColumns, PlainRows, plain_rows
@@ -28,8 +29,8 @@ def parsed(body: bytes) -> dict[str, Any]:
         InvalidRequest: it is no object of one of the two ``SHAPES``.
     """
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(body)
+    except ValueError as error:
         raise UnreadableTable(f"the body is not JSON: {error}; send {SHAPES}") from error
     if not isinstance(document, dict):
         raise InvalidRequest(f"the body must be an object: {SHAPES}")

@@ -240,3 +240,38 @@ def test_what_is_no_batch_is_refused(client, content):
 @pytest.mark.parametrize("call", ["cancel", "retry"])
 def test_an_id_in_any_script_is_not_there(client, call):
     assert client.post(f"/v1/jobs/работа/{call}").status_code == 404
+
+
+STREAM = {"Accept": "text/event-stream"}
+
+
+@pytest.fixture
+def ended(client, dataset):
+    """A cancelled job's events."""
+    job = client.post("/v1/jobs", json={"kind": "fit", "dataset": dataset, "target": "price"}).json()["id"]
+    assert client.post(f"/v1/jobs/{job}/cancel").json()["state"] == "cancelled"
+    return f"/v1/jobs/{job}/events"
+
+
+@pytest.mark.parametrize("further", [0, 1, 90])
+def test_a_stream_behind_the_end_is_nothing_so_that_browsers_do_not_come_back(client, ended, further):
+    last = client.get(ended).json()[-1]["seq"]
+    answer = client.get(ended, headers={**STREAM, "Last-Event-ID": str(last + further)})
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert client.get(ended, headers={"Last-Event-ID": str(last + further)}).json() == []
+
+
+@pytest.mark.parametrize("headers", [{}, {"Last-Event-ID": ""}, {"Last-Event-ID": "0"}])
+def test_a_stream_without_a_last_event_begins_at_the_first(client, ended, headers):
+    events = client.get(ended, headers=headers).json()
+    answer = client.get(ended, headers={**STREAM, **headers})
+    assert answer.status_code == 200
+    assert answer.text.count("\nid: ") + answer.text.startswith("id: ") == len(events) > 0
+
+
+@pytest.mark.parametrize("given", ["a", "-1", "+1", "1.0", "1_0", "0x1", "1 2", "9" * 11, "4294967296", "null", "é"])
+@pytest.mark.parametrize("accept", [{}, STREAM])
+def test_a_last_event_that_is_none_is_named_as_wrong(client, ended, accept, given):
+    answer = client.get(ended, headers={**accept, "Last-Event-ID": given.encode()})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "header:last-event-id"

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow.ipc
@@ -264,3 +265,52 @@ def test_models_are_put_side_by_side(client, model, run_job):
     assert np.sum([one["shares"] for one in found["features"]], axis=0) == pytest.approx([1, 1, 1])
     assert client.get("/v1/models/prices/compare").status_code == 422
     assert client.get("/v1/models/prices/compare?with=none").status_code == 404
+
+
+def _tag(client, ref="prices"):
+    return client.get(f"/v1/models/{ref}").headers["etag"]
+
+
+def test_a_model_has_an_etag_of_all_that_is_shown(client, model):
+    tag = _tag(client)
+    again = client.get("/v1/models/prices", headers={"If-None-Match": f'"other", W/{tag}'})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    changed = client.patch("/v1/models/prices", json={"description": "Other"})
+    assert changed.headers["etag"] == _tag(client) != tag
+    assert client.get("/v1/models/prices", headers={"If-None-Match": tag}).status_code == 200
+    named = client.patch("/v1/models/prices", json={"default_version": 1})
+    assert named.headers["etag"] == _tag(client) != changed.headers["etag"]
+
+
+@pytest.mark.parametrize("given", ['"other"', "W/{tag}", "{bare}", '"a", "b"'])
+def test_a_change_of_another_state_is_refused(client, model, given):
+    tag = _tag(client)
+    headers = {"If-Match": given.format(tag=tag, bare=tag.strip('"'))}
+    refused = client.patch("/v1/models/prices", json={"description": "Other"}, headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (412, "precondition_failed")
+    assert tag in refused.json()["detail"]
+    assert client.delete(f"/v1/models/{model['id']}", headers=headers).status_code == 412
+    assert _tag(client) == tag
+
+
+@pytest.mark.parametrize("given", ["{tag}", '"other", {tag}', "*", ""])
+def test_a_change_of_the_state_that_is_meant_is_made(client, model, given):
+    headers = {"If-Match": given.format(tag=_tag(client))}
+    changed = client.patch("/v1/models/prices", json={"description": "Other"}, headers=headers)
+    assert (changed.status_code, changed.json()["description"]) == (200, "Other")
+    headers = {"If-Match": changed.headers["etag"]}
+    assert client.delete(f"/v1/models/{model['id']}", headers=headers).status_code == 204
+
+
+def test_of_changes_that_come_at_once_one_is_made(client, model):
+    headers = {"If-Match": _tag(client)}
+
+    def change(number):
+        return client.patch("/v1/models/prices", json={"description": str(number)}, headers=headers).status_code
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sorted(threads.map(change, range(4))) == [200, 412, 412, 412]
+
+
+def test_a_model_that_is_none_is_not_found_whatever_is_matched(client):
+    assert client.patch("/v1/models/none", json={}, headers={"If-Match": "*"}).status_code == 404
