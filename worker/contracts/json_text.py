@@ -23,4 +23,10 @@ def parse_json(text: bytes) -> Any:
     except ValueError as error:
         if "recursion limit" in str(error):
             raise ValueError(f"it is nested more than {MAX_JSON_DEPTH} levels deep") from error
-        raise
+        if "hex escape" not in str(error):
+            raise
+    # half a character: whoever looks at the values can say which text holds it
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"it is nested more than {MAX_JSON_DEPTH} levels deep") from error
