@@ -15,6 +15,7 @@ from starlette.routing import compile_path
 
 from service.invalid import MOST_PLACES, field_errors
 from worker.contracts import errors
+from worker.store.database import is_full
 
 log = structlog.get_logger()
 
@@ -313,8 +314,15 @@ def _fits(template: str, path: str) -> bool:
     return compile_path(template)[0].match(path) is not None
 
 
+FULL = (
+    "the disk of the database is full: nothing was changed; delete what is not needed, which works still, or add room"
+)
+
+
 def on_database_away(request: Request, error: Exception) -> JSONResponse:
-    """Answer an error of a database that did not answer: also for middleware."""
+    """Answer an error of a database that did not answer, or has no room: also for middleware."""
+    if isinstance(error, OperationalError) and is_full(error):
+        return on_own_error(request, errors.StorageFull(FULL))
     log.warning("database out of reach", error=type(error).__name__)
     detail = "the database cannot be reached right now; try again"
     return problem(request, 503, "unavailable", detail, headers={"Retry-After": RETRY_AFTER[503]})

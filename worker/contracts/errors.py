@@ -24,6 +24,7 @@ FactRFMError
 └── LeaseLost               another attempt owns the job now
 """
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -165,6 +166,11 @@ class StorageFull(FactRFMError):
 
 class StorageUnavailable(FactRFMError):
     code = "storage_unavailable"
+
+
+def says_full(error: OSError) -> bool:
+    """Return whether an error of the operating system says that the disk or the quota is used up."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 class ArtifactMissing(FactRFMError):

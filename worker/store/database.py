@@ -7,10 +7,10 @@ step can then be tried again.
 import copy
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psycopg
 from sqlalchemy import Connection, Engine, Select, create_engine, event, make_url, text
@@ -23,7 +23,10 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from worker.home import make_home
 from worker.store import migrate
+from worker.store.room import Reserve
 from worker.store.rows import DEFAULT_PROJECT, Base, Owned
+
+T = TypeVar("T")
 
 BUSY_SECONDS = 30
 """How long a transaction waits for a lock."""
@@ -31,6 +34,8 @@ SWITCH_SECONDS = 0.02
 CONNECT_SECONDS = 5
 SILENCE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 """A server that is not there any more is noticed within half a minute, instead of after hours."""
+SQLITE_FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")
+"""The second one is of the index of the write-ahead log, which grows with it."""
 IDLE_SECONDS = 30
 """PostgreSQL ends a transaction that is silent for so long: a stopped process must not keep a job's row locked."""
 
@@ -58,8 +63,10 @@ class Database:
     def __init__(self, url: str) -> None:
         self.project: str | None = None
         parsed = make_url(url)
+        self._reserve: Reserve | None = None
         if parsed.get_backend_name() == "sqlite":
             self.engine = _sqlite(url, parsed.database)
+            self._reserve = Reserve(Path(f"{parsed.database}.reserve"))
         elif parsed.get_backend_name() == "postgresql":
             self.engine = _postgresql(url)
         else:
@@ -119,6 +126,25 @@ class Database:
         scoped.project = project
         return scoped
 
+    def free(self, step: Callable[[Session], T]) -> T:
+        """Return what ``step`` does in a transaction that makes room.
+
+        SQLite writes down what it deletes before it does. On a full disk the ``Reserve`` is given for that.
+
+        Raises:
+            OperationalError: the database did not answer; see ``is_full``.
+        """
+        if self._reserve is not None:
+            self._reserve.keep()
+        try:
+            with self.transaction() as session:
+                return step(session)
+        except OperationalError as error:
+            if self._reserve is None or not is_full(error) or not self._reserve.give():
+                raise
+        with self.transaction() as session:
+            return step(session)
+
     def migrate(self) -> tuple[str | None, str | None]:
         """Bring the tables to the newest revision. Several processes may do so at once.
 
@@ -127,7 +153,10 @@ class Database:
         Raises:
             WrongSchema: it was made by a later version, or its tables are not those that its revision says.
         """
-        return migrate.upgrade(self._writing)
+        found = migrate.upgrade(self._writing)
+        if self._reserve is not None:
+            self._reserve.keep()
+        return found
 
     def revisions(self) -> tuple[str | None, str]:
         """Return the database's revision, None where it has none, and the newest that this version knows."""
@@ -174,6 +203,13 @@ def names_a_missing_row(error: IntegrityError) -> bool:
     if isinstance(error.orig, psycopg.Error):
         return isinstance(error.orig, psycopg.errors.ForeignKeyViolation | psycopg.errors.RestrictViolation)
     return getattr(error.orig, "sqlite_errorname", "") == "SQLITE_CONSTRAINT_FOREIGNKEY"
+
+
+def is_full(error: DBAPIError) -> bool:
+    """Return whether the database says that its disk is full."""
+    if isinstance(error.orig, psycopg.Error):
+        return isinstance(error.orig, psycopg.errors.DiskFull)
+    return getattr(error.orig, "sqlite_errorname", "") in SQLITE_FULL
 
 
 def _sqlite(url: str, path: str | None) -> Engine:

@@ -141,7 +141,8 @@ def delete(database: Database, dataset_id: str) -> DatasetRecord:
         NotFound: no such dataset.
         Conflict: a queued or running job uses it.
     """
-    with database.transaction() as session:
+
+    def remove(session: Session) -> DatasetRecord:
         record = find_record(session, dataset_id)
         try:
             deleted = session.execute(
@@ -154,6 +155,8 @@ def delete(database: Database, dataset_id: str) -> DatasetRecord:
         if deleted is None:
             raise NotFound(f"there is no dataset {dataset_id!r}")
         return record
+
+    return database.free(remove)
 
 
 def to_resource(row: DatasetRow) -> Dataset:

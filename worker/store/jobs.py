@@ -384,11 +384,14 @@ def delete(database: Database, job_id: str) -> None:
         NotFound: no such job.
         Conflict: it is queued or running.
     """
-    with database.transaction() as session:
+
+    def remove(session: Session) -> None:
         row = find(session, job_id, lock=True)
         if row.state not in FINAL_STATES:
             raise Conflict(f"the job {job_id!r} is {row.state}; cancel it first")
         session.execute(sql_delete(JobRow).where(JobRow.id == job_id, JobRow.state.in_(FINAL_STATES)))
+
+    database.free(remove)
 
 
 def _is_written(session: Session, job_id: str, token: str, report: int) -> bool:

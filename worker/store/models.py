@@ -225,7 +225,8 @@ def delete(database: Database, ref: str, check: Callable[[Model], None] = _unche
         NotFound: no such model.
         Conflict: a queued or running job predicts with it.
     """
-    with database.transaction() as session:
+
+    def remove(session: Session) -> ModelRecord:
         record = _locked(session, ref)
         check(record.resource)
         try:
@@ -242,6 +243,8 @@ def delete(database: Database, ref: str, check: Callable[[Model], None] = _unche
         if model.default_version == model.version:
             _set_default(session, model.name, None)
         return record
+
+    return database.free(remove)
 
 
 def _named() -> Select[ModelRow, int | None]:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from worker.contracts.errors import TableTooLarge, UnreadableTable
+from worker.contracts.errors import TableTooLarge, UnreadableTable, says_full
 
 BLOCK = 2**20
 
@@ -30,5 +30,7 @@ def decompress(source: Path, encoding: Literal["gzip", "zstd"], destination: Pat
                     raise TableTooLarge(f"the body is longer than {max_bytes} bytes once decompressed")
                 target.write(block)
     except OSError as error:
+        if says_full(error):
+            raise
         raise UnreadableTable(f"the body is not valid {encoding}, as its Content-Encoding says: {error}") from error
     return written

@@ -24,7 +24,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from worker.contracts.base import MOST_COLUMNS
-from worker.contracts.errors import UnreadableTable
+from worker.contracts.errors import UnreadableTable, says_full
 from worker.tables import media
 from worker.tables.expansion import (
     check_arrow,
@@ -122,6 +122,8 @@ def _errors_named(media_type: str) -> Iterator[None]:
     try:
         yield
     except NOT_AS_SAID as error:
+        if isinstance(error, OSError) and says_full(error):
+            raise  # of a file that is unpacked: it says nothing of the body
         raise UnreadableTable(f"the body cannot be read as {media_type}: {_first_line(error)}") from error
 
 
