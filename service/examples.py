@@ -46,7 +46,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "metrics": {"validation_rmse": 41.7},
         "dataset": _DATASET,
         "request": {"kind": "fit", "dataset": _DATASET, "target": "price", "model": "house-prices"},
-        "estimate": {"bytes": 1_200_000, "flops": 4.2e8},
+        "estimate": {"bytes": 1_200_000, "flops": 4.2e8, "seconds": 0.6},
         "created_at": _AT,
         "started_at": _AT,
     },

@@ -10,12 +10,10 @@ from worker import space
 from worker.contracts.base import Task
 from worker.contracts.errors import InvalidRequest, NotFound, UnknownReference
 from worker.contracts.requests import AnyRequest, FitRequest, NetworkRequest, PredictRequest, TableRequest, TuneRequest
-from worker.contracts.resources import Column, Dataset, DryRun, Estimate
+from worker.contracts.resources import Column, Dataset, DryRun
 from worker.contracts.search import SearchOption
 from worker.store import datasets, models
 from worker.tables import schema
-
-PREDICT_BLOCK_ROWS = 8192
 
 Training = FitRequest | TuneRequest | NetworkRequest
 
@@ -135,11 +133,9 @@ def _plan_predict(context: Context, request: PredictRequest) -> Plan:
     schema.check_predict(model.features, dataset.columns)
     outputs = len(model.classes) if model.classes is not None else len(model.targets)
     resolved = request.model_copy(update={"model": model.id})
-    block = min(dataset.rows, PREDICT_BLOCK_ROWS) * (model.training_rows + model.encoded_features)
-    cost = Estimate(
-        bytes=model.bytes + 8 * block,
-        flops=2.0 * dataset.rows * model.training_rows * (model.encoded_features + outputs),
-    )
+    from worker import estimates  # torch with it: see service.predictor
+
+    cost = estimates.prediction(model, dataset.rows)
     return Plan(
         resolved,
         DryRun(

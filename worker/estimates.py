@@ -1,4 +1,8 @@
-"""What a training will take, before it starts."""
+"""What a job will take, before it starts.
+
+Seconds are those of one core of a processor, by rates that ``make bench NAME=durations`` measures: mostly within a
+factor of 2.5, of jobs that choose their own options up to 6 times too long. More cores or a GPU are quicker.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,13 +10,22 @@ from itertools import pairwise
 
 from worker import space
 from worker.contracts.requests import FitRequest, NetworkRequest, TuneRequest
-from worker.contracts.resources import Estimate
+from worker.contracts.resources import Estimate, Model
 from worker.contracts.search import OptionValue
 from worker.contracts.specs import FitSpec, NetworkSpec
 from worker.engine import estimate as engine
 from worker.engine.config import FitConfig
 
 ROUNDS = 2
+PREDICT_BLOCK_ROWS = 8192
+START_SECONDS = 0.5
+"""What every job takes, however small."""
+TRAINING_RATE = 6e9
+"""Operations in a second of a training."""
+PREDICTING_RATE = 2e9
+"""The same of a prediction, which is mostly kernel values and not products of matrices."""
+ROW_SECONDS = 4e-5
+"""To read, encode and write a row."""
 CHOOSING_WORK = 2
 """Choosing between ways to fit is about as much work as the fit itself."""
 
@@ -41,7 +54,12 @@ def training(
     if isinstance(request, FitRequest):
         ways = [cost(spec) for spec in request.spec.candidates()]
         raced = CHOOSING_WORK if len(ways) > 1 else 1
-        return Estimate(bytes=max(one.bytes for one in ways), flops=raced * max(one.flops for one in ways))
+        usual = sum(one.flops for one in ways) / len(ways)
+        return Estimate(
+            bytes=max(one.bytes for one in ways),
+            flops=raced * max(one.flops for one in ways),
+            seconds=training_seconds(raced * usual),
+        )
     folds = (request.validation.folds if request.validation is not None else None) or 1
     searched = request.search.space or {}
     spec = space.around(request.spec)
@@ -49,9 +67,8 @@ def training(
     work = _most(spec, searched, lambda spec: cost(spec).flops)
     raced = CHOOSING_WORK - 1 if len(request.spec.candidates()) > 1 else 0
     # the folds of a trial go together, each with rows of its own
-    return Estimate(
-        bytes=most + (folds - 1) * 8 * fitted * width, flops=work * (folds * (request.search.trials + 1) + raced)
-    )
+    flops = work * (folds * (request.search.trials + 1) + raced)
+    return Estimate(bytes=most + (folds - 1) * 8 * fitted * width, flops=flops, seconds=training_seconds(flops))
 
 
 def network(spec: NetworkSpec, n: int, d: int, c: int, m: int) -> Estimate:
@@ -64,7 +81,22 @@ def network(spec: NetworkSpec, n: int, d: int, c: int, m: int) -> Estimate:
     reports = spec.steps // spec.report_every + 2
     backward = sum(a * b + b * b for a, b in pairwise(widths))
     look = 2.0 * n * (c + 2) * (weights + backward) + 100.0 * sum(width**3 for width in widths)
-    return Estimate(bytes=4 * numbers + 8 * squares, flops=6.0 * n * weights * spec.steps + reports * look)
+    flops = 6.0 * n * weights * spec.steps + reports * look
+    return Estimate(bytes=4 * numbers + 8 * squares, flops=flops, seconds=training_seconds(flops))
+
+
+def prediction(model: Model, rows: int) -> Estimate:
+    """Return the cost of predicting so many rows of a dataset."""
+    outputs = len(model.classes) if model.classes is not None else len(model.targets)
+    block = min(rows, PREDICT_BLOCK_ROWS) * (model.training_rows + model.encoded_features)
+    flops = 2.0 * rows * model.training_rows * (model.encoded_features + outputs)
+    seconds = START_SECONDS + rows * ROW_SECONDS + flops / PREDICTING_RATE
+    return Estimate(bytes=model.bytes + 8 * block, flops=flops, seconds=seconds)
+
+
+def training_seconds(flops: float) -> float:
+    """Return how long a training of so many operations takes."""
+    return START_SECONDS + flops / TRAINING_RATE
 
 
 def _most(spec: FitSpec, searched: space.Space, cost: Callable[[FitSpec], float]) -> float:

@@ -20,6 +20,7 @@ def build_order(claim: Claim) -> AnyOrder:
         "attempt": claim.attempt,
         "origin": claim.origin,
         "prefix": f"{claim.job_id}/{claim.token}",
+        "expected_seconds": claim.expected_seconds,
         "table": claim.table,
     }
     request, checkpoint = claim.request, claim.checkpoint

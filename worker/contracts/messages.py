@@ -40,6 +40,7 @@ class Order(Contract):
     attempt: int
     origin: Origin
     prefix: str
+    expected_seconds: float | None = None
 
 
 class TrainingOrder(Order):
@@ -86,16 +87,23 @@ class PredictOrder(Order):
 AnyOrder = FitOrder | TuneOrder | NetworkOrder | PredictOrder
 
 
-class ProgressReport(Contract):
-    kind: Literal["progress"] = "progress"
+class Reported(Contract):
+    """How far a job is, and how far it will be at the next report."""
+
     progress: Progress
+    next_fraction: float = 1.0
 
 
-class IterationReport(Contract):
+class ProgressReport(Reported):
+    """The job has come to another stage, or further in it."""
+
+    kind: Literal["progress"] = "progress"
+
+
+class IterationReport(Reported):
     """One iteration is done and its checkpoint is in storage."""
 
     kind: Literal["iteration"] = "iteration"
-    progress: Progress
     data: IterationData
     checkpoint: AnyCheckpoint
 
@@ -105,21 +113,19 @@ class IterationReport(Contract):
         return self.data.metrics
 
 
-class TrialReport(Contract):
+class TrialReport(Reported):
     """One trial has ended and the list with it is in storage. ``metrics`` are those of the best trial so far."""
 
     kind: Literal["trial"] = "trial"
-    progress: Progress
     metrics: dict[str, float]
     data: TrialData
     checkpoint: TuneCheckpoint
 
 
-class StepReport(Contract):
+class StepReport(Reported):
     """A network has been looked at and its state is in storage."""
 
     kind: Literal["step"] = "step"
-    progress: Progress
     data: StepData
     checkpoint: NetworkCheckpoint
 

@@ -90,7 +90,11 @@ class DatasetRows(Contract):
 
 
 class Progress(Contract):
-    """How far a job is. ``fraction`` in [0, 1]; ``eta_seconds`` null while unknown; ``trial`` of a tune from 1."""
+    """How far a job is. ``fraction`` in [0, 1], between two reports of the run by the time that has gone.
+
+    ``eta_seconds``: how long the rest will take, of a queued job without its wait; null after the end. ``trial`` of a
+    tune from 1.
+    """
 
     trial: int | None = None
     trials: int | None = None
@@ -126,7 +130,10 @@ class JobError(Contract):
 
 
 class Estimate(Contract):
-    """What a job will take: peak memory in bytes, floating-point operations, seconds where known."""
+    """What a job will take: peak memory in bytes, floating-point operations, and seconds on one core of a processor.
+
+    The seconds are rough: see ``worker.estimates``.
+    """
 
     bytes: int
     flops: float

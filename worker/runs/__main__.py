@@ -39,6 +39,7 @@ from worker.runs.failures import last_report
 from worker.runs.fit import fit
 from worker.runs.machine import Machine
 from worker.runs.network import network
+from worker.runs.pace import Pace
 from worker.runs.predict import predict
 from worker.runs.storage import RunStorage
 from worker.runs.tune import tune
@@ -106,8 +107,8 @@ def _named_run(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: 
 def _run(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Reporter) -> AnyReport:
     """Return the last report of a job: done, or why it ended without."""
     try:
-        with needing_room("what the run makes"):
-            return carry_out(order, artifacts, machine, report)
+        with needing_room("what the run makes"), Pace(report, order.expected_seconds) as pace:
+            return carry_out(order, artifacts, machine, pace)
     except Exception as error:
         return last_report(error)
 

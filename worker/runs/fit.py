@@ -25,7 +25,7 @@ from worker.contracts.messages import (
 from worker.contracts.resources import ChosenBy, IterationSummary, ModelColumn, Progress
 from worker.contracts.specs import CHOICES, FitSpec
 from worker.engine import summary
-from worker.engine.choice import Heat
+from worker.engine.choice import Heat, heats_to_run
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
 from worker.engine.estimate import choose_solver
@@ -42,6 +42,8 @@ from worker.store.tensors import pack, unpack
 TOP_FEATURES = 10
 CHOOSING_SHARE = 0.5
 """Of the whole work that is what choosing is taken for, where there is something to choose."""
+READING_SHARE = 0.02
+"""The same of reading and encoding the rows."""
 FINAL = "fit"
 TOLD_OF: dict[ChosenBy, str] = {
     "validation": "iteration {} is the best",
@@ -76,6 +78,7 @@ class _Fit:
         self._report = report
         self._spec = order.request.spec
         self._begun = 0.0
+        self._shown = Progress()
         self._folds = (order.request.validation.folds or 0) if order.request.validation is not None else 0
         self._checkpoints = Checkpoints(artifacts, order.prefix)
         self._seconds: list[float] = []
@@ -101,20 +104,26 @@ class _Fit:
             self._run_fold(resumed, config, trail)
         if self._folds:
             config = _chosen(config, trail.folds)
+        self._read()
         rows = load_rows(self._order, self._artifacts, fold=None)
         final = self._recurse(rows, config, state if resumed_fold is None else None, trail, FINAL)
         return self._store(rows, config, final, trail)
 
     def _choose(self, trail: Trail) -> None:
         """Decide what the spec leaves to choice, and remember it in the trail."""
+        candidates = len(self._spec.candidates())
+        expected = heats_to_run(candidates)
 
         def load(spec: FitSpec) -> TrainingRows:
-            return load_rows(_with_spec(self._order, spec), self._artifacts, fold=None)
+            self._read()
+            rows = load_rows(_with_spec(self._order, spec), self._artifacts, fold=None)
+            if candidates > 1:
+                self._stage("choosing between ways to fit", READING_SHARE, CHOOSING_SHARE / expected)
+            return rows
 
         def ended(heat: Heat, number: int, heats: int) -> None:
-            done = CHOOSING_SHARE * number / heats
-            stage = f"choosing between ways to fit ({number} of {heats})"
-            self._report(ProgressReport(progress=Progress(fraction=done, stage=stage)))
+            done, following = (CHOOSING_SHARE * min(one, heats) / heats for one in (number, number + 1))
+            self._stage(f"choosing between ways to fit ({number} of {heats})", done, following)
 
         choice = choose(self._spec, load, device=self._machine.device, ended=ended)
         trail.heats = described(choice.heats)
@@ -128,6 +137,15 @@ class _Fit:
             message = f"{decided} and ridge {trail.spec.ridge} did best in {len(trail.heats)} short runs"
             self._report(LogReport(data=LogData(message=message)))
         self._decided(trail.spec, bool(trail.heats))
+
+    def _read(self) -> None:
+        done = self._shown.fraction
+        self._stage("reading the rows", done, done + READING_SHARE * (1 - done))
+
+    def _stage(self, stage: str, fraction: float, following: float, **also: int | None) -> None:
+        """Report what is done now, and the fraction that the next report will have."""
+        self._shown = self._shown.model_copy(update={"stage": stage, "fraction": fraction, "eta_seconds": None, **also})
+        self._report(ProgressReport(progress=self._shown, next_fraction=following))
 
     def _solver(self, choice: Choice) -> tuple[str, str]:
         """Return the solver of all further systems, and why it is that one."""
@@ -154,6 +172,7 @@ class _Fit:
     def _run_fold(self, state: FitState | None, config: FitConfig, trail: Trail) -> None:
         if state is None:
             trail.scores = []
+        self._read()
         rows = load_rows(self._order, self._artifacts, fold=trail.fold)
         self._recurse(rows, config, state, trail, f"fold-{trail.fold:02d}")
         trail.folds.append(trail.scores)
@@ -165,6 +184,13 @@ class _Fit:
         """Run one recursion to its end and return its last state; every state is stored and reported."""
         self._names, self._sources = tuple(rows.encoder.names), tuple(rows.encoder.sources)
         self._last_M = None if state is None else state.current.M
+        if state is None or not state.finished:
+            fold = trail.fold if stage != FINAL else None
+            before = -1 if state is None else state.current.iteration
+            here = self._progress(before, config, fold, ended=False)
+            following = self._fraction(before + 1, config, fold)
+            reached_before = None if state is None else before
+            self._stage(here.stage, here.fraction, following, iteration=reached_before, iterations=config.iterations)
         # the folds have chosen the iteration at which the last fit ends
         choose = not (self._folds and stage == FINAL)
         for reached in recurse(rows, config, self._machine, state, choose=choose):
@@ -206,7 +232,9 @@ class _Fit:
             fold=fold,
         )
         checkpoint = self._checkpoints.save(stage, state, trail, fold)
-        self._report(IterationReport(progress=progress, data=data, checkpoint=checkpoint))
+        self._shown = progress
+        following = progress.fraction if state.finished else self._fraction(current.iteration + 1, config, fold)
+        self._report(IterationReport(progress=progress, next_fraction=following, data=data, checkpoint=checkpoint))
 
     def _remember(self, state: FitState, trail: Trail, seconds: float, rank: float) -> None:
         current = state.current
@@ -230,23 +258,31 @@ class _Fit:
         )
 
     def _progress(self, iteration: int, config: FitConfig, fold: int | None, *, ended: bool) -> Progress:
-        """Count iterations over all folds and the last fit; a recursion that ended early counts as whole."""
-        each = config.iterations + 1
-        before = (fold - 1 if fold is not None else self._folds) * each
-        done = before + (each if ended else iteration + 1)
-        total = (self._folds + 1) * each
+        done, total = self._solves(config.iterations if ended else iteration, config, fold)
+        left = max(total - done, 0)
         return Progress(
             iteration=iteration,
             iterations=config.iterations,
-            fraction=min(self._begun + (1 - self._begun) * done / total, 1.0),
+            fraction=self._fraction(config.iterations if ended else iteration, config, fold),
             stage="fitting" if fold is None else f"fitting fold {fold} of {self._folds}",
-            eta_seconds=sum(self._seconds) / len(self._seconds) * max(total - done, 0),
+            eta_seconds=sum(self._seconds) / len(self._seconds) * left if self._seconds else None,
         )
+
+    def _fraction(self, iteration: int, config: FitConfig, fold: int | None) -> float:
+        done, total = self._solves(iteration, config, fold)
+        return min(self._begun + (1 - self._begun) * done / total, 1.0)
+
+    def _solves(self, iteration: int, config: FitConfig, fold: int | None) -> tuple[int, int]:
+        """Count iterations over all folds and the last fit, done and in all; the solve of all rows is one more."""
+        each = config.iterations + 1
+        before = (fold - 1 if fold is not None else self._folds) * each
+        return before + iteration + 1, (self._folds + 1) * each + self._refits
 
     def _store(self, rows: TrainingRows, config: FitConfig, state: FitState, trail: Trail) -> FitDone:
         best, X = state.best, rows.X.to(self._machine.device)
         refitted = False
         if self._refits:
+            self._stage("fitting all rows together", self._shown.fraction, 1.0)
             together, Y = (part.to(self._machine.device) for part in rows.together)
             fixed = replace(config, ridge=best.ridge)
             try:

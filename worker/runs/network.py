@@ -11,7 +11,7 @@ from worker import estimates
 from worker.choosing import TrainingRows
 from worker.contracts.artifacts import NetworkCheckpoint, ResultFile
 from worker.contracts.events import LayerData, LogData, StepData
-from worker.contracts.messages import AnyReport, LogReport, NetworkDone, NetworkOrder, StepReport
+from worker.contracts.messages import AnyReport, LogReport, NetworkDone, NetworkOrder, ProgressReport, StepReport
 from worker.contracts.resources import Progress
 from worker.contracts.results import NetworkReport
 from worker.engine.network import CHUNK_ROWS, LOSSES, NetworkConfig, NetworkState, agreement, build, train
@@ -52,7 +52,12 @@ class _Network:
     def run(self) -> NetworkDone:
         """Return where the report is."""
         state = self._resumed()
+        done = state.step / self._config.steps if state is not None else 0.0
+        self._report(ProgressReport(progress=Progress(fraction=done, stage="reading the rows"), next_fraction=done))
         rows = load_rows(self._order, self._artifacts, fold=None)
+        self._report(
+            ProgressReport(progress=Progress(fraction=done, stage="training"), next_fraction=self._after(done))
+        )
         self._check_memory(rows)
         device = self._machine.device
         X, Y = rows.X.to(device, torch.float32), self._wanted(rows).to(device)
@@ -121,7 +126,12 @@ class _Network:
             stage="training",
             eta_seconds=data.eta_seconds,
         )
-        self._report(StepReport(progress=progress, data=data, checkpoint=self._save(state)))
+        following = self._after(progress.fraction)
+        self._report(StepReport(progress=progress, next_fraction=following, data=data, checkpoint=self._save(state)))
+
+    def _after(self, fraction: float) -> float:
+        """Return the fraction at the next report."""
+        return min(fraction + self._config.report_every / self._config.steps, 1.0)
 
     def _save(self, state: NetworkState) -> NetworkCheckpoint:
         tensors = {f"weights.{name}": W.cpu().numpy() for name, W in state.weights.items()}

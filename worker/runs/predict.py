@@ -30,9 +30,11 @@ def predict(
         InvalidRequest: a row cannot be encoded.
         ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
     """
+    report(ProgressReport(progress=Progress(stage="reading the model"), next_fraction=0.0))
     model = ServedModel.from_tensors(*unpack(artifacts.read_bytes(order.model))).on(machine.device)
     started = time.monotonic()
     rows = 0
+    report(_report(rows, order.table.rows, 0.0))
     unknown: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="factrfm-predict-") as folder:
         source = artifacts.local_copy(order.table.table, Path(folder))
@@ -46,7 +48,7 @@ def predict(
                 writer.write(answer.predictions, answer.probabilities)
                 unknown.update(answer.unknown)
                 rows += table.num_rows
-                report(ProgressReport(progress=_progress(rows, order.table.rows, time.monotonic() - started)))
+                report(_report(rows, order.table.rows, time.monotonic() - started))
         if unknown:
             told = ", ".join(f"{name[:LONGEST_NAME]} ({count})" for name, count in unknown.most_common(MOST_NAMED))
             message = f"rows hold categories that no training row had: {told}"
@@ -55,9 +57,10 @@ def predict(
     return PredictDone(file=ResultFile(result=result, media_type=MEDIA_TYPES[order.request.format]), rows=rows)
 
 
-def _progress(done: int, rows: int, seconds: float) -> Progress:
-    return Progress(
+def _report(done: int, rows: int, seconds: float) -> ProgressReport:
+    progress = Progress(
         fraction=done / max(rows, 1),
         stage="predicting",
         eta_seconds=seconds / done * (rows - done) if done else None,
     )
+    return ProgressReport(progress=progress, next_fraction=min((done + BLOCK_ROWS) / max(rows, 1), 1.0))

@@ -22,6 +22,7 @@ from worker.contracts.messages import (
     IterationReport,
     LogReport,
     ProgressReport,
+    Reported,
     TrialReport,
     TuneDone,
     TuneOrder,
@@ -30,7 +31,7 @@ from worker.contracts.requests import FitRequest
 from worker.contracts.resources import Progress
 from worker.contracts.results import TuneResult
 from worker.contracts.specs import CHOICES, FitSpec
-from worker.engine.choice import Heat
+from worker.engine.choice import Heat, heats_to_run
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
 from worker.runs.data import load_rows
@@ -105,16 +106,26 @@ class _Tune:
 
     def _first(self) -> Params:
         """Return the options of the first trial: what a fit would choose of what the spec leaves open."""
+        given = self._order.request.spec
+        expected = heats_to_run(len(given.candidates()))
+
+        def stage(stage: str, done: float, following: float) -> None:
+            progress = Progress(trials=self._trials, fraction=self._raced * done / self._parts, stage=stage)
+            self._report(ProgressReport(progress=progress, next_fraction=self._raced * following / self._parts))
+
+        def load(spec: FitSpec) -> TrainingRows:
+            stage("reading the rows", 0.0, 1 / expected)
+            rows = self._load(spec)[0]
+            stage("choosing where to begin", 0.0, 1 / expected)
+            return rows
 
         def ended(heat: Heat, number: int, heats: int) -> None:
-            stage = f"choosing where to begin ({number} of {heats})"
-            self._report(ProgressReport(progress=Progress(trials=self._trials, fraction=0.0, stage=stage)))
+            stage(f"choosing where to begin ({number} of {heats})", number / heats, min((number + 1) / heats, 1.0))
 
-        given = self._order.request.spec
         # rows that no spec can learn from end the search here, and not one trial after another
-        self._load(given.candidates()[0])
+        load(given.candidates()[0])
         try:
-            choice = choose(given, lambda spec: self._load(spec)[0], device=self._machine.device, ended=ended)
+            choice = choose(given, load, device=self._machine.device, ended=ended)
         except EngineError as error:
             message = f"no way to fit stood a short run, and the first trial is the spec as it was given: {error}"
             self._report(LogReport(data=LogData(message=message)))
@@ -139,11 +150,11 @@ class _Tune:
         self._metrics = []
         spec = self._configured(params)
         config = FitConfig(**spec.engine_options())
+        self._report_trial(number, None, config)
         for states in zip(*(recurse(rows, config, self._machine) for rows in self._load(spec)), strict=False):
             reached = [state.current for state in states]
             self._metrics.append({name: _mean([one.metrics[name] for one in reached]) for name in reached[0].metrics})
-            done = len(self._metrics) / (config.iterations + 1)
-            self._report(ProgressReport(progress=self._progress(number, done, reached[0].iteration, config)))
+            self._report_trial(number, reached[0].iteration, config)
             yield tuple(_mean(parts) for parts in zip(*(one.loss or () for one in reached), strict=True))
 
     def _configured(self, params: Params) -> FitSpec:
@@ -195,12 +206,31 @@ class _Tune:
         self._report(
             TrialReport(
                 progress=progress.model_copy(update={"eta_seconds": eta}),
+                next_fraction=progress.fraction,
                 metrics={} if leader is None else self._ended[leader.number].metrics,
                 data=data,
                 checkpoint=TuneCheckpoint(trials=stored),
             )
         )
         return stored
+
+    def _report_trial(self, number: int, iteration: int | None, config: FitConfig) -> None:
+        """Report a trial under way after an iteration, None before the first."""
+        each = 1 / (config.iterations + 1)
+        done = len(self._metrics) * each
+        progress = self._progress(number, done, iteration, config)
+        following = min(progress.fraction + each / self._parts, 1.0)
+        self._report(ProgressReport(progress=progress, next_fraction=following))
+
+    @cached_property
+    def _raced(self) -> int:
+        """A race counts as much as a trial."""
+        return int(len(self._order.request.spec.candidates()) > 1)
+
+    @property
+    def _parts(self) -> int:
+        """The race, every trial, and the fit of the best one."""
+        return self._raced + self._trials + 1
 
     def _progress(self, number: int, done: float, iteration: int | None, config: FitConfig | None) -> Progress:
         mean = _mean([one.seconds for one in self._ended]) if self._ended else None
@@ -209,7 +239,7 @@ class _Tune:
             trials=self._trials,
             iteration=iteration,
             iterations=None if config is None else config.iterations,
-            fraction=min((number + done) / (self._trials + 1), 1.0),
+            fraction=min((self._raced + number + done) / self._parts, 1.0),
             stage=f"trial {number + 1} of {self._trials}" if number < self._trials else "fitting the best trial",
             eta_seconds=None if mean is None else mean * (self._trials + 1 - number - done),
         )
@@ -221,15 +251,17 @@ class _Tune:
         self._report(LogReport(data=LogData(message=f"trial {winner.number + 1} is the best; fitting it")))
 
         def report(answer: AnyReport) -> None:
-            if isinstance(answer, IterationReport) and isinstance(answer.checkpoint, Checkpoint):
-                fraction = (self._trials + answer.progress.fraction) / (self._trials + 1)
-                shown = {"trial": self._trials, "trials": self._trials, "fraction": fraction}
-                answer = answer.model_copy(
-                    update={
-                        "progress": answer.progress.model_copy(update={**shown, "stage": "fitting the best trial"}),
-                        "checkpoint": TuneCheckpoint(trials=stored, winner=answer.checkpoint),
-                    }
+            if isinstance(answer, Reported):
+                shown = {"trial": self._trials, "trials": self._trials, "stage": "fitting the best trial"}
+                fraction, following = (
+                    (self._raced + self._trials + one) / self._parts
+                    for one in (answer.progress.fraction, answer.next_fraction)
                 )
+                progress = answer.progress.model_copy(update={**shown, "fraction": fraction})
+                answer = answer.model_copy(update={"progress": progress, "next_fraction": following})
+            if isinstance(answer, IterationReport) and isinstance(answer.checkpoint, Checkpoint):
+                checkpoint = TuneCheckpoint(trials=stored, winner=answer.checkpoint)
+                answer = answer.model_copy(update={"checkpoint": checkpoint})
             self._report(answer)
 
         done = fit(self._fit_order(spec, checkpoint), self._artifacts, self._machine, report)

@@ -38,6 +38,7 @@ class Claim:
     checkpoint: AnyCheckpoint | None
     cancel_requested: bool
     origin: Origin
+    expected_seconds: float | None
 
 
 def load_claim(session: Session, job: JobRow, token: str) -> Callable[[], Claim]:
@@ -66,6 +67,7 @@ def load_claim(session: Session, job: JobRow, token: str) -> Callable[[], Claim]
             checkpoint=CHECKPOINTS.validate_python(job.checkpoint),
             cancel_requested=job.cancel_requested,
             origin=Origin(project=job.project, request_id=job.request_id, traceparent=job.traceparent),
+            expected_seconds=(job.estimate or {}).get("seconds"),
         )
 
     return made

@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session, aliased
 
 from worker.contracts.artifacts import AnyCheckpoint, ResultFile
 from worker.contracts.errors import NotFound
-from worker.contracts.resources import FINAL_STATES, BatchCounts, Job, JobKind, JobState, Page, Progress
+from worker.contracts.resources import BatchCounts, Job, JobKind, JobState, Page
 from worker.store.claims import CHECKPOINTS
 from worker.store.columns import storable
 from worker.store.database import Database
 from worker.store.pages import first_page
+from worker.store.progress import shown
 from worker.store.rows import JobRow
 
 LONGEST_BACKOFF = 6
@@ -198,7 +199,7 @@ def to_resource(row: JobRow) -> Job:
             "kind": row.kind,
             "state": row.state,
             "attempt": row.attempt,
-            "progress": _progress(row),
+            "progress": shown(row),
             "metrics": row.metrics,
             "error": row.error,
             "model": row.model_id,
@@ -212,13 +213,3 @@ def to_resource(row: JobRow) -> Job:
             "finished_at": row.finished_at,
         }
     )
-
-
-def _progress(row: JobRow) -> Progress:
-    """Return what the last report said, with the stage of a state that no report knows of."""
-    stored = Progress.model_validate(row.progress)
-    if row.state == "succeeded":
-        return stored.model_copy(update={"stage": row.state, "fraction": 1.0, "eta_seconds": None})
-    if row.state == "queued" or row.state in FINAL_STATES:
-        return stored.model_copy(update={"stage": row.state, "eta_seconds": None})
-    return stored

@@ -41,6 +41,7 @@ from worker.store.job_queries import next_queued as next_queued
 from worker.store.job_queries import result as result
 from worker.store.job_queries import unsent as unsent
 from worker.store.job_states import called_by, enter, held, lease_lost, lock, owned, running, unchanged
+from worker.store.progress import begun
 from worker.store.rows import JobRow
 
 MAX_LOST = 3
@@ -149,6 +150,7 @@ def claim(
                 "worker": worker,
                 "lease_expires_at": now + timedelta(seconds=lease_s),
                 "started_at": row.started_at or now,
+                "progress": begun(row),
             },
         )
         made = load_claim(session, find(session, job_id), token)

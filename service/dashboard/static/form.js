@@ -2,7 +2,7 @@
 import { send } from "./api.js";
 import { clear, complain } from "./complaints.js";
 import { element } from "./elements.js";
-import { large, number, size, words } from "./format.js";
+import { duration, large, number, size, words } from "./format.js";
 import * as space from "./space.js";
 
 export function start(form) {
@@ -101,6 +101,7 @@ function describe(place, plan) {
     Outputs: number(plan.outputs),
     Memory: size(plan.estimate.bytes),
     Operations: large(plan.estimate.flops),
+    ...(plan.estimate.seconds === null ? {} : { "Time, roughly": duration(plan.estimate.seconds) }),
   };
   const list = element("dl", { class: "facts large" });
   for (const [name, said] of Object.entries(facts)) list.append(entry(name, said));
