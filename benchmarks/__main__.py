@@ -10,6 +10,7 @@ import torch
 from benchmarks.report import QUICK_RESULTS, RESULTS, Report
 
 NAMES = (
+    "durations",
     "faults",
     "fuzz",
     "grokking",

@@ -1,13 +1,17 @@
 """A line on the terminal that says how far a job is."""
 
+import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from service.client.errors import ClientError
 from service.client.events import AnyEvent
 from worker.contracts.events import IterationEvent, LogEvent, StateEvent, StepEvent
+from worker.contracts.resources import Job
 
 SHOWN = (
     "validation_accuracy",
@@ -17,30 +21,44 @@ SHOWN = (
     "train_accuracy",
     "train_rmse",
 )
+LOOK_SECONDS = 1.0
 
 
 class Bar:
-    """Shows events as a progress bar: ``with Bar() as bar: client.fit(…, report=bar)``. Writes to standard error."""
+    """Shows events as a progress bar: ``with Bar() as bar: client.fit(…, report=bar)``. Writes to standard error.
 
-    def __init__(self, label: str = "job", console: Console | None = None) -> None:
+    Events come when something is measured. With ``look``, which returns the job as it stands, the bar also moves and
+    names the stage in between.
+    """
+
+    def __init__(
+        self, label: str = "job", console: Console | None = None, look: Callable[[], Job] | None = None
+    ) -> None:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.percentage:>3.0f} %") if look else TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
         self._progress = Progress(*columns, console=console or Console(stderr=True))
-        self._task = self._progress.add_task(label, total=1, note="queued")
+        self._task = self._progress.add_task(label, total=1, note="")
+        self._look = look
+        self._measured = ""
+        self._ended = threading.Event()
+        self._watching = threading.Thread(target=self._watch, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
         self._progress.start()
+        if self._look is not None:
+            self._watching.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended.set()
         self._progress.stop()
 
     def __call__(self, event: AnyEvent) -> None:
@@ -49,12 +67,26 @@ class Bar:
             self._progress.console.print(event.data.message, highlight=False, markup=False)
         elif isinstance(event, StateEvent):
             if event.data.state == "succeeded":
+                self._ended.set()
                 total = self._progress.tasks[self._task].total
                 self._progress.update(self._task, completed=total)
             self._progress.update(self._task, note=event.data.state)
         else:
-            done, total = _position(event)
-            self._progress.update(self._task, completed=done, total=total, note=_note(event.data.metrics))
+            self._measured = _note(event.data.metrics)
+            if self._look is None:
+                done, total = _position(event)
+                self._progress.update(self._task, completed=done, total=total, note=self._measured)
+
+    def _watch(self) -> None:
+        while self._look is not None and not self._ended.wait(LOOK_SECONDS):
+            try:
+                job = self._look()
+            except ClientError:
+                # whoever waits for the job hears of it
+                continue
+            if job.state == "running" and not self._ended.is_set():
+                note = ", ".join(filter(None, (job.progress.stage, self._measured)))
+                self._progress.update(self._task, completed=job.progress.fraction, total=1, note=note)
 
 
 def _position(event: AnyEvent) -> tuple[int, int]:

@@ -43,7 +43,7 @@ def watch(
             typer.echo(event.model_dump_json())
         ended = session.client.job(job)
     else:
-        with Bar(job, session.notes) as bar:
+        with Bar(job, session.notes, lambda: session.client.job(job)) as bar:
             ended = session.client.wait(job, timeout, report=bar, check=False)
         session.console.print(_table([ended]))
     if ended.state != "succeeded":

@@ -1,5 +1,6 @@
 """From a file to a model or a report: fit, tune, network, batch."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -151,7 +152,7 @@ def batch(
     if wait:
         for link in made.jobs:
             job_id = link.rsplit("/", 1)[-1]
-            with Bar(job_id, session.notes) as bar:
+            with Bar(job_id, session.notes, partial(session.client.job, job_id)) as bar:
                 session.client.wait(job_id, report=bar, check=False)
         made = session.client.batch(made.id)
     session.show(made, lambda: _batch_table(made))
@@ -195,7 +196,7 @@ def _run(session: Session, body: dict[str, Any], timeout: float | None, no_wait:
     if no_wait:
         session.show(job, lambda: f"{job.id} is {job.state}; follow it by: factrfm watch {job.id}")
         return None
-    with Bar(body["kind"], session.notes) as bar:
+    with Bar(body["kind"], session.notes, partial(session.client.job, job.id)) as bar:
         return session.client.wait(job.id, timeout, report=bar)
 
 

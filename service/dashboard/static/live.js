@@ -6,7 +6,7 @@ import { duration, score, words } from "./format.js";
 import { enliven } from "./parts.js";
 import { curves } from "./metrics.js";
 
-const ASK_AGAIN = 1500;
+const ASK_AGAIN = 1000;
 const FINAL = ["succeeded", "failed", "cancelled"];
 const REFRESHED = ["main > .head", "main > .facts", "[data-trials]", "[data-untried]"];
 const AGREEMENTS = ["fact", "bfact", "agop_root", "enfa_root"];
@@ -47,7 +47,7 @@ class Follower {
       const stage = this.section.querySelector("[data-stage]");
       if (stage) stage.textContent = data.state;
       if (!this.wasFinal && document.querySelector("[data-state]").textContent.trim() !== data.state) this.refresh();
-      if (data.state === "running") this.awaitFirst();
+      if (data.state === "running" && !this.watching) this.watch();
       return;
     }
     // a job that was tried again has an end in the middle of its events
@@ -57,17 +57,16 @@ class Follower {
     this.end(job);
   }
 
-  /** Until something is measured there are no events: what the job does meanwhile it says of itself. */
-  async awaitFirst() {
-    const begun = () => this.steps.length || this.trials.length || !this.section.querySelector("[data-progress]");
-    while (!begun()) {
+  /** Between events, which come when something is measured, the job itself says how far it is. */
+  async watch() {
+    this.watching = true;
+    while (this.section.querySelector("[data-progress]")) {
       const job = await ask(this.path).catch(() => null);
-      if (job?.state !== "running" || begun()) return;
-      // a worker that has just begun has said nothing of itself yet
-      const stage = job.progress.stage === "queued" ? job.state : job.progress.stage;
-      this.progress(job.progress.fraction, 1, stage, job.progress);
+      if (job && job.state !== "running") break;
+      if (job) this.progress(job.progress);
       await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN));
     }
+    this.watching = false;
   }
 
   iteration(data) {
@@ -76,15 +75,12 @@ class Follower {
       this.steps.push({ at: data.iteration, metrics: data.metrics });
       this.explorer?.dispatchEvent(new CustomEvent("iteration", { detail: data.iteration }));
     }
-    const fold = data.fold === null ? "" : `fold ${data.fold}, `;
-    this.progress(data.iteration + 1, data.iterations + 1, `${fold}iteration ${data.iteration} of ${data.iterations}`, data);
     this.measured(data.metrics);
   }
 
   trial(data) {
     this.trials = this.trials.filter((one) => one.trial < data.trial);
     this.trials.push(data);
-    this.progress(data.trial, data.trials, `trial ${data.trial} of ${data.trials}`, data);
     if (!this.wasFinal) this.refresh();
   }
 
@@ -93,7 +89,6 @@ class Follower {
     this.layers = this.layers.filter((one) => one.step < data.step);
     this.steps.push({ at: data.step, metrics: { ...data.metrics, loss: data.loss, penalty: data.penalty } });
     this.layers.push({ step: data.step, layers: data.layers });
-    this.progress(data.step, data.steps, `step ${data.step} of ${data.steps}`, data);
     this.measured(data.metrics);
   }
 
@@ -106,12 +101,14 @@ class Follower {
     this.happened.append(element("li", { class: level }, element("time", { class: "soft number", datetime: event.created_at }, time), message));
   }
 
-  progress(done, all, stage, { eta_seconds: left }) {
+  progress({ fraction, stage, iteration, iterations, eta_seconds: left }) {
     const bar = this.section.querySelector("[data-progress]");
     if (!bar) return;
-    bar.value = done / all;
-    this.section.querySelector("[data-stage]").textContent = stage;
-    this.section.querySelector("[data-eta]").textContent = left ? `${duration(left)} left` : "";
+    bar.value = fraction;
+    const unit = this.section.dataset.kind === "network" ? "step" : "iteration";
+    const at = iteration === null ? "" : `, ${unit} ${iteration} of ${iterations}`;
+    this.section.querySelector("[data-stage]").textContent = `${stage}${at}`;
+    this.section.querySelector("[data-eta]").textContent = left === null ? "" : `${duration(left)} left`;
   }
 
   measured(metrics) {
