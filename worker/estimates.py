@@ -4,6 +4,7 @@ Seconds are those of one core of a processor, by rates that ``make bench NAME=du
 factor of 2.5, of jobs that choose their own options up to 6 times too long. More cores or a GPU are quicker.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -54,7 +55,8 @@ def training(
     if isinstance(request, FitRequest):
         ways = [cost(spec) for spec in request.spec.candidates()]
         raced = CHOOSING_WORK if len(ways) > 1 else 1
-        usual = sum(one.flops for one in ways) / len(ways)
+        # which of them it will be is not known; their work differs by orders of magnitude
+        usual = math.exp(sum(math.log(one.flops) for one in ways) / len(ways))
         return Estimate(
             bytes=max(one.bytes for one in ways),
             flops=raced * max(one.flops for one in ways),

@@ -230,7 +230,7 @@ def test_what_a_job_does_before_anything_is_measured_is_said(desk: Desk) -> None
     page.goto(f"/jobs/{job}")
     expect(page.locator("[data-stage]")).to_contain_text("choosing between ways to fit")
     desk.system.client.post(f"/v1/jobs/{job}/cancel")
-    page.wait_for_selector('[data-live][data-final="yes"]')
+    page.wait_for_selector('[data-live][data-final="yes"]', state="attached")
     assert desk.complaints == []
     page.context.close()
 
