@@ -190,7 +190,8 @@ def _run(session: Session, body: dict[str, Any], timeout: float | None, no_wait:
     """Submit a job and wait until it has succeeded; None, and the job is shown, where nobody waits."""
     if not body["dataset"].startswith("ds_"):
         uploaded = session.client.upload(body["dataset"])
-        tell(session, uploaded, body.get("exclude") or ())
+        target = body["target"]
+        tell(session, uploaded, [*(body.get("exclude") or ()), *([target] if isinstance(target, str) else target)])
         body["dataset"] = uploaded.id
     job = session.client.submit(body)
     if no_wait:
