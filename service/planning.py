@@ -62,7 +62,7 @@ def _plan_training(context: Context, request: Training) -> Plan:
     fitted, scored = _split(request, dataset.rows, held_out)
     from worker import estimates  # torch with it: see service.predictor
 
-    cost = estimates.training(resolved, fitted, width, outputs, scored)
+    cost = estimates.training(resolved, fitted, width, outputs, scored, plain=schema.encoded_width(features))
     return Plan(
         resolved,
         DryRun(

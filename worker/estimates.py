@@ -1,7 +1,7 @@
 """What a job will take, before it starts.
 
 Seconds are those of one core of a processor, by rates that ``make bench NAME=durations`` measures: mostly within a
-factor of 2.5, of jobs that choose their own options up to 6 times too long. More cores or a GPU are quicker.
+factor of 3, which is rough. More cores or a GPU are quicker.
 """
 
 import math
@@ -32,11 +32,18 @@ CHOOSING_WORK = 2
 
 
 def training(
-    request: FitRequest | TuneRequest | NetworkRequest, fitted: int, width: int, outputs: int, scored: int
+    request: FitRequest | TuneRequest | NetworkRequest,
+    fitted: int,
+    width: int,
+    outputs: int,
+    scored: int,
+    *,
+    plain: int | None = None,
 ) -> Estimate:
     """Return the cost of a resolved request on ``fitted`` rows of ``width`` columns and ``scored`` validation rows.
 
-    For a search it is that of the most expensive spec that it can come upon, in every trial.
+    ``plain``: how many columns encoding 'plain' makes, where it is one of several. For a search the cost is that of
+    the most expensive spec that it can come upon, in every trial.
     """
     if isinstance(request, NetworkRequest):
         return network(request.spec, fitted, width, outputs, scored)
@@ -45,11 +52,12 @@ def training(
 
     def cost(spec: FitSpec) -> engine.Estimate:
         config = FitConfig(**spec.engine_options())
-        found = engine.estimate(fitted, width, outputs, scored, config)
+        d = plain if plain is not None and spec.encoding == "plain" else width
+        found = engine.estimate(fitted, d, outputs, scored, config)
         if not (spec.refit and held_out):
             return found
         last = replace(config, ridge=max(config.ridges) if config.ridge == "auto" else config.ridge, iterations=0)
-        refitted = engine.estimate(fitted + scored, width, outputs, 0, last)
+        refitted = engine.estimate(fitted + scored, d, outputs, 0, last)
         return engine.Estimate(max(found.bytes, refitted.bytes), found.flops + refitted.flops)
 
     if isinstance(request, FitRequest):
