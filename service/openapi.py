@@ -20,7 +20,9 @@ LOCATION: dict[str, Any] = {
 IDEMPOTENCY_KEY: dict[str, Any] = {
     "name": HEADER,
     "in": "header",
-    "description": "The same key and request again gives the same answer, and nothing is done twice.",
+    "description": "The same key and request again gives the same answer, and nothing is done twice. For a day answers "
+    "of success are kept, and refusals (400, 413, 415, 422) for which the request alone was wrong; where something was "
+    "missing or busy the request is judged anew.",
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
 }
 REPLAYED = {"description": "The answer is that of an earlier request.", "schema": {"const": "true"}}

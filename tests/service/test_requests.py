@@ -1,3 +1,6 @@
+import asyncio
+
+
 def test_a_sane_request_id_is_echoed_and_another_is_replaced(client):
     assert client.get("/livez", headers={"X-Request-ID": "abc-1.2"}).headers["x-request-id"] == "abc-1.2"
     for given in ("two words", "a" * 200, ""):
@@ -30,3 +33,14 @@ def test_readiness_names_what_is_out_of_reach(client):
     assert answer.status_code == 503
     checks = answer.json()["checks"]
     assert [checks[name]["ok"] for name in ("database", "redis", "storage")] == [True, False, True]
+
+
+def test_a_request_that_a_stopping_server_ends_is_told_to_come_back(client):
+    async def slow():
+        raise asyncio.CancelledError
+
+    client.app.get("/slow")(slow)
+    answer = client.get("/slow")
+    assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["retry-after"]
