@@ -11,6 +11,7 @@ from worker.contracts.errors import ArtifactMissing, InvalidRequest, NotFound
 from worker.contracts.explanation import Explanation, Explanations, Neighbour
 from worker.store import datasets
 from worker.store.models import ModelRecord
+from worker.tables import values as table_values
 from worker.tables.storage import take_rows
 from worker.tables.targets import label
 
@@ -69,7 +70,7 @@ def _shown(
         try:
             file = datasets.get_record(context.database, dataset).table
             with context.artifacts.open_part(file) as source:
-                table = take_rows(source, [*features, *targets], rows)
+                table = table_values.shown(take_rows(source, [*features, *targets], rows))
         except (NotFound, ArtifactMissing):
             # it was deleted, maybe just now: models outlive their datasets
             continue

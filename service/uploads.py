@@ -21,13 +21,14 @@ from worker.store import datasets
 from worker.store.datasets import DatasetRecord
 from worker.store.ids import new_id
 from worker.tables.decompress import decompress
-from worker.tables.media import ARROW_FILE, ARROW_STREAM, CSV, DATASET_TYPES, JSON, NPZ, PARQUET
+from worker.tables.media import ARROW_FILE, ARROW_STREAM, CSV, DATASET_TYPES, JSON, NPZ, PARQUET, TSV
 
 log = structlog.get_logger()
 
 MULTIPART = "multipart/form-data"
 SUFFIXES = {
     ".csv": CSV,
+    ".tsv": TSV,
     ".parquet": PARQUET,
     ".arrow": ARROW_FILE,
     ".arrows": ARROW_STREAM,

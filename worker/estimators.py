@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from pydantic import ValidationError
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -35,8 +36,11 @@ from worker.engine.recursion import FitState, iterate, refit, verify
 from worker.engine.targets import ClassTargets, RegressionTargets
 from worker.prediction import ServedModel, load
 from worker.store.tensors import pack
-from worker.tables import splits
+from worker.tables import splits, values
 from worker.tables.encoder import Encoder, check_width
+from worker.tables.frames import frame_table, is_frame
+from worker.tables.inference import typed_table
+from worker.tables.matching import match_columns
 
 Rows = tuple[Any, Any]
 LEAST_ROWS = 3
@@ -105,7 +109,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
             ValueError: naming the parameter or the input, its value and what would be right.
         """
         spec = self._spec()
-        self._framed = isinstance(X, pd.DataFrame)
+        self._framed = is_frame(X)
         table, types = self._table(X, fitting=True)
         self._types = types
         Y, classes, targets = self._targets(y)
@@ -174,18 +178,18 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
 
     def _table(self, X: Any, *, fitting: bool) -> tuple[pa.Table, dict[str, ColumnType]]:
         """Return the columns and their types; a DataFrame keeps its own, an array has numbers alone."""
-        if isinstance(X, pd.DataFrame) != self._framed:
+        if is_frame(X) != self._framed:
             # as everywhere in scikit-learn, columns without names are taken in their order
             X = self._by_place(X)
-        if isinstance(X, pd.DataFrame):
-            if not X.columns.is_unique:
-                twice = X.columns[X.columns.duplicated()][0]
-                raise ValueError(f"X has several columns named {twice!r}; names must differ")
+        if is_frame(X):
+            table = frame_table(X)
             validate_data(self, X, reset=fitting, skip_check_array=True)
-            if X.shape[1] == 0 or len(X) == 0:
-                raise ValueError(f"X needs at least one row and one column, not the shape {X.shape}")
-            types = {str(name): _kind(X[name]) for name in X} if fitting else self._types
-            return pa.table({str(name): _column(X[name], types[str(name)]) for name in X}), types
+            if table.num_columns == 0 or table.num_rows == 0:
+                raise ValueError(f"X needs at least one row and one column, not the shape {table.shape}")
+            try:
+                return self._frame(table, fitting=fitting)
+            except InvalidRequest as error:
+                raise ValueError(f"X: {error.detail}") from error
         X = validate_data(self, X, reset=fitting, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=1)
         if np.isinf(X).any():
             raise ValueError("Input X contains infinity; missing values are NaN")
@@ -193,6 +197,23 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         return pa.table({name: pa.array(X[:, i], from_pandas=True) for i, name in enumerate(names)}), dict.fromkeys(
             names, "numeric"
         )
+
+    def _frame(self, table: pa.Table, *, fitting: bool) -> tuple[pa.Table, dict[str, ColumnType]]:
+        """Return the columns of a data frame as an uploaded table has them, or those that were fitted on."""
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            if pa.types.is_temporal(values.decoded_type(column.type)):
+                raise ValueError(
+                    f"column {name!r} of X holds {column.type}; numbers, texts, categories and truth values can be "
+                    "learned from. Turn it into numbers, such as days since some date"
+                )
+        if not fitting:
+            columns = [ModelColumn(name=name, type=kind) for name, kind in self._types.items()]
+            return match_columns(table, columns), self._types
+        typed, types = typed_table(table)
+        for name, kind in types.items():
+            if kind == "numeric" and pc.any(pc.is_inf(values.as_floats(typed.column(name)))).as_py():
+                raise ValueError(f"column {name!r} of X contains infinity; missing values are NaN")
+        return typed, types
 
     def _by_place(self, X: Any) -> Any:
         """Return an array as the DataFrame that was fitted, or a DataFrame as an array."""
@@ -424,29 +445,3 @@ def _encoded(
         validation = (torch.from_numpy(encoder.encode(held_out[0])), torch.tensor(held_out[1]))
     coded = RegressionTargets.fit(raw) if classes is None else targets
     return TrainingRows(torch.from_numpy(encoder.encode(table)), raw, coded, classes, encoder, validation)
-
-
-def _kind(column: pd.Series) -> ColumnType:
-    if column.dtype.kind in "mMc":
-        raise ValueError(
-            f"column {column.name!r} of X holds {column.dtype}; numbers, texts, categories and truth values can be "
-            "learned from. Turn it into numbers, such as days since some date"
-        )
-    if pd.api.types.is_bool_dtype(column):
-        return "boolean"
-    return "numeric" if pd.api.types.is_numeric_dtype(column) else "categorical"
-
-
-def _text(value: Any) -> str:
-    # pandas turns whole numbers into floats where a value is missing: 1.0 is the category 1
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _column(column: pd.Series, kind: ColumnType) -> pa.Array:
-    if kind == "categorical":
-        texts = [None if pd.isna(value) else _text(value) for value in column]
-        return pa.array(texts, pa.string())
-    numbers = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
-    if np.isinf(numbers).any():
-        raise ValueError(f"column {column.name!r} of X contains infinity; missing values are NaN")
-    return pa.array(numbers, pa.float64(), from_pandas=True)

@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worker.tables.media import ARROW_FILE, ARROW_STREAM, CSV, JSON, NPY, NPZ, PARQUET
+from worker.tables.frames import frame_table
+from worker.tables.media import ARROW_FILE, ARROW_STREAM, CSV, JSON, NPY, NPZ, PARQUET, TSV
 
 SUFFIXES = {
     ".csv": CSV,
+    ".tsv": TSV,
     ".parquet": PARQUET,
     ".arrow": ARROW_FILE,
     ".arrows": ARROW_STREAM,
@@ -136,13 +138,10 @@ def _of_arrays(X: Any, y: Any) -> Body:
 
 
 def _of_pandas(frame: Any) -> Body:
-    names = [str(name) for name in frame.columns]
-    table = pa.Table.from_pandas(frame.set_axis(names, axis=1), preserve_index=False)
-
     def rebuild(answer: pa.Table) -> Any:
         return answer.to_pandas().set_axis(frame.index, axis=0)
 
-    return _of_table(table, rebuild)
+    return _of_table(frame_table(frame), rebuild)
 
 
 def _of_table(table: pa.Table, rebuild: Callable[[pa.Table], Any]) -> Body:

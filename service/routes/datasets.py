@@ -18,6 +18,7 @@ from service.upload_folder import upload_folder
 from worker.contracts.errors import InvalidRequest, NotFound
 from worker.contracts.resources import Dataset, DatasetRows, Histogram, Page
 from worker.store import datasets
+from worker.tables import values
 from worker.tables.close_names import did_you_mean, shown
 from worker.tables.histogram import histogram
 from worker.tables.media import DATASET_TYPES
@@ -110,7 +111,7 @@ def get_rows(
     """Show the first rows."""
     record = datasets.get_record(context.database, dataset_id)
     with context.artifacts.open_part(record.table) as source:
-        table = pa.concat_tables(itertools.islice(iter_tables(source, None, limit), 1)).slice(0, limit)
+        table = values.shown(pa.concat_tables(itertools.islice(iter_tables(source, None, limit), 1)).slice(0, limit))
     columns = [[_finite(value) for value in column.to_pylist()] for column in table.columns]
     return DatasetRows(columns=table.column_names, rows=[list(row) for row in zip(*columns, strict=True)])
 

@@ -258,7 +258,7 @@ def test_whole_numbers_are_one_category_however_pandas_holds_them():
 def test_columns_that_cannot_be_learned_from_are_named(column):
     X, y = _line()
     frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(when=column)
-    with pytest.raises(ValueError, match="column 'when' of X holds"):
+    with pytest.raises(ValueError, match=r"column 'when'.* holds"):
         FactRFMRegressor(**PLAIN).fit(frame, y)
 
 

@@ -38,6 +38,7 @@ class Column(Contract):
 
     name: str
     type: ColumnType
+    index: bool = Field(False, description="It is the index of the data frame that was sent: no feature unless named.")
     missing: int = Field(description="Rows without a value.")
     distinct: int = Field(description="Distinct values, the missing one not counted.")
     min: float | None = Field(None, description="numeric only, over finite values; likewise mean, std, max.")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from worker.portable.graph import DOUBLE, INT64, Graph
+from worker.tables.categories import GAP
 from worker.tables.encoder import VIEWS, ColumnCode, Encoder, Expansion
-from worker.tables.values import MISSING
 
 
 def encoded_rows(graph: Graph, encoder: Encoder) -> str:
@@ -25,8 +25,7 @@ def encoded_rows(graph: Graph, encoder: Encoder) -> str:
 def _categorical(graph: Graph, code: ColumnCode) -> str:
     other = len(code.categories)
     absent = other + 1 if code.missing else other
-    # words for a missing value are that also where training rows held them as a category: rows to predict are read so
-    places = {text: place for place, text in enumerate(code.categories)} | dict.fromkeys(MISSING, absent)
+    places = {text: absent if place == GAP else place for text, place in code.known.keys.items()}
     place = graph.add(
         "LabelEncoder",
         code.name,

@@ -17,6 +17,7 @@ from worker.prediction import Origin
 from worker.store.artifacts import Artifacts
 from worker.tables import splits
 from worker.tables.encoder import Encoder
+from worker.tables.matching import match_columns
 from worker.tables.storage import load_table
 from worker.tables.targets import class_codes, regression_targets
 
@@ -32,9 +33,10 @@ def load_rows(order: FitOrder | NetworkOrder, artifacts: Artifacts, fold: int | 
     Y, classes = _raw_targets(order, table, None)
     fitted, held_out = _split(order, Y, fold)
     types = {column.name: column.type for column in order.table.columns}
+    features = [ModelColumn(name=name, type=types[name]) for name in request.features or ()]
     encoder = Encoder.fit(
         table.take(fitted),
-        [ModelColumn(name=name, type=types[name]) for name in request.features or ()],
+        features,
         standardize=request.spec.standardize,
         normalize_rows=request.spec.normalize_rows,
         expanded=request.spec.encoding == "expanded",
@@ -48,7 +50,7 @@ def load_rows(order: FitOrder | NetworkOrder, artifacts: Artifacts, fold: int | 
         other = _read(order.validation, artifacts, [*(request.features or ()), *request.targets])
         other_Y, _ = _raw_targets(order, other, classes)
         numbers = np.arange(other.num_rows)
-        validation = (torch.from_numpy(encoder.encode(other)), torch.from_numpy(other_Y))
+        validation = (torch.from_numpy(encoder.encode(match_columns(other, features))), torch.from_numpy(other_Y))
     own_Y = torch.from_numpy(Y[fitted])
     return TrainingRows(
         X=torch.from_numpy(encoder.encode(table.take(fitted))),

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from worker.contracts.base import ColumnType
 from worker.contracts.resources import CUT_MARK, LONGEST_TOP, Column, TopValue
+from worker.tables.values import as_floats
 
 TOP_VALUES = 10
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
@@ -33,13 +34,14 @@ Blocks = Callable[[], Iterator[pa.Array]]
 Words = Callable[[], Iterator[np.ndarray]]
 
 
-def describe(name: str, kind: ColumnType, blocks: Blocks, folder: Path | None = None) -> Column:
+def describe(name: str, kind: ColumnType, blocks: Blocks, folder: Path | None = None, *, index: bool = False) -> Column:
     """Return the statistics of a column whose values ``blocks`` yields in order, each time that it is called.
 
     ``folder``: where values of a long column may lie meanwhile, 16 bytes each; None: the folder for temporary files.
+    ``index``: the column is the index of a data frame.
     """
     if kind == "numeric":
-        return _numbers(name, blocks, folder)
+        return _numbers(name, blocks, folder).model_copy(update={"index": index})
     rows, missing = 0, 0
     for block in blocks():
         rows += len(block)
@@ -48,6 +50,7 @@ def describe(name: str, kind: ColumnType, blocks: Blocks, folder: Path | None = 
     return Column(
         name=name,
         type=kind,
+        index=index,
         missing=missing,
         distinct=distinct,
         top=_top(blocks, frequent),
@@ -73,7 +76,7 @@ def _numbers(name: str, blocks: Blocks, folder: Path | None) -> Column:
             mean += shift * share
             count += len(finite)
     distinct = 0
-    for words, _places in _shares(lambda: (floats for floats, _ in _floats(blocks)), known, folder):
+    for words, _places in _shares(lambda: _words(blocks), known, folder):
         # np.unique without places counts by a hash table, which takes 15 times as long
         words.sort()
         distinct += bool(len(words)) + int(np.count_nonzero(words[1:] != words[:-1]))
@@ -97,7 +100,14 @@ def _numbers(name: str, blocks: Blocks, folder: Path | None) -> Column:
 def _floats(blocks: Blocks) -> Iterator[tuple[np.ndarray, int]]:
     """Yield the values that are there, 0 without a sign, and how many are missing."""
     for block in blocks():
-        yield block.drop_null().to_numpy(zero_copy_only=False) + 0.0, block.null_count
+        yield as_floats(block.drop_null()).to_numpy(zero_copy_only=False) + 0.0, block.null_count
+
+
+def _words(blocks: Blocks) -> Iterator[np.ndarray]:
+    """Yield the values that are there as 64 bits: integers, of which float64 may round several to one, as they are."""
+    for block in blocks():
+        found = block.drop_null().to_numpy(zero_copy_only=False)
+        yield found + 0.0 if found.dtype.kind == "f" else found
 
 
 def _hashes(blocks: Blocks) -> Words:

@@ -23,9 +23,10 @@ import pyarrow.compute as pc
 from worker.contracts.base import MAX_ENCODED_COLUMNS, ColumnType
 from worker.contracts.errors import InvalidRequest, TooWide
 from worker.contracts.resources import ModelColumn
+from worker.tables.categories import GAP, UNKNOWN, Categories
+from worker.tables.values import as_floats, canonical
 
 FORMAT_VERSION = 1
-FLOAT64 = pa.float64()
 BINS = 8
 WIDTH = 320
 """The views of all numeric columns are at most so many together, as long as every column has two bins."""
@@ -133,36 +134,36 @@ class ColumnCode:
 
     def encode(self, column: pa.ChunkedArray) -> np.ndarray:
         """Return float64 (n, number of names)."""
+        if self.type == "categorical":
+            block = np.zeros((len(column), len(self.names)))
+            block[np.arange(len(column)), self.columns_of(self.known.places(column))] = 1.0
+            return block
         whole = column.null_count == 0
         absent = np.zeros(len(column), bool) if whole else pc.is_null(column).to_numpy()
-        if self.type == "categorical":
-            block = np.zeros((len(column), len(self.categories) + 1))
-            codes = pc.index_in(column, value_set=self._known)
-            place = pc.fill_null(codes, len(self.categories)).to_numpy().astype(np.int64)
-            block[np.arange(len(column)), place] = 1.0
-            if self.missing:
-                block[absent, -1] = 0.0
-        else:
-            values = self.numbers(column)
-            # a value beyond all measure becomes infinite, and whoever predicts names its row
-            with np.errstate(over="ignore"):
-                block = ((values - self.shift) / self.scale)[:, None]
-            if self.expansion is not None:
-                further = [self.expansion.scored(values)[:, None], self.expansion.binned(values)]
-                block = np.hstack([block, *further]) / np.sqrt(VIEWS)
-                if not whole:
-                    block[absent] = 0.0
+        values = self.numbers(column)
+        # a value beyond all measure becomes infinite, and whoever predicts names its row
+        with np.errstate(over="ignore"):
+            block = ((values - self.shift) / self.scale)[:, None]
+        if self.expansion is not None:
+            further = [self.expansion.scored(values)[:, None], self.expansion.binned(values)]
+            block = np.hstack([block, *further]) / np.sqrt(VIEWS)
+            if not whole:
+                block[absent] = 0.0
         return np.hstack([block, absent[:, None].astype(np.float64)]) if self.missing else block
+
+    def columns_of(self, places: np.ndarray) -> np.ndarray:
+        """Return which of the encoded columns of categories is 1 for each place of ``Categories``."""
+        other = len(self.categories)
+        return np.where(places == UNKNOWN, other, np.where(places == GAP, other + self.missing, places))
 
     def strange(self, column: pa.ChunkedArray) -> np.ndarray:
         """Return which values of a column of categories no training row had, (n,)."""
-        known = pc.is_in(column, value_set=self._known)
-        rows: np.ndarray = pc.and_not(pc.is_valid(column), known).to_numpy()
+        rows: np.ndarray = self.known.places(column) == UNKNOWN
         return rows
 
     def numbers(self, column: pa.ChunkedArray) -> np.ndarray:
         """Return the values of a column that is no category, (n,) float64, missing ones filled."""
-        numbers = column if column.type == FLOAT64 else column.cast(FLOAT64)
+        numbers = as_floats(column)
         values: np.ndarray = (pc.fill_null(numbers, self.fill) if numbers.null_count else numbers).to_numpy()
         return values
 
@@ -172,8 +173,9 @@ class ColumnCode:
         return self.type != "categorical" and not self.missing and self.expansion is None
 
     @cached_property
-    def _known(self) -> pa.Array:
-        return pa.array(self.categories, pa.string())
+    def known(self) -> Categories:
+        """The categories that training rows had."""
+        return Categories(self.categories)
 
 
 @dataclass(frozen=True)
@@ -330,13 +332,14 @@ def _tuples(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _learn(column: pa.ChunkedArray, described: ModelColumn, standardize: bool, bins: int | None) -> ColumnCode | None:
+    column = canonical(column)
     missing = 0 < column.null_count < len(column)
     if described.type == "categorical":
         categories = sorted(value for value in pc.unique(column).to_pylist() if value is not None)
         if len(categories) + missing < 2:
             return None
         return ColumnCode(described.name, described.type, missing, categories=tuple(categories))
-    values = column.drop_null().cast(pa.float64()).to_numpy()
+    values = as_floats(column.drop_null()).to_numpy()
     if len(values) == 0 or (values.min() == values.max() and not missing):
         return None
     # a power of two changes no digit, and squares of huge numbers stay finite

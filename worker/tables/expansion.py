@@ -5,6 +5,7 @@ the memory first. So sizes are summed from the file's own words, and texts are m
 """
 
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -62,26 +63,30 @@ def check_parquet(source: Path, metadata: pq.FileMetaData, max_bytes: int, max_c
     return by_dictionary
 
 
-def check_arrow(source: Path, offset: int, max_bytes: int) -> None:
-    """Look at the sizes that the compressed buffers of an Arrow stream tell. It begins at ``offset`` of the file.
+def check_arrow(source: Path, max_bytes: int) -> None:
+    """Look at the sizes that the compressed buffers of an Arrow stream tell.
 
     Raises:
         TableTooLarge: they are more than is allowed.
         UnreadableTable: a message of the stream is broken.
     """
-    total = 0
     with pa.memory_map(str(source)) as file:
-        file.seek(offset)
-        messages = pa.ipc.MessageReader.open_stream(file)
-        while True:
-            try:
-                message = messages.read_next_message()
-            except StopIteration:
-                return
-            size = _decompressed(message)
-            _check_piece(size)
-            total += size
-            _check_total(total, max_bytes)
+        check_messages(iter(pa.ipc.MessageReader.open_stream(file)), max_bytes)
+
+
+def check_messages(messages: Iterable[pa.ipc.Message], max_bytes: int) -> None:
+    """Look at the sizes that the compressed buffers of messages tell.
+
+    Raises:
+        TableTooLarge: they are more than is allowed.
+        UnreadableTable: a message is broken.
+    """
+    total = 0
+    for message in messages:
+        size = _decompressed(message)
+        _check_piece(size)
+        total += size
+        _check_total(total, max_bytes)
 
 
 def check_texts(name: str, column: pa.Array) -> None:
@@ -166,14 +171,14 @@ def _decompressed(message: pa.ipc.Message) -> int:
     table = memoryview(message.metadata)
     try:
         place = struct.unpack_from("<I", table, 0)[0]
-        kind = _field(table, place, 1)
-        batch = _inner(table, place, 2)
+        kind = field_place(table, place, 1)
+        batch = inner_place(table, place, 2)
         if kind is None or batch is None or table[kind] not in (_RECORD_BATCH, _DICTIONARY_BATCH):
             return 0
         if table[kind] == _DICTIONARY_BATCH:
-            batch = _inner(table, batch, 1)
-        buffers = None if batch is None else _inner(table, batch, 2)
-        if batch is None or buffers is None or _field(table, batch, 3) is None:
+            batch = inner_place(table, batch, 1)
+        buffers = None if batch is None else inner_place(table, batch, 2)
+        if batch is None or buffers is None or field_place(table, batch, 3) is None:
             return 0
         [count] = struct.unpack_from("<I", table, buffers)
         body = memoryview(message.body)
@@ -186,7 +191,7 @@ def _decompressed(message: pa.ipc.Message) -> int:
         raise UnreadableTable("a message of the Arrow stream is broken") from error
 
 
-def _field(table: memoryview, place: int, number: int) -> int | None:
+def field_place(table: memoryview, place: int, number: int) -> int | None:
     """Return where the field of a FlatBuffer's table is, None where it is left out."""
     vtable = place - int(struct.unpack_from("<i", table, place)[0])
     [size] = struct.unpack_from("<H", table, vtable)
@@ -196,7 +201,7 @@ def _field(table: memoryview, place: int, number: int) -> int | None:
     return place + offset if offset else None
 
 
-def _inner(table: memoryview, place: int, number: int) -> int | None:
+def inner_place(table: memoryview, place: int, number: int) -> int | None:
     """Return where the table or vector is that a field points to."""
-    found = _field(table, place, number)
+    found = field_place(table, place, number)
     return None if found is None else found + int(struct.unpack_from("<I", table, found)[0])

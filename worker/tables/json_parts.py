@@ -1,6 +1,8 @@
 """A table in JSON, part by part as it comes."""
 
 from collections.abc import Iterator
+from decimal import Decimal
+from math import isinf
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,7 +27,7 @@ def json_parts(source: Path) -> Iterator[tuple[str, list[Any]]]:
     with source.open("rb") as file:
         watched = _Watched(file)
         try:
-            for event, value in ijson.basic_parse(watched, use_float=True):
+            for event, value in ijson.basic_parse(watched):
                 watched.quiet_bytes = 0
                 if event in ("start_map", "start_array"):
                     depth += 1
@@ -49,6 +51,10 @@ def json_parts(source: Path) -> Iterator[tuple[str, list[Any]]]:
                         f"a list was expected and {value!r:.80} found after {rows} rows; {JSON_SHAPE}"
                     )
                 elif depth > 1:
+                    if isinstance(value, Decimal):
+                        value = float(value)
+                        if isinf(value):
+                            raise UnreadableTable(f"row {rows + 1} holds a number that is too large")
                     if isinstance(value, str) and len(value) > LONGEST_TEXT:
                         raise TableTooLarge(f"row {rows + 1} holds a text of more than {LONGEST_TEXT} characters")
                     current.append(value)

@@ -12,9 +12,9 @@ import pyarrow as pa
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
 from worker.contracts.json_text import parse_json
 from worker.contracts.resources import ModelColumn
-from worker.tables.matching import WrongCell, as_texts, check_rows, match_columns, selected
+from worker.tables.matching import WrongCell, check_rows, match_columns, selected
 from worker.tables.plain import PlainColumns, PlainRows, plain_rows
-from worker.tables.values import ARROW_TYPES
+from worker.tables.values import ARROW_TYPES, cell_text
 
 NUMBERS, BOOLEANS, TEXTS = (ARROW_TYPES[kind] for kind in ("numeric", "boolean", "categorical"))
 CELL_TYPES = frozenset({str, int, float, bool, NoneType})
@@ -141,17 +141,12 @@ def _array(wanted: ModelColumn, cells: Sequence[Any]) -> pa.Array:
         row, cell = next((row, cell) for row, cell in enumerate(cells) if cell is not None)
         raise WrongCell(row, wanted.name, f"{json.dumps(cell)} is not numeric")
     try:
-        if present <= {int, float}:
+        if present <= {int, float} and wanted.type != "categorical":
             return pa.array([None if cell is None else float(cell) for cell in cells], NUMBERS)
-        if present == {bool}:
+        if present == {bool} and wanted.type != "categorical":
             return pa.array(cells, BOOLEANS)
-        # as in a column of their own kind: what a cell says does not depend on the cells beside it
-        numbers = {place: float(cell) for place, cell in enumerate(cells) if type(cell) in (int, float)}
-        written = as_texts(wanted.name, pa.array(list(numbers.values()), NUMBERS), "numeric").to_pylist()
-        texts = [json.dumps(cell) if isinstance(cell, bool) else cell for cell in cells]
-        for place, text in zip(numbers, written, strict=True):
-            texts[place] = text
-        return pa.array(texts, TEXTS)
+        # what a cell says does not depend on the cells beside it
+        return pa.array([None if cell is None or cell != cell else cell_text(cell) for cell in cells], TEXTS)
     except OverflowError as error:
         raise InvalidRequest(f"column {wanted.name!r} holds a number that is too large") from error
     except (pa.ArrowException, UnicodeEncodeError) as error:

@@ -6,14 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from worker.contracts.base import ColumnType
 from worker.contracts.errors import ColumnMismatch, FieldError, InvalidRequest, pointer
 from worker.contracts.resources import ModelColumn
 from worker.tables import values
 from worker.tables.close_names import close_names, shown
 
-WHOLE = 2.0**53
-"""Smaller whole numbers are written without a point where they stand for categories."""
 SHOWN = 3
 HINTS = {"boolean": "; give true and false, or 1 and 0"}
 
@@ -95,11 +92,13 @@ def _fitted(column: pa.ChunkedArray, wanted: ModelColumn) -> pa.Array | pa.Chunk
         found = pa.concat_arrays(found.chunks) if found.num_chunks else pa.array([], found.type)
     if pa.types.is_null(found.type):
         return pa.nulls(len(found), values.ARROW_TYPES[wanted.type])
-    kind = values.type_of(wanted.name, found.type)
+    values.type_of(wanted.name, found.type)
     if wanted.type == "categorical":
-        return as_texts(wanted.name, found, kind)
+        return values.typed(wanted.name, found, "categorical")
+    found = values.decoded(found)
+    kind = values.type_of(wanted.name, found.type)
     if kind == "categorical":
-        found = _from_texts(wanted, found)
+        found = _from_texts(wanted, values.typed(wanted.name, found, "categorical"))
     elif wanted.type == "boolean" and kind == "numeric":
         found = _as_booleans(wanted.name, found)
     fitted = values.typed(wanted.name, found, wanted.type)
@@ -116,29 +115,10 @@ def _is_ready(column: pa.ChunkedArray, wanted: ModelColumn) -> bool:
     return numbers and bool(np.isfinite(column.to_numpy()).all())
 
 
-def as_texts(name: str, found: pa.Array, kind: ColumnType) -> pa.Array:
-    """Return the categories that cells of a ``kind`` are, each as it is written.
-
-    Raises:
-        UnreadableTable: a text holds a NUL character.
-    """
-    if kind != "numeric":
-        texts = values.typed(name, found, "categorical")
-        return values.without_missing(texts) if kind == "categorical" else texts
-    numbers = values.typed(name, found, "numeric")
-    # 1 and 1.0 are the same number, and a category "1" was written without a point
-    whole = pc.equal(numbers, pc.round(numbers))
-    small = pc.less(pc.abs(numbers), WHOLE)
-    as_whole = pc.and_(whole, small)
-    integers = pc.if_else(as_whole, numbers, 0).cast(pa.int64()).cast(pa.string())
-    return pc.if_else(as_whole, integers, numbers.cast(pa.string()))
-
-
 def _from_texts(wanted: ModelColumn, found: pa.Array) -> pa.Array:
-    texts = values.without_missing(found.cast(pa.string()))
-    if wanted.type == "boolean":
-        texts = pc.replace_with_mask(texts, pc.equal(texts, "1"), pa.scalar("true"))
-        texts = pc.replace_with_mask(texts, pc.equal(texts, "0"), pa.scalar("false"))
+    texts = values.without_missing(found)
+    if wanted.type == "boolean" and values.could_be_number(texts):
+        return _as_booleans(wanted.name, values.parsed(texts, "numeric"))
     fits = values.could_be_number if wanted.type == "numeric" else values.could_be_boolean
     if fits(texts):
         return values.parsed(texts, wanted.type)

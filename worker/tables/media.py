@@ -1,6 +1,7 @@
 """The forms in which tables travel, and how to tell them by their first bytes."""
 
 CSV = "text/csv"
+TSV = "text/tab-separated-values"
 PARQUET = "application/vnd.apache.parquet"
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
 ARROW_FILE = "application/vnd.apache.arrow.file"
@@ -8,8 +9,8 @@ NPZ = "application/x-npz"
 NPY = "application/x-npy"
 JSON = "application/json"
 
-DATASET_TYPES = (CSV, PARQUET, ARROW_STREAM, ARROW_FILE, NPZ, JSON)
-ROW_TYPES = (JSON, CSV, PARQUET, ARROW_STREAM, ARROW_FILE, NPY)
+DATASET_TYPES = (CSV, TSV, PARQUET, ARROW_STREAM, ARROW_FILE, NPZ, JSON)
+ROW_TYPES = (JSON, CSV, TSV, PARQUET, ARROW_STREAM, ARROW_FILE, NPY)
 
 MAGIC = (
     (b"PAR1", PARQUET),

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from worker.contracts.resources import ModelColumn
-from worker.tables.values import ARROW_TYPES, MISSING
+from worker.tables.values import ARROW_TYPES
 
 NUMBER_CELLS = frozenset({int, float, NoneType})
 TRUTH_CELLS = frozenset({bool, NoneType})
@@ -98,7 +98,5 @@ def plain_rows(
 
 
 def _is_plain(text: str | None) -> bool:
-    """Return whether a text is for certain a category as it stands: no word for a gap, nothing to be trimmed."""
-    return text is None or (
-        text.isprintable() and text not in MISSING and not (text.startswith(" ") or text.endswith(" "))
-    )
+    """Return whether a text is for certain one that a table takes: without NUL and halves of characters."""
+    return text is None or text.isprintable()

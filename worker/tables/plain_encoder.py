@@ -1,11 +1,12 @@
 """From rows without a table to numbers, as the encoder does it with a table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 import numpy as np
 
 from worker.contracts.resources import ModelColumn
+from worker.tables.categories import GAP, UNKNOWN
 from worker.tables.encoder import VIEWS, ColumnCode, Encoder, Expansion
 from worker.tables.plain import PlainColumns, PlainRows
 
@@ -35,7 +36,9 @@ class PlainEncoder:
         self._flags_from, self._flags_to = np.array(flagged, int).reshape(-1, 2).T
         self._texts = len(columns.texts)
         self._categories = [
-            (name, place, _places(*coded[name])) for place, name in enumerate(columns.texts) if name in coded
+            (name, place, coded[name][0].known, _columns_of(*coded[name]))
+            for place, name in enumerate(columns.texts)
+            if name in coded
         ]
 
     def encode(self, rows: PlainRows) -> np.ndarray:
@@ -48,8 +51,8 @@ class PlainEncoder:
         X[:, self._flags_to] = absent[:, self._flags_from]
         if self._categories:
             ones = [
-                known.get(text, other)
-                for _, place, (known, other) in self._categories
+                columns[known.place(text)]
+                for _, place, known, columns in self._categories
                 for text in rows.texts[place :: self._texts]
             ]
             X[np.tile(np.arange(rows.num_rows), len(self._categories)), ones] = 1.0
@@ -58,10 +61,10 @@ class PlainEncoder:
     def strange(self, rows: PlainRows) -> dict[str, np.ndarray]:
         """Return what ``Encoder.strange`` does."""
         found = {}
-        for name, place, (known, _) in self._categories:
-            texts = rows.texts[place :: self._texts]
-            if not known.keys() >= set(texts):
-                found[name] = np.array([text not in known for text in texts])
+        for name, place, known, _ in self._categories:
+            unknown = [known.place(text) == UNKNOWN for text in rows.texts[place :: self._texts]]
+            if any(unknown):
+                found[name] = np.array(unknown)
         return found
 
 
@@ -124,8 +127,7 @@ def _columns(count: int, rows: Sequence[Sequence[float]]) -> np.ndarray:
     return np.array(rows, float).reshape(-1, count).T
 
 
-def _places(code: ColumnCode, place: slice) -> tuple[Mapping[str | None, int], int]:
-    """Return which encoded column is 1 for each text that a column is known to have, and for all others."""
-    other = place.start + len(code.categories)
-    known: dict[str | None, int] = {text: place.start + index for index, text in enumerate(code.categories)}
-    return known | {None: place.stop - 1}, other
+def _columns_of(code: ColumnCode, place: slice) -> list[int]:
+    """Return which encoded column is 1 for each category; GAP and UNKNOWN count from the end."""
+    places = np.array([*range(len(code.categories)), GAP, UNKNOWN])
+    return [int(column) + place.start for column in code.columns_of(places)]

@@ -5,7 +5,6 @@
 
 import csv
 import io
-import json
 import lzma
 import re
 import tokenize
@@ -13,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +25,8 @@ import pyarrow.parquet as pq
 from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import UnreadableTable, says_full
 from worker.tables import media
+from worker.tables.arrow_files import check_arrow_file
+from worker.tables.declarations import declared_categories, index_columns
 from worker.tables.expansion import (
     check_arrow,
     check_columns,
@@ -34,20 +35,24 @@ from worker.tables.expansion import (
 )
 from worker.tables.json_parts import JSON_SHAPE, json_parts
 from worker.tables.npz import arrays
-from worker.tables.values import type_of
+from worker.tables.values import EXACT_INTEGERS, cell_text, is_text, type_of
 
 BATCH_ROWS = 16_384
 BATCH_CELLS = 2**22
-ARROW_FILE_START, ARROW_FILE_END = b"ARROW1\0\0", b"ARROW1"
 LONGEST_FOOTER = 16 * 2**20
 CSV_BLOCK = 2**20
 CSV_BLOCK_COLUMNS = 1000
 """A block of a wider table is larger, so that each has enough rows for the work that a block costs for each column."""
-OTHER_SEPARATORS = (";", "\t", "|")
+SEPARATORS = (";", "\t", "|", ",")
+NAMED_SEPARATORS = {",": "commas", "\t": "tabs, or say text/csv"}
 LONGEST_NAME = 1000
 NO_TEXT = re.compile("[\0\ud800-\udfff]")
 """NUL and halves of surrogate pairs: no text that is stored holds them."""
 HEADER_BYTES = 2**20
+NO_HEADER = (
+    "where the first row is data, upload with ?header=false, which names the columns column_1, column_2, …; where it "
+    "holds the names all the same, with ?header=true"
+)
 RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 NOT_AS_SAID = (
     pa.ArrowException,
@@ -69,11 +74,17 @@ NOT_AS_SAID = (
 
 @dataclass(frozen=True)
 class RawTable:
-    """Column names, and batches of columns without a name of their own. ``textual``: all columns are untyped texts."""
+    """Column names, and batches of columns without a name of their own.
+
+    ``declared``: columns that the file declares to be categories. ``index``: those that are a data frame's index.
+    ``guessed_header``: the first row was taken for names without anybody having said that it is.
+    """
 
     names: list[str]
     batches: Callable[[], Iterator[list[pa.Array]]]
-    textual: bool = False
+    declared: frozenset[str] = frozenset()
+    index: frozenset[str] = frozenset()
+    guessed_header: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,8 +95,11 @@ class Limits:
     max_cells: int
 
 
-def read(source: Path, media_type: str, limits: Limits) -> RawTable:
+def read(source: Path, media_type: str, limits: Limits, *, header: bool | None = None) -> RawTable:
     """Open a file. Reading its batches may raise the same errors later.
+
+    ``header``: whether the first row of a text holds the names; without it they are ``column_1`` and so on. None: it
+    does, unless it looks like data.
 
     Raises:
         UnreadableTable: the file is not what ``media_type`` says, or its columns have no proper names.
@@ -96,20 +110,21 @@ def read(source: Path, media_type: str, limits: Limits) -> RawTable:
     if not start:
         raise UnreadableTable("the body is empty; a table has a header and at least one row")
     looks = media.sniff(start)
-    if looks != media_type and (looks is not None or media_type not in (media.CSV, media.JSON)):
+    if looks != media_type and (looks is not None or media_type not in (media.CSV, media.TSV, media.JSON)):
         raise UnreadableTable(f"the Content-Type says {media_type}, but the body looks like {looks or 'text'}")
     readers: dict[str, Callable[[], RawTable]] = {
-        media.CSV: lambda: _csv(source),
+        media.CSV: lambda: _csv(source, ",", header),
+        media.TSV: lambda: _csv(source, "\t", header),
         media.PARQUET: lambda: _parquet(source, limits),
-        media.ARROW_STREAM: lambda: _arrow(source, 0, limits),
+        media.ARROW_STREAM: lambda: _arrow_stream(source, limits),
         media.ARROW_FILE: lambda: _arrow_file(source, limits),
         media.NPZ: lambda: _npz(source, limits.max_bytes),
         media.JSON: lambda: _json(source),
     }
     with _errors_named(media_type):
         table = readers[media_type]()
-    _check_names(table.names)
-    return RawTable(table.names, lambda: _guarded(table, media_type), table.textual)
+    _check_names(table)
+    return replace(table, batches=lambda: _guarded(table, media_type))
 
 
 def _guarded(table: RawTable, media_type: str) -> Iterator[list[pa.Array]]:
@@ -131,25 +146,28 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
-def _check_names(names: list[str]) -> None:
+def _check_names(table: RawTable) -> None:
+    names = table.names
+    hint = f"; {NO_HEADER}" if table.guessed_header else ""
     if not names:
         raise UnreadableTable("the table has no columns")
     check_columns(len(names))
     seen: set[str] = set()
     for index, name in enumerate(names, 1):
         if not name.strip():
-            raise UnreadableTable(f"column {index} has no name; the first row of a table names its columns")
+            raise UnreadableTable(f"column {index} has no name; the first row of a table names its columns{hint}")
         if len(name) > LONGEST_NAME or NO_TEXT.search(name):
             raise UnreadableTable(
                 f"the name of column {index} is longer than {LONGEST_NAME} characters, or holds NUL or half a character"
             )
         if name in seen:
-            raise UnreadableTable(f"two columns are named {name!r}; names must differ")
+            raise UnreadableTable(f"two columns are named {name!r}; names must differ{hint}")
         seen.add(name)
 
 
-def _csv(source: Path) -> RawTable:
-    names = _csv_header(source)
+def _csv(source: Path, separator: str, header: bool | None) -> RawTable:
+    first_row = _first_row(source, separator)
+    names = [f"column_{number}" for number in range(1, len(first_row) + 1)] if header is False else first_row
 
     def batches() -> Iterator[list[pa.Array]]:
         placeholders = [str(index) for index in range(len(names))]
@@ -158,20 +176,20 @@ def _csv(source: Path) -> RawTable:
             reader = pa_csv.open_csv(
                 source,
                 read_options=pa_csv.ReadOptions(use_threads=False, block_size=block, column_names=placeholders),
-                parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+                parse_options=pa_csv.ParseOptions(newlines_in_values=True, delimiter=separator),
                 convert_options=pa_csv.ConvertOptions(
                     column_types=dict.fromkeys(placeholders, pa.string()), strings_can_be_null=False
                 ),
             )
-            first = True
+            named = header is not False
             last = ""
             for batch in reader:
                 columns = batch.columns
                 if len(batch):
                     last = columns[-1][-1].as_py()
-                yield [column[1:] for column in columns] if first else columns
-                first = False
-            _check_last_quote(source, last)
+                yield [column[1:] for column in columns] if named else columns
+                named = False
+            _check_last_quote(source, last, separator)
         except pa.ArrowInvalid as error:
             # not by an invalid_row_handler: it is never called, noisily, for a row that is not UTF-8
             if ragged := RAGGED.search(str(error)):
@@ -183,10 +201,10 @@ def _csv(source: Path) -> RawTable:
                 raise UnreadableTable("the CSV is not UTF-8 text; save it in that encoding") from error
             raise
 
-    return RawTable(names, batches, textual=True)
+    return RawTable(names, batches, guessed_header=header is None)
 
 
-def _check_last_quote(source: Path, last: str) -> None:
+def _check_last_quote(source: Path, last: str, separator: str) -> None:
     """Check that a quote before the last cell, ``last``, has one behind it.
 
     pyarrow takes the file's end for the quote's, and the cell for whole. In other cells an open quote makes the row
@@ -202,7 +220,11 @@ def _check_last_quote(source: Path, last: str) -> None:
         end = file.read()
         opens_at = size - len(written)
         closed = end.rstrip(b"\r\n").endswith(written + b'"')
-        if closed or not end.endswith(written) or (opens_at and end[-len(written) - 1] not in b",\r\n"):
+        if (
+            closed
+            or not end.endswith(written)
+            or (opens_at and end[-len(written) - 1] not in separator.encode() + b"\r\n")
+        ):
             return
         file.seek(0)
         line = 1 + sum(block.count(b"\n") for block in _blocks(file, opens_at))
@@ -216,22 +238,23 @@ def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
         yield block
 
 
-def _csv_header(source: Path) -> list[str]:
+def _first_row(source: Path, separator: str) -> list[str]:
     with source.open("rb") as file:
         start = file.read(HEADER_BYTES)
     if b"\0" in start:
         raise UnreadableTable("the CSV holds NUL bytes: it is a binary file or UTF-16 text; save it as UTF-8")
     text = start.decode("utf-8-sig", errors="replace")
     try:
-        header = next((row for row in csv.reader(io.StringIO(text, newline="")) if row), None)
+        header = next((row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row), None)
     except csv.Error as error:
         raise UnreadableTable(f"the header of the CSV cannot be read: {error}") from error
     if header is None:
         raise UnreadableTable("the CSV has no header")
-    if len(header) == 1 and (other := next((one for one in OTHER_SEPARATORS if one in header[0]), None)):
+    others = (one for one in SEPARATORS if one != separator and one in header[0])
+    if len(header) == 1 and (other := next(others, None)):
         raise UnreadableTable(
             f"the CSV has a single column, named {header[0][:80]!r}: its separator seems to be {other!r}; "
-            "separate the cells by commas, and write decimals with a point"
+            f"separate the cells by {NAMED_SEPARATORS[separator]}, and write decimals with a point"
         )
     return header
 
@@ -240,10 +263,11 @@ def _parquet(source: Path, limits: Limits) -> RawTable:
     with _opened_parquet(source) as file:
         by_dictionary = check_parquet(source, file.metadata, limits.max_bytes, limits.max_cells)
         schema = file.schema_arrow
+        declared = declared_categories(schema, (file.metadata.metadata or {}).get(b"ARROW:schema"))
     _check_types(schema)
     # the lists of a schema are made anew each time that they are asked for
     names, types = schema.names, schema.types
-    texts = [names[index] for index in sorted(by_dictionary) if _is_text(types[index])]
+    texts = [names[index] for index in sorted(by_dictionary) if is_text(types[index])]
 
     def batches() -> Iterator[list[pa.Array]]:
         # texts that a dictionary holds once are not copied out before they are measured
@@ -251,11 +275,7 @@ def _parquet(source: Path, limits: Limits) -> RawTable:
             for batch in file.iter_batches(batch_size=_rows_at_once(len(names)), use_threads=False):
                 yield _measured(batch)
 
-    return RawTable(names, batches)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return RawTable(names, batches, declared, index_columns(schema))
 
 
 def _opened_parquet(source: Path, **options: Any) -> pq.ParquetFile:
@@ -265,35 +285,49 @@ def _opened_parquet(source: Path, **options: Any) -> pq.ParquetFile:
 
 
 def _arrow_file(source: Path, limits: Limits) -> RawTable:
-    """Read a file as the stream that it holds between its first bytes and its footer."""
-    with source.open("rb") as file:
-        file.seek(-len(ARROW_FILE_END), 2)
-        if file.read() != ARROW_FILE_END:
-            raise UnreadableTable("the Arrow file has no footer: it was cut off")
-    return _arrow(source, len(ARROW_FILE_START), limits)
-
-
-def _arrow(source: Path, offset: int, limits: Limits) -> RawTable:
-    with _opened_arrow(source, offset) as reader:
+    """Read a file by its footer: what lies before the first batch differs between writers."""
+    check_arrow_file(source, limits.max_bytes)
+    with _opened_arrow_file(source) as reader:
         schema = reader.schema
-    check_columns(len(schema))
-    _check_types(schema)
-    check_arrow(source, offset, limits.max_bytes)
 
     def batches() -> Iterator[list[pa.Array]]:
-        with _opened_arrow(source, offset) as reader:
+        with _opened_arrow_file(source) as reader:
+            for number in range(reader.num_record_batches):
+                yield _measured(reader.get_batch(number))
+
+    return _arrow_table(schema, batches)
+
+
+def _arrow_stream(source: Path, limits: Limits) -> RawTable:
+    with _opened_arrow(source) as reader:
+        schema = reader.schema
+    check_columns(len(schema))
+    check_arrow(source, limits.max_bytes)
+
+    def batches() -> Iterator[list[pa.Array]]:
+        with _opened_arrow(source) as reader:
             for batch in reader:
                 yield _measured(batch)
 
-    return RawTable(list(schema.names), batches)
+    return _arrow_table(schema, batches)
+
+
+def _arrow_table(schema: pa.Schema, batches: Callable[[], Iterator[list[pa.Array]]]) -> RawTable:
+    check_columns(len(schema))
+    _check_types(schema)
+    return RawTable(list(schema.names), batches, declared_categories(schema, None), index_columns(schema))
 
 
 @contextmanager
-def _opened_arrow(source: Path, offset: int) -> Iterator[pa.ipc.RecordBatchStreamReader]:
-    with pa.memory_map(str(source)) as file:
-        file.seek(offset)
-        with pa.ipc.open_stream(file) as reader:
-            yield reader
+def _opened_arrow_file(source: Path) -> Iterator[pa.ipc.RecordBatchFileReader]:
+    with pa.memory_map(str(source)) as file, pa.ipc.open_file(file) as reader:
+        yield reader
+
+
+@contextmanager
+def _opened_arrow(source: Path) -> Iterator[pa.ipc.RecordBatchStreamReader]:
+    with pa.memory_map(str(source)) as file, pa.ipc.open_stream(file) as reader:
+        yield reader
 
 
 def _check_types(schema: pa.Schema) -> None:
@@ -346,10 +380,13 @@ def _native(block: np.ndarray) -> np.ndarray:
 def _json(source: Path) -> RawTable:
     names = _json_names(source)
     kinds: list[set[type]] = [set() for _ in names]
+    exact = [True] * len(names)
     for row in _json_rows(source, len(names)):
-        for kind, value in zip(kinds, row, strict=True):
-            kind.add(type(value))
-    as_text = [bool(kind - {type(None), bool}) and bool(kind - {type(None), int, float}) for kind in kinds]
+        for index, value in enumerate(row):
+            kinds[index].add(type(value))
+            if type(value) is int and abs(value) > EXACT_INTEGERS:
+                exact[index] = False
+    as_text = [_as_text(kind - {type(None)}, whole) for kind, whole in zip(kinds, exact, strict=True)]
 
     def batches() -> Iterator[list[pa.Array]]:
         block: list[list[Any]] = []
@@ -364,12 +401,16 @@ def _json(source: Path) -> RawTable:
     return RawTable(names, batches)
 
 
+def _as_text(kinds: set[type], exact: bool) -> bool:
+    """Return whether a column's cells are read as texts: they are of several kinds, or integers that float64 rounds."""
+    return str in kinds or (kinds == {int} and not exact) or not (kinds <= {bool} or kinds <= {int, float})
+
+
 def _json_columns(rows: list[list[Any]], as_text: list[bool], kinds: list[set[type]]) -> list[pa.Array]:
     columns = []
     for values, text, kind in zip(zip(*rows, strict=True), as_text, kinds, strict=True):
         if text:
-            texts = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
-            columns.append(pa.array(texts, pa.string()))
+            columns.append(pa.array([None if v is None else cell_text(v) for v in values], pa.string()))
         elif bool in kind:
             columns.append(pa.array(values, pa.bool_()))
         else:

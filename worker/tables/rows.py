@@ -13,9 +13,10 @@ from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import InvalidRequest, UnreadableTable
 from worker.contracts.resources import ModelColumn
 from worker.tables import json_rows, media, plain
-from worker.tables.matching import WHOLE, check_rows, match_columns
+from worker.tables.matching import check_rows, match_columns
 from worker.tables.plain import PlainColumns, PlainRows, plain_rows
 from worker.tables.readers import NOT_AS_SAID, Limits, read
+from worker.tables.values import EXACT_INTEGERS
 
 MOST_BYTES = 2**28
 """Of a file of rows, once decompressed."""
@@ -85,7 +86,7 @@ class RowReader:
     def _plain_matrix(self, X: np.ndarray) -> PlainRows | None:
         numeric, truths, codes = (X[:, places] for places in self._places)
         numbers = np.hstack([numeric, truths])
-        whole = np.isnan(codes) | ((codes == np.round(codes)) & (np.abs(codes) < WHOLE))
+        whole = np.isnan(codes) | ((codes == np.round(codes)) & (np.abs(codes) < EXACT_INTEGERS))
         if np.isinf(numbers).any() or not (np.isnan(truths) | np.isin(truths, (0, 1))).all() or not whole.all():
             return None
         return PlainRows(numbers, [None if code != code else str(int(code)) for code in codes.ravel().tolist()])

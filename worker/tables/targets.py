@@ -2,10 +2,10 @@
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from worker.contracts.base import Label
 from worker.contracts.errors import InvalidRequest
+from worker.tables.values import as_floats, canonical
 
 
 def regression_targets(table: pa.Table, names: list[str]) -> np.ndarray:
@@ -14,7 +14,7 @@ def regression_targets(table: pa.Table, names: list[str]) -> np.ndarray:
     Raises:
         InvalidRequest: a value is missing or infinite.
     """
-    Y = np.column_stack([table.column(name).cast(pa.float64()).to_numpy() for name in names])
+    Y = np.column_stack([as_floats(table.column(name)).to_numpy() for name in names])
     wrong = np.argwhere(~np.isfinite(Y))
     if len(wrong):
         row, column = wrong[0]
@@ -28,21 +28,18 @@ def class_codes(table: pa.Table, name: str, classes: list[Label] | None = None) 
     Raises:
         InvalidRequest: a label is missing, or is none of the given ``classes``.
     """
-    column = table.column(name).combine_chunks()
+    column = canonical(table.column(name)).combine_chunks()
     if column.null_count:
         raise InvalidRequest(f"target {name!r} has {column.null_count} rows without a label")
+    coded = column.dictionary_encode()
+    found = [label(value) for value in coded.dictionary.to_pylist()]
     if classes is None:
-        found = pc.unique(column)
-        found = found.take(pc.sort_indices(found))
-        classes = [label(value) for value in found.to_pylist()]
-    else:
-        found = pa.array(classes, type=column.type)
-    codes = pc.index_in(column, value_set=found)
-    if codes.null_count:
-        stranger = column.filter(pc.is_null(codes))[0].as_py()
+        classes = sorted(found)
+    places = {value: place for place, value in enumerate(classes)}
+    stranger = next((value for value in found if value not in places), None)
+    if stranger is not None:
         raise InvalidRequest(f"label {stranger!r} of target {name!r} does not occur in the training table")
-    # a copy: Arrow's own memory is read-only
-    return np.array(codes.cast(pa.int64())), classes
+    return np.array([places[value] for value in found], np.int64)[coded.indices.to_numpy()], classes
 
 
 def label(value: bool | float | str) -> Label:

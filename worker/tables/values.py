@@ -1,7 +1,19 @@
-"""From whatever a file's columns hold to the three types of a table: float64, bool, string. NaN is missing."""
+"""The one form of a cell, whichever way it came: file, JSON, tensor or data frame; to train on or to predict.
 
+A table has three types: float64, bool, string. Null and NaN are missing. A column of texts is looked at as a whole:
+numbers where all of its texts are numbers, booleans where all are true or false, else categories. A text is taken
+without its outer white space, and is missing where it is one of the words for that. A column that its file declares to
+be categories (dictionaries of Arrow, categories of pandas and polars) stays one, with its texts as they are.
+
+Tables keep the texts as they came, declared categories as dictionaries; ``canonical`` is what is learned of them.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import cache
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,54 +26,100 @@ ARROW_TYPES: dict[ColumnType, pa.DataType] = {
     "boolean": pa.bool_(),
     "categorical": pa.string(),
 }
+DECLARED = pa.dictionary(pa.int32(), pa.string())
+"""How a table holds a column that its file declares to be categories."""
+EXACT_INTEGERS = 2**53
+"""Whole numbers of float64 up to this one are exact."""
+LONGEST_NUMBER = 100
+"""Longer texts are not compared as numbers."""
+NUMBER = re.compile(r"([+-]?)(?:(0|[1-9][0-9]*)(\.[0-9]*)?|(\.[0-9]+))([eE][+-]?[0-9]{1,3})?")
+"""A number that may be written in other ways. With further leading zeros it is a code, of which each digit counts."""
+CODE = r"^[+-]?0[0-9]+$"
+INTEGERS = r"^[+-]?[0-9]+$"
+MOMENT = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?:[T ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
 
 
 def type_of(name: str, kind: pa.DataType) -> ColumnType:
-    """Return the table type of an Arrow type.
+    """Return the table type of an Arrow type; of texts only their column can tell.
 
     Raises:
         UnreadableTable: the type has no place in a table.
     """
     if pa.types.is_dictionary(kind):
-        return type_of(name, kind.value_type)
+        type_of(name, kind.value_type)
+        return "categorical"
     if pa.types.is_boolean(kind):
         return "boolean"
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
         return "numeric"
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return "categorical"
-    if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
+    if is_text(kind) or (pa.types.is_temporal(kind) and not pa.types.is_duration(kind)):
         return "categorical"
     raise UnreadableTable(
         f"column {name!r} holds {kind}; a table holds numbers, booleans, texts, dates and times, one a cell"
     )
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether cells of an Arrow type are texts."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
 def typed(name: str, values: pa.Array, wanted: ColumnType) -> pa.Array:
-    """Return ``values`` in the Arrow type of ``wanted``, NaN as null.
+    """Return ``values`` in the Arrow type of ``wanted``, NaN as null. Texts stay as they are.
 
     Raises:
         UnreadableTable: a text holds a NUL character, or a value has no place in the type.
     """
     try:
-        if pa.types.is_dictionary(values.type):
-            values = values.dictionary_decode()
+        if wanted == "categorical":
+            return _texts(name, values)
+        values = decoded(values)
         if pa.types.is_float16(values.type):
             values = values.cast(pa.float32())
         converted = values.cast(ARROW_TYPES[wanted], safe=False)
     except pa.ArrowException as error:
         raise UnreadableTable(f"column {name!r}: {error}") from error
-    if wanted == "numeric":
-        return pc.if_else(pc.is_nan(converted), None, converted)
-    if wanted == "categorical" and pc.any(pc.match_substring(converted, "\0")).as_py():
-        raise UnreadableTable(f"column {name!r} holds a NUL character; text cannot")
-    return converted
+    return pc.if_else(pc.is_nan(converted), None, converted) if wanted == "numeric" else converted
+
+
+def decoded_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type of the values of a dictionary; others as they are."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def decoded(values: pa.Array) -> pa.Array:
+    """Return the values of a dictionary one a row; others as they are."""
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def as_floats(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Return numbers or booleans of a stored column as float64; integers beyond 2^53 are rounded."""
+    return column if column.type == ARROW_TYPES["numeric"] else column.cast(ARROW_TYPES["numeric"], safe=False)
 
 
 def without_missing(texts: pa.Array) -> pa.Array:
-    """Return texts with their outer spaces off and the words for a missing value as null."""
+    """Return texts with their outer white space off and the words for a missing value as null."""
     texts = pc.utf8_trim_whitespace(texts)
     return pc.if_else(pc.is_in(texts, options=_gaps()), None, texts)
+
+
+def canonical(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Return a column of a table with missing values as null and without white space around texts.
+
+    Of declared categories nothing but white space is missing, and they are taken as they are.
+    """
+    if pa.types.is_dictionary(column.type):
+        texts = column.cast(DECLARED.value_type)
+        return pc.if_else(pc.equal(pc.utf8_trim_whitespace(texts), ""), None, texts)
+    return without_missing(column) if is_text(column.type) else column
+
+
+def shown(table: pa.Table) -> pa.Table:
+    """Return a stored table as it is shown to people."""
+    return pa.table({name: canonical(column) for name, column in zip(table.column_names, table.columns, strict=True)})
 
 
 @cache
@@ -73,7 +131,7 @@ def _gaps() -> pc.SetLookupOptions:
 def could_be_number(texts: pa.Array) -> bool:
     """Return whether every text is a number."""
     try:
-        texts.cast(pa.float64())
+        _numbers(texts)
     except pa.ArrowInvalid:
         return False
     return True
@@ -85,8 +143,109 @@ def could_be_boolean(texts: pa.Array) -> bool:
     return bool(pc.all(known, min_count=0).as_py())
 
 
+def any_code(texts: pa.Array) -> bool:
+    """Return whether a text is whole digits of which the first is a zero that a number would not have."""
+    return bool(pc.any(pc.match_substring_regex(texts.drop_null(), CODE), min_count=0).as_py())
+
+
 def parsed(texts: pa.Array, wanted: ColumnType) -> pa.Array:
     """Return texts as what all of their column could be."""
     if wanted == "boolean":
         return pc.equal(pc.utf8_lower(texts), "true")
-    return texts.cast(ARROW_TYPES[wanted])
+    return _numbers(texts) if wanted == "numeric" else texts
+
+
+def _numbers(texts: pa.Array) -> pa.Array:
+    try:
+        return texts.cast(pa.float64())
+    except pa.ArrowInvalid:
+        # Arrow knows no sign before positive numbers
+        return pc.replace_substring_regex(texts, r"^\+([0-9.])", r"\1").cast(pa.float64())
+
+
+def _texts(name: str, values: pa.Array) -> pa.Array:
+    """Return each cell as text: texts as they are, numbers, booleans and times in the one way that they are written."""
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        return _texts(name, values.dictionary).take(values.indices)
+    if pa.types.is_null(kind):
+        return values.cast(pa.string())
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
+        return values.cast(pa.string())
+    if is_text(kind):
+        texts = values.cast(pa.string())
+        if pc.any(pc.match_substring(texts, "\0")).as_py():
+            raise UnreadableTable(f"column {name!r} holds a NUL character; text cannot")
+        return texts
+    if pa.types.is_float16(kind):
+        values = values.cast(pa.float32())
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return _each(values.cast(pa.string()), _number_or_gap)
+    type_of(name, kind)
+    return _each(values.cast(pa.string()), moment_text)
+
+
+def _each(texts: pa.Array, change: Callable[[str], str | None]) -> pa.Array:
+    """Return texts, each changed; equal ones are changed once."""
+    coded = texts.dictionary_encode()
+    changed = [None if text is None else change(text) for text in coded.dictionary.to_pylist()]
+    return pa.array(changed, pa.string()).take(coded.indices)
+
+
+def _number_or_gap(text: str) -> str | None:
+    # "nan" is how Arrow writes a missing number
+    return None if text == "nan" else number_text(float(text))
+
+
+def number_text(value: float) -> str:
+    """Return a number as it is written where it stands for a category: 1, 1.0 and 1e0 are "1"."""
+    if isinstance(value, int) or (value.is_integer() and abs(value) < EXACT_INTEGERS):
+        return str(int(value))
+    return repr(float(value))
+
+
+def moment_text(text: str) -> str:
+    """Return a date or time of ISO 8601 as it is written where it stands for a category; other texts as they are.
+
+    Units do not show, midnight is the date alone, and moments with an offset are those of UTC.
+    """
+    found = MOMENT.fullmatch(text)
+    if found is None:
+        return text
+    date, minutes, seconds, fraction, zone = found.groups()
+    fraction = (fraction or "").rstrip("0")
+    clock = f"{minutes or '00:00'}:{seconds or '00'}"
+    if zone is not None and zone != "Z":
+        try:
+            moment = datetime.fromisoformat(f"{date}T{clock}{zone}").astimezone(UTC)
+        except (ValueError, OverflowError):
+            return text
+        date, clock = moment.date().isoformat(), moment.time().isoformat()
+    if clock == "00:00:00" and not fraction and zone is None:
+        return date
+    return f"{date} {clock}{'.' if fraction else ''}{fraction}{'Z' if zone else ''}"
+
+
+def cell_text(value: bool | float | str) -> str:
+    """Return a single value as the text of a category."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return number_text(value)
+
+
+def spelling(text: str) -> str:
+    """Return what texts have in common that differ only in how a number, a truth value or a moment is written."""
+    text = text.strip()
+    if text.lower() in ("true", "false"):
+        return text.lower()
+    if len(text) > LONGEST_NUMBER:
+        return text
+    if number := NUMBER.fullmatch(text):
+        _, _, fraction, point, exponent = number.groups()
+        if fraction is point is exponent is None:
+            return str(int(text))
+        value = float(text)
+        return number_text(value) if np.isfinite(value) else text
+    return moment_text(text)

@@ -10,6 +10,7 @@ from worker.contracts.resources import Column
 from worker.tables import media
 from worker.tables.ingest import IngestedTable, ingest
 from worker.tables.storage import load_table
+from worker.tables.values import shown
 
 MAX_CELLS = 1_000_000
 MAX_BYTES = 50_000_000
@@ -42,6 +43,6 @@ def take(tmp_path: Path) -> Take:
         source, destination = tmp_path / f"{taken}.body", tmp_path / f"{taken}.parquet"
         source.write_bytes(body.encode() if isinstance(body, str) else body)
         described = ingest(source, kind, destination, **{"max_cells": MAX_CELLS, "max_bytes": MAX_BYTES, **limits})
-        return Ingested(described, load_table(destination))
+        return Ingested(described, shown(load_table(destination)))
 
     return take_in

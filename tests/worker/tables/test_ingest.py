@@ -103,12 +103,12 @@ def test_not_a_number_is_missing_in_binary_forms_too(take):
     ("column", "kind", "expected"),
     [
         (pa.array([1, 2], pa.int8()), "numeric", [1.0, 2.0]),
-        (pa.array([1, 2**63], pa.uint64()), "numeric", [1.0, 2.0**63]),
+        (pa.array([1, 2**63 + 1], pa.uint64()), "numeric", [1, 2**63 + 1]),
         (pa.array([1.5, 2], pa.float32()), "numeric", [1.5, 2.0]),
         (pa.array(np.array([1.5, 2], np.float16)), "numeric", [1.5, 2.0]),
         (pa.array([None, None], pa.null()), "numeric", [None, None]),
         (pa.array(["x", "y"]).dictionary_encode(), "categorical", ["x", "y"]),
-        (pa.array([1.0, 2.0]).dictionary_encode(), "numeric", [1.0, 2.0]),
+        (pa.array([1.0, 2.0]).dictionary_encode(), "categorical", ["1", "2"]),
         (pa.array(["x", "y"], pa.large_string()), "categorical", ["x", "y"]),
         (pa.array([dt.date(2020, 1, 2), None]), "categorical", ["2020-01-02", None]),
     ],
@@ -177,9 +177,9 @@ def test_more_cells_than_allowed_are_refused_with_the_limit(take, kind):
         take(_bodies(table)[kind], kind, max_cells=100)
 
 
-@pytest.mark.parametrize("number", ["12345678901234567890123", "1" + "0" * 400, "1e999"])
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "1" + "0" * 5000])
 def test_numbers_in_json_beyond_what_fits_are_refused(take, number):
-    with pytest.raises(UnreadableTable, match=r"overflow|large|range"):
+    with pytest.raises(UnreadableTable, match=r"too large|digits"):
         take('{"columns": ["a"], "rows": [[' + number + "]]}", media.JSON)
 
 

@@ -44,6 +44,7 @@ NO_CHARACTER = np.array([2**31 - 1], "<u4").view("<U1")
 SMALL = pa.table({"a": [1.0, 2.0, 3.0], "b": ["x", "y", "z"]})
 BODIES = {
     media.CSV: b"a,b\n1,x\n2,y\n3,z\n",
+    media.TSV: b"a\tb\n1\tx\n2\ty\n3\tz\n",
     media.PARQUET: _parquet(SMALL),
     media.ARROW_FILE: _arrow(SMALL, media.ARROW_FILE),
     media.ARROW_STREAM: _arrow(SMALL, media.ARROW_STREAM),

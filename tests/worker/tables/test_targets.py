@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from worker.contracts.errors import InvalidRequest
 from worker.tables.targets import class_codes, regression_targets
+from worker.tables.values import MISSING
 
 
 def test_outputs_keep_the_order_they_were_named_in():
@@ -41,7 +42,7 @@ def test_classes_are_sorted_and_keep_their_type(labels, classes):
 
 
 @given(
-    labels=st.lists(st.text(max_size=3), min_size=1, max_size=20)
+    labels=st.lists(st.text(max_size=3).filter(lambda text: text == text.strip() not in MISSING), min_size=1)
     | st.lists(st.booleans(), min_size=1, max_size=20)
     | st.lists(st.floats(allow_nan=False, allow_infinity=False).map(lambda value: value + 0.0), min_size=1, max_size=20)
 )

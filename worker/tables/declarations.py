@@ -1,0 +1,45 @@
+"""What a columnar file says of its columns beside their types: which are categories, and which a data frame's index."""
+
+import base64
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+
+
+def declared_categories(schema: pa.Schema, written: bytes | None) -> frozenset[str]:
+    """Return the columns that are categories by their writer's word: dictionaries of Arrow, categories of pandas.
+
+    ``written``: the schema that Arrow keeps in a Parquet file, in base64; Parquet knows no dictionary of numbers.
+    """
+    declared = {field.name for field in [*schema, *_kept_schema(written)] if pa.types.is_dictionary(field.type)}
+    columns = _pandas(schema).get("columns")
+    for column in columns if isinstance(columns, list) else []:
+        if isinstance(column, dict) and column.get("pandas_type") == "categorical":
+            declared.add(str(column.get("field_name") or column.get("name")))
+    return frozenset(declared.intersection(schema.names))
+
+
+def index_columns(schema: pa.Schema) -> frozenset[str]:
+    """Return the columns that are the index of the pandas data frame that was written."""
+    names = _pandas(schema).get("index_columns")
+    found = {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+    return frozenset(found.intersection(schema.names))
+
+
+def _pandas(schema: pa.Schema) -> dict[str, Any]:
+    try:
+        found = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _kept_schema(written: bytes | None) -> list[pa.Field]:
+    if written is None:
+        return []
+    try:
+        return list(pa.ipc.read_schema(pa.py_buffer(base64.b64decode(written))))
+    except (ValueError, pa.ArrowException):
+        return []

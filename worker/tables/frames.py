@@ -1,0 +1,69 @@
+"""Data frames of pandas and polars as Arrow tables, whichever way their columns are held."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from numbers import Number
+from typing import Any
+
+import pyarrow as pa
+
+from worker.tables.values import cell_text, moment_text
+
+
+def is_frame(data: Any) -> bool:
+    """Return whether ``data`` is a data frame of pandas, one of polars, or a table of Arrow."""
+    frame = hasattr(data, "columns") and (hasattr(data, "iloc") or hasattr(data, "to_arrow"))
+    return frame or isinstance(data, pa.Table)
+
+
+def frame_table(frame: Any) -> pa.Table:
+    """Return the columns of a data frame without its index, categories as dictionaries.
+
+    Objects of one kind are a column of that kind; where they are of several, each is the text that a category would be.
+
+    Raises:
+        ValueError: two columns have the same name, or a cell is no number, text, truth value, date or time.
+    """
+    if isinstance(frame, pa.Table):
+        return frame
+    if not hasattr(frame, "iloc"):
+        return frame.to_arrow()
+    names = [str(name) for name in frame.columns]
+    [(most, count)] = Counter(names).most_common(1) or [("", 1)]
+    if count > 1:
+        raise ValueError(f"the data frame has several columns named {most!r}; names must differ")
+    return pa.table({name: _column(name, frame.iloc[:, place]) for place, name in enumerate(names)})
+
+
+def _column(name: str, column: Any) -> pa.Array:
+    try:
+        found = pa.Array.from_pandas(column)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        found = pa.array(_texts(name, column.tolist()), pa.string())
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+
+
+def _texts(name: str, cells: Sequence[Any]) -> list[str | None]:
+    return [None if _is_missing(cell) else _text(name, row, cell) for row, cell in enumerate(cells, 1)]
+
+
+def _is_missing(cell: Any) -> bool:
+    # not a number, not a time, and what pandas puts where nothing is: none of them equals itself
+    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
+
+
+def _text(name: str, row: int, cell: Any) -> str:
+    cell = cell.item() if hasattr(cell, "dtype") and hasattr(cell, "item") else cell
+    if isinstance(cell, bool | int | float | str):
+        return cell_text(cell)
+    if isinstance(cell, Decimal):
+        return cell_text(int(cell) if cell == cell.to_integral_value() else float(cell))
+    if isinstance(cell, date):
+        return moment_text(cell.isoformat())
+    kind = "number" if isinstance(cell, Number) else "value"
+    raise ValueError(
+        f"column {name!r}, row {row} holds the {kind} {str(cell)[:80]!r} of type {type(cell).__name__}; a cell is a "
+        "number, text, truth value, date or time"
+    )
