@@ -44,6 +44,7 @@ def explained(context: Context, record: ModelRecord, model: "ServedModel", table
         model=resource.id,
         classes=resource.classes,
         targets=[column.name for column in resource.targets],
+        unknown_categories={name: int(rows.sum()) for name, rows in model.encoder.strange(table).items()},
         items=[_with_values(item, shown) for item in items],
     )
 

@@ -76,6 +76,12 @@ class OutputTensor(BaseModel):
     data: list[Any] | None = None
 
 
+class AnswerParameters(BaseModel):
+    """``unknown_categories``: JSON of columns, and in how many rows each holds a category that no training row had."""
+
+    unknown_categories: str | None = None
+
+
 class InferAnswer(BaseModel):
     """The outputs of a model."""
 
@@ -84,6 +90,7 @@ class InferAnswer(BaseModel):
     model_name: str
     model_version: str
     id: str | None = None
+    parameters: AnswerParameters | None = None
     outputs: list[OutputTensor]
 
 

@@ -65,20 +65,29 @@ async def receive(request: Request, folder: Path) -> Received:
     return Received(path, kind, None)
 
 
-def store(context: Context, received: Received, encoding: str | None, name: str | None) -> tuple[Dataset, bool]:
+def store(
+    context: Context, received: Received, encoding: str | None, name: str | None, header: bool | None = None
+) -> tuple[Dataset, bool]:
     """Type the table and keep it: artifacts first, then the row. Returns the dataset and whether it is new.
 
     Bytes that are a dataset already take the place of its files where those are lost or damaged. It is called in a
-    thread of ``context.readers.run``.
+    thread of ``context.readers.run``. ``header``: whether the first row of a text holds the names. The same bytes read
+    in another way are another dataset, so what was said of it is a parameter of the media type, as RFC 4180 has it.
 
     Raises:
+        InvalidRequest: ``header`` is told of a form that has names of its own.
         UnreadableTable, TableTooLarge, StorageFull: see ``TableReaders.read``.
     """
     settings = context.settings
     path = _decompressed(received.path, encoding, settings.max_body_bytes)
     with path.open("rb") as body:
         sha256 = hashlib.file_digest(body, "sha256").hexdigest()
-    existing = datasets.find_by_sha256(context.database, sha256, received.media_type)
+    media_type = received.media_type
+    if header is not None:
+        if media_type not in (CSV, TSV):
+            raise InvalidRequest.at("/header", f"header is for {CSV} and {TSV}, not {media_type}, which names columns")
+        media_type = f"{media_type};header={'present' if header else 'absent'}"
+    existing = datasets.find_by_sha256(context.database, sha256, media_type)
     if existing is not None and _is_whole(context, existing):
         return existing.resource, False
     table_path = path.with_name("table.parquet")
@@ -89,6 +98,7 @@ def store(context: Context, received: Received, encoding: str | None, name: str 
             destination=table_path,
             max_cells=settings.max_cells,
             max_bytes=settings.max_body_bytes,
+            header=header,
         )
     )
     if existing is not None and _heal(context, existing, path, table_path, table):
@@ -99,7 +109,7 @@ def store(context: Context, received: Received, encoding: str | None, name: str 
         name=name or received.filename or f"{sha256[:12]}",
         sha256=sha256,
         bytes=path.stat().st_size,
-        media_type=received.media_type,
+        media_type=media_type,
         rows=table.rows,
         columns=table.columns,
         created_at=now,

@@ -70,7 +70,12 @@ def carry_out(order: AnyOrder) -> ReadDone:
         save_arrow(rows, order.destination)
         return ReadDone(rows=rows.num_rows)
     table = ingest(
-        order.source, order.media_type, order.destination, max_cells=order.max_cells, max_bytes=order.max_bytes
+        order.source,
+        order.media_type,
+        order.destination,
+        max_cells=order.max_cells,
+        max_bytes=order.max_bytes,
+        header=order.header,
     )
     return ReadDone(rows=table.rows, columns=table.columns)
 

@@ -75,12 +75,13 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def upload(self, data: Any, name: str | None = None) -> Dataset:
+    async def upload(self, data: Any, name: str | None = None, *, header: bool | None = None) -> Dataset:
         """Upload a table: a path, a pandas or polars DataFrame, an Arrow table, a mapping of columns, or arrays (X, y).
 
-        The same bytes again give the dataset that they made first.
+        The same bytes again give the dataset that they made first. ``header``: whether the first row of a CSV or TSV
+        holds the names.
         """
-        return await self._run(flows.upload(data, name))
+        return await self._run(flows.upload(data, name, header))
 
     async def dataset(self, dataset_id: str) -> Dataset:
         """Return a dataset."""

@@ -104,8 +104,10 @@ def predicted(response: httpx.Response) -> tuple[bytes, Mapping[str, int]]:
         ) from error
 
 
-def upload(body: Body, name: str | None) -> Call[Dataset]:
-    params = {} if name is None else {"name": name}
+def upload(body: Body, name: str | None, header: bool | None) -> Call[Dataset]:
+    params: dict[str, Any] = {} if name is None else {"name": name}
+    if header is not None:
+        params["header"] = header
     return Call("POST", "/v1/datasets", model(Dataset), params=params, body=body)
 
 

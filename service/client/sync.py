@@ -74,12 +74,13 @@ class Client:
     ) -> None:
         self.close()
 
-    def upload(self, data: Any, name: str | None = None) -> Dataset:
+    def upload(self, data: Any, name: str | None = None, *, header: bool | None = None) -> Dataset:
         """Upload a table: a path, a pandas or polars DataFrame, an Arrow table, a mapping of columns, or arrays (X, y).
 
-        The same bytes again give the dataset that they made first.
+        The same bytes again give the dataset that they made first. ``header``: whether the first row of a CSV or TSV
+        holds the names.
         """
-        return self._run(flows.upload(data, name))
+        return self._run(flows.upload(data, name, header))
 
     def dataset(self, dataset_id: str) -> Dataset:
         """Return a dataset."""

@@ -19,13 +19,17 @@ SHOWN_VALUES = 5
 @remote
 def upload(
     session: Session,
-    files: Annotated[list[Path], typer.Argument(help="CSV, Parquet, Arrow, NPZ or JSON files, also .gz or .zst.")],
+    files: Annotated[list[Path], typer.Argument(help="CSV, TSV, Parquet, Arrow, NPZ or JSON files, also .gz or .zst.")],
     name: Annotated[str | None, typer.Option(help="What to call the dataset. Default: the file's name.")] = None,
+    header: Annotated[
+        bool | None,
+        typer.Option("--header/--no-header", help="Whether the first row of a CSV or TSV holds the names."),
+    ] = None,
 ) -> None:
     """Upload tables. The same bytes again are the same dataset."""
     if name is not None and len(files) > 1:
         raise WrongSetting("--name is for one file; each of several is called by its own name")
-    found = [session.client.upload(path, name) for path in files]
+    found = [session.client.upload(path, name, header=header) for path in files]
     session.show(found, lambda: _table(found))
     for one in found:
         tell(session, one)

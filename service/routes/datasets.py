@@ -31,6 +31,13 @@ Name = Annotated[
     str | None,
     Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="What to call the dataset."),
 ]
+Header = Annotated[
+    bool | None,
+    Query(
+        description="CSV and TSV: whether the first row holds the names. Without them columns are named column_1, "
+        "column_2, … Default: it does; a first row that looks like data is refused."
+    ),
+]
 CSV_EXAMPLE = "rooms,city,price\n3,Bern,510\n5,Basel,730\n"
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -77,12 +84,14 @@ BODY: dict[str, Any] = {
         **problems(400, 415, 507),
     },
 )
-async def upload_dataset(context: CurrentContext, request: Request, response: Response, name: Name = None) -> Dataset:
+async def upload_dataset(
+    context: CurrentContext, request: Request, response: Response, name: Name = None, header: Header = None
+) -> Dataset:
     """Upload a table. The same bytes again give the dataset that they made first."""
     encoding = uploads.check_encoding(request)
     with upload_folder(context.settings.home) as folder:
         received = await uploads.receive(request, folder)
-        dataset, new = await context.readers.run(lambda: uploads.store(context, received, encoding, name))
+        dataset, new = await context.readers.run(lambda: uploads.store(context, received, encoding, name, header))
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     return _with_remarks(dataset)
@@ -145,7 +154,8 @@ def get_histogram(
 def get_content(context: CurrentContext, request: Request, dataset_id: str) -> Response:
     """Download the original bytes."""
     record = datasets.get_record(context.database, dataset_id)
-    suffix = next(suffix for suffix, kind in uploads.SUFFIXES.items() if kind == record.resource.media_type)
+    form = record.resource.media_type.partition(";")[0]
+    suffix = next(suffix for suffix, kind in uploads.SUFFIXES.items() if kind == form)
     return send_artifact(
         request, context.artifacts, record.content, record.resource.media_type, f"{dataset_id}{suffix}"
     )

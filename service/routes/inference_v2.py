@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from starlette.types import Scope
 
+from service import unknown_categories
 from service.bodies import whole_body
 from service.context import Context, CurrentContext
 from service.direct_route import LONGEST_NAME, DirectRoute
@@ -178,13 +179,15 @@ class _Inference:
 
     def write(self, record: ModelRecord, answer: "Answer") -> Response:
         model = record.resource
-        head = {"model_name": model.name, "model_version": str(model.version)}
+        head: dict[str, Any] = {"model_name": model.name, "model_version": str(model.version)}
+        if answer.strange and (told := unknown_categories.as_text(answer.unknown)):
+            head["parameters"] = {unknown_categories.PARAMETER: told}
         if self._id is not None:
             head["id"] = self._id
         return _written(head, outputs_from(answer, model, self._wanted), self._headers.get("accept-encoding"))
 
 
-def _written(head: Mapping[str, str], outputs: Sequence[Output], accept_encoding: str | None) -> Response:
+def _written(head: Mapping[str, Any], outputs: Sequence[Output], accept_encoding: str | None) -> Response:
     content, json_length = encode(head, outputs)
     content, encoding = encoded(content, accept_encoding)
     written = {"Vary": "Accept-Encoding"}

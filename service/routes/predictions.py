@@ -1,8 +1,6 @@
 """Predictions: rows in, answers out, in whichever form the caller likes."""
 
 import io
-import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +9,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.ipc
 from fastapi import APIRouter, Request, Response
 
+from service import unknown_categories
 from service.context import CurrentContext
 from service.direct_route import DirectRoute
 from service.head import header
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=DirectRoute)
 
-UNKNOWN = "Unknown-Categories"
-LONGEST_UNKNOWN = 2000
-"""Of the header, so that no client or server between stumbles over it. Columns that do not fit are left out."""
 ANSWER_TYPES = (JSON, CSV, ARROW_STREAM, NPY)
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -81,7 +77,7 @@ BODY: dict[str, Any] = {
             "description": "The predictions",
             "content": {kind: {} for kind in ANSWER_TYPES if kind != JSON},
             "headers": {
-                UNKNOWN: {
+                unknown_categories.HEADER: {
                     "description": "Only where rows hold categories that no training row had: a JSON object of columns "
                     "and in how many rows, as far as it fits.",
                     "schema": {"type": "string"},
@@ -113,21 +109,9 @@ async def predict(
 
 def _written(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:
     response = _in_form(record, answer, form, spreadsheet)
-    if answer.strange and (told := _told(answer.unknown)):
-        response.headers[UNKNOWN] = told
+    if answer.strange and (told := unknown_categories.as_text(answer.unknown)):
+        response.headers[unknown_categories.HEADER] = told
     return response
-
-
-def _told(unknown: Mapping[str, int]) -> str:
-    """Return JSON of as many columns as go into a header."""
-    parts: list[str] = []
-    left = LONGEST_UNKNOWN
-    for name, count in unknown.items():
-        part = f"{json.dumps(name)}: {count}"
-        if len(part) <= left:
-            parts.append(part)
-            left -= len(part) + 2
-    return f"{{{', '.join(parts)}}}" if parts else ""
 
 
 def _in_form(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:

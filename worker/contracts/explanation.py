@@ -51,4 +51,8 @@ class Explanations(Contract):
     model: str
     classes: list[Label] | None = None
     targets: list[str] = Field(description="Names of the targets.")
+    unknown_categories: dict[str, int] = Field(
+        default_factory=dict,
+        description="By column, in how many rows it holds a category that no training row had.",
+    )
     items: list[Explanation]

@@ -18,6 +18,7 @@ class ReadOrder(Contract):
     destination: Path
     max_cells: int
     max_bytes: int
+    header: bool | None = None
 
 
 class RowsOrder(Contract):

@@ -11,6 +11,8 @@ import ijson
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.tables.expansion import LONGEST_TEXT, check_columns
 
+ROWS = ("rows", "data")
+"""What the list of rows may be called; pandas calls it data, and puts the index of the frame beside it."""
 JSON_SHAPE = 'a JSON table is {"columns": ["a", "b"], "rows": [[1, 2], [3, 4]]}'
 LONGEST_QUIET = 8 * LONGEST_TEXT
 
@@ -23,6 +25,7 @@ def json_parts(source: Path) -> Iterator[tuple[str, list[Any]]]:
         TableTooLarge: a row has too many cells, or a text is too long.
     """
     key, depth, rows = "", 0, 0
+    rows_key: str | None = None
     current: list[Any] = []
     with source.open("rb") as file:
         watched = _Watched(file)
@@ -34,23 +37,29 @@ def json_parts(source: Path) -> Iterator[tuple[str, list[Any]]]:
                     expected = {1: "start_map", 2: "start_array", 3: "start_array"}.get(depth)
                     if (
                         event != expected
-                        or (depth == 2 and key not in ("columns", "rows"))
-                        or (depth == 3 and key != "rows")
+                        or (depth == 2 and key not in ("columns", "index", *ROWS))
+                        or (depth == 3 and key not in ROWS)
                     ):
                         raise UnreadableTable(f"unexpected nesting after {rows} rows; {JSON_SHAPE}")
                     current = []
                 elif event in ("end_map", "end_array"):
-                    if (depth, key) in ((2, "columns"), (3, "rows")):
-                        rows += key == "rows"
-                        yield ("columns" if depth == 2 else "row"), current
+                    if depth == 2 and key == "columns":
+                        yield "columns", current
+                    elif depth == 3:
+                        rows += 1
+                        yield "row", current
                     depth -= 1
                 elif event == "map_key":
                     key = value
-                elif depth == 0 or (depth == 1 and key in ("columns", "rows")) or (depth == 2 and key == "rows"):
+                    if depth == 1 and key in ROWS:
+                        if rows_key is not None:
+                            raise UnreadableTable(f"the rows are there twice, as {rows_key!r} and as {key!r}")
+                        rows_key = key
+                elif depth == 0 or (depth == 1 and key in ("columns", *ROWS)) or (depth == 2 and key in ROWS):
                     raise UnreadableTable(
                         f"a list was expected and {value!r:.80} found after {rows} rows; {JSON_SHAPE}"
                     )
-                elif depth > 1:
+                elif depth > 1 and key != "index":
                     if isinstance(value, Decimal):
                         value = float(value)
                         if isinf(value):

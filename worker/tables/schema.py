@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+
 from worker.contracts.base import Task
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, TooWide
 from worker.contracts.requests import TableRequest
 from worker.contracts.resources import Column, ModelColumn
+from worker.tables import values
 from worker.tables.close_names import did_you_mean, shown
 from worker.tables.encoder import bins_among
 
@@ -25,7 +28,7 @@ def resolve_targets(request: TableRequest, columns: Sequence[Column]) -> list[Co
 
 
 def resolve_features(request: TableRequest, columns: Sequence[Column]) -> list[Column]:
-    """Return the feature columns: those asked for or all, without the targets and the excluded.
+    """Return the feature columns: those asked for, or all but the index; without the targets and the excluded.
 
     Raises:
         InvalidRequest: a name is unknown or named twice, a target is a feature, or nothing is left.
@@ -34,7 +37,7 @@ def resolve_features(request: TableRequest, columns: Sequence[Column]) -> list[C
     excluded = _pick(request.exclude, [f"/exclude/{i}" for i in range(len(request.exclude))], columns, "column")
     unwanted = {column.name for column in excluded}
     if request.features is None:
-        chosen = [column for column in columns if column.name not in targets | unwanted]
+        chosen = [column for column in columns if column.name not in targets | unwanted and not column.index]
     else:
         pointers = [f"/features/{index}" for index in range(len(request.features))]
         chosen = _pick(request.features, pointers, columns, "feature")
@@ -124,7 +127,7 @@ def check_validation_dataset(needed: Sequence[Column], columns: Sequence[Column]
                 "/validation/dataset",
                 f"the validation dataset has no column {shown(column.name)!r}{did_you_mean(column.name, types)}",
             )
-        if other.type != column.type and other.distinct:
+        if not _fits(column, other):
             raise InvalidRequest.at(
                 "/validation/dataset",
                 f"column {column.name!r} is {column.type} in the training dataset and {other.type} in this one",
@@ -147,12 +150,23 @@ def check_predict(features: Sequence[ModelColumn], columns: Sequence[Column]) ->
         )
     for column in features:
         found = types[column.name]
-        if column.type != "categorical" and found.type != column.type and found.distinct:
+        if not _fits(column, found):
             raise ColumnMismatch.at(
                 "/dataset", f"column {column.name!r} is {column.type} for the model and {found.type} in the dataset"
             )
         if found.infinite:
             raise ColumnMismatch.at("/dataset", f"column {column.name!r} has {found.infinite} infinite values")
+
+
+def _fits(wanted: Column | ModelColumn, found: Column) -> bool:
+    """Return whether the cells of a column, as far as its statistics tell, can be read as another's."""
+    if wanted.type in ("categorical", found.type) or not found.distinct:
+        return True
+    if found.type == "categorical":
+        # the most frequent texts; a rarer one that does not fit is named with its row when it is read
+        texts = pa.array([str(one.value) for one in found.top or ()], pa.string())
+        return values.could_be_number(texts) or (wanted.type == "boolean" and values.could_be_boolean(texts))
+    return wanted.type == "boolean" and found.integer and (found.min, found.max) in ((0, 0), (0, 1), (1, 1))
 
 
 def encoded_width(columns: Sequence[Column], expanded: bool = False) -> int:
