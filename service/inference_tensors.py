@@ -133,14 +133,16 @@ def _predicted(answer: "Answer", model: Model) -> np.ndarray:
     datatype = _label_datatype(model.classes)
     if datatype == TEXT:
         return answer.predictions
-    return answer.predictions.astype({"BOOL": bool, "INT64": np.int64}.get(datatype, np.float64))
+    return answer.predictions.astype({"BOOL": bool, "INT64": np.int64, "UINT64": np.uint64}.get(datatype, np.float64))
 
 
 def _label_datatype(classes: Sequence[Label]) -> str:
     kinds = {type(one) for one in classes}
     if kinds == {str}:
         return TEXT
-    return "BOOL" if kinds == {bool} else "INT64" if kinds == {int} else "FP64"
+    if kinds == {int}:
+        return "INT64" if max(classes) < 2**63 else "UINT64"  # type: ignore[operator]
+    return "BOOL" if kinds == {bool} else "FP64"
 
 
 def _ranked(probabilities: np.ndarray, classes: Sequence[Label], most: int) -> np.ndarray:

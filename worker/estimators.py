@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from worker.choosing import Choice, TrainingRows, choose, described
 from worker.contracts.base import ColumnType, Task
-from worker.contracts.errors import ArtifactCorrupt, InvalidRequest
+from worker.contracts.errors import ArtifactCorrupt, InvalidRequest, UnknownCategories
 from worker.contracts.resources import ModelColumn
 from worker.contracts.specs import FitSpec
 from worker.engine import summary
@@ -34,7 +34,7 @@ from worker.engine.estimate import choose_solver, within
 from worker.engine.model import FittedModel
 from worker.engine.recursion import FitState, iterate, refit, verify
 from worker.engine.targets import ClassTargets, RegressionTargets
-from worker.prediction import ServedModel, load
+from worker.prediction import Answer, ServedModel, load
 from worker.store.tensors import pack
 from worker.tables import splits, values
 from worker.tables.encoder import Encoder, check_width
@@ -316,6 +316,13 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         for source, share in zip(model.encoder.sources, summary.importance(M).cpu().tolist(), strict=True):
             self.feature_importances_[place[source]] += share
 
+    def _answer(self, X: Any) -> Answer:
+        table, _ = self._table(X, fitting=False)
+        answer = self.model_.predict(table)
+        if answer.unknown:
+            warnings.warn(UnknownCategories.of(answer.unknown), stacklevel=3)
+        return answer
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
@@ -340,8 +347,7 @@ class FactRFMRegressor(RegressorMixin, _FactRFM):  # type: ignore[misc]
     def predict(self, X: Any) -> np.ndarray:
         """Return (n,) or, for several outputs, (n, c), in the units of y."""
         check_is_fitted(self, "model_")
-        table, _ = self._table(X, fitting=False)
-        found: np.ndarray = self.model_.predict(table).predictions.astype(np.float64)
+        found: np.ndarray = self._answer(X).predictions.astype(np.float64)
         return found[:, 0] if self._flat else found
 
     def __sklearn_tags__(self) -> Any:
@@ -353,12 +359,14 @@ class FactRFMRegressor(RegressorMixin, _FactRFM):  # type: ignore[misc]
     def _targets(self, y: Any) -> tuple[np.ndarray, list[Any] | None, Any]:
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
+        _check_given(y)
         Y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
         self._flat = Y.ndim == 1
         Y = Y.reshape(len(Y), -1)
         return Y, None, RegressionTargets
 
     def _codes(self, y: Any, classes: list[Any] | None) -> np.ndarray:
+        _check_given(y)
         Y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
         reshaped: np.ndarray = Y.reshape(len(Y), -1)
         return reshaped
@@ -383,8 +391,7 @@ class FactRFMClassifier(ClassifierMixin, _FactRFM):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities (n, classes) in the order of ``classes_``."""
         check_is_fitted(self, "model_")
-        table, _ = self._table(X, fitting=False)
-        found = self.model_.predict(table).probabilities
+        found = self._answer(X).probabilities
         if found is None:
             raise TypeError("the model is a regression")
         return found
@@ -415,8 +422,29 @@ class FactRFMClassifier(ClassifierMixin, _FactRFM):  # type: ignore[misc]
         super()._describe(model)
 
 
+def _check_given(y: Any) -> None:
+    """Check that every row has a target.
+
+    Raises:
+        ValueError: naming the first row that has none.
+    """
+    values = y if isinstance(y, np.ndarray) else np.asarray(y)
+    if values.dtype.kind not in "fOc" or values.ndim not in (1, 2):
+        return
+    rows = np.flatnonzero(pd.isna(values).reshape(len(values), -1).any(axis=1))
+    if len(rows):
+        raise ValueError(
+            f"Input y contains NaN: it has a missing label in row {rows[0] + 1}"
+            f"{f' and {len(rows) - 1} more' if len(rows) > 1 else ''}; every row needs a target"
+        )
+
+
 def _labels(y: Any) -> np.ndarray:
+    _check_given(y)
     labels: np.ndarray = column_or_1d(np.asarray(y), warn=True)
+    if labels.dtype.kind == "O" and len({str if isinstance(one, str) else float for one in labels}) > 1:
+        text, other = (next(one for one in labels if isinstance(one, str) is kind) for kind in (True, False))
+        raise ValueError(f"y mixes texts and other labels, such as {text!r} and {other!r}; labels are of one kind")
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise ValueError("Input y contains NaN or infinity")
     return labels

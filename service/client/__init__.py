@@ -10,10 +10,10 @@ from service.client.errors import (
     NotReached,
     Refused,
     TimedOut,
-    UnknownCategories,
     UnreadableAnswer,
 )
 from service.client.sync import Client
+from worker.contracts.errors import UnknownCategories
 
 __all__ = [
     "AsyncClient",

@@ -17,10 +17,6 @@ import httpx
 from worker.contracts.resources import Job
 
 
-class UnknownCategories(UserWarning):
-    """Rows to predict hold categories that no training row had."""
-
-
 class ClientError(Exception):
     """Base of the client's errors."""
 

@@ -7,10 +7,11 @@ from typing import Any, Literal, TypedDict, TypeVar
 
 from service.client import calls
 from service.client.calls import Call
-from service.client.errors import JobFailed, UnknownCategories
+from service.client.errors import JobFailed
 from service.client.events import AnyEvent
 from service.client.tables import read_answer, rows_of, table_of
 from worker.contracts.base import Contract
+from worker.contracts.errors import UnknownCategories
 from worker.contracts.requests import Validation
 from worker.contracts.resources import Dataset, Job, Model
 from worker.contracts.results import NetworkReport
@@ -100,12 +101,8 @@ def predict(ref: str, data: Any, *, probabilities: bool) -> Flow[Any]:
     body = rows_of(data)
     content, unknown = yield calls.predict(ref, body)
     if unknown:
-        told = ", ".join(
-            f"{name if name.isprintable() else repr(name)} ({count} row{'s' if count > 1 else ''})"
-            for name, count in unknown.items()
-        )
         # of whoever called the client, past the flow and its driver
-        warnings.warn(UnknownCategories(f"rows hold categories that no training row had: {told}"), stacklevel=4)
+        warnings.warn(UnknownCategories.of(unknown), stacklevel=4)
     return read_answer(content, body, probabilities=probabilities)
 
 

@@ -16,10 +16,10 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from service.client.errors import UnknownCategories
 from service.client.progress import Bar
 from service.commands.session import Limit, Session, remote, table
 from service.complaints import WrongSetting
+from worker.contracts.errors import UnknownCategories
 from worker.contracts.explanation import Explanation, Sensitivity
 from worker.tables.spreadsheets import shown_table
 

@@ -183,3 +183,16 @@ class ArtifactCorrupt(FactRFMError):
 
 class LeaseLost(FactRFMError):
     code = "lease_lost"
+
+
+class UnknownCategories(UserWarning):
+    """Rows to predict hold categories that no training row had."""
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int]) -> Self:
+        """Return the warning for so many rows of each column."""
+        told = ", ".join(
+            f"{name if name.isprintable() else repr(name)} ({count} row{'s' if count > 1 else ''})"
+            for name, count in counts.items()
+        )
+        return cls(f"rows hold categories that no training row had: {told}")

@@ -14,6 +14,10 @@ from worker.tables.encoder import bins_among
 
 MOST_AUTO_CLASSES = 20
 MOST_CLASSES = 1000
+MISSING_WORDS = (
+    ". Words such as NA, None and ? mean that nothing is there; where they are classes, write other words, or send the "
+    "column as categories (a dictionary of Arrow, a category of pandas or polars), which are taken as they are"
+)
 
 
 def resolve_targets(request: TableRequest, columns: Sequence[Column]) -> list[Column]:
@@ -203,7 +207,9 @@ def _check_target(target: Column, task: Task) -> None:
     for count, what in ((target.missing, "missing"), (target.infinite, "infinite")):
         if count:
             raise InvalidRequest.at(
-                "/target", f"target {target.name!r} has {count} {what} values; every row needs a finite one"
+                "/target",
+                f"target {target.name!r} has {count} {what} values; every row needs a finite one"
+                f"{MISSING_WORDS if what == 'missing' and target.type == 'categorical' else ''}",
             )
     if target.distinct < 2:
         raise InvalidRequest.at("/target", f"target {target.name!r} has only one value; there is nothing to learn")

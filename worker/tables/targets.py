@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from worker.contracts.base import Label
 from worker.contracts.errors import InvalidRequest
@@ -30,7 +31,10 @@ def class_codes(table: pa.Table, name: str, classes: list[Label] | None = None) 
     """
     column = canonical(table.column(name)).combine_chunks()
     if column.null_count:
-        raise InvalidRequest(f"target {name!r} has {column.null_count} rows without a label")
+        row = pc.index(column.is_null(), True).as_py()
+        raise InvalidRequest(
+            f"target {name!r} has {column.null_count} rows without a label, the first is row {row + 1}"
+        )
     coded = column.dictionary_encode()
     found = [label(value) for value in coded.dictionary.to_pylist()]
     if classes is None:

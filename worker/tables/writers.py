@@ -64,9 +64,15 @@ def prediction_table(
     if classes is None or probabilities is None:
         return pa.table({name: pa.array(predictions[:, index]) for index, name in enumerate(names)})
     # the likeliest class of a row is its prediction; by its code no row passes through Python
-    columns = {names[0]: pa.array(classes).take(pa.array(probabilities.argmax(axis=1)))}
+    columns = {names[0]: label_array(classes).take(pa.array(probabilities.argmax(axis=1)))}
     columns |= {f"probability:{_text(label)}": probabilities[:, index] for index, label in enumerate(classes)}
     return pa.table(columns)
+
+
+def label_array(classes: Sequence[Label]) -> pa.Array:
+    """Return labels as an array of Arrow; integers that 64 bits with a sign do not hold have no sign."""
+    wide = any(type(label) is int and label >= 2**63 for label in classes)
+    return pa.array(classes, pa.uint64()) if wide else pa.array(classes)
 
 
 def _text(label: Label) -> str:

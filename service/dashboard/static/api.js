@@ -17,7 +17,13 @@ export async function ask(path, { method = "GET", body, headers = {}, accept = "
   if (!answer.ok) throw new Problem(answer.status, await answer.json().catch(() => null));
   told(answer.headers);
   if (answer.status === 204) return null;
-  return accept === "application/json" ? answer.json() : answer.blob();
+  return accept === "application/json" ? JSON.parse(await answer.text(), exactly) : answer.blob();
+}
+
+/** Integers that a number of JavaScript would round stay as they are written, where the browser tells how that is. */
+function exactly(key, value, context) {
+  const rounded = Number.isInteger(value) && !Number.isSafeInteger(value);
+  return rounded && /^-?\d+$/.test(context?.source ?? "") ? context.source : value;
 }
 
 export function send(path, document, told) {
@@ -39,6 +45,7 @@ export function unknownCategories(headers) {
 
 const TYPES = {
   csv: "text/csv",
+  tsv: "text/tab-separated-values",
   parquet: "application/vnd.apache.parquet",
   arrow: "application/vnd.apache.arrow.file",
   arrows: "application/vnd.apache.arrow.stream",
