@@ -11,6 +11,7 @@ from fastapi.telemetry import TelemetryConfig
 
 from service import openapi, problems
 from service.auth import Authentication, KeyRing
+from service.bounded_cache import BoundedCache
 from service.context import Context, Draining, get_context, utc_now
 from service.dashboard import site
 from service.dashboard.pages import missing_page
@@ -48,6 +49,8 @@ from worker.version import VERSION
 
 ROW_READER_SECONDS = 60.0
 """Rows to predict are few: reading them takes so long at most."""
+LEARNED_BYTES = 2**25
+"""What is said of feature matrices, and their pictures, may take so much memory together."""
 UNTRACED = ("/livez", "/readyz", "/metrics")
 DESCRIPTION = """
 Train FACT-RFM, a kernel machine that learns features without backpropagation: upload a table, submit a job, follow it,
@@ -158,6 +161,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             settings.predict_batch_rows,
             settings.predict_batch_wait_seconds,
         ),
+        learned=BoundedCache(LEARNED_BYTES),
         readers=TableReaders(settings.table_readers, settings.table_reader_bytes, settings.table_reader_seconds),
         # of their own, so that rows to predict never wait for an upload
         row_readers=TableReaders(settings.table_readers, settings.table_reader_bytes, ROW_READER_SECONDS),

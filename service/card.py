@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from worker.contracts.resources import Column, Dataset, LearnedFeatures
+from service.markdown import escaped
+from worker.contracts.resources import Column, Dataset, LearnedFeatures, Model
+from worker.contracts.validation import OPTIMISTIC, PREFIX, in_words
 from worker.store.models import ModelRecord
 
 TOP = 10
@@ -19,6 +21,10 @@ MOST_COLUMNS = 200
 MOST_LABELS = 50
 LEADING = 3
 WEIGHTS = 5
+UNLEARNED = (
+    "**The model learned nothing of its columns**: the matrix is the identity, with which every fit begins, and shares "
+    "only tell how much each column varies."
+)
 LEAST_WEIGHT = 0.005
 """Less is written as nothing."""
 
@@ -37,9 +43,9 @@ class CardFacts:
 def model_card(facts: CardFacts) -> str:
     """Return Markdown."""
     model = facts.record.resource
-    head = [f"# {model.name}, version {model.version}"]
+    head = [f"# {escaped(model.name)}, version {model.version}"]
     if model.description:
-        head += ["", _cell(model.description)]
+        head += ["", escaped(model.description)]
     sections = (
         head,
         _about(facts),
@@ -76,7 +82,7 @@ def _dataset(facts: CardFacts) -> str:
     if facts.dataset is None:
         return f"`{model.dataset}`, which was deleted"
     return (
-        f"`{model.dataset}` ({_cell(facts.dataset.name)}, {facts.dataset.rows} rows, sha256 `{facts.dataset.sha256}`)"
+        f"`{model.dataset}` ({escaped(facts.dataset.name)}, {facts.dataset.rows} rows, sha256 `{facts.dataset.sha256}`)"
     )
 
 
@@ -99,7 +105,7 @@ def _reads(facts: CardFacts) -> list[str]:
     for column in shown:
         own = encoded.get(column.name, [])
         cells = [
-            _cell(column.name),
+            escaped(column.name),
             column.type,
             _seen(known.get(column.name)),
             *_unusual(column.name, column.type, own),
@@ -132,9 +138,9 @@ def _unusual(name: str, kind: str, encoded: Sequence[str]) -> tuple[str, str]:
 
 def _answers(facts: CardFacts) -> list[str]:
     model = facts.record.resource
-    lines = ["## Answers", "", *(f"- {_cell(column.name)} ({column.type})" for column in model.targets)]
+    lines = ["## Answers", "", *(f"- {escaped(column.name)} ({column.type})" for column in model.targets)]
     if model.classes is not None:
-        labels = ", ".join(_cell(str(label)) for label in model.classes[:MOST_LABELS])
+        labels = ", ".join(escaped(str(label)) for label in model.classes[:MOST_LABELS])
         more = len(model.classes) - MOST_LABELS
         lines.append(f"- classes: {labels}{f' and {more} more' if more > 0 else ''}; and a probability for each")
     return lines
@@ -145,13 +151,25 @@ def _metrics(facts: CardFacts) -> list[str]:
     return [
         "## Metrics",
         "",
-        "Validation rows chose the iteration and the ridge, so their figures are a little too good.",
+        *_validated(model),
         *(["The last solve has those rows too; the figures are from before."] if model.refitted else []),
         "",
         "| metric | value |",
         "|---|---|",
-        *(f"| {name} | {value:.6g} |" for name, value in model.metrics.items()),
+        *(f"| {_metric(name, model)} | {value:.6g} |" for name, value in model.metrics.items()),
     ]
+
+
+def _validated(model: Model) -> list[str]:
+    if model.validation_chose:
+        return [f"Validation rows also chose {in_words(model.validation_chose)}, {OPTIMISTIC}."]
+    if any(name.startswith(PREFIX) for name in model.metrics):
+        return ["Validation rows chose nothing of this model."]
+    return ["No rows were held out for these figures."]
+
+
+def _metric(name: str, model: Model) -> str:
+    return f"{name}, rows also chose" if name.startswith(PREFIX) and model.validation_chose else name
 
 
 def _looks_at(facts: CardFacts) -> list[str]:
@@ -160,18 +178,23 @@ def _looks_at(facts: CardFacts) -> list[str]:
     lines = [
         f"## The {min(TOP, len(features.importance))} most important columns",
         "",
-        "Shares of the trace of the feature matrix.",
+        "What each column adds to the mean squared distance that the feature matrix makes between two training rows. "
+        "Its share of the trace beside it grows with the number of its categories.",
         "",
-        "| column | share |",
-        "|---|---|",
-        *(f"| {_cell(one.feature)} | {one.share:.4f} |" for one in features.importance[:TOP]),
+        *([UNLEARNED, ""] if not features.features_learned else []),
+        "| column | share of distance | share of trace |",
+        "|---|---|---|",
+        *(
+            f"| {escaped(one.feature)} | {one.share or 0:.4f} | {one.trace_share:.4f} |"
+            for one in features.importance[:TOP]
+        ),
         "",
         f"Effective rank {features.effective_rank:.3g} of {model.encoded_features} encoded columns. The directions:",
         "",
     ]
     for one in features.directions[:LEADING]:
         weights = ", ".join(
-            f"{_cell(loading.feature)} {loading.weight:+.2f}"
+            f"{escaped(loading.feature)} {loading.weight:+.2f}"
             for loading in one.loadings[:WEIGHTS]
             if abs(loading.weight) >= LEAST_WEIGHT
         )
@@ -182,7 +205,7 @@ def _looks_at(facts: CardFacts) -> list[str]:
 
 def _spec(facts: CardFacts) -> list[str]:
     spec = facts.record.resource.spec
-    rows = (f"| {name} | {_cell(json.dumps(value))} |" for name, value in spec.items())
+    rows = (f"| {name} | {escaped(json.dumps(value))} |" for name, value in spec.items())
     return ["## Spec", "", "With every choice made.", "", "| option | value |", "|---|---|", *rows]
 
 
@@ -215,7 +238,3 @@ def _again(facts: CardFacts) -> list[str]:
         f"The seed is in it ({model.spec.get('seed')}). The same versions on the same kind of processor give the same "
         "figures; others give them up to rounding.",
     ]
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", r"\|").replace("\n", " ")

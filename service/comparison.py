@@ -1,10 +1,10 @@
 """Models side by side: what they were told, how they did, and how alike the features are that they learned."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from service.features import LearnedMatrix, importance
+from service.features import LearnedMatrix, importance, learned_something
 from worker.contracts.comparison import ComparedFeature, ComparedMetric, ComparedOption, Comparison
 from worker.store.models import ModelRecord
 
@@ -17,8 +17,10 @@ def compare(records: Sequence[ModelRecord], matrices: Sequence[LearnedMatrix]) -
     models = [record.resource for record in records]
     specs = [model.spec for model in models]
     options = [(name, [spec.get(name) for spec in specs]) for name in _names(specs)]
-    shares = [{one.feature: one.share for one in importance(learned)} for learned in matrices]
-    features = sorted({name for one in shares for name in one}, key=lambda name: -max(o.get(name, 0.0) for o in shares))
+    described = [{one.feature: one for one in importance(learned)} for learned in matrices]
+    shares = [{name: one.share for name, one in found.items()} for found in described]
+    traces = [{name: one.trace_share for name, one in found.items()} for found in described]
+    features = sorted(_names(shares), key=lambda name: -max(one.get(name) or 0.0 for one in shares))
     return Comparison(
         models=models,
         metrics=[
@@ -30,7 +32,15 @@ def compare(records: Sequence[ModelRecord], matrices: Sequence[LearnedMatrix]) -
             for name, values in options
             if any(value != values[0] for value in values)
         ],
-        features=[ComparedFeature(feature=name, shares=[one.get(name) for one in shares]) for name in features],
+        features_learned=[learned_something(learned) for learned in matrices],
+        features=[
+            ComparedFeature(
+                feature=name,
+                shares=[one.get(name) for one in shares],
+                trace_shares=[one.get(name) for one in traces],
+            )
+            for name in features
+        ],
         similarity=[[similarity(one, other) for other in matrices] for one in matrices],
     )
 
@@ -40,16 +50,16 @@ def similarity(one: LearnedMatrix, other: LearnedMatrix) -> float | None:
 
     None where they have no column in common: then there is nothing to compare.
     """
-    place, other_place = ({name: index for index, name in enumerate(learned.names)} for learned in (one, other))
-    shared = [name for name in one.names if name in other_place]
-    if not shared:
+    place = {name: index for index, name in enumerate(other.names)}
+    mine = [index for index, name in enumerate(one.names) if name in place]
+    if not mine:
         return None
-    mine, theirs = [place[name] for name in shared], [other_place[name] for name in shared]
+    theirs = [place[one.names[index]] for index in mine]
     inner = float((one.M[np.ix_(mine, mine)].astype(float) * other.M[np.ix_(theirs, theirs)]).sum())
     lengths = float(np.linalg.norm(one.M.astype(float)) * np.linalg.norm(other.M.astype(float)))
     return min(inner / lengths, 1.0) if lengths > 0 else 0.0
 
 
-def _names(mappings: Sequence[dict[str, object]] | Sequence[dict[str, float]]) -> list[str]:
+def _names(mappings: Sequence[Mapping[str, object]]) -> list[str]:
     """Return the names of all, in the order in which they come first."""
     return list(dict.fromkeys(name for one in mappings for name in one))

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from service.bounded_cache import BoundedCache
 from service.followers import Followers
 from service.predictor import Predictor
 from service.queue import JobQueue
@@ -43,6 +44,7 @@ class Context:
     artifacts: Artifacts
     queue: JobQueue
     predictor: Predictor
+    learned: BoundedCache
     readers: TableReaders
     row_readers: TableReaders
     followers: Followers

@@ -220,13 +220,15 @@ def _features(client: httpx.Client, model: str, console: Console) -> dict[str, A
     features: dict[str, Any] = _checked(client.get(f"/v1/models/{model}/features")).json()
     table = Table(title=f"Most important features (iteration {features['iteration']})", title_justify="left")
     table.add_column("column")
-    table.add_column("share of trace(M)", justify="right")
+    table.add_column("share of distance", justify="right")
     for one in features["importance"][:TOP]:
         table.add_row(one["feature"], f"{one['share']:.3f}")
     console.print(table)
     console.print(
         f"Effective rank of M: {features['effective_rank']:.1f} of {len(features['encoded_importance'])} directions"
     )
+    if not features["features_learned"]:
+        console.print("M is the identity: nothing was learned of the columns. Shares only tell how much each varies.")
     return features
 
 

@@ -60,8 +60,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Features": {
         "model": _MODEL,
         "iteration": 4,
-        "importance": [{"feature": "rooms", "share": 0.8}, {"feature": "city", "share": 0.2}],
-        "encoded_importance": [{"feature": "rooms", "share": 0.8}, {"feature": "city=Bern", "share": 0.2}],
+        "features_learned": True,
+        "importance": [
+            {"feature": "rooms", "share": 0.94, "trace_share": 0.8},
+            {"feature": "city", "share": 0.06, "trace_share": 0.2},
+        ],
+        "encoded_importance": [
+            {"feature": "rooms", "share": 0.94, "trace_share": 0.8},
+            {"feature": "city=Bern", "share": 0.06, "trace_share": 0.2},
+        ],
         "eigenvalues": [1.6, 0.4],
         "effective_rank": 1.65,
         "directions": [{"eigenvalue": 1.6, "loadings": [{"feature": "rooms", "weight": 0.99}]}],

@@ -27,6 +27,7 @@ from worker.contracts.base import ColumnType, Task
 from worker.contracts.errors import ArtifactCorrupt, InvalidRequest, UnknownCategories
 from worker.contracts.resources import ModelColumn
 from worker.contracts.specs import FitSpec
+from worker.contracts.validation import validation_chose
 from worker.engine import summary
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
@@ -112,7 +113,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         self._framed = is_frame(X)
         table, types = self._table(X, fitting=True)
         self._types = types
-        Y, classes, targets = self._targets(y)
+        Y, classes = self._targets(y)
         if table.num_rows != len(Y):
             raise ValueError(f"X has {table.num_rows} rows and y has {len(Y)}")
         if len(Y) < 2:
@@ -121,12 +122,14 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         own, held_out = self._split(table, Y, classes, validation)
 
         def load(one: FitSpec) -> TrainingRows:
-            return _encoded(one, columns, targets, classes, own, held_out)
+            return _encoded(one, columns, classes, own, held_out)
 
         try:
             choice = choose(spec, load, device=torch.device(self.device))
             states = self._recurse(choice)
             self._keep(choice, states, columns, table.num_rows)
+            asked = {"kind": "fit", "validation": held_out, "spec": spec.resolved().model_dump()}
+            self.validation_chose_ = validation_chose(asked)
         except (EngineError, InvalidRequest) as error:
             raise ValueError(str(error)) from error
         return self
@@ -311,10 +314,24 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         M = model.fitted.M
         self.feature_matrix_ = (torch.diag(M) if M.ndim == 1 else M).double().cpu().numpy()
         self.encoded_feature_names_ = list(model.encoder.names)
+        self.features_learned_ = not summary.is_identity(M)
         place = {column.name: index for index, column in enumerate(model.features)}
-        self.feature_importances_ = np.zeros(len(place))
-        for source, share in zip(model.encoder.sources, summary.importance(M).cpu().tolist(), strict=True):
-            self.feature_importances_[place[source]] += share
+        self._importances = np.zeros(len(place))
+        shares = summary.importance(M, summary.variances(model.fitted.X)).cpu().tolist()
+        for source, share in zip(model.encoder.sources, shares, strict=True):
+            self._importances[place[source]] += share
+
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """What each column adds to the mean squared distance that M makes between two training rows; sums to 1."""
+        check_is_fitted(self, "model_")
+        if not self.features_learned_:
+            warnings.warn(
+                "the model learned nothing of its features: feature_matrix_ is the identity, with which every fit "
+                "begins, and feature_importances_ only tell how much each column varies",
+                stacklevel=2,
+            )
+        return self._importances
 
     def _answer(self, X: Any) -> Answer:
         table, _ = self._table(X, fitting=False)
@@ -328,7 +345,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         tags.input_tags.allow_nan = True
         return tags
 
-    def _targets(self, y: Any) -> tuple[np.ndarray, list[Any] | None, Any]:
+    def _targets(self, y: Any) -> tuple[np.ndarray, list[Any] | None]:
         raise NotImplementedError
 
     def _codes(self, y: Any, classes: list[Any] | None) -> np.ndarray:
@@ -339,9 +356,11 @@ class FactRFMRegressor(RegressorMixin, _FactRFM):  # type: ignore[misc]
     """FACT-RFM for one or several outputs. The parameters are those of the service's training spec.
 
     Learned: ``feature_matrix_`` (d, d) over ``encoded_feature_names_``, ``feature_importances_`` by column, summing to
-    1, ``history_`` by iteration, ``best_iteration_`` and what it was ``chosen_by_``, ``spec_`` with every choice made
+    1, ``features_learned_``, whether ``feature_matrix_`` is another one than the identity that a fit begins with,
+    ``history_`` by iteration, ``best_iteration_`` and what it was ``chosen_by_``, ``spec_`` with every choice made
     before the first iteration, ``choices_`` that led there, and ``refitted_``, whether validation rows joined the last
-    solve.
+    solve, and ``validation_chose_``, what those rows also chose: their figures in ``history_`` are a little too good
+    then.
     """
 
     def predict(self, X: Any) -> np.ndarray:
@@ -356,14 +375,14 @@ class FactRFMRegressor(RegressorMixin, _FactRFM):  # type: ignore[misc]
         tags.target_tags.single_output = True
         return tags
 
-    def _targets(self, y: Any) -> tuple[np.ndarray, list[Any] | None, Any]:
+    def _targets(self, y: Any) -> tuple[np.ndarray, list[Any] | None]:
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
         _check_given(y)
         Y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
         self._flat = Y.ndim == 1
         Y = Y.reshape(len(Y), -1)
-        return Y, None, RegressionTargets
+        return Y, None
 
     def _codes(self, y: Any, classes: list[Any] | None) -> np.ndarray:
         _check_given(y)
@@ -396,7 +415,7 @@ class FactRFMClassifier(ClassifierMixin, _FactRFM):  # type: ignore[misc]
             raise TypeError("the model is a regression")
         return found
 
-    def _targets(self, y: Any) -> tuple[np.ndarray, list[Any] | None, Any]:
+    def _targets(self, y: Any) -> tuple[np.ndarray, list[Any] | None]:
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
         y = _labels(y)
@@ -406,7 +425,7 @@ class FactRFMClassifier(ClassifierMixin, _FactRFM):  # type: ignore[misc]
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"a classifier needs at least 2 classes, and y holds one class: {self.classes_[0]!r}")
-        return codes.astype(np.int64), self.classes_.tolist(), ClassTargets(len(self.classes_))
+        return codes.astype(np.int64), self.classes_.tolist()
 
     def _codes(self, y: Any, classes: list[Any] | None) -> np.ndarray:
         y = _labels(y)
@@ -453,7 +472,6 @@ def _labels(y: Any) -> np.ndarray:
 def _encoded(
     spec: FitSpec,
     columns: list[ModelColumn],
-    targets: Any,
     classes: list[Any] | None,
     own: tuple[pa.Table, np.ndarray],
     held_out: tuple[pa.Table, np.ndarray] | None,
@@ -471,5 +489,5 @@ def _encoded(
     validation = None
     if held_out is not None:
         validation = (torch.from_numpy(encoder.encode(held_out[0])), torch.tensor(held_out[1]))
-    coded = RegressionTargets.fit(raw) if classes is None else targets
+    coded = RegressionTargets.fit(raw) if classes is None else ClassTargets.fit(raw, len(classes))
     return TrainingRows(torch.from_numpy(encoder.encode(table)), raw, coded, classes, encoder, validation)

@@ -21,11 +21,15 @@ from service.commands.session import Limit, Session, remote, table
 from service.complaints import WrongSetting
 from worker.contracts.errors import UnknownCategories
 from worker.contracts.explanation import Explanation, Sensitivity
+from worker.contracts.resources import Model
+from worker.contracts.validation import PREFIX
 from worker.tables.spreadsheets import shown_table
 
 Ref = Annotated[str, typer.Argument(help="A model's id, its name (the latest version), or name@version.")]
 STANDARD = "-"
 MOST_SHOWN = 5
+SHARE = "share of distance"
+UNLEARNED = "learned nothing of its columns: shares only tell how much each varies"
 FORMS = {".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
 
 
@@ -44,7 +48,7 @@ def models(
 ) -> None:
     """List models, newest first."""
     found = list(itertools.islice(session.client.models(name), limit))
-    rows = [(f"{one.name}@{one.version}", one.id, one.task, one.training_rows, _metrics(one.metrics)) for one in found]
+    rows = [(f"{one.name}@{one.version}", one.id, one.task, one.training_rows, _metrics(one)) for one in found]
     session.show(found, lambda: table(("model", "id", "task", "rows", "validation"), rows))
 
 
@@ -67,13 +71,13 @@ def features(
         session.note(f"the feature matrix is in {png}")
     found = session.client.features(ref)
     shares = found.encoded_importance if encoded else found.importance
-    widest = max((one.share for one in shares), default=0.0) or 1.0
-    rows = [(one.feature, f"{one.share:.3f}", "█" * round(30 * one.share / widest)) for one in shares[:top]]
-    session.show(found, lambda: table(("column", "share of trace(M)", ""), rows))
+    widest = max((one.share or 0.0 for one in shares), default=0.0) or 1.0
+    rows = [(one.feature, f"{one.share or 0:.3f}", "█" * round(30 * (one.share or 0) / widest)) for one in shares[:top]]
+    session.show(found, lambda: table(("column", SHARE, ""), rows))
     if not session.as_json:
         session.console.print(f"effective rank {found.effective_rank:.1f} of {len(found.encoded_importance)}")
-    if found.iteration == 0:
-        session.note("iteration 0 did best: M is the identity, and shares only count encoded columns")
+    if not found.features_learned:
+        session.note(f"{ref} {UNLEARNED}")
 
 
 @remote
@@ -229,8 +233,15 @@ def _written(answer: pa.Table, form: str) -> bytes:
     return target.getvalue()
 
 
-def _metrics(metrics: dict[str, float]) -> str:
+def validation_line(model: Model) -> list[tuple[str, str]]:
+    """Return the line of a table that says what validation rows also chose; none where they chose nothing."""
+    if not model.validation_chose:
+        return []
+    return [("validation rows", f"also chose {', '.join(model.validation_chose)}")]
+
+
+def _metrics(model: Model) -> str:
     shown = [
-        f"{name.removeprefix('validation_')} {value:.4g}" for name, value in metrics.items() if "validation" in name
+        f"{name.removeprefix(PREFIX)} {value:.4g}" for name, value in model.metrics.items() if name.startswith(PREFIX)
     ]
-    return ", ".join(shown)
+    return ", ".join(shown) + (" (rows also chose)" if shown and model.validation_chose else "")

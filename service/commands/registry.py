@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from service.commands.models import Ref
+from service.commands.models import SHARE, UNLEARNED, Ref, validation_line
 from service.commands.session import Session, remote, stdin_is_terminal, table
 from service.complaints import WrongSetting
 from worker.contracts.resources import Model
@@ -62,8 +62,9 @@ def compare(
     parts = [
         ("predicts", [("", *targets)] if len(set(targets)) > 1 else []),
         ("metric", [(one.metric, *map(_number, one.values)) for one in found.metrics]),
+        ("validation", [("rows also chose", *(", ".join(one.validation_chose) or "nothing" for one in found.models))]),
         ("differs in the spec", [(one.option, *map(str, one.values)) for one in found.spec]),
-        ("share of trace(M)", [(one.feature, *map(_number, one.shares)) for one in found.features[:top]]),
+        (SHARE, [(one.feature, *map(_number, one.shares)) for one in found.features[:top]]),
         ("cosine of M with", [(head, *map(_number, row)) for head, row in zip(heads, found.similarity, strict=True)]),
     ]
     if session.as_json:
@@ -72,6 +73,9 @@ def compare(
     for title, rows in parts:
         if rows:
             session.console.print(table((title, *heads), rows))
+    for head, learned in zip(heads, found.features_learned, strict=True):
+        if not learned:
+            session.note(f"{head} {UNLEARNED}")
 
 
 @remote
@@ -133,6 +137,7 @@ def _rows(model: Model) -> list[tuple[str, str]]:
         ("dataset", model.dataset),
         ("training rows", str(model.training_rows)),
         *((name, _number(value)) for name, value in model.metrics.items()),
+        *validation_line(model),
     ]
 
 

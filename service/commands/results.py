@@ -10,6 +10,7 @@ from service.commands.session import Session, remote, table
 from service.complaints import WrongSetting
 from worker.contracts.events import TrialData
 from worker.contracts.results import NetworkReport, TuneResult
+from worker.contracts.validation import OPTIMISTIC
 
 STATES = ("complete", "pruned", "failed")
 
@@ -20,6 +21,8 @@ def trials(session: Session, job: JobId) -> None:
     _check_kind(session, job, "tune", "trials are of")
     found = session.client.tune_result(job)
     session.show(found, lambda: _trials_table(found))
+    if found.validation_chose:
+        session.note(f"validation rows also chose {', '.join(found.validation_chose)}, {OPTIMISTIC}")
 
 
 @remote

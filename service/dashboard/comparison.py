@@ -14,13 +14,15 @@ from service.dashboard.work import flat
 from service.features import LearnedMatrix
 from worker.contracts.errors import InvalidRequest
 from worker.contracts.resources import FeatureShare, Model
+from worker.contracts.validation import in_words
 from worker.store import jobs, models
+from worker.store.models import ModelRecord
 
 router = page_router()
 
 TOP = 10
 OFFERED = 30
-SMALLER_IS_BETTER = ("rmse", "brier", "loss", "penalty")
+SMALLER_IS_BETTER = ("rmse", "brier", "brier_of_raw_scores", "loss", "penalty")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Side:
     newest: int = 0
     learned: LearnedMatrix | None = None
     importance: list[FeatureShare] = field(default_factory=list)
+    features_learned: bool = True
 
 
 @router.get("/compare")
@@ -85,13 +88,15 @@ def _side(context: Context, ref: str) -> Side:
         if job.kind == "predict":
             raise InvalidRequest("A prediction has nothing to compare: choose fits, searches, networks or models.")
         if job.model is None or job.state != "succeeded":
-            return Side(ref, f"/jobs/{ref}", job.metrics, _asked(job.request), {"State": job.state})
+            found = {"State": job.state, "Validation rows also chose": in_words(job.validation_chose) or "nothing"}
+            return Side(ref, f"/jobs/{ref}", job.metrics, _asked(job.request), found)
         ref = job.model
     record, learned = models.use(
-        context.database, ref, lambda record: (record, features.load_matrix(context.artifacts, record))
+        context.database, ref, lambda record: (record, features.load(features.of_model(context, record)))
     )
     model = record.resource
-    facts = {
+    facts: dict[str, Any] = {
+        "Validation rows also chose": in_words(model.validation_chose) or "nothing",
         "Chosen iteration": f"{model.iteration} of {model.iterations}",
         "Ridge": model.ridge,
         "Bandwidth": model.bandwidth,
@@ -103,14 +108,23 @@ def _side(context: Context, ref: str) -> Side:
     return Side(
         title=f"{model.name}@{model.version}",
         link=f"/models/{model.id}",
-        metrics=model.metrics,
+        metrics=_comparable(record),
         asked=asked,
         facts=facts,
         model=model,
         newest=models.list_page(context.database, limit=1, name=model.name).items[0].version,
         learned=learned,
         importance=features.importance(learned),
+        features_learned=features.learned_something(learned),
     )
+
+
+def _comparable(record: ModelRecord) -> dict[str, float]:
+    """Return a model's metrics; a Brier score of an older version is of raw scores, and has a row of its own."""
+    metrics = record.resource.metrics
+    if record.summary.validation_chose is not None:
+        return metrics
+    return {f"{name}_of_raw_scores" if name.endswith("brier") else name: value for name, value in metrics.items()}
 
 
 def _asked(request: dict[str, Any]) -> dict[str, Any]:

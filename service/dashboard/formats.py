@@ -23,8 +23,10 @@ def score(value: float | None) -> str:
     return number(value) if value is None or abs(value) >= 1000 else f"{value:#.4g}"
 
 
-def percent(share: float) -> str:
+def percent(share: float | None) -> str:
     """Return a share in [0, 1] as a percentage."""
+    if share is None:
+        return NOTHING
     return f"{100 * share:.1f}\u202f%"
 
 

@@ -35,7 +35,7 @@ def show_model(context: CurrentContext, request: Request, ref: str) -> Response:
     record, described = models.use(
         context.database,
         ref,
-        lambda record: (record, features.describe(features.load_matrix(context.artifacts, record))),
+        lambda record: (record, features.describe(context, features.of_model(context, record))),
     )
     return render(
         request,

@@ -31,7 +31,7 @@ def overview(context: CurrentContext, request: Request) -> Response:
     return render(
         request,
         "overview.html",
-        models=[(model, _top(context, model)) for model in models.list_page(database, limit=SHOWN_MODELS).items],
+        models=[(model, *_top(context, model)) for model in models.list_page(database, limit=SHOWN_MODELS).items],
         jobs=recent,
         names=predicting(context, recent),
         datasets=datasets.list_page(database, limit=SHOWN).items,
@@ -57,14 +57,17 @@ def queue(context: CurrentContext, request: Request) -> Response:
     )
 
 
-def _top(context: Context, model: Model) -> list[FeatureShare] | None:
-    """Return the columns that matter most to a model; None where its matrix is lost or damaged."""
+def _top(context: Context, model: Model) -> tuple[list[FeatureShare] | None, bool]:
+    """Return the columns that matter most to a model, and whether it learned anything of them.
+
+    None where its matrix is lost or damaged.
+    """
     try:
-        learned = features.load_matrix(context.artifacts, models.get(context.database, model.id))
+        learned = features.load(features.of_model(context, models.get(context.database, model.id)))
     except NotFound:
         # it was deleted while the page was made
-        return []
+        return [], True
     except (ArtifactMissing, ArtifactCorrupt) as error:
         log.error("matrix not shown", model=model.id, detail=error.detail)
-        return None
-    return features.importance(learned)[:TOP]
+        return None, True
+    return features.importance(learned)[:TOP], features.learned_something(learned)

@@ -21,6 +21,7 @@ from service.negotiation import choose
 from service.problems import NotAcceptable, status_of
 from worker.contracts.errors import FactRFMError
 from worker.contracts.keys import Scope as KeyScope
+from worker.contracts.validation import in_words
 
 log = structlog.get_logger()
 
@@ -54,6 +55,7 @@ templates.filters |= {
     "phrase": formats.phrase,
     "explained": formats.explained,
     "option": formats.option,
+    "chosen": in_words,
     "document": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
 }
 

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from service import card, features
 from service.context import Context, CurrentContext
 from service.downloads import PARAMETERS, downloads, send_artifact, send_bytes
-from service.heatmap import heatmap
 from service.negotiation import choose
 from service.problems import problems
 from service.routes.models import SAFETENSORS, Ref
@@ -78,8 +77,7 @@ def get_card(context: CurrentContext, request: Request, ref: Ref) -> Response:
 
 
 def _facts(context: Context, record: ModelRecord) -> card.CardFacts:
-    learned = features.load_matrix(context.artifacts, record)
-    model = record.resource
+    source, model = features.of_model(context, record), record.resource
     dataset: Dataset | None = None
     request: dict[str, Any] | None = None
     # models outlive their datasets and their jobs
@@ -87,5 +85,7 @@ def _facts(context: Context, record: ModelRecord) -> card.CardFacts:
         dataset = datasets.get(context.database, model.dataset)
     with contextlib.suppress(NotFound):
         request = job_queries.get(context.database, model.job).request
-    picture = heatmap(learned.M, learned.names, f"{model.name} v{model.version}: feature matrix")
-    return card.CardFacts(record, features.describe(learned), picture, dataset, request)
+    # the title of GET …/features/matrix: then it is one picture
+    title = f"{model.name} v{model.version}: feature matrix, iteration {source.iteration}"
+    picture = features.picture(context, source, title, False, ())
+    return card.CardFacts(record, features.describe(context, source), picture, dataset, request)

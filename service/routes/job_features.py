@@ -6,7 +6,6 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service import features
 from service.context import CurrentContext
-from service.heatmap import heatmap
 from service.negotiation import choose
 from service.problems import problems
 from service.routes.models import PNG, Accept, Columns, Folded
@@ -23,8 +22,8 @@ Iteration = Annotated[
 @router.get("/{job_id}/features", responses=problems(404, 409, 422))
 def get_job_features(context: CurrentContext, job_id: str, iteration: Iteration = None) -> JobFeatures:
     """Summarise what a fit looks at after an iteration, also while it runs."""
-    learned = features.load_job_matrix(context.database, context.artifacts, job_id, iteration)
-    return JobFeatures(job=job_id, **dict(features.describe(learned)))
+    described = features.describe(context, features.of_job(context, job_id, iteration))
+    return JobFeatures(job=job_id, **dict(described))
 
 
 @router.get(
@@ -46,12 +45,13 @@ def get_job_matrix(
 ) -> Response:
     """Show the feature matrix of a fit after an iteration, also while it runs, as JSON or as a heatmap."""
     kind = choose(accept, (JSON, PNG))
-    loaded = features.load_job_matrix(context.database, context.artifacts, job_id, iteration)
-    learned = features.view(loaded, fold, columns)
+    source = features.of_job(context, job_id, iteration)
     # the newest iteration is another one soon
     headers = {"Cache-Control": "no-store", "Vary": "Accept"}
     if kind == PNG:
-        title = f"{job_id}: feature matrix, iteration {learned.iteration}"
-        return Response(heatmap(learned.M, learned.names, title), media_type=PNG, headers=headers)
+        title = f"{job_id}: feature matrix, iteration {source.iteration}"
+        content = features.picture(context, source, title, fold, columns)
+        return Response(content, media_type=PNG, headers=headers)
+    learned = features.view(features.load(source), fold, columns)
     document = JobFeatureMatrix(job=job_id, iteration=learned.iteration, names=learned.names, matrix=learned.M.tolist())
     return Response(document.model_dump_json(), media_type=JSON, headers=headers)

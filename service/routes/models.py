@@ -14,7 +14,6 @@ from service import comparison, features
 from service.context import CurrentContext
 from service.direct_route import LONGEST_NAME
 from service.downloads import ETAG, PARAMETERS, check_match, downloads, entity_tag, is_known, send_bytes
-from service.heatmap import heatmap
 from service.json_route import JsonRoute
 from service.negotiation import Spreadsheet, choose, json_only
 from service.pages import AfterModel, Filter, Limit
@@ -146,7 +145,7 @@ def compare_models(
     """Put models side by side: metrics, what differs in their specs, importance, how alike their matrices are."""
 
     def loaded(record: ModelRecord) -> tuple[ModelRecord, features.LearnedMatrix]:
-        return record, features.load_matrix(context.artifacts, record)
+        return record, features.load(features.of_model(context, record))
 
     records, matrices = zip(*(models.use(context.database, one, loaded) for one in (ref, *others)), strict=True)
     return comparison.compare(records, matrices)
@@ -157,7 +156,7 @@ def get_features(context: CurrentContext, ref: Ref, iteration: Iteration = None)
     """Summarise what the model looks at, or looked at after an earlier iteration."""
 
     def shown(record: ModelRecord) -> Features:
-        described = features.describe(features.load_matrix(context.artifacts, record, iteration))
+        described = features.describe(context, features.of_model(context, record, iteration))
         return Features(model=record.resource.id, **dict(described))
 
     return models.use(context.database, ref, shown)
@@ -188,15 +187,17 @@ def get_matrix(
     """Download the learned feature matrix, by Accept as JSON, CSV, NPY, safetensors or a heatmap."""
     kind = choose(accept, MATRIX_TYPES)
 
-    def loaded(record: ModelRecord) -> tuple[Model, features.LearnedMatrix]:
-        learned = features.load_matrix(context.artifacts, record, iteration)
-        return record.resource, features.view(learned, fold, columns)
+    def loaded(record: ModelRecord) -> tuple[Model, int, features.LearnedMatrix | bytes]:
+        source, model = features.of_model(context, record, iteration), record.resource
+        if kind == PNG:
+            title = f"{model.name} v{model.version}: feature matrix, iteration {source.iteration}"
+            return model, source.iteration, features.picture(context, source, title, fold, columns)
+        return model, source.iteration, features.view(features.load(source), fold, columns)
 
-    model, learned = models.use(context.database, ref, loaded)
-    name = f"{model.name}-{model.version}-M{learned.iteration}"
-    if kind == PNG:
-        title = f"{model.name} v{model.version}: feature matrix, iteration {learned.iteration}"
-        return send_bytes(request, heatmap(learned.M, learned.names, title), PNG, f"{name}.png")
+    model, shown_iteration, learned = models.use(context.database, ref, loaded)
+    name = f"{model.name}-{model.version}-M{shown_iteration}"
+    if isinstance(learned, bytes):
+        return send_bytes(request, learned, PNG, f"{name}.png")
     if kind == CSV:
         return send_bytes(
             request, _as_csv(learned, shown if spreadsheet else str), f"{CSV}; charset=utf-8", f"{name}.csv"

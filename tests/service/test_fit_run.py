@@ -67,6 +67,25 @@ def test_a_fit_whose_checkpoint_is_gone_starts_afresh_and_ends_in_the_same_model
     assert _model(context, again) == _model(context, whole)
 
 
+@pytest.mark.parametrize("kind", ["fit", "tune"])
+def test_a_checkpoint_of_a_classification_whose_scores_were_others_is_not_gone_on_from(client, context, kind):
+    content = "x,y\n" + "".join(f"{number % 11},{'ab'[number % 11 > 4]}\n" for number in range(60))
+    dataset = client.post("/v1/datasets", content=content, headers={"Content-Type": "text/csv"}).json()["id"]
+    body = {"kind": kind, "dataset": dataset, "target": "y", "spec": {"iterations": 1}}
+    body |= {"search": {"trials": 2}} if kind == "tune" else {}
+    job = client.post("/v1/jobs", json=body).json()["id"]
+    order = build_order(jobs.claim(context.database, job, "test", 60, context.now()))
+    machine, reports, told = Machine.find("cpu", None), [], []
+    whole = carry_out(order, context.artifacts, machine, reports.append)
+    newest = [one.checkpoint for one in reports if isinstance(one, IterationReport)][-1]
+    assert newest.centred
+    of_before = newest.model_copy(update={"centred": False})
+    again = carry_out(order.model_copy(update={"checkpoint": of_before}), context.artifacts, machine, told.append)
+    assert any("scored classes differently: the job begins anew" in line for line in _told(told))
+    first, second = ((one.fit if kind == "tune" else one) for one in (whole, again))
+    assert _model(context, second) == _model(context, first)
+
+
 def test_a_model_tells_what_was_tried_and_that_all_rows_trained(run_fit):
     done, _ = run_fit()
     told = done.summary

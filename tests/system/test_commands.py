@@ -120,6 +120,17 @@ def test_what_was_learned_is_shown_and_drawn(terminal: Terminal, trained: dict[s
     assert (terminal.folder / "houses-1.onnx").exists()
 
 
+def test_what_was_not_learned_and_what_validation_rows_also_chose_are_said(terminal: Terminal) -> None:
+    told = terminal("fit", "houses.csv", "-t", "price", "-m", "unlearned", *FAST, "--update", "none")
+    assert re.search(r"validation rows +also chose .*ridge", told)
+    assert re.search(r"validation rows +also chose .*ridge", terminal("describe", "unlearned"))
+    assert "(rows also chose)" in terminal("models", "unlearned")
+    assert "share of distance" in terminal("features", "unlearned")
+    assert "learned nothing of its columns" in terminal.errors
+    assert "rows also chose" in terminal("compare", "unlearned", "unlearned@1")
+    assert "learned nothing of its columns" in terminal.errors
+
+
 def test_what_is_deleted_is_gone_and_nothing_where_a_version_is_not_named(terminal: Terminal) -> None:
     made = json.loads(terminal("fit", "houses.csv", "-t", "price", "-m", "passing", *FAST, "--json"))
     terminal("delete", made["job"], "passing", code=2)
@@ -223,6 +234,7 @@ def test_the_trials_of_a_search_are_shown_the_best_first(terminal: Terminal, tra
     job = json.loads(made)["job"]
     found = json.loads(terminal("trials", job, "--json"))
     heads, *rows = [line.split() for line in terminal("trials", job).splitlines()]
+    assert "validation rows also chose" in terminal.errors
     assert heads[:4] == ["trial", "state", "validation", "rmse"]
     assert sorted(int(row[0]) for row in rows) == [1, 2, 3, 4]
     assert int(rows[0][0]) == found["best"]

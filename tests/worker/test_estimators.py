@@ -312,3 +312,43 @@ def test_it_says_what_chose_the_iteration():
     assert (alone.chosen_by_, alone.best_iteration_) == ("leave_one_out", losses.index(min(losses)))
     last = FactRFMRegressor(**CLOSED, iterations=2, validation_fraction=None, solver="cg").fit(X, y)
     assert (last.chosen_by_, last.best_iteration_) == ("last", 2)
+
+
+def test_importance_does_not_grow_with_the_number_of_categories_of_noise():
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame({f"x{index}": generator.normal(size=600) for index in range(3)})
+    frame["merchant"] = [f"m{one}" for one in generator.integers(0, 200, 600)]
+    model = FactRFMRegressor(**CLOSED, iterations=2).fit(frame, np.sin(frame["x0"]) + 0.1 * generator.normal(size=600))
+    M, X = np.diagonal(model.feature_matrix_), model.model_.fitted.X.numpy()
+    shares = M * X.var(axis=0) / (M * X.var(axis=0)).sum()
+    merchants = [name.startswith("merchant") for name in model.encoded_feature_names_]
+    assert model.features_learned_
+    assert model.feature_importances_[3] == pytest.approx(shares[merchants].sum())
+    assert model.feature_importances_.argmax() == 0
+    assert model.feature_importances_[3] < 0.2
+
+
+@pytest.mark.parametrize("options", [{"iterations": 0}, {"update": "none"}])
+def test_an_estimator_that_learned_nothing_of_its_features_says_so(tmp_path, options):
+    frame, y = _frame()
+    model = FactRFMRegressor(**{**CLOSED, **options}).fit(frame, y)
+    model.save(tmp_path / "model.safetensors")
+    for one in (model, FactRFMRegressor.load(tmp_path / "model.safetensors")):
+        assert not one.features_learned_
+        with pytest.warns(UserWarning, match="learned nothing of its features"):
+            assert one.feature_importances_.sum() == pytest.approx(1)
+
+
+def test_an_estimator_says_what_its_validation_rows_also_chose():
+    frame, y = _frame()
+    assert FactRFMRegressor(**CLOSED).fit(frame, y).validation_chose_ == ["iteration"]
+    assert FactRFMRegressor(**CLOSED, validation_fraction=None).fit(frame, y).validation_chose_ == []
+    assert FactRFMRegressor().fit(frame, y).validation_chose_[-2:] == ["ridge", "iteration"]
+
+
+def test_far_rows_are_answered_by_how_frequent_each_class_is():
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(300, 2))
+    y = (X[:, 0] > 1).astype(int)
+    found = FactRFMClassifier().fit(X, y).predict_proba(np.full((1, 2), 1e9))
+    assert found[0, 1] == pytest.approx(y.mean(), abs=0.01)

@@ -49,7 +49,8 @@ def _model(classes=None, outputs=2, **options):
     Y = np.column_stack([size * 3 + 50 * Bern, Bern * 0.01 + TRAINING["age"].to_numpy()])[:, :outputs]
     targets, raw = RegressionTargets.fit(torch.from_numpy(Y)), torch.from_numpy(Y)
     if classes is not None:
-        targets, raw = ClassTargets(len(classes)), torch.from_numpy((Y[:, 0] > 310).astype(np.int64))
+        raw = torch.from_numpy((Y[:, 0] > 310).astype(np.int64))
+        targets = ClassTargets.fit(raw, len(classes))
     config = FitConfig(kernel="gaussian", iterations=1, ridge=1e-3, precision="float64")
     *_, state = iterate(X, raw, targets, config)
     fitted = FittedModel.from_iterate(X, state.best, config, targets)

@@ -50,7 +50,8 @@ def _served(targets):
     classes = None
     if targets[0] in ("level", "kind", "warm"):
         codes, classes = class_codes(table, targets[0])
-        Y, coding = torch.from_numpy(codes), ClassTargets(len(classes))
+        Y = torch.from_numpy(codes)
+        coding = ClassTargets.fit(Y, len(classes))
     else:
         Y = torch.from_numpy(regression_targets(table, targets))
         coding = RegressionTargets.fit(Y)

@@ -41,6 +41,7 @@ class Checkpoint(Contract):
     newest: ArtifactRef
     best: ArtifactRef
     matrices: list[ArtifactRef] = Field(description="M of every iteration so far, in order.")
+    centred: bool = Field(False, description="Class targets are centred, and scores are of probabilities.")
 
     @property
     def keys(self) -> set[str]:
@@ -54,6 +55,7 @@ class TuneCheckpoint(Contract):
     kind: Literal["tune"] = "tune"
     trials: ArtifactRef
     winner: Checkpoint | None = None
+    centred: bool = Field(False, description="As of a fit: losses of trials compare with those of this version.")
 
     @property
     def keys(self) -> set[str]:

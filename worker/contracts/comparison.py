@@ -23,10 +23,11 @@ class ComparedOption(Contract):
 
 
 class ComparedFeature(Contract):
-    """An original column and its share of each trace; null where a model does not read it."""
+    """An original column and its share by each model, see FeatureShare; null where a model does not read it."""
 
     feature: str
     shares: list[float | None]
+    trace_shares: list[float | None]
 
 
 class Comparison(Contract):
@@ -35,6 +36,9 @@ class Comparison(Contract):
     models: list[Model]
     metrics: list[ComparedMetric]
     spec: list[ComparedOption] = Field(description="Only what differs.")
+    features_learned: list[bool] = Field(
+        description="False where a model's M is the identity: it learned nothing of its columns."
+    )
     features: list[ComparedFeature] = Field(description="The most important in any model first.")
     similarity: list[list[float | None]] = Field(
         description=(

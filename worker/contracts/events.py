@@ -29,7 +29,7 @@ class IterationData(Contract):
     bandwidth: float | None = None
     trace: float
     effective_rank: float
-    top: list[str] = Field(description="The encoded columns with the largest diagonal entries of M.")
+    top: list[str] = Field(description="The encoded columns with the largest shares of the distance between rows.")
     seconds: float
     eta_seconds: float | None = None
     fold: int | None = None

@@ -152,6 +152,7 @@ class FittedModelSummary(Contract):
     spec: dict[str, Any]
     metrics: dict[str, float]
     chosen_by: ChosenBy | None = None
+    validation_chose: list[str] | None = Field(None, description="None in rows of before.")
     iteration: int
     iterations: int
     ridge: float

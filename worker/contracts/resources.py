@@ -149,7 +149,14 @@ class Job(Contract):
     state: JobState
     attempt: int = Field(description="How many times the job has been started.")
     progress: Progress
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: dict[str, float] = Field(
+        default_factory=dict, description="So far; after its end those of the model or the report."
+    )
+    validation_chose: list[str] = Field(
+        default_factory=list,
+        description="What the rows of validation_ metrics also chose: options, and the iteration. Their figures are a "
+        "little too good then. Empty where they chose nothing.",
+    )
     error: JobError | None = None
     model: str | None = Field(None, description="Id of the model that a fit or tune made, or that a predict uses.")
     dataset: str
@@ -248,7 +255,16 @@ class Model(Contract):
     targets: list[ModelColumn]
     encoded_features: int
     spec: dict[str, Any]
-    metrics: dict[str, float] = Field(description="Of the chosen iteration.")
+    metrics: dict[str, float] = Field(
+        description="Of the chosen iteration. brier is the Brier score of the probabilities that are served: of two "
+        "classes the mean squared error of the probability of the second one, of more the sum over all classes. Models "
+        "that older versions stored have it of raw scores, over all classes also where there are two."
+    )
+    validation_chose: list[str] = Field(
+        default_factory=list,
+        description="What the rows of validation_ metrics also chose: options, and the iteration. Their figures are a "
+        "little too good then. Empty where they chose nothing.",
+    )
     iteration: int = Field(description="The chosen iteration.")
     chosen_by: ChosenBy | None = Field(
         None,
@@ -275,8 +291,14 @@ class Model(Contract):
 
 
 class FeatureShare(Contract):
+    """What one column adds to the distance that M makes between two training rows."""
+
     feature: str
-    share: float
+    share: float | None = Field(
+        description="Sum of M[j][j] · Var(x[j]) over its encoded columns j, of all columns' sum; Var over the encoded "
+        "training rows. Null for a job of an older version that did not end, which kept no variances."
+    )
+    trace_share: float = Field(description="Of the trace of M. It grows with the number of categories.")
 
 
 class Loading(Contract):
@@ -292,9 +314,13 @@ class Direction(Contract):
 
 
 class LearnedFeatures(Contract):
-    """What is looked at. Shares are of the trace of M and sum to 1."""
+    """What is looked at. Shares are of the mean squared distance between two training rows, and sum to 1."""
 
     iteration: int
+    features_learned: bool = Field(
+        description="False where M is the identity, with which every fit begins: nothing was learned of the columns, "
+        "and shares only tell how much each of them varies."
+    )
     importance: list[FeatureShare] = Field(description="By original column, largest first.")
     encoded_importance: list[FeatureShare] = Field(description="By encoded column, largest first.")
     eigenvalues: list[float]
@@ -303,13 +329,13 @@ class LearnedFeatures(Contract):
 
 
 class Features(LearnedFeatures):
-    """What a model looks at. Shares are of the trace of M and sum to 1."""
+    """What a model looks at. Shares are of the mean squared distance between two training rows, and sum to 1."""
 
     model: str
 
 
 class JobFeatures(LearnedFeatures):
-    """What a fit under way looks at. Shares are of the trace of M and sum to 1."""
+    """What a fit under way looks at. Shares are of the mean squared distance between two training rows."""
 
     job: str
 
@@ -335,8 +361,15 @@ class JobFeatureMatrix(NamedMatrix):
 
 
 class FeatureHistory(Contract):
+    """Every iteration of a fit, with its metrics."""
+
     model: str
     chosen: int
+    validation_chose: list[str] = Field(
+        default_factory=list,
+        description="What the rows of validation_ metrics also chose: options, and the iteration. Their figures are a "
+        "little too good then. Empty where they chose nothing.",
+    )
     items: list[IterationSummary]
 
 

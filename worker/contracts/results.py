@@ -15,6 +15,10 @@ class TuneResult(Contract):
     best: int = Field(description="The best trial, counted from 1.")
     spec: dict[str, Any] = Field(description="The best trial's whole spec.")
     metrics: dict[str, float] = Field(description="The best trial's.")
+    validation_chose: list[str] = Field(
+        default_factory=list,
+        description="What validation rows chose by these figures, which are a little too good then.",
+    )
     trials: list[TrialData] = Field(description="In the order in which they ran.")
 
 

@@ -17,6 +17,9 @@ from worker.engine.recursion import Iterate, predict_rows
 from worker.engine.targets import ClassTargets, RegressionTargets, Targets
 
 FORMAT_VERSION = 1
+CENTRED_FORMAT = 2
+"""Of classifications whose targets were centred by ``class_frequencies``; a program that does not know it would answer
+without them, so it must not read them."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,10 @@ class FittedModel:
         return cls(X, alpha, iterate.M.contiguous(), config.kernel_function, iterate.bandwidth, targets)
 
     def raw(self, X: Tensor) -> Tensor:
-        """Return standardised outputs or class scores, (m, c). Memory is one block of kernel rows."""
+        """Return standardised outputs, or class scores less the classes' frequencies, (m, c).
+
+        Memory is one block of kernel rows.
+        """
         return predict_rows(X.to(self.X.device, self.X.dtype), self.landmarks, self.alpha, self.bandwidth)
 
     @cached_property
@@ -88,6 +94,9 @@ class FittedModel:
             tensors |= {"target_mean": self.targets.mean, "target_scale": self.targets.scale}
         else:
             metadata["n_classes"] = self.targets.n_classes
+            if self.targets.frequencies is not None:
+                metadata["format_version"] = CENTRED_FORMAT
+                tensors["class_frequencies"] = self.targets.frequencies
         return tensors, metadata
 
     @classmethod
@@ -97,13 +106,16 @@ class FittedModel:
         Raises:
             DamagedFile: the format is of another version, or the tensors do not go together.
         """
-        if metadata["format_version"] != FORMAT_VERSION:
+        version = metadata["format_version"]
+        known = (FORMAT_VERSION, CENTRED_FORMAT) if "n_classes" in metadata else (FORMAT_VERSION,)
+        if version not in known:
             raise DamagedFile(
-                f"the model has format version {metadata['format_version']}; this program reads {FORMAT_VERSION}"
+                f"the model has format version {version}; this program reads {' and '.join(map(str, known))}"
             )
         targets: Targets
         if "n_classes" in metadata:
-            targets = ClassTargets(metadata["n_classes"])
+            frequencies = tensors["class_frequencies"] if version == CENTRED_FORMAT else None
+            targets = ClassTargets(metadata["n_classes"], frequencies)
         else:
             targets = RegressionTargets(tensors["target_mean"], tensors["target_scale"])
         kernel = Kernel(metadata["kernel"], metadata["exponent"])
@@ -141,6 +153,8 @@ def _check(model: FittedModel) -> None:
     sides = [model.targets.n_outputs]
     if isinstance(model.targets, RegressionTargets):
         sides.append(len(model.targets.scale))
+    elif model.targets.frequencies is not None:
+        sides.append(len(model.targets.frequencies))
     if (
         tuple(M.shape) not in ((d, d), (d,))
         or any(tuple(alpha.shape) != (n, side) for side in sides)

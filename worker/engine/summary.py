@@ -5,27 +5,41 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+BLOCK_ROWS = 4096
+IDENTITY_TOLERANCE = 1e-6
+"""Rounding of a matrix that was stored in float32."""
+
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenvalues (d,) from the largest down; column i of ``directions`` (d, d) belongs to eigenvalue i."""
+    """Eigenvalues (d,) from the largest down; column i of ``directions`` (d, leading) belongs to eigenvalue i."""
 
     eigenvalues: Tensor
     directions: Tensor
 
 
-def spectrum(M: Tensor) -> Spectrum:
-    """Return the eigenvectors of M, (d, d) or diagonal (d,). The largest weight of a direction is positive."""
-    full = torch.diag(M) if M.ndim == 1 else M
-    values, vectors = torch.linalg.eigh(full.double())
-    values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
+def spectrum(M: Tensor, leading: int) -> Spectrum:
+    """Return the eigenvalues of M, (d, d) or (d,), and its ``leading`` eigenvectors, their largest weights positive.
+
+    A diagonal M, also one that is stored whole, needs no decomposition: its eigenvectors are the columns themselves.
+    """
+    diagonal = _diagonal(M)
+    if diagonal is not None:
+        ordered = diagonal.double().sort(descending=True, stable=True)
+        directions = torch.nn.functional.one_hot(ordered.indices[:leading], len(diagonal)).T.double()
+        return Spectrum(ordered.values.clamp(min=0), directions)
+    values, vectors = torch.linalg.eigh(M.double())
+    values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)[:, :leading]
     largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
     return Spectrum(values, vectors * torch.where(largest < 0, -1.0, 1.0))
 
 
 def eigenvalues(M: Tensor) -> Tensor:
-    """Return the eigenvalues of M, (d, d) or diagonal (d,), from the largest down: a quarter of a spectrum's work."""
-    values = M.double().sort().values if M.ndim == 1 else torch.linalg.eigvalsh(M.double())
+    """Return the eigenvalues of M, (d, d) or (d,), from the largest down, (d,)."""
+    diagonal = _diagonal(M)
+    if diagonal is not None:
+        return diagonal.double().sort(descending=True).values.clamp(min=0)
+    values: Tensor = torch.linalg.eigvalsh(M.double())
     return values.flip(0).clamp(min=0)
 
 
@@ -37,10 +51,30 @@ def effective_rank(eigenvalues: Tensor) -> float:
     return float(torch.exp(-(shares * shares.log()).sum()))
 
 
-def importance(M: Tensor) -> Tensor:
-    """Return each feature's share of the trace of M, (d,); sums to 1."""
-    diagonal = (M if M.ndim == 1 else M.diagonal()).double().clamp(min=0)
-    return diagonal / diagonal.sum()
+def variances(X: Tensor) -> Tensor:
+    """Return the variance of each column of the rows X (n, d), (d,) float64, divided by n."""
+    mean = X.mean(0, dtype=torch.float64)
+    total = torch.zeros_like(mean)
+    for block in torch.split(X, BLOCK_ROWS):
+        total += (block.double() - mean).square().sum(0)
+    return total / len(X)
+
+
+def importance(M: Tensor, variances: Tensor) -> Tensor:
+    """Return what each column adds to the mean squared distance between two training rows, as shares that sum to 1.
+
+    ``variances`` (d,): of the encoded training rows. Twice Mⱼⱼ Var(xⱼ) is what column j alone adds. A column of
+    categories that are mostly 0 adds little, however many of them there are. All shares are 0 where no column adds
+    anything.
+    """
+    diagonal = (M if M.ndim == 1 else M.diagonal()).double().clamp(min=0) * variances
+    return diagonal / diagonal.sum().clamp(min=torch.finfo(torch.float64).tiny)
+
+
+def is_identity(M: Tensor) -> bool:
+    """Return whether M, (d, d) or (d,), is the identity: where every fit begins, before it learns of its columns."""
+    diagonal = _diagonal(M)
+    return diagonal is not None and bool(((diagonal - 1).abs() <= IDENTITY_TOLERANCE).all())
 
 
 def cosine(A: Tensor, B: Tensor) -> float:
@@ -48,3 +82,11 @@ def cosine(A: Tensor, B: Tensor) -> float:
     # products of huge entries would overflow
     A, B = A / A.abs().max(), B / B.abs().max()
     return float((A * B).sum() / (A.norm() * B.norm()))
+
+
+def _diagonal(M: Tensor) -> Tensor | None:
+    """Return the diagonal (d,) of a matrix that has nothing beside it, else None."""
+    if M.ndim == 1:
+        return M
+    diagonal = M.diagonal()
+    return diagonal if int(torch.count_nonzero(M)) == int(torch.count_nonzero(diagonal)) else None

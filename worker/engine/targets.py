@@ -1,4 +1,4 @@
-"""Between what users predict and what the ridge system solves for: standardised outputs or one-hot classes."""
+"""Between what users predict and what the ridge system solves for: standardised outputs or centred one-hot classes."""
 
 import math
 from dataclasses import dataclass
@@ -88,38 +88,57 @@ class RegressionTargets:
 
 @dataclass(frozen=True)
 class ClassTargets:
-    """``n_classes`` one-hot columns inside; codes (n,) int64 outside."""
+    """One column a class inside; codes (n,) int64 outside.
+
+    ``frequencies`` (c,) float64: each class's share of the training rows, which is taken from its column and added to
+    its score again, so that the answer far from all training rows is how frequent each class is. None in models of
+    format 1: their columns hold 0 and 1, and far rows tend to the uniform distribution.
+    """
 
     n_classes: int
+    frequencies: Tensor | None = None
+
+    @classmethod
+    def fit(cls, codes: Tensor, n_classes: int) -> "ClassTargets":
+        """Return the coding of training codes (n,)."""
+        counts = torch.bincount(codes, minlength=n_classes).double()
+        return cls(n_classes, counts / len(codes))
 
     @property
     def n_outputs(self) -> int:
         return self.n_classes
 
     def to(self, device: torch.device) -> "ClassTargets":
-        """Return itself: there is nothing to move."""
-        return self
+        """Return the same coding on ``device``."""
+        return self if self.frequencies is None else ClassTargets(self.n_classes, self.frequencies.to(device))
 
     def encode(self, codes: Tensor) -> Tensor:
-        """Codes (n,) → one-hot (n, c), float64."""
-        return torch.nn.functional.one_hot(codes, self.n_classes).double()
+        """Codes (n,) → one-hot (n, c) less the classes' frequencies, float64."""
+        columns = torch.nn.functional.one_hot(codes, self.n_classes).double()
+        return columns if self.frequencies is None else columns - self.frequencies
 
     def decode(self, F: Tensor) -> Tensor:
-        """Scores (m, c) → codes (m,)."""
-        return F.argmax(1)
+        """Scores (m, c) → codes (m,): the most probable class."""
+        return self._uncentred(F).argmax(1)
 
     def probabilities(self, F: Tensor) -> Tensor:
         """Scores (m, c) → probabilities (m, c), float64.
 
         They are the nearest point of the simplex, mixed with a little of the uniform distribution.
         """
-        return on_simplex(F.double()) * (1 - UNIFORM_SHARE) + UNIFORM_SHARE / self.n_classes
+        return on_simplex(self._uncentred(F)) * (1 - UNIFORM_SHARE) + UNIFORM_SHARE / self.n_classes
 
     def metrics(self, F: Tensor, codes: Tensor) -> dict[str, float]:
-        """Return accuracy and the Brier score of the scores."""
+        """Return accuracy and the Brier score of the probabilities.
+
+        Of two classes it is the mean squared error of the probability of the second one, the positive class; of more it
+        is the sum of the squared errors over all classes (Brier 1950), which for two would be twice as large.
+        """
+        probabilities = self.probabilities(F)
+        misses = (probabilities - torch.nn.functional.one_hot(codes, self.n_classes)).square()
         return {
             "accuracy": float((self.decode(F) == codes).double().mean()),
-            "brier": float((F.double() - self.encode(codes)).square().sum(1).mean()),
+            "brier": float((misses[:, 1] if self.n_classes == 2 else misses.sum(1)).mean()),
         }
 
     def loss(self, F: Tensor, codes: Tensor) -> tuple[float, ...]:
@@ -128,6 +147,9 @@ class ClassTargets:
         It uses how sure every row is, where the error moves only when a row changes sides, and so chooses better.
         """
         return (self.metrics(F, codes)["brier"],)
+
+    def _uncentred(self, F: Tensor) -> Tensor:
+        return F.double() if self.frequencies is None else F.double() + self.frequencies
 
 
 Targets = RegressionTargets | ClassTargets

@@ -7,7 +7,7 @@ import torch
 
 from worker.contracts.base import Label
 from worker.engine.model import FittedModel
-from worker.engine.targets import UNIFORM_SHARE, RegressionTargets
+from worker.engine.targets import UNIFORM_SHARE, ClassTargets, RegressionTargets
 from worker.portable.graph import BOOL, DOUBLE, INT64, STRING, TYPES, Graph
 
 PREDICT, PROBABILITIES = "predict", "probabilities"
@@ -71,9 +71,11 @@ def regression(graph: Graph, targets: RegressionTargets, F: str) -> dict[str, st
     return {PREDICT: graph.output(PREDICT, _flat(graph, found), DOUBLE, [])}
 
 
-def classification(graph: Graph, classes: list[Label], F: str) -> dict[str, str]:
+def classification(graph: Graph, targets: ClassTargets, classes: list[Label], F: str) -> dict[str, str]:
     """Declare the label, (rows,), and the probability of each class, (rows, c). Returns outputs by what they are."""
     c = len(classes)
+    if targets.frequencies is not None:
+        F = graph.add("Add", F, graph.constant(_numbers(targets.frequencies)[None, :]))
     projected = _on_simplex(graph, F, c)
     share = graph.add("Mul", projected, graph.constant(np.array([1 - UNIFORM_SHARE])))
     probabilities = graph.add("Add", share, graph.constant(np.array([UNIFORM_SHARE / c])))

@@ -50,7 +50,7 @@ def onnx_document(model: ServedModel, name: str, description: str, version: str)
         outputs = answers.regression(graph, fitted.targets, F)
     else:
         classes = model.classes or []
-        outputs = answers.classification(graph, classes, F)
+        outputs = answers.classification(graph, fitted.targets, classes, F)
         properties["classes"] = json.dumps(classes)
     properties["outputs"] = json.dumps(outputs)
     document: bytes = graph.finish(name, description, version, properties).SerializeToString(deterministic=True)

@@ -4,15 +4,17 @@ The newest file decides where a fit goes on; the best file is what the fit would
 tensors and JSON. In a cross-validation the trail carries the scores of the folds that are done.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from worker.contracts.artifacts import ArtifactRef, Checkpoint
 from worker.contracts.base import Contract
+from worker.contracts.events import LogData
+from worker.contracts.messages import FitOrder, LogReport, TuneOrder
 from worker.contracts.resources import HeatSummary, IterationSummary
 from worker.contracts.specs import FitSpec
 from worker.engine.recursion import FitState, Iterate
@@ -28,6 +30,23 @@ class Score(Contract):
 
     loss: tuple[float, ...]
     ridge: float
+
+
+OrderT = TypeVar("OrderT", FitOrder, TuneOrder)
+
+
+def without_old_scores(order: OrderT, report: Callable[[LogReport], None]) -> OrderT:
+    """Return the order, without its checkpoint where that is of a classification by an older version.
+
+    Its coefficients are of targets that were not centred, and its losses of scores instead of probabilities: to go on
+    from it would mix the two.
+    """
+    checkpoint = order.checkpoint
+    if checkpoint is None or checkpoint.centred or order.task == "regression":
+        return order
+    message = "the checkpoint is of an older version, which scored classes differently: the job begins anew"
+    report(LogReport(data=LogData(level="warning", message=message)))
+    return order.model_copy(update={"checkpoint": None})
 
 
 @dataclass
@@ -68,20 +87,26 @@ class Checkpoints:
         newest = self._put(f"{name}.safetensors", state.current, _metadata(state, trail))
         best = self._best_ref(stage, state, newest)
         return Checkpoint(
-            iteration=state.current.iteration, fold=fold, newest=newest, best=best, matrices=list(trail.matrices)
+            iteration=state.current.iteration,
+            fold=fold,
+            newest=newest,
+            best=best,
+            matrices=list(trail.matrices),
+            centred=True,
         )
 
     def save_matrix(
-        self, stage: str, iteration: int, M: torch.Tensor, trail: Trail, names: Sequence[str], sources: Sequence[str]
+        self, stage: str, iteration: int, M: torch.Tensor, trail: Trail, columns: Mapping[str, Sequence[Any]]
     ) -> bool:
         """Keep M of an iteration for the history; returns whether there was room for it.
 
-        ``names`` and ``sources``: its encoded columns and their original ones, for those who look while the fit runs.
+        ``columns``, for those who look while the fit runs: ``names`` of the encoded columns, their ``sources`` among
+        the original ones, and their ``variances`` over the rows that train.
         """
         array = M.detach().to("cpu", torch.float32).numpy()
         if sum(ref.bytes for ref in trail.matrices) + array.nbytes > MATRICES_BYTES:
             return False
-        content = pack({f"{iteration:04d}": array}, {"names": list(names), "sources": list(sources)})
+        content = pack({f"{iteration:04d}": array}, {name: list(values) for name, values in columns.items()})
         key = f"{self._prefix}/{stage}-M-{iteration:04d}.safetensors"
         trail.matrices.append(self._artifacts.put_bytes(key, content))
         return True

@@ -12,7 +12,7 @@ from worker.contracts.artifacts import TableRef
 from worker.contracts.base import Label
 from worker.contracts.messages import FitOrder, NetworkOrder
 from worker.contracts.resources import ModelColumn
-from worker.engine.targets import ClassTargets, RegressionTargets
+from worker.engine.targets import ClassTargets, RegressionTargets, Targets
 from worker.prediction import Origin
 from worker.store.artifacts import Artifacts
 from worker.tables import splits
@@ -52,10 +52,17 @@ def load_rows(order: FitOrder | NetworkOrder, artifacts: Artifacts, fold: int | 
         numbers = np.arange(other.num_rows)
         validation = (torch.from_numpy(encoder.encode(match_columns(other, features))), torch.from_numpy(other_Y))
     own_Y = torch.from_numpy(Y[fitted])
+    targets: Targets
+    if classes is None:
+        targets = RegressionTargets.fit(own_Y)
+    else:
+        # a network has biases of its own
+        centred = isinstance(order, FitOrder)
+        targets = ClassTargets.fit(own_Y, len(classes)) if centred else ClassTargets(len(classes))
     return TrainingRows(
         X=torch.from_numpy(encoder.encode(table.take(fitted))),
         Y=own_Y,
-        targets=RegressionTargets.fit(own_Y) if classes is None else ClassTargets(len(classes)),
+        targets=targets,
         classes=classes,
         encoder=encoder,
         validation=validation,

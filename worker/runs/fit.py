@@ -24,6 +24,7 @@ from worker.contracts.messages import (
 )
 from worker.contracts.resources import ChosenBy, IterationSummary, ModelColumn, Progress
 from worker.contracts.specs import CHOICES, FitSpec
+from worker.contracts.validation import validation_chose
 from worker.engine import summary
 from worker.engine.choice import Heat, heats_to_run
 from worker.engine.config import FitConfig
@@ -32,7 +33,7 @@ from worker.engine.estimate import choose_solver
 from worker.engine.model import FittedModel
 from worker.engine.recursion import FitState, refit, verify
 from worker.prediction import ServedModel
-from worker.runs.checkpoints import Checkpoints, Score, Trail
+from worker.runs.checkpoints import Checkpoints, Score, Trail, without_old_scores
 from worker.runs.data import load_rows, origin_of
 from worker.runs.machine import Machine, versions
 from worker.runs.recurse import bounded, recurse
@@ -63,7 +64,7 @@ def fit(order: FitOrder, artifacts: Artifacts, machine: Machine, report: Callabl
         EngineError: the mathematics broke down.
         ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
     """
-    return _Fit(order, artifacts, machine, report).run()
+    return _Fit(without_old_scores(order, report), artifacts, machine, report).run()
 
 
 class _Fit:
@@ -77,13 +78,14 @@ class _Fit:
         self._machine = machine
         self._report = report
         self._spec = order.request.spec
+        self._validation_chose = validation_chose(order.request.model_dump())
         self._begun = 0.0
         self._shown = Progress()
         self._folds = (order.request.validation.folds or 0) if order.request.validation is not None else 0
         self._checkpoints = Checkpoints(artifacts, order.prefix)
         self._seconds: list[float] = []
-        self._names: tuple[str, ...] = ()
-        self._sources: tuple[str, ...] = ()
+        self._columns: dict[str, list[Any]] = {}
+        self._variances = torch.zeros(0)
         self._last_M: torch.Tensor | None = None
 
     def run(self) -> FitDone:
@@ -182,7 +184,13 @@ class _Fit:
         self, rows: TrainingRows, config: FitConfig, state: FitState | None, trail: Trail, stage: str
     ) -> FitState:
         """Run one recursion to its end and return its last state; every state is stored and reported."""
-        self._names, self._sources = tuple(rows.encoder.names), tuple(rows.encoder.sources)
+        variances = summary.variances(rows.X)
+        self._variances = variances.to(self._machine.device)
+        self._columns = {
+            "names": list(rows.encoder.names),
+            "sources": list(rows.encoder.sources),
+            "variances": variances.tolist(),
+        }
         self._last_M = None if state is None else state.current.M
         if state is None or not state.finished:
             fold = trail.fold if stage != FINAL else None
@@ -205,7 +213,8 @@ class _Fit:
         self._seconds.append(seconds)
         eigenvalues = summary.eigenvalues(current.M)
         rank = summary.effective_rank(eigenvalues)
-        shares = summary.importance(current.M)
+        shares = summary.importance(current.M, self._variances)
+        leading = shares.topk(min(TOP_FEATURES, len(shares))).indices.tolist()
         fold = trail.fold if stage != FINAL else None
         if fold is None:
             self._remember(state, trail, seconds, rank)
@@ -226,7 +235,7 @@ class _Fit:
             bandwidth=current.bandwidth,
             trace=float(eigenvalues.sum()),
             effective_rank=rank,
-            top=[self._names[index] for index in shares.topk(min(TOP_FEATURES, len(shares))).indices.tolist()],
+            top=[self._columns["names"][index] for index in leading],
             seconds=seconds,
             eta_seconds=progress.eta_seconds,
             fold=fold,
@@ -243,7 +252,7 @@ class _Fit:
             cosine = summary.cosine(self._last_M, current.M) if self._last_M is not None else None
             trail.history[-1] = before.model_copy(update={"cosine_to_next": cosine})
         self._last_M = current.M
-        kept = self._checkpoints.save_matrix(FINAL, current.iteration, current.M, trail, self._names, self._sources)
+        kept = self._checkpoints.save_matrix(FINAL, current.iteration, current.M, trail, self._columns)
         trail.history.append(
             IterationSummary(
                 iteration=current.iteration,
@@ -306,7 +315,9 @@ class _Fit:
         chosen_by = self._chosen_by(rows, state)
         self._report(LogReport(data=LogData(message=f"{TOLD_OF[chosen_by].format(best.iteration)}; storing the model")))
         stored = self._artifacts.put_bytes(f"{folder}/model.safetensors", pack(*model.to_tensors()))
-        matrices = self._artifacts.put_bytes(f"{folder}/matrices.safetensors", self._matrices(state, trail))
+        variances = summary.variances(fitted.X).tolist()
+        content = self._matrices(state, trail, variances)
+        matrices = self._artifacts.put_bytes(f"{folder}/matrices.safetensors", content)
         history = [
             one.model_copy(update={"matrix": True}) if one.iteration == best.iteration else one for one in trail.history
         ]
@@ -323,6 +334,7 @@ class _Fit:
                 spec=self._spec.model_dump(mode="json"),
                 metrics=best.metrics,
                 chosen_by=chosen_by,
+                validation_chose=self._validation_chose,
                 iteration=best.iteration,
                 iterations=state.current.iteration,
                 ridge=best.ridge,
@@ -344,13 +356,16 @@ class _Fit:
             return "validation"
         return "last" if state.best.loss is None else "leave_one_out"
 
-    def _matrices(self, state: FitState, trail: Trail) -> bytes:
-        """Return M of every iteration that was kept, and of the chosen one in any case."""
+    def _matrices(self, state: FitState, trail: Trail, variances: list[float]) -> bytes:
+        """Return M of every iteration that was kept, and of the chosen one in any case.
+
+        ``variances``: of the encoded columns over the rows of the model.
+        """
         tensors: dict[str, Any] = {}
         for ref in trail.matrices:
             tensors |= unpack(self._artifacts.read_bytes(ref))[0]
         tensors[f"{state.best.iteration:04d}"] = state.best.M.to("cpu", torch.float32).numpy()
-        return pack(tensors, {"iterations": sorted(tensors)})
+        return pack(tensors, {"iterations": sorted(tensors), "variances": variances})
 
 
 def _with_spec(order: FitOrder, spec: FitSpec) -> FitOrder:

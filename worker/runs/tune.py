@@ -31,9 +31,11 @@ from worker.contracts.requests import FitRequest
 from worker.contracts.resources import Progress
 from worker.contracts.results import TuneResult
 from worker.contracts.specs import CHOICES, FitSpec
+from worker.contracts.validation import validation_chose
 from worker.engine.choice import Heat, heats_to_run
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
+from worker.runs.checkpoints import without_old_scores
 from worker.runs.data import load_rows
 from worker.runs.fit import fit
 from worker.runs.machine import Machine
@@ -52,7 +54,7 @@ def tune(order: TuneOrder, artifacts: Artifacts, machine: Machine, report: Calla
         InvalidRequest: the rows cannot be learned from.
         ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
     """
-    return _Tune(order, artifacts, machine, report).run()
+    return _Tune(without_old_scores(order, report), artifacts, machine, report).run()
 
 
 class _Tune:
@@ -209,7 +211,7 @@ class _Tune:
                 next_fraction=progress.fraction,
                 metrics={} if leader is None else self._ended[leader.number].metrics,
                 data=data,
-                checkpoint=TuneCheckpoint(trials=stored),
+                checkpoint=TuneCheckpoint(trials=stored, centred=True),
             )
         )
         return stored
@@ -260,16 +262,19 @@ class _Tune:
                 progress = answer.progress.model_copy(update={**shown, "fraction": fraction})
                 answer = answer.model_copy(update={"progress": progress, "next_fraction": following})
             if isinstance(answer, IterationReport) and isinstance(answer.checkpoint, Checkpoint):
-                checkpoint = TuneCheckpoint(trials=stored, winner=answer.checkpoint)
+                checkpoint = TuneCheckpoint(trials=stored, winner=answer.checkpoint, centred=True)
                 answer = answer.model_copy(update={"checkpoint": checkpoint})
             self._report(answer)
 
         done = fit(self._fit_order(spec, checkpoint), self._artifacts, self._machine, report)
+        chose = validation_chose(self._order.request.model_dump())
+        done = done.model_copy(update={"summary": done.summary.model_copy(update={"validation_chose": chose})})
         result = TuneResult(
             metric="validation_brier" if self._order.task == "classification" else "validation_rmse",
             best=winner.number + 1,
             spec=done.summary.spec,
             metrics=self._ended[winner.number].metrics,
+            validation_chose=chose,
             trials=self._ended,
         )
         key = f"results/{self._order.prefix}/trials.json"

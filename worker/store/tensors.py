@@ -1,7 +1,7 @@
 """Named arrays and JSON metadata as safetensors: no code is ever run by reading them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,22 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except safetensors.SafetensorError as error:
         raise ArtifactCorrupt(f"the stored tensors cannot be read: {error}") from error
     return stored, _metadata(header)
+
+
+def blocks(path: Path, name: str, rows: int) -> Iterator[np.ndarray]:
+    """Yield ``rows`` rows at a time of one array of a safetensors file, so that the whole is never in memory.
+
+    Raises:
+        ArtifactCorrupt: it is no such file, or has no such array.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            array = file.get_slice(name)
+            count = array.get_shape()[0]
+            for start in range(0, count, rows):
+                yield array[start : min(start + rows, count)]
+    except safetensors.SafetensorError as error:
+        raise ArtifactCorrupt(f"the stored tensors cannot be read: {error}") from error
 
 
 def _contiguous(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -11,6 +11,8 @@ import { Heatmap } from "./heatmap.js";
 const TOP_BARS = 10;
 const PLAY_MS = 700;
 const ENDED = { succeeded: "ended", failed: "failed", cancelled: "was cancelled" };
+const UNLEARNED =
+  "M is the identity: nothing was learned of the columns. Shares only tell how much each of them varies.";
 
 export function start(section) {
   new Explorer(section).begin();
@@ -137,6 +139,7 @@ class Explorer {
     this.slider.setAttribute("aria-valuetext", this.shown.textContent);
     this.section.querySelector("[data-bars]").replaceChildren(
       shareTable(features.importance.slice(0, TOP_BARS), `Top features at iteration ${iteration}`),
+      ...(features.features_learned ? [] : [element("p", { class: "note" }, UNLEARNED)]),
     );
     this.section.querySelector("[data-spectrum]").replaceChildren(spectrum(features.eigenvalues));
     this.section.querySelector("[data-rank]").textContent =

@@ -26,6 +26,7 @@ export function signed(value, digits = 3) {
 }
 
 export function percent(share) {
+  if (share === null || share === undefined) return "–";
   return `${(100 * share).toFixed(1)}\u202f%`;
 }
 

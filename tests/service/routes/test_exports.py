@@ -1,3 +1,4 @@
+import html
 import json
 import re
 import sys
@@ -5,6 +6,7 @@ import sys
 import numpy as np
 import onnxruntime
 import pyarrow as pa
+from markdown_it import MarkdownIt
 
 from worker.engine.model import load as load_engine
 from worker.prediction import load
@@ -57,12 +59,14 @@ def test_the_card_tells_what_the_model_reads_answers_and_looks_at(client, model,
     sha256 = client.get(f"/v1/datasets/{dataset}").json()["sha256"]
     for words in (
         "# prices, version 1\n\nPrices \\| of 2025\n",
+        "| validation_rmse, rows also chose |",
+        "Validation rows also chose the exponent, the ridge and the iteration, so their figures are a little too good.",
+        "| column | share of distance | share of trace |",
         "Tags: `team=risk`",
         f"sha256 `{sha256}`",
         f"factrfm {model['versions']['factrfm']}, torch {model['versions']['torch']}",
         "| size | numeric | 0 to 6, mean 2.875 | the mean of the training rows | taken as it is |",
         "| city | categorical | 3 values | as a category not seen | one category for all of them |",
-        "validation_rmse",
         '| kernel | "generalized" |',
         "of the trace: size",
     ):
@@ -71,6 +75,44 @@ def test_the_card_tells_what_the_model_reads_answers_and_looks_at(client, model,
     assert picture is not None
     assert picture[1].startswith("iVBORw0KGgo")
     assert "][heatmap]" in text
+
+
+def test_texts_of_callers_are_texts_in_the_card_too(client, run_job):
+    hostile = "</td><script>alert(1)</script> [x](http://evil.example) a|b `c` **d**\n# e"
+    table = {
+        "columns": [hostile, "[heatmap]: http://evil.example", "kind | of", "kind"],
+        "rows": [[n % 5, f"<img src=x>|{n % 3}", "ab"[n % 2], f"{'ab'[n % 2]}|<b>\n\n# no"] for n in range(30)],
+    }
+    upload = client.post("/v1/datasets?name=%3Cscript%3E%7Calert", json=table)
+    assert upload.status_code == 201, upload.text
+    for target in ("kind", hostile):
+        body = {"kind": "fit", "dataset": upload.json()["id"], "target": target, "model": "hostile"}
+        run_job(client.post("/v1/jobs", json={**body, "spec": {"iterations": 1, "encoding": "plain"}}).json()["id"])
+        said = "<iframe> [a](javascript:alert(1)) `b`\n\n# c\n[heatmap]: http://evil.example"
+        assert client.patch("/v1/models/hostile", json={"description": said}).status_code == 200
+        text = client.get("/v1/models/hostile/card").text
+        shown = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+        prose = re.sub(r"<pre>.*?</pre>", "", shown, flags=re.S)
+        assert not re.search('<(script|img(?! src="data:)|iframe|b>)', prose)
+        assert not re.search(r'<a href|src="http', prose)
+        assert prose.count("<h1>") == 1
+        assert prose.count('<img src="data:image/png;base64,iVBORw0KGgo') == 1
+        assert "<iframe> [a](javascript:alert(1)) `b` # c [heatmap]: http://evil.example" in html.unescape(prose)
+        cells = [len(re.findall("<td>", row)) for row in re.findall("<tr>.*?</tr>", prose, re.S)]
+        assert set(cells) <= {0, 2, 3, 5}
+        body = json.loads(re.search(r"<<'END'\n(.*?)\nEND\n", text, re.S)[1])
+        assert body["target"] == target
+
+
+def test_a_card_says_where_validation_rows_chose_nothing(client, dataset, run_job):
+    spec = {"iterations": 0, "ridge": 0.1, "exponent": 1, "encoding": "plain"}
+    for name, extra, words in (
+        ("fixed", {}, "Validation rows chose nothing of this model."),
+        ("alone", {"validation": None}, "No rows were held out for these figures."),
+    ):
+        body = {"kind": "fit", "dataset": dataset, "target": "price", "model": name, "spec": spec, **extra}
+        run_job(client.post("/v1/jobs", json=body).json()["id"])
+        assert words in client.get(f"/v1/models/{name}/card").text
 
 
 def test_what_the_card_says_to_send_makes_the_same_model(client, model, run_job):

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from service import features
 from service.context import Context
 from worker.contracts.messages import FitOrder, IterationReport
 from worker.orders import build_order
 from worker.runs.fit import fit
 from worker.runs.machine import Machine
 from worker.store import jobs
+from worker.store.tensors import unpack
 
 SPEC = {"iterations": 2, "encoding": "plain", "feature_matrix": "full", "precision": "float32"}
 
@@ -51,11 +53,40 @@ def test_a_running_fit_shows_the_matrix_of_every_iteration(client: TestClient, u
     assert first[1] == pytest.approx(np.eye(len(first[0])))
     assert np.linalg.eigvalsh(newest[1]).min() > -1e-6
     assert client.get(f"{path}/features/matrix", params={"iteration": 3}).status_code == 404
-    features = client.get(f"{path}/features").json()
-    assert sum(one["share"] for one in features["importance"]) == pytest.approx(1.0)
-    assert {one["feature"] for one in features["importance"]} == {"size", "city"}
+    found = client.get(f"{path}/features").json()
+    assert sum(one["share"] for one in found["importance"]) == pytest.approx(1.0)
+    assert {one["feature"] for one in found["importance"]} == {"size", "city"}
     picture = client.get(f"{path}/features/matrix", headers={"Accept": "image/png"})
     assert picture.content.startswith(b"\x89PNG")
+
+
+def test_shares_are_of_the_distance_between_the_rows_that_train(client: TestClient, under_way: str) -> None:
+    path = f"/v1/jobs/{under_way}"
+    names, M, _ = _matrix(client, path)
+    found = client.get(f"{path}/features").json()
+    shares = {one["feature"]: one["share"] for one in found["encoded_importance"]}
+    # a column of a category is 1 in p of the rows, and its variance is p (1 − p); numbers have deviation 1
+    assert shares["city:other"] == 0
+    city = [name for name in names if name.startswith("city=")]
+    kept = {name: shares[name] / M[names.index(name), names.index(name)] for name in ["size", *city]}
+    assert all(0.15 < kept[name] / kept["size"] < 0.25 for name in city)
+    assert found["features_learned"]
+    assert not client.get(f"{path}/features", params={"iteration": 0}).json()["features_learned"]
+
+
+def test_a_fit_of_an_older_version_shows_no_share_that_it_cannot_know(
+    client: TestClient, under_way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_before(document: bytes) -> Any:
+        matrices, metadata = unpack(document)
+        return matrices, {name: value for name, value in metadata.items() if name != "variances"}
+
+    monkeypatch.setattr(features, "unpack", of_before)
+    found = client.get(f"/v1/jobs/{under_way}/features").json()
+    assert {one["share"] for one in found["importance"]} == {None}
+    traces = [one["trace_share"] for one in found["importance"]]
+    assert traces == sorted(traces, reverse=True)
+    assert sum(traces) == pytest.approx(1)
 
 
 def test_folding_keeps_the_size_of_every_block(client: TestClient, under_way: str) -> None:

@@ -22,8 +22,9 @@ def _fitted(kernel="laplace", classes=False, precision="float32"):
     X = torch.randn(30, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     Y = X[:, :2]
     config = FitConfig(kernel=kernel, iterations=1, ridge=0.1, precision=precision)
-    targets = ClassTargets(2) if classes else RegressionTargets.fit(Y)
-    *_, state = iterate(X, (Y[:, 0] > 0).long() if classes else Y, targets, config)
+    raw = (Y[:, 0] > 0).long() if classes else Y
+    targets = ClassTargets.fit(raw, 2) if classes else RegressionTargets.fit(Y)
+    *_, state = iterate(X, raw, targets, config)
     return FittedModel.from_iterate(X, state.best, config, targets), X
 
 

@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import brier_score_loss
 
 from worker.engine.errors import NonFiniteValues
 from worker.engine.targets import ClassTargets, RegressionTargets, on_simplex
@@ -88,3 +90,44 @@ def test_regression_metrics_are_in_original_units():
     targets = RegressionTargets.fit(Y)
     found = targets.metrics(targets.encode(torch.tensor([[1.0], [3.0]], dtype=torch.float64)), Y)
     assert found == {"rmse": 1.0, "r2": 0.0}
+
+
+frequencies = st.lists(st.floats(0.01, 1), min_size=3, max_size=3).map(
+    lambda values: torch.tensor(values, dtype=torch.float64) / sum(values)
+)
+
+
+@given(scores, frequencies)
+def test_centred_probabilities_sum_to_one_are_positive_and_agree_with_the_class(F, shares):
+    targets = ClassTargets(3, shares)
+    P = targets.probabilities(F)
+    torch.testing.assert_close(P.sum(1), torch.ones(len(F), dtype=torch.float64))
+    assert bool((P > 0).all())
+    chosen = P.gather(1, targets.decode(F).unsqueeze(1)).squeeze(1)
+    torch.testing.assert_close(chosen, P.max(1).values)
+
+
+def test_a_score_of_nothing_is_answered_by_how_frequent_each_class_is():
+    codes = torch.tensor([0, 1, 1, 1, 2, 2, 1, 1])
+    targets = ClassTargets.fit(codes, 3)
+    expected = torch.tensor([[1, 5, 2]], dtype=torch.float64) / 8
+    torch.testing.assert_close(targets.probabilities(torch.zeros(1, 3)), 0.999 * expected + 0.001 / 3)
+    torch.testing.assert_close(targets.encode(codes).mean(0), torch.zeros(3, dtype=torch.float64))
+    assert torch.equal(targets.decode(targets.encode(codes)), codes)
+
+
+@pytest.mark.parametrize("c", [2, 3, 5])
+def test_the_brier_score_is_that_of_the_probabilities(c):
+    generator = torch.Generator().manual_seed(c)
+    codes = torch.randint(c, (50,), generator=generator)
+    # scores far outside of the simplex: their own squared error is another
+    F = 3 * torch.randn(50, c, generator=generator, dtype=torch.float64)
+    targets = ClassTargets.fit(codes, c)
+    P = targets.probabilities(F).numpy()
+    expected = (
+        brier_score_loss(codes.numpy(), P[:, 1])
+        if c == 2
+        else float(((P - np.eye(c)[codes.numpy()]) ** 2).sum(1).mean())
+    )
+    assert targets.metrics(F, codes)["brier"] == pytest.approx(expected)
+    assert targets.loss(F, codes) == (targets.metrics(F, codes)["brier"],)

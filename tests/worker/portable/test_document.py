@@ -59,14 +59,14 @@ TRAINING = _table(160, 0)
 ASKED = pa.concat_tables([_table(60, 1, ("Bern", "Zürich", "Rom")), TRAINING.slice(0, 20)])
 
 
-def _model(kernel="laplace", outputs=1, classes=None, shape="full", precision="float64", **encoding):
+def _model(kernel="laplace", outputs=1, classes=None, shape="full", precision="float64", centred=True, **encoding):
     encoder = Encoder.fit(TRAINING, FEATURES, **{"standardize": True, "normalize_rows": False, **encoding})
     X, Y = torch.from_numpy(encoder.encode(TRAINING)), _targets(TRAINING)[:, :outputs]
     targets, raw = RegressionTargets.fit(torch.from_numpy(Y)), torch.from_numpy(Y)
     if classes is not None:
-        targets = ClassTargets(len(classes))
         edges = np.quantile(Y[:, 0], np.linspace(0, 1, len(classes) + 1)[1:-1])
         raw = torch.from_numpy(np.digitize(Y[:, 0], edges))
+        targets = ClassTargets.fit(raw, len(classes)) if centred else ClassTargets(len(classes))
     config = FitConfig(kernel=kernel, feature_matrix=shape, iterations=1, ridge=0.01, precision=precision)
     *_, state = iterate(X, raw, targets, config)
     fitted = FittedModel.from_iterate(X, state.best, config, targets)
@@ -105,11 +105,12 @@ def test_onnxruntime_answers_as_we_do(kernel, shape):
         ours = model.answer(ASKED).predictions
         assert answers["predict"].shape == ((80,) if outputs == 1 else (80, 3))
         np.testing.assert_allclose(answers["predict"].reshape(ours.shape), ours, rtol=1e-8)
-    model = _model(kernel, classes=CLASSES["text"], shape=shape)
-    answers, _ = _asked(model)
-    ours = model.answer(ASKED)
-    np.testing.assert_allclose(answers["probabilities"], ours.probabilities, rtol=1e-8)
-    assert answers["predict"].tolist() == ours.predictions.tolist()
+    for centred in (True, False):
+        model = _model(kernel, classes=CLASSES["text"], shape=shape, centred=centred)
+        answers, _ = _asked(model)
+        ours = model.answer(ASKED)
+        np.testing.assert_allclose(answers["probabilities"], ours.probabilities, rtol=1e-8)
+        assert answers["predict"].tolist() == ours.predictions.tolist()
 
 
 @pytest.mark.parametrize("standardize", [False, True])
