@@ -12,10 +12,12 @@ import pyarrow as pa
 import torch
 
 from worker.contracts.base import Label
+from worker.contracts.errors import InvalidRequest
 from worker.contracts.explanation import Explanation, Neighbour, Sensitivity
 from worker.engine.explain import gradients, neighbours
 from worker.engine.targets import RegressionTargets
 from worker.prediction import Answer, ServedModel
+from worker.tables.categories import UNKNOWN
 from worker.tables.encoder import ColumnCode, lengths
 from worker.tables.matching import match_columns
 from worker.tables.values import ARROW_TYPES
@@ -64,6 +66,11 @@ def _outputs(model: ServedModel, answer: Answer, row: int) -> list[int]:
 
 def _neighbours(model: ServedModel, X: torch.Tensor, k: int) -> list[list[Neighbour]]:
     found = neighbours(model.fitted, X, k)
+    far = (~torch.isfinite(found.distances)).any(1).nonzero()
+    if len(far):
+        raise InvalidRequest(
+            f"row {int(far[0]) + 1} holds numbers so far from the training rows that no distance can be computed"
+        )
     lists = zip(found.rows.tolist(), found.distances.tolist(), found.weights.tolist(), strict=True)
     return [[_neighbour(model, *one) for one in zip(*line, strict=True)] for line in lists]
 
@@ -107,9 +114,13 @@ def _changes(model: ServedModel, row: pa.Table, outputs: Sequence[int]) -> Itera
                 moved = _moved(code, value, step) @ own
             yield moved, Sensitivity(feature=code.name, type=code.type, change=None, step=step)
         else:
+            known = True
+            if code.type == "categorical":
+                category = code.known.place(value)
+                known = category != UNKNOWN
+                value = code.categories[category] if category >= 0 else None
             others = [one for one in _alternatives(model, code, starts[place]) if one != value]
             change, to = _swapped(model, blocks, place, others, outputs)
-            known = code.type != "categorical" or value is None or value in code.categories
             yield change, Sensitivity(feature=code.name, type=code.type, change=None, to=to, known=known)
 
 

@@ -37,7 +37,7 @@ def check_header(names: Sequence[str], types: Sequence[ColumnType], repeated: Se
         for name, kind, found in zip(names, types, repeated, strict=True)
         if kind == "categorical" and found and name.strip() not in values.MISSING
     ]
-    if 2 * len(texts) < sum(kind == "categorical" for kind in types):
+    if 2 * len(texts) <= sum(kind == "categorical" for kind in types):
         # a column may hold its name by chance: "y" among y and n
         texts = []
     data = numbers + truths + texts

@@ -112,3 +112,17 @@ def test_the_largest_change_is_of_what_the_target_depends_on_most(client, model)
     step = found["sensitivity"][0]["step"]
     assert step == pytest.approx(np.std([index % 7 for index in range(40)]), rel=0.1)
     assert found["sensitivity"][0]["change"][0] == pytest.approx(100 * step, rel=0.3)
+
+
+def test_unknown_categories_are_counted_by_column(client, model):
+    rows = [{"size": 3, "city": city} for city in ("Bern", "Atlantis", "El Dorado", None, "NA")]
+    assert _explain(client, json={"rows": rows}).json()["unknown_categories"] == {"city": 2}
+    assert _explain(client, json={"rows": rows[:1]}).json()["unknown_categories"] == {}
+
+
+@pytest.mark.parametrize("size", [1e30, 1e155, 1e200, 1e300, 1.7e308, -1e300, 5e-324])
+def test_a_row_of_any_size_is_explained_or_refused(client, model, size):
+    answer = _explain(client, json={"rows": [{"size": size, "city": "Bern"}]})
+    assert answer.status_code in (200, 422), answer.text
+    if answer.status_code == 422:
+        assert "far from the training rows" in answer.json()["detail"]

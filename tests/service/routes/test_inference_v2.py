@@ -196,3 +196,10 @@ def test_refusals_say_what_is_wrong(client: TestClient) -> None:
     assert "one input" in raw.json()["error"]
     large = client.post("/v2/models/kinds/infer", content=bytes(100_001))
     assert (large.status_code, type(large.json()["error"])) == (413, str)
+
+
+def test_unknown_categories_are_a_parameter_of_the_answer(client: TestClient) -> None:
+    rows = [*ROWS[:1], {**ROWS[0], "city": "Atlantis"}, {**ROWS[0], "city": "El Dorado"}]
+    answer = infer(client, "prices", inputs=columns(rows))
+    assert json.loads(answer["parameters"]["unknown_categories"]) == {"city": 2}
+    assert "parameters" not in infer(client, "prices", inputs=columns(ROWS[:1]))
