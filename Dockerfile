@@ -28,7 +28,7 @@ USER 10001
 
 FROM base AS requirements
 USER 0
-COPY pyproject.toml constraints.txt image/requirements.py /build/
+COPY pyproject.toml constraints.txt docs/deploy/image/requirements.py /build/
 RUN python /build/requirements.py /build /build
 USER 10001
 
@@ -48,7 +48,7 @@ ARG CPU_TORCH_INDEX_URL=""
 ARG WHEELS=/opt/wheels
 USER 0
 COPY --from=requirements /build/torch.txt /build/
-RUN --mount=type=bind,source=image/install,target=/install \
+RUN --mount=type=bind,source=docs/deploy/image/install,target=/install \
     sh /install ${CPU_TORCH_INDEX_URL:+--index-url "$CPU_TORCH_INDEX_URL"} --find-links "$WHEELS" -r /build/torch.txt \
  && python -W ignore -c 'import sys, torch; sys.exit(torch.version.cuda and "a CUDA build of torch was found: \
 give CPU_TORCH_INDEX_URL, which is the index of CPU wheels of PyTorch, or a folder with one as WHEELS")'
@@ -59,7 +59,7 @@ ARG TORCH_INDEX_URL=""
 ARG WHEELS=/opt/wheels
 USER 0
 COPY --from=requirements /build/torch.txt /build/
-RUN --mount=type=bind,source=image/install,target=/install \
+RUN --mount=type=bind,source=docs/deploy/image/install,target=/install \
     sh /install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} --find-links "$WHEELS" -r /build/torch.txt
 USER 10001
 
@@ -69,7 +69,7 @@ FROM torch-cpu AS packages-cpu
 USER 0
 COPY constraints.txt /build/
 COPY --from=requirements /build/packages.txt /build/
-RUN --mount=type=bind,source=image/install,target=/install \
+RUN --mount=type=bind,source=docs/deploy/image/install,target=/install \
     sh /install -c /build/constraints.txt -r /build/packages.txt
 USER 10001
 
@@ -77,7 +77,7 @@ FROM torch-gpu AS packages-gpu
 USER 0
 COPY constraints.txt /build/
 COPY --from=requirements /build/packages.txt /build/
-RUN --mount=type=bind,source=image/install,target=/install \
+RUN --mount=type=bind,source=docs/deploy/image/install,target=/install \
     sh /install -c /build/constraints.txt -r /build/packages.txt
 USER 10001
 

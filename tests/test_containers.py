@@ -275,7 +275,7 @@ def _name(requirement: str) -> str:
 
 
 def test_images_install_what_the_project_asks_for_and_traces(tmp_path: Path) -> None:
-    program = REPOSITORY / "image" / "requirements.py"
+    program = REPOSITORY / "docs" / "deploy" / "image" / "requirements.py"
     subprocess.run([sys.executable, str(program), str(REPOSITORY), str(tmp_path)], check=True)
     torch, packages = ((tmp_path / name).read_text().splitlines() for name in ("torch.txt", "packages.txt"))
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
