@@ -40,7 +40,9 @@ async def rows_of(context: Context, request: Request) -> tuple[int, Callable[[Kn
     if encoding is not None:
         body = await to_thread.run_sync(decoded, body, encoding, context.settings.max_json_bytes)
     most = context.settings.max_predict_rows
-    table = await context.row_readers.run(partial(parquet_rows, context, body)) if kind == PARQUET else None
+    table = None
+    if kind == PARQUET:
+        table = await context.row_readers.run(partial(parquet_rows, context, body), request, context.database.project)
 
     def read(known: Known) -> Rows:
         if table is not None:

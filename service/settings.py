@@ -63,7 +63,8 @@ class ServiceSettings(SharedSettings):
         2,
         ge=0,
         le=256,
-        description="Processes that read uploaded tables at once; 0 reads them in the API's own, one at a time.",
+        description="Processes that read uploaded tables at once, all but one of several for one project; 0 reads them "
+        "in the API's own, one at a time.",
     )
     table_reader_bytes: int = Field(
         2 * GIB, ge=MIN_READER_BYTES, le=MAX_BYTES, description="Memory that reading one uploaded table may take."

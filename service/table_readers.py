@@ -11,12 +11,14 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import TypeVar
 
 import anyio
 import anyio.to_thread
 import structlog
 from pydantic import TypeAdapter
+from starlette.requests import ClientDisconnect, Request
 
 from worker.cgroup import thread_environment
 from worker.contracts.errors import (
@@ -38,13 +40,45 @@ T = TypeVar("T")
 ANSWERS: TypeAdapter[ReadDone | ReadFailed] = TypeAdapter(ReadDone | ReadFailed)
 GIVEN = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
 """What a reader gets of the environment: nothing that holds a password."""
+ALLOCATOR = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
+"""Arrow's own takes a large part of a bounded memory before it is asked for any."""
 ERRORS = {kind.code: kind for kind in (UnreadableTable, TableTooLarge, StorageFull, InvalidRequest, ColumnMismatch)}
+
+
+MOST_PROJECTS = 1000
+
+
+class _Caller:
+    """Who waits for a table. When he leaves, the process that reads it for him is ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reader: _Reader | None = None
+        self.left = False
+
+    def hold(self, reader: "_Reader | None") -> None:
+        """Say which process works for him."""
+        with self._lock:
+            self._reader = reader
+            if self.left and reader is not None:
+                reader.kill()
+
+    def leave(self) -> None:
+        """He is gone."""
+        with self._lock:
+            self.left = True
+            if self._reader is not None:
+                self._reader.kill()
+
+
+_CALLER: ContextVar[_Caller | None] = ContextVar("caller", default=None)
 
 
 class TableReaders:
     """Reads at most ``processes`` tables at once, each in a process with ``memory_bytes``; 0: one at a time, here.
 
-    ``seconds``: how long a table may take.
+    ``seconds``: how long a table may take. A project has at most all but one of several processes at once: there is
+    always one for others.
     """
 
     def __init__(self, processes: int, memory_bytes: int, seconds: float) -> None:
@@ -52,15 +86,57 @@ class TableReaders:
         self._memory_bytes = memory_bytes
         self._seconds = seconds
         self._limiter: anyio.CapacityLimiter | None = None
+        self._of_project: dict[str | None, anyio.CapacityLimiter] = {}
         self._lock = threading.Lock()
         self._idle: _Reader | None = None
         self._closed = False
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Return what ``work`` does in a thread, as soon as it may read. Waiting takes no thread."""
+    async def run(self, work: Callable[[], T], request: Request, project: str | None) -> T:
+        """Return what ``work`` does in a thread, as soon as ``project`` may read. Waiting takes no thread.
+
+        The body of ``request`` was read. When its caller leaves, he is waited for no longer, and what is being read for
+        him by ``read`` is ended.
+
+        Raises:
+            ClientDisconnect: he left.
+        """
+        caller = _Caller()
+        done: list[T] = []
+        failed: list[Exception] = []
+
+        async def watch() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                continue
+            caller.leave()
+            group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch)
+            token = _CALLER.set(caller)
+            try:
+                done.append(await self._in_turn(work, project))
+            except Exception as error:
+                failed.append(error)
+            finally:
+                _CALLER.reset(token)
+            group.cancel_scope.cancel()
+        if caller.left:
+            raise ClientDisconnect
+        if failed:
+            raise failed[0]
+        return done[0]
+
+    async def _in_turn(self, work: Callable[[], T], project: str | None) -> T:
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(max(self._processes, 1))
-        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+        own = self._of_project.get(project)
+        if own is None:
+            if len(self._of_project) >= MOST_PROJECTS:
+                self._of_project = {one: found for one, found in self._of_project.items() if found.borrowed_tokens}
+            own = self._of_project[project] = anyio.CapacityLimiter(max(self._processes - 1, 1))
+        # first its own: a project that waits for itself stands in nobody's way
+        async with own:
+            return await anyio.to_thread.run_sync(work, limiter=self._limiter)
 
     @property
     def apart(self) -> bool:
@@ -78,12 +154,20 @@ class TableReaders:
         """
         if not self.apart:
             return carry_out(order)
+        caller = _CALLER.get()
         reader = self._take()
         try:
+            if caller is not None:
+                caller.hold(reader)
             answer = reader.ask(order, self._seconds)
-        except BaseException:
+        except BaseException as error:
             reader.end()
+            if caller is not None and caller.left:
+                raise ClientDisconnect from error
             raise
+        finally:
+            if caller is not None:
+                caller.hold(None)
         self._keep(reader)
         if isinstance(answer, ReadDone):
             return answer
@@ -127,7 +211,9 @@ class _Reader:
             [sys.executable, "-P", "-m", "worker.reading", str(memory_bytes)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={name: os.environ[name] for name in GIVEN if name in os.environ} | thread_environment(os.environ),
+            env={name: os.environ[name] for name in GIVEN if name in os.environ}
+            | thread_environment(os.environ)
+            | ALLOCATOR,
             start_new_session=True,
         )
 
@@ -163,6 +249,10 @@ class _Reader:
         form = JSON if isinstance(order, RowsOrder) else order.media_type
         log.error("a reader of tables died", media_type=form, code=code)
         raise UnreadableTable(f"the body cannot be read as {form}: its reader ended with code {code}")
+
+    def kill(self) -> None:
+        """Kill the process; whoever asked it ends the rest."""
+        self._process.kill()
 
     def end(self) -> None:
         """Kill the process: it holds nothing that it would have to put away."""

@@ -91,7 +91,9 @@ async def upload_dataset(
     encoding = uploads.check_encoding(request)
     with upload_folder(context.settings.home) as folder:
         received = await uploads.receive(request, folder)
-        dataset, new = await context.readers.run(lambda: uploads.store(context, received, encoding, name, header))
+        dataset, new = await context.readers.run(
+            lambda: uploads.store(context, received, encoding, name, header), request, context.database.project
+        )
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     return _with_remarks(dataset)

@@ -7,9 +7,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import numpy as np
 import psutil
 import pytest
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 from support.processes import wait_until
 
 from service.table_readers import TableReaders
@@ -109,3 +112,72 @@ def test_a_reader_gets_no_password(readers: TableReaders, tmp_path: Path, monkey
     readers.read(_order(tmp_path, b"a\n1\n"))
     [process] = _processes()
     assert b"secret" not in Path(f"/proc/{process.pid}/environ").read_bytes()
+
+
+class _Line:
+    """The rest of a request whose body was read: its caller stays until he ``leaves``."""
+
+    def __init__(self) -> None:
+        self.leaves = anyio.Event()
+
+    def request(self) -> Request:
+        async def receive() -> Message:
+            await self.leaves.wait()
+            return {"type": "http.disconnect"}
+
+        return Request({"type": "http"}, receive)
+
+
+def test_a_reader_whose_caller_left_is_ended_and_the_next_table_is_read(readers: TableReaders, tmp_path: Path) -> None:
+    async def scenario() -> int:
+        line = _Line()
+
+        async def leave() -> None:
+            with anyio.fail_after(20):
+                while not _processes():
+                    await anyio.sleep(0.02)
+            line.leaves.set()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(leave)
+            with pytest.raises(ClientDisconnect):
+                await readers.run(lambda: readers.read(_endless(tmp_path)), line.request(), "a")
+        assert _processes() == []
+        order = _order(tmp_path, b"a\n1\n")
+        return (await readers.run(lambda: readers.read(order), _Line().request(), "a")).rows
+
+    assert anyio.run(scenario) == 1
+
+
+def test_whoever_leaves_the_line_is_waited_for_no_longer(tmp_path: Path) -> None:
+    readers = TableReaders(1, MEMORY, 60)
+    release = threading.Event()
+
+    async def scenario() -> None:
+        line = _Line()
+        async with anyio.create_task_group() as group:
+            group.start_soon(readers.run, release.wait, _Line().request(), "a")
+            await anyio.wait_all_tasks_blocked()
+            line.leaves.set()
+            with pytest.raises(ClientDisconnect), anyio.fail_after(20):
+                await readers.run(lambda: pytest.fail("it is not his turn"), line.request(), "a")
+            release.set()
+
+    anyio.run(scenario)
+
+
+def test_a_project_that_reads_much_leaves_a_reader_to_others() -> None:
+    readers = TableReaders(2, MEMORY, 60)
+    release = threading.Event()
+
+    async def scenario() -> str:
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(readers.run, release.wait, _Line().request(), "much")
+            await anyio.wait_all_tasks_blocked()
+            with anyio.fail_after(20):
+                found = await readers.run(lambda: "read", _Line().request(), "little")
+            release.set()
+            return found
+
+    assert anyio.run(scenario) == "read"
