@@ -236,7 +236,7 @@ def test_a_download_that_is_left_closes_its_file(system: System) -> None:
 def test_a_download_of_a_damaged_file_breaks_off(system: System, asked: str) -> None:
     table = b"a,y\n" + b"5,6\n" * 1_000_000 + f"7,{len(asked)}\n".encode()
     stored = system.client.post("/v1/datasets", content=table, headers={"Content-Type": "text/csv"}).json()["id"]
-    request = f"GET /v1/datasets/{stored}/content HTTP/1.1\r\nHost: a\r\n{asked}\r\n".encode()
+    request = f"GET /v1/datasets/{stored}/content HTTP/1.1\r\nHost: localhost\r\n{asked}\r\n".encode()
     with (system.home / "artifacts" / "datasets" / stored / "content").open("r+b") as file:
         file.seek(2_000_000)
         file.write(b"8")
