@@ -102,7 +102,7 @@ def test_a_copy_of_the_compose_stack_predicts_the_same(tmp_path: Path) -> None:
         address = server.url("factrfm")
         host = address.partition("?host=")[2]
         shared = {"BACKUP": backup, "PGHOST": host, "PATH": f"{tmp_path}:{binaries}:{os.environ['PATH']}"}
-        with TestClient(create_app(settings_of(first, address))) as live:
+        with TestClient(create_app(settings_of(first, address)), base_url="http://localhost") as live:
             model = submit(live, model="kept")
             run_job(live.app.state.context, model)
             expected = live.post("/v1/models/kept/predict", json=ROWS).json()

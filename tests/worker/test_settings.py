@@ -198,7 +198,7 @@ def test_the_longest_times_overflow_nothing(tmp_path):
     """The API, a round of its reconciler and an attempt with its lease, with every time at its upper bound."""
     nowhere = f"redis+socket://{tmp_path}/nobody.sock"
     settings = ServiceSettings(home=tmp_path, redis_url=nowhere, table_readers=1, **longest(ServiceSettings))
-    with TestClient(create_app(settings)) as client:
+    with TestClient(create_app(settings), base_url="http://localhost") as client:
         answer = client.post("/v1/datasets", content="x,y\n1,2\n2,4\n", headers={"Content-Type": "text/csv"})
         assert answer.status_code == 201, answer.text
         context = client.app.state.context

@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def with_data(home: Path) -> Path:
     """A home that an open service has stored a dataset in."""
     settings = ServiceSettings(home=home, redis_url=f"redis+socket://{home}/nobody.sock", table_readers=0)
-    with TestClient(create_app(settings)) as client:
+    with TestClient(create_app(settings), base_url="http://localhost") as client:
         assert client.post("/v1/datasets", content=TABLE, headers={"Content-Type": "text/csv"}).status_code == 201
     return home
 
