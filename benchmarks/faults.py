@@ -64,6 +64,7 @@ FOUND = (
     ("answered requests", lambda one: one.ledger.requests),
     ("of them after more than one try", lambda one: one.ledger.repeated),
     ("of them replayed by their key", lambda one: one.ledger.replayed),
+    ("downloads compared with what they must be", lambda one: one.audited),
     ("jobs asked for again after a loss or a cancel", lambda one: one.retried),
     ("seconds until all was quiet", lambda one: one.settle_seconds),
     ("seconds until the last file without a row was gone", lambda one: one.sweep_seconds),

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from benchmarks.faulting import proof
 from benchmarks.faulting.clients import FINAL, Asked, Caller, Followers, Ledger, Minder, Submitter, Uploader
+from benchmarks.faulting.damage import Auditor
 from benchmarks.faulting.injuries import Planned, Surgeon, kinds_for, schedule
 from benchmarks.faulting.postgres import find_binaries
 from benchmarks.faulting.processes import left_over
@@ -41,6 +42,7 @@ class Outcome:
     findings: proof.Findings
     ledger: Ledger
     retried: int
+    audited: int
     connections: int
     orphans: list[str]
     sweep_seconds: float
@@ -122,10 +124,11 @@ class Campaign:
             ]
             minder = Minder(stage.url, ledger, followers, self._seed)
             uploader = Uploader(stage.url, ledger, self._seed)
-            threads = [*submitters, minder, uploader]
+            surgeon = Surgeon(stage)
+            auditor = Auditor(stage.url, ledger, self._seed, lambda: surgeon.damaged)
+            threads = [*submitters, minder, uploader, auditor]
             for thread in threads:
                 thread.start()
-            surgeon = Surgeon(stage)
             kinds = [kind for kind in kinds_for(stage) if only is None or kind in only]
             self._hurt(surgeon, schedule(self._seed, kinds, pause), faults)
             hurt_until = time.monotonic()
@@ -133,6 +136,7 @@ class Campaign:
             self._settle(submitters, uploader, ledger)
             settle = time.monotonic() - hurt_until
             minder.over.set()
+            auditor.over.set()
             for thread in threads:
                 thread.join(20)
             followers.finish(list(ledger.jobs), 60)
@@ -147,6 +151,7 @@ class Campaign:
                 findings=findings,
                 ledger=ledger,
                 retried=minder.retried,
+                audited=auditor.served,
                 connections=followers.connections,
                 orphans=orphans,
                 sweep_seconds=sweep_seconds,

@@ -15,7 +15,7 @@ import httpx
 from benchmarks.faulting.work import POISON, RECIPES, Recipe
 
 FINAL = ("succeeded", "failed", "cancelled")
-MENDABLE = ("worker_lost", "storage_full", "storage_unavailable")
+MENDABLE = ("worker_lost", "storage_full", "storage_unavailable", "artifact_corrupt")
 """Why a job may fail that is none of its own fault: its client asks for it again."""
 PAUSE = 0.2
 
@@ -177,7 +177,8 @@ class Followers:
         self.connections += 1
         try:
             async with self._client.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as answer:
-                if answer.status_code == 404:
+                if answer.status_code in (204, 404):
+                    # the job has ended, and all its events were seen; or it was deleted
                     return True
                 if answer.status_code != 200:
                     return False

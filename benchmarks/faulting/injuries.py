@@ -15,6 +15,7 @@ import redis
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
+from benchmarks.faulting.damage import choose
 from benchmarks.faulting.processes import Program
 from benchmarks.faulting.stage import LEASE_SECONDS, Stage
 from service.queue import JobQueue
@@ -46,6 +47,7 @@ WEIGHTS = {
     "database killed": 4,
     "worker cut off from the database": 4,
     "worker's database connections silent": 4,
+    "bit of a stored file turned over": 8,
 }
 SERVER_ONLY = ("database killed", "worker cut off from the database", "worker's database connections silent")
 MOUNT_ONLY = ("disk of artifacts full", "disk of the home folder full")
@@ -87,6 +89,8 @@ class Surgeon:
         self.done: Counter[str] = Counter()
         self.busy: set[str] = set()
         """Disks, clocks and connections that a fault has in hand."""
+        self.damaged: str | None = None
+        """The dataset or the job one of whose files is damaged."""
 
     def inject(self, planned: Planned) -> Undo | None:
         """Inject a fault. Returns what ends it, or None where its victim is not up yet."""
@@ -107,6 +111,8 @@ class Surgeon:
         elif "clock" in kind:
             name = worker.name if kind.startswith("worker") else "api"
             undo = self._move_clock(name, JUMPS[planned.draw % len(JUMPS)])
+        elif kind.startswith("bit"):
+            undo = self._damage(planned.draw)
         elif kind.startswith("disk"):
             undo = self._fill("artifacts" if "artifacts" in kind else "database")
         elif kind == "database killed":
@@ -197,6 +203,22 @@ class Surgeon:
             return None
         disk.fill()
         return self._hold(f"disk {name}", disk.empty)
+
+    def _damage(self, draw: int) -> Undo | None:
+        damage = choose(self._stage.storage, random.Random(draw))
+        if damage is None or "files" in self.busy:
+            return None
+        try:
+            damage.do()
+        except OSError:
+            return None
+        self.damaged = damage.owner
+
+        def undo() -> None:
+            damage.undo()
+            self.damaged = None
+
+        return self._hold("files", undo)
 
     def _break(self, name: str, *, silent: bool) -> Undo | None:
         proxy = self._stage.proxies[name]

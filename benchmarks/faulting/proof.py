@@ -137,6 +137,8 @@ def _reported_twice(events: list[dict[str, Any]]) -> list[str]:
             here = set()
             continue
         data = event["data"]
+        if event["type"] == "log" and data["message"].startswith("starting afresh"):
+            here = set()
         mark = (event["type"], data.get("fold"), data.get("iteration"), data.get("trial"), data.get("step"))
         if event["type"] != "log" and mark in here:
             bad.append(f"reports {mark} twice in one attempt")
