@@ -40,8 +40,8 @@ T = TypeVar("T")
 ANSWERS: TypeAdapter[ReadDone | ReadFailed] = TypeAdapter(ReadDone | ReadFailed)
 GIVEN = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
 """What a reader gets of the environment: nothing that holds a password."""
-ALLOCATOR = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
-"""Arrow's own takes a large part of a bounded memory before it is asked for any."""
+ALLOCATOR = {"MIMALLOC_ARENA_EAGER_COMMIT": "0"}
+"""Else Arrow's allocator takes half of a bounded memory, up to 1 GiB, before it is asked for any."""
 ERRORS = {kind.code: kind for kind in (UnreadableTable, TableTooLarge, StorageFull, InvalidRequest, ColumnMismatch)}
 
 

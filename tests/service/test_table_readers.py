@@ -15,7 +15,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 from support.processes import wait_until
 
+from service.settings import ServiceSettings
 from service.table_readers import TableReaders
+from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.contracts.reading import ReadDone, ReadOrder
 from worker.tables import media
@@ -105,6 +107,14 @@ def test_a_table_that_takes_too_much_memory_is_refused(readers: TableReaders, tm
         readers.read(_order(tmp_path, body.getvalue(), media.ARROW_FILE))
     assert "536870912" in error.value.detail or "GiB" in error.value.detail
     assert isinstance(readers.read(_order(tmp_path, b"a\n1\n")), ReadDone)
+
+
+def test_the_widest_table_is_read_in_half_of_the_usual_memory(tmp_path: Path) -> None:
+    readers = TableReaders(1, ServiceSettings().table_reader_bytes // 2, 120)
+    names = ",".join(f"c{index}" for index in range(MOST_COLUMNS))
+    cells = ",".join("1.5" for _ in range(MOST_COLUMNS))
+    assert len(readers.read(_order(tmp_path, f"{names}\n{cells}\n".encode())).columns) == MOST_COLUMNS
+    readers.close()
 
 
 def test_a_reader_gets_no_password(readers: TableReaders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Rows of datasets: where their bytes and their typed tables are."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from sqlalchemy import delete as sql_delete
@@ -9,12 +10,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from worker.contracts.artifacts import ArtifactRef, TableRef
+from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import Conflict, NotFound
 from worker.contracts.resources import Column, Dataset, Page
 from worker.store.columns import storable
 from worker.store.database import Database, insert_into, names_a_missing_row, owner
 from worker.store.pages import first_page
 from worker.store.rows import DatasetRow
+
+ROWS_AT_ONCE = 5
 
 
 @dataclass(frozen=True)
@@ -125,12 +129,24 @@ def replace_table(
 
 
 def list_page(database: Database, limit: int = 50, after: str | None = None) -> Page[Dataset]:
-    """Return datasets, newest first, older than the id ``after``."""
+    """Return datasets, newest first, older than the id ``after``.
+
+    A page ends earlier where its datasets have more than ``MOST_COLUMNS`` columns together: no answer is longer than
+    that of the widest dataset alone.
+    """
     with database.reading() as session:
         query = select(DatasetRow).order_by(DatasetRow.id.desc()).limit(limit + 1)
         if after is not None:
             query = query.where(DatasetRow.id < after)
-        items, following = first_page([to_resource(row) for row in session.scalars(query)], limit)
+        found: list[Dataset] = []
+        columns = 0
+        with closing(session.scalars(query.execution_options(yield_per=ROWS_AT_ONCE))) as rows:
+            for row in rows:
+                columns += len(row.columns)
+                if found and columns > MOST_COLUMNS:
+                    return Page[Dataset](items=found[:limit], next=found[:limit][-1].id)
+                found.append(to_resource(row))
+        items, following = first_page(found, limit)
         return Page[Dataset](items=items, next=following)
 
 

@@ -55,6 +55,18 @@ def test_pages_are_newest_first(database: Database) -> None:
     assert second.next is None
 
 
+def test_a_page_has_no_more_columns_than_the_widest_dataset(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "MOST_COLUMNS", 5)
+    made = [insert(database, make_dataset(START, sha256=str(n) * 64)).id for n in range(5)]
+    pages = [datasets.list_page(database)]
+    while pages[-1].next is not None:
+        pages.append(datasets.list_page(database, after=pages[-1].next))
+    assert [len(page.items) for page in pages] == [2, 2, 1]
+    assert [one.id for page in pages for one in page.items] == made[::-1]
+
+
 def test_a_dataset_is_kept_while_a_job_uses_it(database: Database) -> None:
     clock = Clock()
     job_id = queue_fit(database, clock())
