@@ -111,7 +111,7 @@ def test_a_copy_of_the_compose_stack_predicts_the_same(tmp_path: Path) -> None:
         server.execute("CREATE DATABASE factrfm")
         second.mkdir()
         run_as_written("restore: compose", DATA=second, **shared)
-        with TestClient(create_app(settings_of(second, address))) as again:
+        with TestClient(create_app(settings_of(second, address)), base_url="http://localhost") as again:
             assert again.post("/v1/models/kept/predict", json=ROWS).json() == expected
     finally:
         server.stop()
