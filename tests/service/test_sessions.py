@@ -25,14 +25,18 @@ def _sign_in(browser: TestClient, key: str = KEY, **headers: str) -> int:
     return browser.post("/login", data={"key": key, "next": "/jobs"}, headers=headers or OURS).status_code
 
 
+NEXT = "0" * 26
+"""Of a cursor."""
+
+
 def test_a_page_sends_a_stranger_to_the_form_and_the_form_brings_back(browser: TestClient) -> None:
-    answer = browser.get("/models?after=mdl_1")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=/models%3Fafter%3Dmdl_1")
+    answer = browser.get(f"/models?after=mdl_{NEXT}")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/login?next=/models%3Fafter%3Dmdl_{NEXT}")
     form = browser.get(answer.headers["location"])
-    assert 'value="/models?after=mdl_1"' in form.text
-    signed_in = browser.post("/login", data={"key": KEY, "next": "/models?after=mdl_1"}, headers=OURS)
-    assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/models?after=mdl_1")
-    assert browser.get("/models?after=mdl_1").status_code == 200
+    assert f'value="/models?after=mdl_{NEXT}"' in form.text
+    signed_in = browser.post("/login", data={"key": KEY, "next": f"/models?after=mdl_{NEXT}"}, headers=OURS)
+    assert (signed_in.status_code, signed_in.headers["location"]) == (303, f"/models?after=mdl_{NEXT}")
+    assert browser.get(f"/models?after=mdl_{NEXT}").status_code == 200
 
 
 def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(browser: TestClient) -> None:

@@ -64,7 +64,9 @@ def _fits_or_refuses(estimator, rows, y):
 
 
 # numpy warns of each overflow, in scikit-learn's own checks too
-@pytest.mark.filterwarnings("ignore:the validation rows could not join", "ignore::RuntimeWarning")
+@pytest.mark.filterwarnings(
+    "ignore:the validation rows could not join", "ignore:the model learned nothing of its", "ignore::RuntimeWarning"
+)
 @pytest.mark.parametrize("options", OPTIONS)
 def test_targets_of_any_size_are_learned_from_or_refused_in_fit(options):
     for y in TARGETS:
@@ -75,7 +77,9 @@ def test_targets_of_any_size_are_learned_from_or_refused_in_fit(options):
 
 
 # numpy warns of each overflow, in scikit-learn's own checks too
-@pytest.mark.filterwarnings("ignore:the validation rows could not join", "ignore::RuntimeWarning")
+@pytest.mark.filterwarnings(
+    "ignore:the validation rows could not join", "ignore:the model learned nothing of its", "ignore::RuntimeWarning"
+)
 @pytest.mark.parametrize("options", OPTIONS)
 def test_features_of_any_size_are_learned_from_or_refused_in_fit(options):
     for rows in FEATURES:

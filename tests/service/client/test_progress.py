@@ -1,6 +1,7 @@
 """The line of a job on the terminal moves while nothing is measured, and is not called queued while it runs."""
 
 import io
+import threading
 import time
 from datetime import UTC, datetime
 
@@ -42,7 +43,7 @@ def test_between_events_the_line_says_what_the_job_says_of_itself() -> None:
         bar(_state("running"))
         ends_at = time.monotonic() + 20
         while "37 %" not in written.getvalue() and time.monotonic() < ends_at:
-            bar(_state("running"))
+            threading.Event().wait(0.02)
         bar(_state("succeeded"))
     assert "reading the rows" in written.getvalue()
     assert "37 %" in written.getvalue()

@@ -69,6 +69,7 @@ def test_a_queued_job_is_what_was_asked_for(database: Database, clock: Clock) ->
         state="queued",
         attempt=0,
         progress=Progress(),
+        validation_chose=["encoding", "feature_matrix", "ridge", "iteration"],
         dataset=dataset_id,
         request=request.model_dump(mode="json"),
         estimate=estimate,
