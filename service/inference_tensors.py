@@ -53,7 +53,7 @@ def rows_from(inputs: Sequence[Tensor], reader: RowReader, features: Sequence[Mo
     if len(inputs) == 1 and len(first.shape) == 2 and first.name not in {one.name for one in features}:
         _check_width(first, features)
         if pa.types.is_floating(first.values.type):
-            X = first.values.to_numpy(zero_copy_only=False).reshape(first.shape).astype(np.float64, copy=False)
+            X = first.values.to_numpy(zero_copy_only=False).reshape(first.shape)
             return reader.fit_matrix(X, max_rows=max_rows)
         return reader.fit(_columns_of(first, features), max_rows=max_rows)
     return reader.fit(_columns(inputs, features), max_rows=max_rows)

@@ -18,10 +18,10 @@ from service.head import header
 from service.negotiation import content_type
 from service.predictor import Known
 from service.upload_folder import upload_folder
-from worker.contracts.reading import ReadOrder, RowsOrder
+from worker.contracts.reading import FileRowsOrder, RowsOrder
 from worker.tables.media import JSON, PARQUET, ROW_TYPES
-from worker.tables.rows import MOST_BYTES, Rows
-from worker.tables.storage import load_arrow, load_table
+from worker.tables.rows import Rows
+from worker.tables.storage import load_arrow
 
 LONG_JSON = 2**20
 
@@ -79,15 +79,11 @@ def parquet_rows(context: Context, body: bytes) -> pa.Table:
     """
     settings = context.settings
     with upload_folder(settings.home) as folder:
-        source, destination = folder / "body", folder / "table.parquet"
+        source, destination = folder / "body", folder / "rows.arrow"
         source.write_bytes(body)
         context.row_readers.read(
-            ReadOrder(
-                source=source,
-                media_type=PARQUET,
-                destination=destination,
-                max_cells=settings.max_cells,
-                max_bytes=MOST_BYTES,
+            FileRowsOrder(
+                source=source, media_type=PARQUET, destination=destination, max_rows=settings.max_predict_rows
             )
         )
-        return load_table(destination)
+        return load_arrow(destination)

@@ -23,8 +23,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from worker.choosing import Choice, TrainingRows, choose, described
-from worker.contracts.base import ColumnType, Task
-from worker.contracts.errors import ArtifactCorrupt, InvalidRequest, UnknownCategories
+from worker.contracts.base import ColumnType, Label, Task
+from worker.contracts.errors import ArtifactCorrupt, InvalidRequest, UnknownCategories, UnreadableTable
 from worker.contracts.resources import ModelColumn
 from worker.contracts.specs import FitSpec
 from worker.contracts.validation import validation_chose
@@ -191,7 +191,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
                 raise ValueError(f"X needs at least one row and one column, not the shape {table.shape}")
             try:
                 return self._frame(table, fitting=fitting)
-            except InvalidRequest as error:
+            except (InvalidRequest, UnreadableTable) as error:
                 raise ValueError(f"X: {error.detail}") from error
         X = validate_data(self, X, reset=fitting, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=1)
         if np.isinf(X).any():
@@ -437,7 +437,7 @@ class FactRFMClassifier(ClassifierMixin, _FactRFM):  # type: ignore[misc]
 
     def _describe(self, model: ServedModel) -> None:
         if not hasattr(self, "classes_"):
-            self.classes_ = np.array(model.classes)
+            self.classes_ = _label_array(model.classes or [])
         super()._describe(model)
 
 
@@ -456,6 +456,16 @@ def _check_given(y: Any) -> None:
             f"Input y contains NaN: it has a missing label in row {rows[0] + 1}"
             f"{f' and {len(rows) - 1} more' if len(rows) > 1 else ''}; every row needs a target"
         )
+
+
+def _label_array(classes: Sequence[Label]) -> np.ndarray:
+    """Return labels of one kind as they were: numpy's own choice rounds long integers and cuts NUL off texts."""
+    kinds = {type(label) for label in classes}
+    if kinds == {int}:
+        return np.array(classes, np.uint64 if any(int(label) >= 2**63 for label in classes) else np.int64)
+    if kinds == {str} and any("\0" in str(label) for label in classes):
+        return np.array(classes, dtype=object)
+    return np.array(classes)
 
 
 def _labels(y: Any) -> np.ndarray:

@@ -10,13 +10,15 @@ import resource
 import sys
 import threading
 
+import pyarrow as pa
 from pydantic import TypeAdapter
 
 from worker.contracts.errors import InvalidRequest, StorageFull, TableTooLarge, UnreadableTable
-from worker.contracts.reading import AnyOrder, ReadDone, ReadFailed, RowsOrder
+from worker.contracts.reading import AnyOrder, FileRowsOrder, ReadDone, ReadFailed, RowsOrder
 from worker.store.room import needing_room
 from worker.tables import json_rows
 from worker.tables.ingest import ingest
+from worker.tables.rows import read_rows
 from worker.tables.storage import save_arrow
 
 ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(AnyOrder)
@@ -54,6 +56,10 @@ def _answer(order: AnyOrder) -> ReadDone | ReadFailed:
                 "errors": [(one.pointer, one.message) for one in error.errors],
             }
         )
+    except pa.ArrowException as error:
+        # the process goes on: what a reader does not foresee is wrong with the file
+        reason = str(error).splitlines()[0][:300]
+        return ReadFailed(code="unreadable_table", detail=f"the table cannot be read: {reason}")
     except MemoryError:
         return ReadFailed(code="out_of_memory", detail="")
 
@@ -65,6 +71,10 @@ def carry_out(order: AnyOrder) -> ReadDone:
         UnreadableTable, TableTooLarge: see ``ingest``.
         UnreadableTable, InvalidRequest: see ``json_rows``.
     """
+    if isinstance(order, FileRowsOrder):
+        rows = read_rows(order.source, order.media_type, order.max_rows)
+        save_arrow(rows, order.destination)
+        return ReadDone(rows=rows.num_rows)
     if isinstance(order, RowsOrder):
         rows = json_rows.table_of(json_rows.parsed(order.source.read_bytes()), order.features, max_rows=order.max_rows)
         save_arrow(rows, order.destination)

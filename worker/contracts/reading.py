@@ -31,7 +31,17 @@ class RowsOrder(Contract):
     max_rows: int
 
 
-AnyOrder = Annotated[ReadOrder | RowsOrder, Field(discriminator="kind")]
+class FileRowsOrder(Contract):
+    """Read a file of rows to predict, and write them with their cells as they are as an Arrow file."""
+
+    kind: Literal["file rows"] = "file rows"
+    source: Path
+    media_type: str
+    destination: Path
+    max_rows: int
+
+
+AnyOrder = Annotated[ReadOrder | RowsOrder | FileRowsOrder, Field(discriminator="kind")]
 
 
 class ReadDone(Contract):

@@ -111,7 +111,10 @@ def _labels(classes: list[Label]) -> tuple[np.ndarray, int]:
         return np.array(classes), STRING
     if kinds == {bool}:
         return np.array(classes), BOOL
-    return (np.array(classes), INT64) if kinds == {int} else (np.array(classes, dtype=np.float64), TYPES["float64"])
+    if kinds == {int}:
+        wide = any(int(label) >= 2**63 for label in classes)
+        return (np.array(classes, np.uint64), TYPES["uint64"]) if wide else (np.array(classes, np.int64), INT64)
+    return np.array(classes, dtype=np.float64), TYPES["float64"]
 
 
 def _numbers(tensor: torch.Tensor) -> np.ndarray:

@@ -12,7 +12,13 @@ OPSETS = {"": 18, "ai.onnx.ml": 3}
 IR_VERSION = 8
 ROWS = "rows"
 DOUBLE, STRING, INT64, BOOL = TensorProto.DOUBLE, TensorProto.STRING, TensorProto.INT64, TensorProto.BOOL
-TYPES: dict[str, int] = {"float64": DOUBLE, "float32": TensorProto.FLOAT, "int64": INT64, "bool": BOOL}
+TYPES: dict[str, int] = {
+    "float64": DOUBLE,
+    "float32": TensorProto.FLOAT,
+    "int64": INT64,
+    "uint64": TensorProto.UINT64,
+    "bool": BOOL,
+}
 
 
 class Graph:

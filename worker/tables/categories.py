@@ -48,6 +48,8 @@ class Categories:
         chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
         found = [np.empty(0, np.int64)]
         for chunk in chunks:
+            if pa.types.is_dictionary(chunk.type) and len(chunk) < len(chunk.dictionary):
+                chunk = chunk.dictionary_decode()
             coded = chunk.dictionary_encode()
             known = np.array([*map(self.place, coded.dictionary.to_pylist()), GAP], np.int64)
             found.append(known[coded.indices.fill_null(len(known) - 1).to_numpy()])

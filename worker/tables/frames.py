@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 from numbers import Number
 from typing import Any
 
 import pyarrow as pa
 
-from worker.tables.values import cell_text, moment_text
+from worker.tables.values import cell_text, decimal_text, moment_text
 
 
 def is_frame(data: Any) -> bool:
@@ -40,7 +40,7 @@ def frame_table(frame: Any) -> pa.Table:
 def _column(name: str, column: Any) -> pa.Array:
     try:
         found = pa.Array.from_pandas(column)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+    except (pa.ArrowException, OverflowError, TypeError):
         found = pa.array(_texts(name, column.tolist()), pa.string())
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
@@ -58,9 +58,9 @@ def _text(name: str, row: int, cell: Any) -> str:
     cell = cell.item() if hasattr(cell, "dtype") and hasattr(cell, "item") else cell
     if isinstance(cell, bool | int | float | str):
         return cell_text(cell)
-    if isinstance(cell, Decimal):
-        return cell_text(int(cell) if cell == cell.to_integral_value() else float(cell))
-    if isinstance(cell, date):
+    if isinstance(cell, Decimal) and cell.is_finite():
+        return decimal_text(cell)
+    if isinstance(cell, date | time):
         return moment_text(cell.isoformat())
     kind = "number" if isinstance(cell, Number) else "value"
     raise ValueError(

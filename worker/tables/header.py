@@ -14,34 +14,28 @@ from worker.tables.readers import NO_HEADER
 SHOWN = 3
 
 
-def check_header(names: Sequence[str], types: Sequence[ColumnType], repeated: Sequence[bool]) -> None:
+def check_header(names: Sequence[str], types: Sequence[ColumnType], repeated: Sequence[bool], repetitive: int) -> None:
     """Refuse names that are data by all that can be seen: cells of the kind that stands below them.
 
-    ``repeated``: whether a column holds its own name as a value. A number above numbers, true above booleans, and a
-    text that stands below itself are of a row of data; a text above numbers or booleans is a name. Whole numbers in
-    steps of one are names: years, or places.
+    ``repeated``: whether a column of texts that come again and again holds its own name as a value; ``repetitive``: how
+    many such columns there are. A number above numbers and true above booleans are of a row of data, and so is a row
+    whose texts stand below themselves; texts above numbers or booleans are names. Numbers that count columns, and
+    years, are names.
 
     Raises:
         UnreadableTable: naming the cells, and what to do.
     """
-    numbers = [name for name, kind in zip(names, types, strict=True) if kind == "numeric" and _is(name, "numeric")]
-    if _counts(numbers):
-        numbers = []
-    named = any(
-        kind != "categorical" and not _is(name, kind) and name.strip() not in values.MISSING
-        for name, kind in zip(names, types, strict=True)
-    )
-    truths = [name for name, kind in zip(names, types, strict=True) if kind == "boolean" and _is(name, "boolean")]
-    texts = [
-        name
-        for name, kind, found in zip(names, types, repeated, strict=True)
-        if kind == "categorical" and found and name.strip() not in values.MISSING
-    ]
-    if 2 * len(texts) <= sum(kind == "categorical" for kind in types):
-        # a column may hold its name by chance: "y" among y and n
-        texts = []
-    data = numbers + truths + texts
-    if data and not named:
+    columns = list(zip(names, types, repeated, strict=True))
+    numbers = [name for name, kind, _ in columns if kind == "numeric" and _is(name, "numeric")]
+    data = [] if _counts(numbers) else numbers
+    data += [name for name, kind, _ in columns if kind == "boolean" and _is(name, "boolean")]
+    there = [column for column in columns if column[0].strip() not in values.MISSING]
+    named = sum(kind != "categorical" and not _is(name, kind) for name, kind, _ in there)
+    texts = [name for name, _, found in there if found]
+    # one column may hold its name by chance: "y" among y and n
+    if not named and 2 * len(texts) > repetitive:
+        data += texts
+    if len(data) > named:
         shown = ", ".join(map(repr, data[:SHOWN]))
         raise UnreadableTable(
             f"the first row seems to be data and not names: {shown}{', …' if len(data) > SHOWN else ''} "
@@ -61,8 +55,9 @@ def _is(name: str, kind: ColumnType) -> bool:
 
 
 def _counts(numbers: Sequence[str]) -> bool:
-    """Return whether all are whole numbers in steps of one, as years are and the columns of an array."""
-    if len(numbers) < 2 or not all(number.strip().isdecimal() for number in numbers):
+    """Return whether numbers are names: all years, or the places of at least three columns from 0 or 1 on."""
+    if not numbers or not all(number.strip().isdecimal() and len(number) < values.LONGEST_NUMBER for number in numbers):
         return False
-    whole = [int(number) for number in numbers if len(number) < values.LONGEST_NUMBER]
-    return all(after - before == 1 for before, after in pairwise(whole))
+    whole = [int(number) for number in numbers]
+    counted = len(whole) > 2 and whole[0] in (0, 1) and all(after - before == 1 for before, after in pairwise(whole))
+    return counted or all(1900 <= number <= 2100 for number in whole)

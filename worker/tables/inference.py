@@ -50,7 +50,7 @@ def column_forms(raw: RawTable, max_cells: int) -> list[ColumnForm]:
     rows = 0
     for batch in raw.batches():
         if looks is None:
-            looks = [_Look(name, name in raw.declared) for name in raw.names]
+            looks = [_Look(name, name in raw.declared, raw.guessed_header) for name in raw.names]
         rows += len(batch[0])
         check_cells(rows, len(raw.names), max_cells)
         for look, column in zip(looks, batch, strict=True):
@@ -61,7 +61,8 @@ def column_forms(raw: RawTable, max_cells: int) -> list[ColumnForm]:
         raise UnreadableTable("the table has no rows")
     types = [look.type for look in looks]
     if raw.guessed_header:
-        check_header(raw.names, types, [look.repeated for look in looks])
+        repetitive = sum(bool(look.repetitive) and look.type == "categorical" for look in looks)
+        check_header(raw.names, types, [look.repeated for look in looks], repetitive)
     if any(look.rounded for look in looks):
         for batch in raw.batches():
             for look, column in zip(looks, batch, strict=True):
@@ -107,10 +108,12 @@ class _Look:
 
     name: str
     declared: bool
+    guessed: bool
     known: ColumnType | None = None
     number: bool = True
     boolean: bool = True
     seen: bool = False
+    repetitive: bool | None = None
     repeated: bool = False
     wide: bool = False
     rounded: bool = False
@@ -146,7 +149,9 @@ class _Look:
             self.wide = not self.declared and (kind in WIDE_INTEGERS or (pa.types.is_decimal(kind) and kind.scale <= 0))
             self.rounded = self.rounded or (self.wide and _is_rounded(column))
             return
-        self.repeated = self.repeated or holds_name(self.name, column)
+        if self.repetitive is None and len(column):
+            self.repetitive = 4 * len(column.unique()) <= 3 * len(column)
+        self.repeated = self.repeated or (self.guessed and bool(self.repetitive) and holds_name(self.name, column))
         if not self.number and not self.boolean:
             return
         texts = values.without_missing(values.typed(self.name, column, "categorical"))
@@ -181,4 +186,4 @@ def _digits(column: pa.Array) -> pa.Array:
 def _is_rounded(numbers: pa.Array) -> bool:
     floats = numbers if pa.types.is_floating(numbers.type) else numbers.cast(pa.float64(), safe=False)
     most = pc.max(pc.abs(floats)).as_py()
-    return most is not None and bool(values.EXACT_INTEGERS <= most < float("inf"))
+    return most is not None and bool(most >= values.EXACT_INTEGERS)

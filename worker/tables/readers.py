@@ -23,7 +23,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from worker.contracts.base import MOST_COLUMNS
-from worker.contracts.errors import UnreadableTable, says_full
+from worker.contracts.errors import TableTooLarge, UnreadableTable, says_full
 from worker.tables import media
 from worker.tables.arrow_files import check_arrow_file
 from worker.tables.declarations import declared_categories, index_columns
@@ -45,6 +45,7 @@ CSV_BLOCK_COLUMNS = 1000
 """A block of a wider table is larger, so that each has enough rows for the work that a block costs for each column."""
 SEPARATORS = (";", "\t", "|", ",")
 NAMED_SEPARATORS = {",": "commas", "\t": "tabs, or say text/csv"}
+FREE_DICTIONARY_ENTRIES, DICTIONARY_ENTRIES_A_ROW = 2**24, 16
 LONGEST_NAME = 1000
 NO_TEXT = re.compile("[\0\ud800-\udfff]")
 """NUL and halves of surrogate pairs: no text that is stored holds them."""
@@ -292,8 +293,11 @@ def _arrow_file(source: Path, limits: Limits) -> RawTable:
 
     def batches() -> Iterator[list[pa.Array]]:
         with _opened_arrow_file(source) as reader:
+            work = _DictionaryWork()
             for number in range(reader.num_record_batches):
-                yield _measured(reader.get_batch(number))
+                batch = reader.get_batch(number)
+                work.check(batch)
+                yield _measured(batch)
 
     return _arrow_table(schema, batches)
 
@@ -306,7 +310,9 @@ def _arrow_stream(source: Path, limits: Limits) -> RawTable:
 
     def batches() -> Iterator[list[pa.Array]]:
         with _opened_arrow(source) as reader:
+            work = _DictionaryWork()
             for batch in reader:
+                work.check(batch)
                 yield _measured(batch)
 
     return _arrow_table(schema, batches)
@@ -341,7 +347,32 @@ def _measured(batch: pa.RecordBatch) -> list[pa.Array]:
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         check_texts(name, column)
     batch.validate(full=True)
-    return list(batch.columns)
+    # few functions of Arrow know views of texts, which polars writes
+    return [column.cast(_without_views(column.type)) for column in batch.columns]
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _without_views(kind.value_type), kind.ordered)
+    return pa.string() if pa.types.is_string_view(kind) else kind
+
+
+class _DictionaryWork:
+    """A dictionary is looked at with every batch that names it: a small file can ask for that again and again."""
+
+    def __init__(self) -> None:
+        self._left = FREE_DICTIONARY_ENTRIES
+
+    def check(self, batch: pa.RecordBatch) -> None:
+        """Refuse batches of few rows with large dictionaries.
+
+        Raises:
+            TableTooLarge: there are too many of them.
+        """
+        entries = sum(len(column.dictionary) for column in batch.columns if pa.types.is_dictionary(column.type))
+        self._left += DICTIONARY_ENTRIES_A_ROW * len(batch) - entries
+        if self._left < 0:
+            raise TableTooLarge("the table has large dictionaries in record batches of few rows; write larger batches")
 
 
 def _rows_at_once(columns: int) -> int:

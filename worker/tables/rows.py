@@ -16,7 +16,7 @@ from worker.tables import json_rows, media, plain
 from worker.tables.matching import check_rows, match_columns
 from worker.tables.plain import PlainColumns, PlainRows, plain_rows
 from worker.tables.readers import NOT_AS_SAID, Limits, read
-from worker.tables.values import EXACT_INTEGERS
+from worker.tables.values import EXACT_INTEGERS, decoded_type, is_text
 
 MOST_BYTES = 2**28
 """Of a file of rows, once decompressed."""
@@ -85,7 +85,7 @@ class RowReader:
 
     def _plain_matrix(self, X: np.ndarray) -> PlainRows | None:
         numeric, truths, codes = (X[:, places] for places in self._places)
-        numbers = np.hstack([numeric, truths])
+        numbers = np.hstack([numeric, truths]).astype(np.float64, copy=False)
         whole = np.isnan(codes) | ((codes == np.round(codes)) & (np.abs(codes) < EXACT_INTEGERS))
         if np.isinf(numbers).any() or not (np.isnan(truths) | np.isin(truths, (0, 1))).all() or not whole.all():
             return None
@@ -97,11 +97,19 @@ class RowReader:
             return [cell for row in zip(*columns, strict=True) for cell in row]
 
         columns = self._columns
+        if not all(map(_has_plain_cells, table.schema.types)):
+            return None
         try:
             return plain_rows(table.num_rows, cells(columns.numeric), cells(columns.boolean), cells(columns.texts))
         except KeyError:
             # a column is missing, or there are two of its name
             return None
+
+
+def _has_plain_cells(kind: pa.DataType) -> bool:
+    """Return whether cells of an Arrow type are Python's numbers, truth values or texts, whatever they hold."""
+    kind = decoded_type(kind)
+    return is_text(kind) or pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_float64(kind)
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
@@ -125,21 +133,34 @@ def _matrix(body: bytes, columns: int) -> np.ndarray:
             f"this one has shape {list(X.shape)} and type {X.dtype}"
         )
     # Arrow knows neither the other order of bytes nor long floats
-    return X if X.dtype.kind == "b" else X.astype(np.float64, copy=False)
+    if X.dtype.kind == "b" or X.dtype == np.float32:
+        # of categories the digits that float32 has count
+        return X
+    return X.astype(np.float64, copy=False)
 
 
 def _file_table(body: bytes, media_type: str, max_rows: int) -> pa.Table:
     with tempfile.NamedTemporaryFile(prefix="factrfm-rows-") as file:
         file.write(body)
         file.flush()
-        raw = read(Path(file.name), media_type, Limits(MOST_BYTES, max_rows * MOST_COLUMNS))
-        batches: list[list[pa.Array]] = []
-        rows = 0
-        for batch in raw.batches():
+        return read_rows(Path(file.name), media_type, max_rows)
+
+
+def read_rows(source: Path, media_type: str, max_rows: int) -> pa.Table:
+    """Return the rows to predict of a file, their cells as they are.
+
+    Raises:
+        UnreadableTable, TableTooLarge: see ``readers.read``.
+        InvalidRequest: there are no rows, or more than ``max_rows``.
+    """
+    raw = read(source, media_type, Limits(MOST_BYTES, max_rows * MOST_COLUMNS))
+    batches: list[list[pa.Array]] = []
+    rows = 0
+    for batch in raw.batches():
+        if len(batch[0]):
             batches.append(batch)
             rows += len(batch[0])
-            # an empty batch may come before others
-            check_rows(max(rows, 1), max_rows)
+            check_rows(rows, max_rows)
     if not batches:
         raise InvalidRequest("there are no rows to predict")
     columns = [pa.chunked_array([batch[index] for batch in batches]) for index in range(len(raw.names))]

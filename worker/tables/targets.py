@@ -6,7 +6,8 @@ import pyarrow.compute as pc
 
 from worker.contracts.base import Label
 from worker.contracts.errors import InvalidRequest
-from worker.tables.values import as_floats, canonical
+from worker.tables.categories import Categories
+from worker.tables.values import as_floats, canonical, cell_text
 
 
 def regression_targets(table: pa.Table, names: list[str]) -> np.ndarray:
@@ -39,11 +40,13 @@ def class_codes(table: pa.Table, name: str, classes: list[Label] | None = None) 
     found = [label(value) for value in coded.dictionary.to_pylist()]
     if classes is None:
         classes = sorted(found)
-    places = {value: place for place, value in enumerate(classes)}
-    stranger = next((value for value in found if value not in places), None)
+    # another table may hold the same labels in another type: 1 beside "1", where not all labels are numbers
+    known = Categories([cell_text(value) for value in classes])
+    places = [known.place(cell_text(value)) for value in found]
+    stranger = next((value for value, place in zip(found, places, strict=True) if place < 0), None)
     if stranger is not None:
         raise InvalidRequest(f"label {stranger!r} of target {name!r} does not occur in the training table")
-    return np.array([places[value] for value in found], np.int64)[coded.indices.to_numpy()], classes
+    return np.array(places, np.int64)[coded.indices.to_numpy()], classes
 
 
 def label(value: bool | float | str) -> Label:

@@ -11,6 +11,7 @@ Tables keep the texts as they came, declared categories as dictionaries; ``canon
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
 
 import numpy as np
@@ -36,6 +37,7 @@ NUMBER = re.compile(r"([+-]?)(?:(0|[1-9][0-9]*)(\.[0-9]*)?|(\.[0-9]+))([eE][+-]?
 """A number that may be written in other ways. With further leading zeros it is a code, of which each digit counts."""
 CODE = r"^[+-]?0[0-9]+$"
 INTEGERS = r"^[+-]?[0-9]+$"
+TIME = re.compile(r"([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?")
 MOMENT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?:[T ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
@@ -167,6 +169,8 @@ def _texts(name: str, values: pa.Array) -> pa.Array:
     """Return each cell as text: texts as they are, numbers, booleans and times in the one way that they are written."""
     kind = values.type
     if pa.types.is_dictionary(kind):
+        if len(values) < len(values.dictionary):
+            return _texts(name, values.dictionary_decode())
         return _texts(name, values.dictionary).take(values.indices)
     if pa.types.is_null(kind):
         return values.cast(pa.string())
@@ -179,8 +183,10 @@ def _texts(name: str, values: pa.Array) -> pa.Array:
         return texts
     if pa.types.is_float16(kind):
         values = values.cast(pa.float32())
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    if pa.types.is_floating(kind):
         return _each(values.cast(pa.string()), _number_or_gap)
+    if pa.types.is_decimal(kind):
+        return _each(values.cast(pa.string()), lambda text: decimal_text(Decimal(text)))
     type_of(name, kind)
     return _each(values.cast(pa.string()), moment_text)
 
@@ -204,6 +210,13 @@ def number_text(value: float) -> str:
     return repr(float(value))
 
 
+def decimal_text(value: Decimal) -> str:
+    """Return a decimal number as it is written where it stands for a category, to its last digit."""
+    text = format(value, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
 def moment_text(text: str) -> str:
     """Return a date or time of ISO 8601 as it is written where it stands for a category; other texts as they are.
 
@@ -211,10 +224,11 @@ def moment_text(text: str) -> str:
     """
     found = MOMENT.fullmatch(text)
     if found is None:
-        return text
+        time = TIME.fullmatch(text)
+        return text if time is None else _clock(*time.groups())
     date, minutes, seconds, fraction, zone = found.groups()
+    clock = _clock(minutes or "00:00", seconds, None)
     fraction = (fraction or "").rstrip("0")
-    clock = f"{minutes or '00:00'}:{seconds or '00'}"
     if zone is not None and zone != "Z":
         try:
             moment = datetime.fromisoformat(f"{date}T{clock}{zone}").astimezone(UTC)
@@ -224,6 +238,11 @@ def moment_text(text: str) -> str:
     if clock == "00:00:00" and not fraction and zone is None:
         return date
     return f"{date} {clock}{'.' if fraction else ''}{fraction}{'Z' if zone else ''}"
+
+
+def _clock(minutes: str, seconds: str | None, fraction: str | None) -> str:
+    fraction = (fraction or "").rstrip("0")
+    return f"{minutes}:{seconds or '00'}{'.' if fraction else ''}{fraction}"
 
 
 def cell_text(value: bool | float | str) -> str:
