@@ -149,7 +149,11 @@ def test_numbers_in_headers_are_read_or_refused_and_break_nothing(system: System
         assert system.client.get(path, headers=headers).status_code in (200, 404, 422)
 
 
-@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "OPTIONS", "PATCH", "DELETE", "X" * 500])
+def test_a_connect_of_a_path_is_no_request(system: System) -> None:
+    assert system.client.request("CONNECT", "/v1/jobs").status_code == 400
+
+
+@pytest.mark.parametrize("method", ["TRACE", "OPTIONS", "PATCH", "DELETE", "X" * 500])
 def test_an_unknown_method_is_405(system: System, method: str) -> None:
     answer = system.client.request(method, "/v1/jobs")
     assert answer.status_code == 405

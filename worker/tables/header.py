@@ -12,6 +12,8 @@ from worker.tables import values
 from worker.tables.readers import NO_HEADER
 
 SHOWN = 3
+NAMES_OUTWEIGH = 3
+"""One name says as much as three cells that are like those below: years and numbers are names of columns, too."""
 
 
 def check_header(names: Sequence[str], types: Sequence[ColumnType], repeated: Sequence[bool], repetitive: int) -> None:
@@ -35,7 +37,7 @@ def check_header(names: Sequence[str], types: Sequence[ColumnType], repeated: Se
     # one column may hold its name by chance: "y" among y and n
     if not named and 2 * len(texts) > repetitive:
         data += texts
-    if len(data) > named:
+    if len(data) > NAMES_OUTWEIGH * named:
         shown = ", ".join(map(repr, data[:SHOWN]))
         raise UnreadableTable(
             f"the first row seems to be data and not names: {shown}{', …' if len(data) > SHOWN else ''} "

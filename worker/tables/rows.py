@@ -86,7 +86,9 @@ class RowReader:
     def _plain_matrix(self, X: np.ndarray) -> PlainRows | None:
         numeric, truths, codes = (X[:, places] for places in self._places)
         numbers = np.hstack([numeric, truths]).astype(np.float64, copy=False)
-        whole = np.isnan(codes) | ((codes == np.round(codes)) & (np.abs(codes) < EXACT_INTEGERS))
+        # longer numbers of float32 are written with fewer digits than they have
+        most = 2**24 if X.dtype == np.float32 else EXACT_INTEGERS
+        whole = np.isnan(codes) | ((codes == np.round(codes)) & (np.abs(codes) < most))
         if np.isinf(numbers).any() or not (np.isnan(truths) | np.isin(truths, (0, 1))).all() or not whole.all():
             return None
         return PlainRows(numbers, [None if code != code else str(int(code)) for code in codes.ravel().tolist()])
