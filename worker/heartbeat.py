@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 BEAT_SECONDS = 2.0
@@ -57,6 +57,9 @@ def beating(folder: Path, find_fault: Callable[[], str | None]) -> Iterator[None
             done.set()
             thread.join()
             path.unlink(missing_ok=True)
+            for empty in (folder, folder.parent):
+                with suppress(OSError):  # of another worker there is a sign in it
+                    empty.rmdir()
     finally:
         os.close(file)
 
