@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 BEAT_SECONDS = 2.0
+TRIES = 10
 MAX_SILENCE_SECONDS = 15.0
 """A worker that was not heard of for so long is stopped or hangs."""
 RECORD_BYTES = 1024
@@ -36,7 +37,6 @@ def beating(folder: Path, find_fault: Callable[[], str | None]) -> Iterator[None
     Raises:
         OSError: the folder cannot be written, or is somebody else's.
     """
-    _make_private(folder)
     path = folder / str(os.getpid())
     done = threading.Event()
 
@@ -45,7 +45,7 @@ def beating(folder: Path, find_fault: Callable[[], str | None]) -> Iterator[None
         while not done.wait(BEAT_SECONDS):
             _write(file, find_fault())
 
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    file = _created(path)
     try:
         # the lock ends with the process, however that ends: so the files of the dead are told from those of the living
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -114,6 +114,15 @@ def _is_held(path: Path) -> bool:
     finally:
         os.close(file)
     return False
+
+
+def _created(path: Path) -> int:
+    """Open the file in a folder of our own; another worker that ends just now may take the empty folder away again."""
+    for _ in range(TRIES):
+        with suppress(FileNotFoundError):
+            _make_private(path.parent)
+            return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    raise FileNotFoundError(f"{path.parent} is taken away again and again")
 
 
 def _make_private(folder: Path) -> None:
