@@ -31,8 +31,7 @@ class ColumnForm:
         if self.stored in WIDE_INTEGERS:
             return _digits(column).cast(self.stored)
         if self.type == "categorical":
-            digits = pa.types.is_decimal(column.type)
-            texts = values.typed(name, column.cast(pa.string()) if digits else column, "categorical")
+            texts = values.typed(name, column, "categorical")
             return texts.dictionary_encode() if self.stored == values.DECLARED else texts
         if values.is_text(values.decoded(column).type):
             column = values.parsed(values.without_missing(values.typed(name, column, "categorical")), self.type)
@@ -157,10 +156,11 @@ class _Look:
         texts = values.without_missing(values.typed(self.name, column, "categorical"))
         self.seen = self.seen or texts.null_count < len(texts)
         self.boolean = self.boolean and values.could_be_boolean(texts)
-        # a code, such as that of a place, begins with zeros that count
-        self.number = self.number and values.could_be_number(texts) and not values.any_code(texts)
         if self.number:
-            self.rounded = self.rounded or _is_rounded(values.parsed(texts, "numeric"))
+            # a code, such as that of a place, begins with zeros that count
+            numbers = None if values.any_code(texts) else values.numbers(texts)
+            self.number = numbers is not None
+            self.rounded = self.rounded or (numbers is not None and _is_rounded(numbers))
 
     def at_digits(self, column: pa.Array) -> None:
         """Look at a column whose numbers float64 rounds: are all of them integers, and which type holds them?"""

@@ -130,13 +130,17 @@ def _gaps() -> pc.SetLookupOptions:
     return pc.SetLookupOptions(pa.array(MISSING))
 
 
+def numbers(texts: pa.Array) -> pa.Array | None:
+    """Return texts as float64; None where one of them is no number."""
+    try:
+        return _numbers(texts)
+    except pa.ArrowInvalid:
+        return None
+
+
 def could_be_number(texts: pa.Array) -> bool:
     """Return whether every text is a number."""
-    try:
-        _numbers(texts)
-    except pa.ArrowInvalid:
-        return False
-    return True
+    return numbers(texts) is not None
 
 
 def could_be_boolean(texts: pa.Array) -> bool:
