@@ -17,8 +17,8 @@ REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "422"
 """What a request that its schema forbids may be answered. A list can be so long that the body is: 413."""
 
 # Every check is on. What a schema cannot say of a request is whether its dataset, model, columns or key exist and fit
-# together, whether a file is a table, how long a file is, and which versions a model has: there, and only there, a
-# valid request may be refused.
+# together, whether a file is a table, how long a file is, which versions a model has, and which state If-Match names:
+# there, and only there, a valid request may be refused.
 # Deletions take what links lead to; were they also given what there is, soon there would be nothing.
 OPERATIONS = """
 [[operations]]
@@ -26,10 +26,11 @@ include-method = "DELETE"
 parameters."path.dataset_id" = {dictionary = "absent", probability = 0.5}
 parameters."path.job_id" = {dictionary = "absent", probability = 0.5}
 parameters."path.ref" = {dictionary = "absent", probability = 0.5}
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "412", "429"]
 
 [[operations]]
 include-method = ["POST", "PATCH"]
-checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "415", "422", "429"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "412", "415", "422", "429"]
 
 [[operations]]
 include-path = "/v1/jobs/{job_id}/result"

@@ -18,7 +18,7 @@ BODIES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def dataset(shared_system: System) -> str:
-    X = np.random.default_rng(0).normal(size=(4000, 20))
+    X = np.random.default_rng(0).normal(size=(9000, 20))
     return shared_system.upload(X, X[:, 0] * X[:, 1])
 
 
@@ -48,8 +48,7 @@ def test_a_running_job_says_what_it_does_and_moves_before_it_has_measured_anythi
     assert "queued" not in {one["stage"] for one in seen}
     unmeasured = [one["fraction"] for one in seen if one["iteration"] in (None, 0) and one["stage"] != "starting"]
     assert unmeasured == sorted(unmeasured)
-    # it is told once a second: how often before the first measurement is a matter of the machine's speed
-    assert len(set(unmeasured)) > 1
+    assert len(set(unmeasured)) > 3
     assert unmeasured[-1] < 0.95
 
 
