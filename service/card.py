@@ -12,7 +12,7 @@ from typing import Any
 
 from service.markdown import escaped
 from worker.contracts.resources import Column, Dataset, LearnedFeatures, Model
-from worker.contracts.validation import OPTIMISTIC, PREFIX, in_words
+from worker.contracts.validation import PREFIX, also_chose, how_chosen, told_of_rows
 from worker.store.models import ModelRecord
 
 TOP = 10
@@ -67,7 +67,7 @@ def _about(facts: CardFacts) -> list[str]:
         "",
         f"- Id: `{model.id}`, made by job `{model.job}` at {model.created_at:%Y-%m-%d %H:%M} UTC",
         f"- Trained on {model.training_rows} rows of dataset {_dataset(facts)}",
-        f"- Chosen iteration: {model.iteration} of {model.iterations}, ridge {model.ridge:g}, {model.precision}",
+        f"- {how_chosen(model)} Ridge {model.ridge:g}, {model.precision}",
         f"- File: {model.bytes} bytes, sha256 `{model.sha256}`. The training rows are in it, encoded.",
     ]
     if model.tags:
@@ -161,15 +161,16 @@ def _metrics(facts: CardFacts) -> list[str]:
 
 
 def _validated(model: Model) -> list[str]:
-    if model.validation_chose:
-        return [f"Validation rows also chose {in_words(model.validation_chose)}, {OPTIMISTIC}."]
+    told = told_of_rows(model)
+    if told:
+        return told
     if any(name.startswith(PREFIX) for name in model.metrics):
         return ["Validation rows chose nothing of this model."]
     return ["No rows were held out for these figures."]
 
 
 def _metric(name: str, model: Model) -> str:
-    return f"{name}, rows also chose" if name.startswith(PREFIX) and model.validation_chose else name
+    return f"{name}, rows also chose" if also_chose(name, model) else name
 
 
 def _looks_at(facts: CardFacts) -> list[str]:

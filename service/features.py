@@ -196,6 +196,7 @@ def history(record: ModelRecord) -> FeatureHistory:
         model=model.id,
         chosen=model.iteration,
         validation_chose=model.validation_chose,
+        left_out_chose=model.left_out_chose,
         items=record.summary.history,
     )
 

@@ -22,7 +22,7 @@ from service.complaints import WrongSetting
 from worker.contracts.errors import UnknownCategories
 from worker.contracts.explanation import Explanation, Sensitivity
 from worker.contracts.resources import Model
-from worker.contracts.validation import PREFIX
+from worker.contracts.validation import LEFT_OUT_PREFIX, PREFIX, also_chose
 from worker.tables.spreadsheets import shown_table
 
 Ref = Annotated[str, typer.Argument(help="A model's id, its name (the latest version), or name@version.")]
@@ -233,15 +233,17 @@ def _written(answer: pa.Table, form: str) -> bytes:
     return target.getvalue()
 
 
-def validation_line(model: Model) -> list[tuple[str, str]]:
-    """Return the line of a table that says what validation rows also chose; none where they chose nothing."""
-    if not model.validation_chose:
-        return []
-    return [("validation rows", f"also chose {', '.join(model.validation_chose)}")]
+def chosen_lines(model: Model) -> list[tuple[str, str]]:
+    """Return the lines of a table that say what validation rows, or rows left out, also chose; none for nothing."""
+    chosen = {"validation rows": model.validation_chose, "rows left out": model.left_out_chose}
+    return [(rows, f"also chose {', '.join(chose)}") for rows, chose in chosen.items() if chose]
 
 
 def _metrics(model: Model) -> str:
-    shown = [
-        f"{name.removeprefix(PREFIX)} {value:.4g}" for name, value in model.metrics.items() if name.startswith(PREFIX)
-    ]
-    return ", ".join(shown) + (" (rows also chose)" if shown and model.validation_chose else "")
+    """Return the figures of rows that did not train, those to validate on or else those left out one at a time."""
+    for prefix, said in ((PREFIX, ""), (LEFT_OUT_PREFIX, "leave-one-out ")):
+        names = [name for name in model.metrics if name.startswith(prefix)]
+        if names:
+            shown = ", ".join(f"{name.removeprefix(prefix)} {model.metrics[name]:.4g}" for name in names)
+            return said + shown + (" (rows also chose)" if also_chose(names[0], model) else "")
+    return ""

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from service.commands.models import SHARE, UNLEARNED, Ref, validation_line
+from service.commands.models import SHARE, UNLEARNED, Ref, chosen_lines
 from service.commands.session import Session, remote, stdin_is_terminal, table
 from service.complaints import WrongSetting
 from worker.contracts.resources import Model
+from worker.contracts.validation import how_chosen
 
 SHOWN = 10
 """Columns that are named one by one."""
@@ -63,6 +64,7 @@ def compare(
         ("predicts", [("", *targets)] if len(set(targets)) > 1 else []),
         ("metric", [(one.metric, *map(_number, one.values)) for one in found.metrics]),
         ("validation", [("rows also chose", *(", ".join(one.validation_chose) or "nothing" for one in found.models))]),
+        ("rows left out", _left_out(found.models)),
         ("differs in the spec", [(one.option, *map(str, one.values)) for one in found.spec]),
         (SHARE, [(one.feature, *map(_number, one.shares)) for one in found.features[:top]]),
         ("cosine of M with", [(head, *map(_number, row)) for head, row in zip(heads, found.similarity, strict=True)]),
@@ -137,8 +139,15 @@ def _rows(model: Model) -> list[tuple[str, str]]:
         ("dataset", model.dataset),
         ("training rows", str(model.training_rows)),
         *((name, _number(value)) for name, value in model.metrics.items()),
-        *validation_line(model),
+        ("iteration", how_chosen(model)),
+        *chosen_lines(model),
     ]
+
+
+def _left_out(models: list[Model]) -> list[tuple[str, ...]]:
+    if not any(one.left_out_chose for one in models):
+        return []
+    return [("also chose", *(", ".join(one.left_out_chose) or "nothing" for one in models))]
 
 
 def _few(names: list[str]) -> str:

@@ -9,7 +9,7 @@ import typer
 from service.client.progress import Bar
 from service.commands.datasets import tell
 from service.commands.documents import read_document, read_spec, read_validation
-from service.commands.models import validation_line
+from service.commands.models import chosen_lines
 from service.commands.results import report_table
 from service.commands.session import Session, Unsuccessful, remote, table
 from service.complaints import WrongSetting
@@ -206,7 +206,7 @@ def _model_table(model: Model) -> Any:
     rows = [("model", f"{model.name}@{model.version}"), ("id", model.id), ("task", model.task)]
     rows += [("iteration", f"{model.iteration} of {model.iterations}"), ("rows", str(model.training_rows))]
     rows += [(name.replace("_", " "), f"{value:.4g}") for name, value in model.metrics.items()]
-    return table(("", ""), [*rows, *validation_line(model)])
+    return table(("", ""), [*rows, *chosen_lines(model)])
 
 
 def _batch_table(made: Batch) -> Any:

@@ -13,7 +13,7 @@ from service.dashboard.pages import page_router, render
 from service.dashboard.work import flat
 from service.features import LearnedMatrix
 from worker.contracts.errors import InvalidRequest
-from worker.contracts.resources import FeatureShare, Model
+from worker.contracts.resources import FeatureShare, Job, Model
 from worker.contracts.validation import in_words
 from worker.store import jobs, models
 from worker.store.models import ModelRecord
@@ -88,15 +88,15 @@ def _side(context: Context, ref: str) -> Side:
         if job.kind == "predict":
             raise InvalidRequest("A prediction has nothing to compare: choose fits, searches, networks or models.")
         if job.model is None or job.state != "succeeded":
-            found = {"State": job.state, "Validation rows also chose": in_words(job.validation_chose) or "nothing"}
-            return Side(ref, f"/jobs/{ref}", job.metrics, _asked(job.request), found)
+            facts = {"State": job.state, **_also_chose(job)}
+            return Side(ref, f"/jobs/{ref}", job.metrics, _asked(job.request), facts)
         ref = job.model
     record, learned = models.use(
         context.database, ref, lambda record: (record, features.load(features.of_model(context, record)))
     )
     model = record.resource
-    facts: dict[str, Any] = {
-        "Validation rows also chose": in_words(model.validation_chose) or "nothing",
+    facts = {
+        **_also_chose(model),
         "Chosen iteration": f"{model.iteration} of {model.iterations}",
         "Ridge": model.ridge,
         "Bandwidth": model.bandwidth,
@@ -117,6 +117,14 @@ def _side(context: Context, ref: str) -> Side:
         importance=features.importance(learned),
         features_learned=features.learned_something(learned),
     )
+
+
+def _also_chose(record: Job | Model) -> dict[str, Any]:
+    """Return what validation rows chose, and where there are others that choose, what those did."""
+    told = {"Validation rows also chose": in_words(record.validation_chose) or "nothing"}
+    if record.left_out_chose:
+        told["Rows left out also chose"] = in_words(record.left_out_chose)
+    return told
 
 
 def _comparable(record: ModelRecord) -> dict[str, float]:

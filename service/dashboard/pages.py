@@ -21,7 +21,7 @@ from service.negotiation import choose
 from service.problems import NotAcceptable, status_of
 from worker.contracts.errors import FactRFMError
 from worker.contracts.keys import Scope as KeyScope
-from worker.contracts.validation import in_words
+from worker.contracts.validation import how_chosen, in_words, told_of_rows
 
 log = structlog.get_logger()
 
@@ -56,6 +56,8 @@ templates.filters |= {
     "explained": formats.explained,
     "option": formats.option,
     "chosen": in_words,
+    "how_chosen": how_chosen,
+    "told_of_rows": told_of_rows,
     "document": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
 }
 

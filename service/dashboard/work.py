@@ -120,7 +120,7 @@ def show_batch(context: CurrentContext, request: Request, batch_id: str) -> Resp
         varied=varied,
         metrics=metrics,
         names=predicting(context, found),
-        chose=any(job.validation_chose for job in found),
+        chose=any(job.validation_chose or job.left_out_chose for job in found),
     )
 
 

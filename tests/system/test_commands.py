@@ -131,6 +131,16 @@ def test_what_was_not_learned_and_what_validation_rows_also_chose_are_said(termi
     assert "learned nothing of its columns" in terminal.errors
 
 
+def test_which_rows_chose_the_iteration_is_said(terminal: Terminal) -> None:
+    terminal("fit", "houses.csv", "-t", "price", "-m", "left-out", *FAST, "--validation", "none")
+    told = " ".join(terminal("describe", "left-out").split())
+    assert re.search(r"iteration Iteration \d of \d was chosen: it has the least mean squared error", told)
+    assert "each left out of the solve in turn" in told
+    assert "rows left out also chose ridge, iteration" in told
+    assert re.search(r"leave-one-out rmse .*\(rows also chose\)", " ".join(terminal("models", "left-out").split()))
+    assert re.search(r"rows left out +left-out@1", terminal("compare", "left-out", "left-out@1"))
+
+
 def test_what_is_deleted_is_gone_and_nothing_where_a_version_is_not_named(terminal: Terminal) -> None:
     made = json.loads(terminal("fit", "houses.csv", "-t", "price", "-m", "passing", *FAST, "--json"))
     terminal("delete", made["job"], "passing", code=2)

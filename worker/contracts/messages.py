@@ -153,6 +153,7 @@ class FittedModelSummary(Contract):
     metrics: dict[str, float]
     chosen_by: ChosenBy | None = None
     validation_chose: list[str] | None = Field(None, description="None in rows of before.")
+    left_out_chose: list[str] | None = Field(None, description="None in rows of before.")
     iteration: int
     iterations: int
     ridge: float

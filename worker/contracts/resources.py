@@ -157,6 +157,10 @@ class Job(Contract):
         description="What the rows of validation_ metrics also chose: options, and the iteration. Their figures are a "
         "little too good then. Empty where they chose nothing.",
     )
+    left_out_chose: list[str] = Field(
+        default_factory=list,
+        description="The same of leave_one_out_ metrics: what training rows chose, each left out of the solve in turn.",
+    )
     error: JobError | None = None
     model: str | None = Field(None, description="Id of the model that a fit or tune made, or that a predict uses.")
     dataset: str
@@ -265,6 +269,10 @@ class Model(Contract):
         description="What the rows of validation_ metrics also chose: options, and the iteration. Their figures are a "
         "little too good then. Empty where they chose nothing.",
     )
+    left_out_chose: list[str] = Field(
+        default_factory=list,
+        description="The same of leave_one_out_ metrics: what training rows chose, each left out of the solve in turn.",
+    )
     iteration: int = Field(description="The chosen iteration.")
     chosen_by: ChosenBy | None = Field(
         None,
@@ -369,6 +377,10 @@ class FeatureHistory(Contract):
         default_factory=list,
         description="What the rows of validation_ metrics also chose: options, and the iteration. Their figures are a "
         "little too good then. Empty where they chose nothing.",
+    )
+    left_out_chose: list[str] = Field(
+        default_factory=list,
+        description="The same of leave_one_out_ metrics: what training rows chose, each left out of the solve in turn.",
     )
     items: list[IterationSummary]
 

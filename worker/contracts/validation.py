@@ -1,12 +1,22 @@
-"""What the rows to validate on also chose: their figures are a little too good then, and say so wherever they stand."""
+"""Which rows chose the iteration and the options of a model: their own figures are a little too good then.
+
+Rows to validate on choose, or where there are none the training rows, left out of the solve one at a time.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from worker.contracts.resources import ChosenBy, Job, Model
 from worker.contracts.specs import CHOICES
 
 PREFIX = "validation_"
+LEFT_OUT_PREFIX = "leave_one_out_"
 OPTIMISTIC = "so their figures are a little too good"
+ROWS_OF: dict[ChosenBy, str] = {
+    "validation": "on the validation rows",
+    "folds": "on the rows held out, averaged over the folds",
+    "leave_one_out": "on the training rows, each left out of the solve in turn",
+}
 
 
 def validation_chose(request: Mapping[str, Any]) -> list[str]:
@@ -14,7 +24,20 @@ def validation_chose(request: Mapping[str, Any]) -> list[str]:
 
     None of a network, whose validation rows choose nothing, of a prediction, and of a fit without validation.
     """
-    if request.get("kind") not in ("fit", "tune") or request.get("validation") is None:
+    return _chosen(request) if request.get("validation") is not None else []
+
+
+def left_out_chose(request: Mapping[str, Any], metrics: Iterable[str]) -> list[str]:
+    """Return what training rows that were left out of the solve choose in a job without rows to validate on.
+
+    ``metrics``: names of those that the job has so far. None of theirs: nothing was left out.
+    """
+    left_out = request.get("validation") is None and _any_begins(metrics, LEFT_OUT_PREFIX)
+    return _chosen(request) if left_out else []
+
+
+def _chosen(request: Mapping[str, Any]) -> list[str]:
+    if request.get("kind") not in ("fit", "tune"):
         return []
     spec = request["spec"]
     searched = (request.get("search") or {}).get("space") or {}
@@ -33,12 +56,68 @@ def validation_chose_before(
 
     ``raced``: the short runs that its options were settled by.
     """
-    if not any(name.startswith(PREFIX) for name in metrics):
+    if not _any_begins(metrics, PREFIX):
         return []
-    chosen = [name for name in CHOICES if len({run.get(name) for run in raced}) > 1]
-    if raced or spec.get("ridge") == "auto":
-        chosen.append("ridge")
+    chosen = _settled(spec, raced)
     return [*chosen, "iteration"] if iterations > 0 else chosen
+
+
+def left_out_chose_before(
+    metrics: Iterable[str], spec: Mapping[str, Any], raced: Sequence[Mapping[str, Any]], chosen_by: ChosenBy | None
+) -> list[str]:
+    """Return the same of training rows that were left out of the solve."""
+    if not _any_begins(metrics, LEFT_OUT_PREFIX):
+        return []
+    chosen = _settled(spec, raced)
+    return [*chosen, "iteration"] if chosen_by == "leave_one_out" else chosen
+
+
+def _settled(spec: Mapping[str, Any], raced: Sequence[Mapping[str, Any]]) -> list[str]:
+    chosen = [name for name in CHOICES if len({run.get(name) for run in raced}) > 1]
+    return [*chosen, "ridge"] if raced or spec.get("ridge") == "auto" else chosen
+
+
+def how_chosen(model: Model) -> str:
+    """Return a sentence that says which rows chose the iteration of a model, and by which figure."""
+    if model.iterations == 0 and not (model.chosen_by == "folds" and "iteration" in model.validation_chose):
+        return "Iteration 0 is the only one that ran, so there was nothing to choose."
+    which = f"Iteration {model.iteration} of {model.iterations}"
+    if model.chosen_by == "last":
+        return f"{which} is the last: without validation rows, nothing tells whether an earlier one is better."
+    if model.chosen_by is None:
+        rows = " the validation rows in" if "iteration" in model.validation_chose else ""
+        return f"{which} was chosen by{rows} an older version, which did not record by which figure."
+    if model.chosen_by == "folds":
+        # the last fit ends at the iteration that the folds chose
+        which = f"Iteration {model.iteration}"
+    return f"{which} was chosen: it has the least {_figure(model)} {ROWS_OF[model.chosen_by]}."
+
+
+def _figure(model: Model) -> str:
+    """Return what chooses between iterations; see the losses in worker.engine.targets."""
+    if model.task == "classification":
+        return "Brier score"
+    return "mean squared error" if len(model.targets) == 1 else "mean squared error of the standardised targets"
+
+
+def also_chose(name: str, model: Model) -> bool:
+    """Return whether a metric is of rows that also chose."""
+    chosen = {PREFIX: model.validation_chose, LEFT_OUT_PREFIX: model.left_out_chose}
+    return any(chose and name.startswith(prefix) for prefix, chose in chosen.items())
+
+
+def told_of_rows(record: Model | Job) -> list[str]:
+    """Return a sentence for each kind of rows that also chose."""
+    told = []
+    if record.validation_chose:
+        told.append(f"Validation rows also chose {in_words(record.validation_chose)}, {OPTIMISTIC}.")
+    if record.left_out_chose:
+        told.append(f"Training rows, left out in turn, also chose {in_words(record.left_out_chose)}, {OPTIMISTIC}.")
+    return told
+
+
+def _any_begins(names: Iterable[str], prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in names)
 
 
 def in_words(chosen: Sequence[str]) -> str:

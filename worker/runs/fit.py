@@ -24,7 +24,7 @@ from worker.contracts.messages import (
 )
 from worker.contracts.resources import ChosenBy, IterationSummary, ModelColumn, Progress
 from worker.contracts.specs import CHOICES, FitSpec
-from worker.contracts.validation import validation_chose
+from worker.contracts.validation import left_out_chose, validation_chose
 from worker.engine import summary
 from worker.engine.choice import Heat, heats_to_run
 from worker.engine.config import FitConfig
@@ -78,7 +78,8 @@ class _Fit:
         self._machine = machine
         self._report = report
         self._spec = order.request.spec
-        self._validation_chose = validation_chose(order.request.model_dump())
+        # choosing settles in the order what the spec left open
+        self._asked = order.request.model_dump()
         self._begun = 0.0
         self._shown = Progress()
         self._folds = (order.request.validation.folds or 0) if order.request.validation is not None else 0
@@ -334,7 +335,8 @@ class _Fit:
                 spec=self._spec.model_dump(mode="json"),
                 metrics=best.metrics,
                 chosen_by=chosen_by,
-                validation_chose=self._validation_chose,
+                validation_chose=validation_chose(self._asked),
+                left_out_chose=left_out_chose(self._asked, best.metrics),
                 iteration=best.iteration,
                 iterations=state.current.iteration,
                 ridge=best.ridge,

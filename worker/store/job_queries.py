@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 from worker.contracts.artifacts import AnyCheckpoint, ResultFile
 from worker.contracts.errors import NotFound
 from worker.contracts.resources import BatchCounts, Job, JobKind, JobState, Page
-from worker.contracts.validation import validation_chose
+from worker.contracts.validation import left_out_chose, validation_chose
 from worker.store.claims import CHECKPOINTS
 from worker.store.columns import storable
 from worker.store.database import Database
@@ -203,6 +203,7 @@ def to_resource(row: JobRow) -> Job:
             "progress": shown(row),
             "metrics": row.metrics,
             "validation_chose": validation_chose(row.request),
+            "left_out_chose": left_out_chose(row.request, row.metrics or {}),
             "error": row.error,
             "model": row.model_id,
             "dataset": row.dataset_id,

@@ -17,7 +17,7 @@ from worker.contracts.errors import ArtifactMissing, Conflict, InvalidRequest, N
 from worker.contracts.messages import FitDone, FittedModelSummary
 from worker.contracts.requests import ModelChange
 from worker.contracts.resources import Model, Page
-from worker.contracts.validation import validation_chose_before
+from worker.contracts.validation import left_out_chose_before, validation_chose_before
 from worker.store.columns import storable
 from worker.store.database import Database, insert_into, names_a_missing_row, owner
 from worker.store.ids import new_id
@@ -292,6 +292,13 @@ def _not_found(ref: str, version: str | None) -> NotFound:
     return NotFound(f"there is no model {ref!r}" if version is None else f"there is no version {version} of {ref!r}")
 
 
+def _left_out_chose(summary: FittedModelSummary) -> list[str]:
+    if summary.left_out_chose is not None:
+        return summary.left_out_chose
+    raced = [run.model_dump() for run in summary.choices]
+    return left_out_chose_before(summary.metrics, summary.spec, raced, summary.chosen_by)
+
+
 def _validation_chose(summary: FittedModelSummary) -> list[str]:
     if summary.validation_chose is not None:
         return summary.validation_chose
@@ -319,6 +326,7 @@ def to_record(row: ModelRow, default_version: int | None = None) -> ModelRecord:
             spec=summary.spec,
             metrics=summary.metrics,
             validation_chose=_validation_chose(summary),
+            left_out_chose=_left_out_chose(summary),
             iteration=summary.iteration,
             chosen_by=summary.chosen_by,
             iterations=summary.iterations,
