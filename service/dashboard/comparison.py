@@ -9,6 +9,7 @@ from fastapi import Query, Request, Response
 from service import features
 from service.comparison import MOST_COMPARED, similarity
 from service.context import Context, CurrentContext
+from service.dashboard.damage import unless_damaged
 from service.dashboard.pages import page_router, render
 from service.dashboard.work import flat
 from service.features import LearnedMatrix
@@ -27,7 +28,10 @@ SMALLER_IS_BETTER = ("rmse", "brier", "brier_of_raw_scores", "loss", "penalty")
 
 @dataclass(frozen=True)
 class Side:
-    """One job or model. ``model``: where there is one, whose matrix can be shown; ``newest``: version of its name."""
+    """One job or model. ``model``: where there is one; ``newest``: version of its name.
+
+    ``learned``: the model's matrix, None where its file is damaged.
+    """
 
     title: str
     link: str
@@ -91,9 +95,12 @@ def _side(context: Context, ref: str) -> Side:
             facts = {"State": job.state, **_also_chose(job)}
             return Side(ref, f"/jobs/{ref}", job.metrics, _asked(job.request), facts)
         ref = job.model
-    record, learned = models.use(
-        context.database, ref, lambda record: (record, features.load(features.of_model(context, record)))
+    found = unless_damaged(
+        lambda: models.use(
+            context.database, ref, lambda record: (record, features.load(features.of_model(context, record)))
+        )
     )
+    record, learned = found or (models.get(context.database, ref), None)
     model = record.resource
     facts = {
         **_also_chose(model),
@@ -114,8 +121,8 @@ def _side(context: Context, ref: str) -> Side:
         model=model,
         newest=models.list_page(context.database, limit=1, name=model.name).items[0].version,
         learned=learned,
-        importance=features.importance(learned),
-        features_learned=features.learned_something(learned),
+        importance=[] if learned is None else features.importance(learned),
+        features_learned=learned is None or features.learned_something(learned),
     )
 
 

@@ -6,6 +6,7 @@ from fastapi import Request, Response
 
 from service import features
 from service.context import Context, CurrentContext
+from service.dashboard.damage import unless_damaged
 from service.dashboard.pages import page_router, render
 from service.pages import AfterModel
 from worker.contracts.errors import NotFound, pointer
@@ -32,27 +33,31 @@ def list_models(
 @router.get("/models/{ref}")
 def show_model(context: CurrentContext, request: Request, ref: str) -> Response:
     """Show what a model learned, how it did, and a form to predict by."""
-    record, described = models.use(
-        context.database,
-        ref,
-        lambda record: (record, features.describe(context, features.of_model(context, record))),
+    described = unless_damaged(
+        lambda: models.use(
+            context.database,
+            ref,
+            lambda record: (record, features.describe(context, features.of_model(context, record))),
+        )
     )
+    # the record of a damaged file tells all the rest
+    record, learned = described or (models.get(context.database, ref), None)
     return render(
         request,
         "model.html",
         model=record.resource,
-        features=described,
+        features=learned,
         history=record.summary.history,
         folds_away=record.summary.encoded_names != [column.name for column in record.summary.features],
-        inputs=_inputs(context, record, described.importance),
+        inputs=_inputs(context, record, None if learned is None else learned.importance),
         first=FIRST_COLUMNS,
         versions=models.list_page(context.database, limit=PAGE, name=record.resource.name).items,
         siblings=_siblings(context, record),
     )
 
 
-def _inputs(context: Context, record: ModelRecord, importance: list[FeatureShare]) -> list[dict[str, Any]]:
-    """Return the columns that the model reads, the most important first, each with a usual value.
+def _inputs(context: Context, record: ModelRecord, importance: list[FeatureShare] | None) -> list[dict[str, Any]]:
+    """Return the columns that the model reads, the most important first where that is known, each with a usual value.
 
     ``pointer``: where the value of the form goes in the body of a prediction. ``offered``: categories to choose from;
     with ``lines`` some of them hold line breaks, which an input of one line would lose.
@@ -62,17 +67,18 @@ def _inputs(context: Context, record: ModelRecord, importance: list[FeatureShare
     except NotFound:
         known = {}
     types = {column.name: column.type for column in record.resource.features}
+    names = list(types) if importance is None else [one.feature for one in importance]
     return [
         {
-            "name": one.feature,
-            "pointer": pointer("rows", 0, one.feature),
-            "type": types[one.feature],
+            "name": name,
+            "pointer": pointer("rows", 0, name),
+            "type": types[name],
             "usual": _usual(column),
             "offered": _offered(column),
             "lines": any("\n" in value or "\r" in value for value in _offered(column)),
         }
-        for one in importance
-        for column in [known.get(one.feature)]
+        for name in names
+        for column in [known.get(name)]
     ]
 
 

@@ -1,20 +1,18 @@
 """The first page, and the queue."""
 
-import structlog
 from fastapi import Request, Response
 
 from service import features
 from service.auth import ANYBODY
 from service.context import Context, CurrentContext
+from service.dashboard.damage import unless_damaged
 from service.dashboard.data import upload_hints
 from service.dashboard.pages import page_router, render
 from service.dashboard.work import predicting
-from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing, NotFound
+from worker.contracts.errors import NotFound
 from worker.contracts.keys import Scope
 from worker.contracts.resources import FeatureShare, Model
 from worker.store import datasets, jobs, models, workload
-
-log = structlog.get_logger()
 
 router = page_router()
 
@@ -63,11 +61,11 @@ def _top(context: Context, model: Model) -> tuple[list[FeatureShare] | None, boo
     None where its matrix is lost or damaged.
     """
     try:
-        learned = features.load(features.of_model(context, models.get(context.database, model.id)))
+        source = features.of_model(context, models.get(context.database, model.id))
+        learned = unless_damaged(lambda: features.load(source))
     except NotFound:
         # it was deleted while the page was made
         return [], True
-    except (ArtifactMissing, ArtifactCorrupt) as error:
-        log.error("matrix not shown", model=model.id, detail=error.detail)
+    if learned is None:
         return None, True
     return features.importance(learned)[:TOP], features.learned_something(learned)

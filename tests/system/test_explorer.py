@@ -28,6 +28,26 @@ def test_the_axis_of_eigenvalues_counts_those_that_there_are(desk: Desk, columns
     page.context.close()
 
 
+def test_what_is_damaged_is_said_where_scripts_ask_for_it(desk: Desk) -> None:
+    dataset = _upload(desk, 4)
+    job = desk.system.wait(desk.system.submit(dataset=dataset, spec=PLAIN))
+    artifacts = desk.system.home / "artifacts"
+    [table] = (artifacts / "datasets").rglob(f"*{dataset}*/table*")
+    [matrices] = [file for file in artifacts.rglob("matrices.safetensors") if job["id"] in str(file)]
+    for file in (table, matrices):
+        content = file.read_bytes()
+        file.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    page = desk.signed_in()
+    page.goto(f"/datasets/{dataset}")
+    expect(page.get_by_role("alert").first).to_have_text(re.compile("damaged or gone. Upload the same file again"))
+    page.goto(f"/jobs/{job['id']}")
+    expect(page.locator("[data-heatmap]")).to_contain_text("damaged or gone: restore it from a backup, or train again")
+    page.goto(f"/models/{job['model']}")
+    expect(page.locator(".damaged")).to_be_visible()
+    expect(page.get_by_role("heading", name="One row")).to_be_visible()
+    page.context.close()
+
+
 def test_a_job_that_ended_without_a_matrix_does_not_promise_one(desk: Desk) -> None:
     dataset = _upload(desk, 3)
     before = desk.system.submit(dataset=dataset, spec={**PLAIN, "iterations": 1000})

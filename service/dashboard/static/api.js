@@ -5,6 +5,7 @@ export class Problem extends Error {
     super(document?.detail ?? `the service answered ${status}`);
     this.status = status;
     this.errors = document?.errors ?? [];
+    this.damaged = ["artifact_corrupt", "artifact_missing"].includes(document?.code);
   }
 }
 

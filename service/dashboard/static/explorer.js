@@ -13,6 +13,7 @@ const PLAY_MS = 700;
 const ENDED = { succeeded: "ended", failed: "failed", cancelled: "was cancelled" };
 const UNLEARNED =
   "M is the identity: nothing was learned of the columns. Shares only tell how much each of them varies.";
+const DAMAGED = "The file of its feature matrix is damaged or gone: restore it from a backup, or train again.";
 
 export function start(section) {
   new Explorer(section).begin();
@@ -99,7 +100,7 @@ class Explorer {
       // a later wish has overtaken this one
       if (turn === this.asked) this.paint(iteration, features, matrix);
     } catch (problem) {
-      if (turn === this.asked && (problem.status !== 409 || this.section.dataset.ended)) this.shown.textContent = this.note.textContent = problem.message;
+      if (turn === this.asked && (problem.status !== 409 || this.section.dataset.ended)) this.shown.textContent = this.note.textContent = problem.damaged ? DAMAGED : problem.message;
     }
   }
 

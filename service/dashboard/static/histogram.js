@@ -28,7 +28,8 @@ async function draw(place) {
     const { edges, counts } = await ask(place.dataset.histogram);
     place.replaceChildren(counts.length ? bins(place.dataset.name, edges, counts) : element("span", { class: "soft" }, "no finite value"));
   } catch (problem) {
-    place.textContent = problem.message;
+    place.textContent = problem.damaged ? "damaged" : problem.message;
+    if (problem.damaged) document.querySelector("[data-damaged]").hidden = false;
   }
 }
 

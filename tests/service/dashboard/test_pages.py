@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from support.every_page import all_pages
 from support.processes import REPOSITORY
 
 from service.app import create_app
@@ -19,27 +20,6 @@ from worker.store import keys
 
 OURS = {"Origin": "http://testserver"}
 SPEC = {"iterations": 1, "encoding": "plain", "feature_matrix": "full", "precision": "float32", "exponent": 1}
-
-
-@pytest.fixture
-def things(
-    client: TestClient, dataset: str, model: dict[str, Any], run_job: Callable[[str], None]
-) -> dict[str, dict[str, Any]]:
-    """One of everything: a table, a fit and its model, a search, a network, a prediction, a batch that half waits."""
-    common = {"dataset": dataset, "target": "price"}
-    bodies = {
-        "tune": {"kind": "tune", **common, "spec": SPEC, "search": {"trials": 2}},
-        "network": {"kind": "network", **common, "spec": {"steps": 20, "report_every": 10, "hidden": [4]}},
-        "predict": {"kind": "predict", "model": "prices", "dataset": dataset},
-    }
-    found = {name: client.post("/v1/jobs", json=body).json() for name, body in bodies.items()}
-    for job in found.values():
-        run_job(job["id"])
-    grid = {"base": {"kind": "fit", **common, "spec": SPEC}, "grid": {"spec.ridge": [0.1, 1.0]}}
-    batch = client.post("/v1/batches", json=grid).json()
-    run_job(batch["jobs"][0].rsplit("/", 1)[1])
-    fit = {"id": model["job"]}
-    return {**found, "dataset": {"id": dataset}, "model": model, "fit": fit, "batch": batch}
 
 
 def test_a_column_that_is_nearly_numeric_is_told_of(client: TestClient) -> None:
@@ -63,32 +43,9 @@ def test_a_first_row_that_looks_like_no_names_is_told_of(client: TestClient, nam
     assert ("put a row of names before it" in page) == told
 
 
-def _pages(things: dict[str, dict[str, Any]]) -> list[str]:
-    ids = {name: one["id"] for name, one in things.items()}
-    return [
-        "/",
-        "/datasets",
-        f"/datasets/{ids['dataset']}",
-        "/jobs",
-        "/jobs?state=succeeded&kind=fit",
-        *(f"/jobs/{ids[kind]}" for kind in ("fit", "tune", "network", "predict")),
-        "/jobs/new",
-        *(f"/jobs/new?dataset={ids['dataset']}&kind={kind}" for kind in ("fit", "tune", "network")),
-        *(f"/jobs/new?like={ids[kind]}" for kind in ("fit", "tune", "network")),
-        "/models",
-        "/models?name=prices",
-        f"/models/{ids['model']}",
-        "/compare",
-        f"/compare?ref={ids['model']}&ref={ids['tune']}&ref={ids['network']}",
-        "/batches",
-        f"/batches/{ids['batch']}",
-        "/queue",
-    ]
-
-
 def _detailed(things: dict[str, dict[str, Any]]) -> list[str]:
     """Return the pages that are about one thing by its id."""
-    return [path for path in _pages(things) if re.search(r"_0", path)]
+    return [path for path in all_pages(things) if re.search(r"_0", path)]
 
 
 @pytest.fixture
@@ -111,7 +68,7 @@ def sign_in(context: Context, settings: ServiceSettings) -> Iterator[Callable[..
 def test_every_page_is_there_and_holds_nothing_inline_and_nothing_from_elsewhere(
     client: TestClient, things: dict[str, dict[str, Any]]
 ) -> None:
-    for path in _pages(things):
+    for path in all_pages(things):
         answer = client.get(path)
         assert answer.status_code == 200, path
         page = answer.text
@@ -185,7 +142,7 @@ def test_every_script_that_is_asked_for_is_there_and_installed(client: TestClien
 def test_another_project_sees_none_of_it(things: dict[str, dict[str, Any]], sign_in: Callable[..., TestClient]) -> None:
     owner, stranger = sign_in("default", Scope.READ), sign_in("stranger", *Scope)
     ours = {one["id"] for one in things.values()}
-    for path in _pages(things):
+    for path in all_pages(things):
         answer = stranger.get(path)
         if path in _detailed(things):
             assert answer.status_code == 404, path
