@@ -29,7 +29,7 @@ from worker.contracts.resources import (
     Job,
     Model,
 )
-from worker.contracts.results import NetworkReport, TuneResult
+from worker.contracts.results import NetworkReport, Trials, TuneResult
 
 T = TypeVar("T")
 Listed = TypeVar("Listed", Dataset, Job, Model)
@@ -199,6 +199,10 @@ class AsyncClient:
     async def tune_result(self, job_id: str) -> TuneResult:
         """Return every trial of a search that has succeeded."""
         return await self._send(calls.tune_result(job_id))
+
+    async def trials(self, job_id: str) -> Trials:
+        """Return the trials of a search that have ended so far."""
+        return await self._send(calls.trials(job_id))
 
     async def network_report(self, job_id: str) -> NetworkReport:
         """Return the report of a network that was trained."""

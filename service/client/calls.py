@@ -24,7 +24,7 @@ from worker.contracts.resources import (
     Model,
     Page,
 )
-from worker.contracts.results import NetworkReport, TuneResult
+from worker.contracts.results import NetworkReport, Trials, TuneResult
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -165,6 +165,10 @@ def result(job_id: str) -> Call[bytes]:
 
 def tune_result(job_id: str) -> Call[TuneResult]:
     return Call("GET", path("/v1/jobs/{job}/result", job=job_id), model(TuneResult))
+
+
+def trials(job_id: str) -> Call[Trials]:
+    return Call("GET", path("/v1/jobs/{job}/trials", job=job_id), model(Trials))
 
 
 def network_report(job_id: str) -> Call[NetworkReport]:

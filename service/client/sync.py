@@ -29,7 +29,7 @@ from worker.contracts.resources import (
     Job,
     Model,
 )
-from worker.contracts.results import NetworkReport, TuneResult
+from worker.contracts.results import NetworkReport, Trials, TuneResult
 
 T = TypeVar("T")
 Listed = TypeVar("Listed", Dataset, Job, Model)
@@ -198,6 +198,10 @@ class Client:
     def tune_result(self, job_id: str) -> TuneResult:
         """Return every trial of a search that has succeeded."""
         return self._send(calls.tune_result(job_id))
+
+    def trials(self, job_id: str) -> Trials:
+        """Return the trials of a search that have ended so far."""
+        return self._send(calls.trials(job_id))
 
     def network_report(self, job_id: str) -> NetworkReport:
         """Return the report of a network that was trained."""

@@ -9,7 +9,8 @@ from service.commands.jobs import JobId
 from service.commands.session import Session, remote, table
 from service.complaints import WrongSetting
 from worker.contracts.events import TrialData
-from worker.contracts.results import NetworkReport, TuneResult
+from worker.contracts.resources import Job
+from worker.contracts.results import NetworkReport, Trials, TuneResult
 from worker.contracts.validation import OPTIMISTIC
 
 STATES = ("complete", "pruned", "failed")
@@ -17,18 +18,22 @@ STATES = ("complete", "pruned", "failed")
 
 @remote
 def trials(session: Session, job: JobId) -> None:
-    """Show the trials of a search that has succeeded, the best first."""
-    _check_kind(session, job, "tune", "trials are of")
-    found = session.client.tune_result(job)
+    """Show the trials of a search, the best first. While it runs they are those that have ended."""
+    search = _checked(session, job, "tune", "trials are of")
+    ended = search.state == "succeeded"
+    found: TuneResult | Trials = session.client.tune_result(job) if ended else session.client.trials(job)
     session.show(found, lambda: _trials_table(found))
-    if found.validation_chose:
+    if not ended:
+        asked = search.request["search"]["trials"]
+        session.note(f"the search is {search.state}: {len(found.trials)} of {asked} trials have ended")
+    if found.trials and found.validation_chose:
         session.note(f"validation rows also chose {', '.join(found.validation_chose)}, {OPTIMISTIC}")
 
 
 @remote
 def report(session: Session, job: JobId) -> None:
     """Show how the theorem holds for the layers of a network that was trained."""
-    _check_kind(session, job, "network", "a report is of")
+    _checked(session, job, "network", "a report is of")
     found = session.client.network_report(job)
     session.show(found, lambda: report_table(found))
 
@@ -57,13 +62,14 @@ def report_table(found: NetworkReport) -> Any:
     )
 
 
-def _check_kind(session: Session, job: str, kind: str, what: str) -> None:
+def _checked(session: Session, job: str, kind: str, what: str) -> Job:
     found = session.client.job(job)
     if found.kind != kind:
         raise WrongSetting(f"{job} is a job of kind {found.kind!r}; {what} a job of kind {kind!r}")
+    return found
 
 
-def _trials_table(found: TuneResult) -> Any:
+def _trials_table(found: TuneResult | Trials) -> Any:
     rows = [
         (
             one.trial,

@@ -10,18 +10,17 @@ from service.dashboard.fields import FIT_GROUPS, NETWORK_GROUPS, grouped
 from service.dashboard.pages import page_router, render
 from service.dashboard.search_space import meanings, searched
 from service.pages import AfterBatch, AfterJob
+from service.trials import trials_of
 from worker.contracts.errors import NotFound
-from worker.contracts.events import TrialData
 from worker.contracts.requests import FitRequest, TuneRequest
 from worker.contracts.resources import FINAL_STATES, Job, JobKind, JobState
 from worker.contracts.search import Search
 from worker.contracts.specs import FitSpec, NetworkSpec
-from worker.store import batches, datasets, events, jobs, models
+from worker.store import batches, datasets, jobs, models
 
 router = page_router()
 
 PAGE = 50
-MOST_EVENTS = 5000
 ONLY_OF = {"agop_power": "nfa", "center_gradients": "nfa", "geometric_average": "fact"}
 """Options of the spec that go with one update alone."""
 
@@ -82,8 +81,7 @@ def new_job(
 def show_job(context: CurrentContext, request: Request, job_id: str) -> Response:
     """Show a job: how far it is, what came of it, what it was asked."""
     job = jobs.get(context.database, job_id)
-    found = events.list_events(context.database, job_id, 0, MOST_EVENTS) if job.kind == "tune" else []
-    trials = [one.data for one in found if isinstance(one.data, TrialData)]
+    found = trials_of(context, job) if job.kind == "tune" else None
     return render(
         request,
         "job.html",
@@ -92,8 +90,8 @@ def show_job(context: CurrentContext, request: Request, job_id: str) -> Response
         final=job.state in FINAL_STATES,
         dataset=_name_of(context, job.dataset),
         model=_model_of(context, job),
-        trials=trials,
-        best=_best(trials),
+        trials=[] if found is None else found.trials,
+        best=None if found is None else found.best,
     )
 
 
@@ -138,12 +136,6 @@ def flat(document: dict[str, Any]) -> dict[str, Any]:
         else:
             found[name] = value
     return found
-
-
-def _best(trials: list[TrialData]) -> int | None:
-    """Return the number of the trial with the least loss; None before one is complete."""
-    complete = [trial for trial in trials if trial.state == "complete" and trial.losses]
-    return min(complete, key=lambda trial: min(trial.losses)).trial if complete else None
 
 
 def _updated(spec: dict[str, Any], update: str | None) -> dict[str, Any]:

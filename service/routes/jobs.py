@@ -235,7 +235,7 @@ def retry_job(context: CurrentContext, response: Response, job_id: str) -> Job:
 def get_result(context: CurrentContext, request: Request, job_id: str) -> Response:
     """Download what a job made: a predict job's file, a tune job's trials, a network job's report.
 
-    While a job runs, its events of type ``trial`` or ``step`` say the same.
+    While a job runs, ``/trials`` or its events of type ``step`` say the same.
     """
     job = jobs.get(context.database, job_id)
     if job.kind == "fit":

@@ -22,6 +22,7 @@ ABOUT_THE_SERVICE = {"GET /v2": 200, "GET /v2/health/live": 200, "GET /v2/health
 NOTHING_TO_SHOW = dict.fromkeys(
     (
         "GET /v1/jobs/{job_id}/result",
+        "GET /v1/jobs/{job_id}/trials",
         "GET /v1/jobs/{job_id}/features",
         "GET /v1/jobs/{job_id}/features/matrix",
     ),

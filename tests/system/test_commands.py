@@ -258,6 +258,18 @@ def test_the_trials_of_a_search_are_shown_the_best_first(terminal: Terminal, tra
     terminal("trials", "job_nobody", code=2)
 
 
+def test_the_trials_of_a_running_search_are_those_that_have_ended(terminal: Terminal) -> None:
+    made = terminal("tune", "houses.csv", "-t", "price", *FAST, "--trials", "500", "--no-wait", "--json")
+    job = json.loads(made)["id"]
+    terminal("trials", job)
+    assert re.search(r"the search is (queued|running): \d+ of 500 trials have ended", terminal.errors)
+    terminal("cancel", job)
+    terminal("watch", job, code=3)
+    found = json.loads(terminal("trials", job, "--json"))
+    assert f"the search is cancelled: {len(found['trials'])} of 500 trials have ended" in terminal.errors
+    assert found["metric"] == "validation_rmse"
+
+
 def test_a_network_is_trained_and_its_report_shown(terminal: Terminal, trained: dict[str, object]) -> None:
     (terminal.folder / "network.yaml").write_text("hidden: [8, 4]\nsteps: 20\nreport_every: 10\n")
     shown = terminal("network", "houses.csv", "-t", "price", "--spec", "network.yaml", "--out", "report.json")

@@ -22,6 +22,19 @@ class TuneResult(Contract):
     trials: list[TrialData] = Field(description="In the order in which they ran.")
 
 
+class Trials(Contract):
+    """The trials of a search that have ended so far, in the fields that the result of the search has."""
+
+    metric: str = Field(description="The metric to compare trials by; lower is better.")
+    best: int | None = Field(description="The best complete trial so far, counted from 1. Null before one is complete.")
+    metrics: dict[str, float] = Field(description="The best trial's.")
+    validation_chose: list[str] = Field(
+        default_factory=list,
+        description="What validation rows chose by these figures, which are a little too good then.",
+    )
+    trials: list[TrialData] = Field(description="In the order in which they ran.")
+
+
 class NetworkReport(Contract):
     """What a network's layers say of the theorem, from the first weights to the last."""
 

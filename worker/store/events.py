@@ -57,6 +57,21 @@ def write(session: Session, job_id: str, last_seq: int, data: Sequence[EventData
         session.execute(insert(EventRow), rows)
 
 
+def list_trials(database: Database, job_id: str) -> list[TrialData]:
+    """Return the trials of a search that have ended, in order; those before it began afresh are not among them."""
+    if not storable(job_id):
+        return []
+    query = select(EventRow.data).where(EventRow.job_id == job_id, EventRow.type == TYPES[TrialData])
+    with database.reading() as session:
+        told = [TrialData.model_validate(data) for data in session.scalars(query.order_by(EventRow.seq))]
+    trials: list[TrialData] = []
+    for trial in told:
+        # a search that lost its checkpoint counts from 1 again
+        del trials[trial.trial - 1 :]
+        trials.append(trial)
+    return trials
+
+
 def list_events(database: Database, job_id: str, after_seq: int = 0, limit: int = 200) -> list[AnyEvent]:
     """Return events with a number above ``after_seq``, in order; none for a job that does not exist."""
     if not storable(job_id):

@@ -1,5 +1,11 @@
 import pytest
 
+from worker.contracts.messages import TrialReport
+from worker.orders import build_order
+from worker.runs.machine import Machine
+from worker.runs.tune import tune
+from worker.store import jobs
+
 
 @pytest.fixture
 def body(dataset):
@@ -111,3 +117,61 @@ def test_the_best_trial_has_the_least_of_the_metric_that_is_named(client, body, 
     complete = [trial for trial in result["trials"] if trial["state"] == "complete"]
     least = min(trial["metrics"][result["metric"]] for trial in complete)
     assert result["metrics"][result["metric"]] == pytest.approx(least)
+
+
+@pytest.fixture
+def begin(client, context):
+    """Runs a search as a worker does, and returns what ``/trials`` says after each of its trials."""
+
+    def run(job, checkpoint=None):
+        claim = jobs.claim(context.database, job, "test", 60, context.now())
+        seen = []
+
+        def report(answer):
+            if isinstance(answer, TrialReport):
+                told = {"events": [answer.data], "checkpoint": answer.checkpoint}
+                jobs.record(context.database, job, claim.token, context.now(), **told)
+                seen.append(client.get(f"/v1/jobs/{job}/trials").json())
+
+        order = build_order(claim).model_copy(update={"checkpoint": checkpoint})
+        done = tune(order, context.artifacts, Machine.find("cpu", None), report)
+        return claim, done, seen
+
+    return run
+
+
+@pytest.mark.parametrize("target", ["price", "city"])
+def test_a_running_search_shows_the_trials_so_far_as_its_result_will(client, context, body, begin, target):
+    job = _submit(client, {**body, "target": target})
+    before = client.get(f"/v1/jobs/{job}/trials").json()
+    assert (before["trials"], before["best"], before["metrics"]) == ([], None, {})
+    claim, done, seen = begin(job)
+    assert [len(one["trials"]) for one in seen] == [1, 2, 3]
+    assert client.get(f"/v1/jobs/{job}").json()["state"] == "running"
+    page = client.get(f"/jobs/{job}").text
+    assert page.count('<span class="state complete"') + page.count('<span class="state pruned"') == 3
+    jobs.succeed_fit(context.database, job, claim.token, done.fit, context.now(), done.file)
+    result = client.get(f"/v1/jobs/{job}/result").json()
+    for shown in (seen[-1], client.get(f"/v1/jobs/{job}/trials").json()):
+        assert shown == {name: value for name, value in result.items() if name != "spec"}
+
+
+def test_trials_of_a_search_that_began_afresh_are_not_shown_twice(client, context, body, begin):
+    job = _submit(client, body)
+    claim, _, seen = begin(job)
+    jobs.release(context.database, job, claim.token, context.now(), "the worker stops")
+    _, _, again = begin(job)
+    assert [[one["trial"] for one in told["trials"]] for told in (seen[-1], *again)] == [
+        [1, 2, 3],
+        [1],
+        [1, 2],
+        [1, 2, 3],
+    ]
+    assert client.get(f"/jobs/{job}").text.count('<th scope="row" class="number" data-value="1">') == 1
+
+
+def test_only_a_search_has_trials(client, body, model):
+    answer = client.get(f"/v1/jobs/{model['job']}/trials")
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert "is a fit: only a search" in answer.json()["detail"]
+    assert client.get("/v1/jobs/job_01jd0000000000000000000000/trials").status_code == 404
