@@ -1,18 +1,16 @@
 """From a request to what it would run: checked against the data, every default resolved, its cost estimated."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from service.context import Context
-from service.remarks import of_columns
+from service.lookups import Lookups
 from worker import space
 from worker.contracts.base import Task
-from worker.contracts.errors import InvalidRequest, NotFound, UnknownReference
+from worker.contracts.errors import InvalidRequest
 from worker.contracts.requests import AnyRequest, FitRequest, NetworkRequest, PredictRequest, TableRequest, TuneRequest
-from worker.contracts.resources import Column, Dataset, DryRun
+from worker.contracts.resources import DryRun
 from worker.contracts.search import SearchOption
-from worker.store import datasets, models
 from worker.tables import schema
 
 Training = FitRequest | TuneRequest | NetworkRequest
@@ -28,63 +26,66 @@ class Plan:
     model_id: str | None = None
 
 
-def plan(context: Context, request: AnyRequest) -> Plan:
-    """Return what ``request`` would run.
+def plan(context: Context, request: AnyRequest, lookups: Lookups | None = None) -> Plan:
+    """Return what ``request`` would run. ``lookups``: what other jobs of the same batch have looked up.
 
     Raises:
         InvalidRequest: the request and the data do not go together; pointers say where.
     """
-    return _plan_predict(context, request) if isinstance(request, PredictRequest) else _plan_training(context, request)
+    lookups = lookups or Lookups(context)
+    if isinstance(request, PredictRequest):
+        return _plan_predict(lookups, request)
+    return _plan_training(lookups, request, context.settings.max_encoded_columns)
 
 
-def _plan_training(context: Context, request: Training) -> Plan:
-    dataset = _dataset(context, request.dataset, "/dataset")
-    features = schema.resolve_features(request, dataset.columns)
-    targets = schema.resolve_targets(request, dataset.columns)
-    task = schema.resolve_task(request.task, targets)
-    most = context.settings.max_encoded_columns
-    resolved = _resolved(request, features, task)
-    wide, told = schema.encoded_width(features, expanded=True), []
+def _plan_training(lookups: Lookups, request: Training, most: int) -> Plan:
+    table = lookups.table(request.dataset, "/dataset")
+    rows = table.dataset.rows
+    choice = lookups.choice(request, table)
+    task = schema.resolve_task(request.task, choice.targets)
+    resolved = _resolved(request, choice.names, task)
+    wide, told = choice.width(True), []
     if wide > most and _leaves_encoding(resolved):
         resolved = _plain(resolved)
         told = [f"encoding 'expanded' would make {wide} columns, and at most {most} are allowed: it is not tried"]
     expanded = _may_expand(resolved)
-    schema.check_fit(request, features, targets, task, rows=dataset.rows, max_encoded=most, expanded=expanded)
+    schema.check_rows(request, rows)
+    choice.check(task, most, expanded)
     held_out = None
-    used = [dataset.id]
+    used = [table.dataset.id]
     if request.validation is not None and request.validation.dataset is not None:
-        other = _dataset(context, request.validation.dataset, "/validation/dataset")
-        schema.check_validation_dataset(features + targets, other.columns)
-        held_out = other.rows
-        used.append(other.id)
-    width = schema.encoded_width(features, expanded)
-    outputs = targets[0].distinct if task == "classification" else len(targets)
-    fitted, scored = _split(request, dataset.rows, held_out)
+        other = lookups.table(request.validation.dataset, "/validation/dataset")
+        choice.check_validation(other)
+        held_out = other.dataset.rows
+        used.append(other.dataset.id)
+    width = choice.width(expanded)
+    outputs = choice.targets[0].distinct if task == "classification" else len(choice.targets)
+    fitted, scored = _split(request, rows, held_out)
     from worker import estimates  # torch with it: see service.predictor
 
-    cost = estimates.training(resolved, fitted, width, outputs, scored, plain=schema.encoded_width(features))
+    cost = estimates.training(resolved, fitted, width, outputs, scored, plain=choice.width(False))
     return Plan(
         resolved,
         DryRun(
             request=resolved.model_dump(mode="json"),
             task=task,
-            rows=dataset.rows,
+            rows=rows,
             encoded_columns=width,
             outputs=outputs,
             estimate=cost,
-            remarks=told + of_columns(features, dataset.rows, expanded=expanded),
+            remarks=told + choice.remarks(expanded),
         ),
         used,
     )
 
 
-def _resolved(request: Training, features: Sequence[Column], task: Task) -> Training:
+def _resolved(request: Training, features: list[str], task: Task) -> Training:
     """Return the request with nothing left to resolve.
 
     Raises:
         InvalidRequest: the space of a search, or the loss of a network, cannot be.
     """
-    changes: dict[str, Any] = {"task": task, "features": [column.name for column in features], "exclude": []}
+    changes: dict[str, Any] = {"task": task, "features": features, "exclude": []}
     if isinstance(request, NetworkRequest):
         _check_loss(request, task)
     elif isinstance(request, TuneRequest):
@@ -123,14 +124,11 @@ def _check_loss(request: NetworkRequest, task: Task) -> None:
         raise InvalidRequest.at("/spec/loss", "cross_entropy is for a classification; a regression has loss 'squared'")
 
 
-def _plan_predict(context: Context, request: PredictRequest) -> Plan:
-    try:
-        record = models.get(context.database, request.model)
-    except NotFound as error:
-        raise UnknownReference.at("/model", error.detail) from error
-    model = record.resource
-    dataset = _dataset(context, request.dataset, "/dataset")
-    schema.check_predict(model.features, dataset.columns)
+def _plan_predict(lookups: Lookups, request: PredictRequest) -> Plan:
+    model = lookups.model(request.model)
+    table = lookups.table(request.dataset, "/dataset")
+    dataset = table.dataset
+    lookups.check_predict(model, table)
     outputs = len(model.classes) if model.classes is not None else len(model.targets)
     resolved = request.model_copy(update={"model": model.id})
     from worker import estimates  # torch with it: see service.predictor
@@ -159,10 +157,3 @@ def _split(request: TableRequest, rows: int, held_out: int | None) -> tuple[int,
         return rows, 0
     scored = max(1, round(rows * (request.validation.fraction or 0.0)))
     return rows - scored, scored
-
-
-def _dataset(context: Context, dataset_id: str, pointer: str) -> Dataset:
-    try:
-        return datasets.get(context.database, dataset_id)
-    except NotFound as error:
-        raise UnknownReference.at(pointer, error.detail) from error

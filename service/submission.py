@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from service.context import Context
 from service.idempotency import STARTED
 from service.invalid import MOST_PLACES, field_errors
+from service.lookups import Lookups
 from service.origin import ORIGIN
 from service.planning import Plan, plan
 from worker.contracts.errors import FieldError, InvalidRequest, QueueFull, RequestInFlight, UnknownReference
@@ -58,9 +59,10 @@ def submit_batch(context: Context, requests: Sequence[AnyRequest]) -> str:
     planned: list[Plan] = []
     wrong: list[FieldError] = []
     lasting = True
+    lookups = Lookups(context)
     for index, request in enumerate(requests):
         try:
-            planned.append(plan(context, request))
+            planned.append(plan(context, request, lookups))
         except InvalidRequest as error:
             lasting = lasting and error.lasting
             found = error.errors or (FieldError("", error.detail),)
@@ -101,7 +103,7 @@ def expand_grid(grid: BatchGrid, limit: int, max_bytes: int) -> list[AnyRequest]
         size *= len(values)
     if size > limit:
         raise InvalidRequest.at("/grid", f"the grid has {size} combinations, a batch holds at most {limit} jobs")
-    if size * len(json.dumps(grid.base)) > max_bytes:
+    if _written(grid, size) > max_bytes:
         raise InvalidRequest.at(
             "/grid", f"the {size} combinations take more than {max_bytes} bytes; send smaller bodies"
         )
@@ -112,6 +114,12 @@ def expand_grid(grid: BatchGrid, limit: int, max_bytes: int) -> list[AnyRequest]
             body = _with(body, path.split("."), value)
         bodies.append(body)
     return parse_all(bodies)
+
+
+def _written(grid: BatchGrid, size: int) -> int:
+    """Return the bytes of all combinations written down."""
+    values = sum(len(json.dumps(given)) * (size // len(given)) for given in grid.grid.values())
+    return size * len(json.dumps(grid.base)) + values
 
 
 def check_count(jobs: int, limit: int) -> None:

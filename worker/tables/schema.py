@@ -1,6 +1,6 @@
 """Does a request go together with the columns of its dataset? Decided on the columns' statistics alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -20,7 +20,12 @@ MISSING_WORDS = (
 )
 
 
-def resolve_targets(request: TableRequest, columns: Sequence[Column]) -> list[Column]:
+def by_name(columns: Sequence[Column]) -> dict[str, Column]:
+    """Return columns by their names, in their order."""
+    return {column.name: column for column in columns}
+
+
+def resolve_targets(request: TableRequest, columns: Mapping[str, Column]) -> list[Column]:
     """Return the target columns.
 
     Raises:
@@ -31,7 +36,7 @@ def resolve_targets(request: TableRequest, columns: Sequence[Column]) -> list[Co
     return _pick(names, pointers, columns, "target")
 
 
-def resolve_features(request: TableRequest, columns: Sequence[Column]) -> list[Column]:
+def resolve_features(request: TableRequest, columns: Mapping[str, Column]) -> list[Column]:
     """Return the feature columns: those asked for, or all but the index; without the targets and the excluded.
 
     Raises:
@@ -41,7 +46,8 @@ def resolve_features(request: TableRequest, columns: Sequence[Column]) -> list[C
     excluded = _pick(request.exclude, [f"/exclude/{i}" for i in range(len(request.exclude))], columns, "column")
     unwanted = {column.name for column in excluded}
     if request.features is None:
-        chosen = [column for column in columns if column.name not in targets | unwanted and not column.index]
+        left_out = targets | unwanted
+        chosen = [column for name, column in columns.items() if name not in left_out and not column.index]
     else:
         pointers = [f"/features/{index}" for index in range(len(request.features))]
         chosen = _pick(request.features, pointers, columns, "feature")
@@ -84,22 +90,14 @@ def resolve_task(wanted: str, targets: Sequence[Column]) -> Task:
     return task
 
 
-def check_fit(
-    request: TableRequest,
-    features: Sequence[Column],
-    targets: Sequence[Column],
-    task: Task,
-    *,
-    rows: int,
-    max_encoded: int,
-    expanded: bool = False,
+def check_columns(
+    features: Sequence[Column], targets: Sequence[Column], task: Task, *, max_encoded: int, expanded: bool = False
 ) -> None:
     """Check what the statistics of the columns can tell. ``expanded``: the rows may be encoded so.
 
     Raises:
         InvalidRequest: naming the column, what is wrong with it, and what would be right.
     """
-    _check_rows(request, rows)
     for target in targets:
         _check_target(target, task)
     for column in features:
@@ -117,19 +115,18 @@ def check_fit(
         raise TooWide.of(_widths(features, expanded), max_encoded)
 
 
-def check_validation_dataset(needed: Sequence[Column], columns: Sequence[Column]) -> None:
+def check_validation_dataset(needed: Sequence[Column], columns: Mapping[str, Column]) -> None:
     """Check that another dataset can validate.
 
     Raises:
         InvalidRequest: it lacks a column, or has one of another type.
     """
-    types = {column.name: column for column in columns}
     for column in needed:
-        other = types.get(column.name)
+        other = columns.get(column.name)
         if other is None:
             raise InvalidRequest.at(
                 "/validation/dataset",
-                f"the validation dataset has no column {shown(column.name)!r}{did_you_mean(column.name, types)}",
+                f"the validation dataset has no column {shown(column.name)!r}{did_you_mean(column.name, columns)}",
             )
         if not _fits(column, other):
             raise InvalidRequest.at(
@@ -138,22 +135,21 @@ def check_validation_dataset(needed: Sequence[Column], columns: Sequence[Column]
             )
 
 
-def check_predict(features: Sequence[ModelColumn], columns: Sequence[Column]) -> None:
+def check_predict(features: Sequence[ModelColumn], columns: Mapping[str, Column]) -> None:
     """Check that a dataset has what a model reads.
 
     Raises:
         ColumnMismatch: columns are missing or of another type.
     """
-    types = {column.name: column for column in columns}
-    missing = [column.name for column in features if column.name not in types]
+    missing = [column.name for column in features if column.name not in columns]
     if missing:
-        spare = types.keys() - {column.name for column in features}
+        spare = columns.keys() - {column.name for column in features}
         hint = "".join(did_you_mean(name, spare, 1) for name in missing[:1])
         raise ColumnMismatch.at(
             "/dataset", f"the dataset lacks columns that the model reads: {', '.join(missing)}{hint}"
         )
     for column in features:
-        found = types[column.name]
+        found = columns[column.name]
         if not _fits(column, found):
             raise ColumnMismatch.at(
                 "/dataset", f"column {column.name!r} is {column.type} for the model and {found.type} in the dataset"
@@ -192,7 +188,12 @@ def _width(column: Column, bins: int) -> int:
     return own + (1 if column.missing else 0)
 
 
-def _check_rows(request: TableRequest, rows: int) -> None:
+def check_rows(request: TableRequest, rows: int) -> None:
+    """Check that there are rows enough to train and to validate on.
+
+    Raises:
+        InvalidRequest: there are not.
+    """
     validation = request.validation
     needed = 2
     if validation is not None and validation.fraction is not None:
@@ -222,13 +223,12 @@ def _check_target(target: Column, task: Task) -> None:
         )
 
 
-def _pick(names: Sequence[str], pointers: Sequence[str], columns: Sequence[Column], what: str) -> list[Column]:
-    known = {column.name: column for column in columns}
+def _pick(names: Sequence[str], pointers: Sequence[str], columns: Mapping[str, Column], what: str) -> list[Column]:
     chosen: dict[str, Column] = {}
     for name, pointer in zip(names, pointers, strict=True):
-        if name not in known:
-            raise InvalidRequest.at(pointer, f"the dataset has no column {shown(name)!r}{did_you_mean(name, known)}")
+        if name not in columns:
+            raise InvalidRequest.at(pointer, f"the dataset has no column {shown(name)!r}{did_you_mean(name, columns)}")
         if name in chosen:
             raise InvalidRequest.at(pointer, f"{what} {name!r} is named twice")
-        chosen[name] = known[name]
+        chosen[name] = columns[name]
     return list(chosen.values())

@@ -28,7 +28,8 @@ COLUMNS = [_number("price"), _number("rooms", 8, integer=True), _number("area"),
 
 def _check(features, target, task="regression", rows=100, max_encoded=1000, **changes):
     request = _request(target=target.name, **changes)
-    schema.check_fit(request, features, [target], task, rows=rows, max_encoded=max_encoded)
+    schema.check_rows(request, rows)
+    schema.check_columns(features, [target], task, max_encoded=max_encoded)
 
 
 def _pointer(caught):
@@ -37,28 +38,28 @@ def _pointer(caught):
 
 def test_an_unknown_target_is_answered_with_the_closest_names():
     with pytest.raises(InvalidRequest, match="no column 'pirce'; did you mean 'price'") as caught:
-        schema.resolve_targets(_request(target="pirce"), COLUMNS)
+        schema.resolve_targets(_request(target="pirce"), schema.by_name(COLUMNS))
     assert _pointer(caught) == "/target"
 
 
 def test_a_name_like_no_other_is_answered_without_a_guess():
     with pytest.raises(InvalidRequest, match=r"no column 'qqqq'$"):
-        schema.resolve_targets(_request(target="qqqq"), COLUMNS)
+        schema.resolve_targets(_request(target="qqqq"), schema.by_name(COLUMNS))
 
 
 def test_a_target_named_twice_is_refused_at_its_place():
     with pytest.raises(InvalidRequest, match="'price' is named twice") as caught:
-        schema.resolve_targets(_request(target=["price", "area", "price"]), COLUMNS)
+        schema.resolve_targets(_request(target=["price", "area", "price"]), schema.by_name(COLUMNS))
     assert _pointer(caught) == "/target/2"
 
 
 def test_features_are_all_columns_but_targets_and_excluded_ones():
-    chosen = schema.resolve_features(_request(exclude=["city"]), COLUMNS)
+    chosen = schema.resolve_features(_request(exclude=["city"]), schema.by_name(COLUMNS))
     assert [column.name for column in chosen] == ["rooms", "area"]
 
 
 def test_features_asked_for_keep_their_order():
-    chosen = schema.resolve_features(_request(features=["city", "area"]), COLUMNS)
+    chosen = schema.resolve_features(_request(features=["city", "area"]), schema.by_name(COLUMNS))
     assert [column.name for column in chosen] == ["city", "area"]
 
 
@@ -75,7 +76,7 @@ def test_features_asked_for_keep_their_order():
 )
 def test_features_that_cannot_be_are_refused_at_their_place(changes, pointer, complaint):
     with pytest.raises(InvalidRequest, match=complaint) as caught:
-        schema.resolve_features(_request(**changes), COLUMNS)
+        schema.resolve_features(_request(**changes), schema.by_name(COLUMNS))
     assert _pointer(caught) == pointer
 
 
@@ -145,9 +146,7 @@ def test_many_numbers_are_told_to_be_fewer_and_an_encoding_that_is_too_wide_to_b
         _check([_number(f"c{at}") for at in range(1200)], _number("price"))
     features = [_number(f"c{at}") for at in range(410)]
     with pytest.raises(InvalidRequest, match=r"'expanded' makes 1640 .* 'plain' makes 410") as caught:
-        schema.check_fit(
-            _request(), features, [_number("price")], "regression", rows=9, max_encoded=1000, expanded=True
-        )
+        schema.check_columns(features, [_number("price")], "regression", max_encoded=1000, expanded=True)
     assert _pointer(caught) == "/spec/encoding"
 
 
@@ -189,20 +188,20 @@ def test_too_few_rows_are_refused_with_the_number_needed(validation, needed):
 
 def test_a_validation_dataset_needs_the_same_columns():
     needed = [_number("a"), _text("b")]
-    schema.check_validation_dataset(needed, [_text("b"), _number("a"), _text("more")])
-    schema.check_validation_dataset(needed, [_text("a", 0, missing=9), _text("b")])
+    schema.check_validation_dataset(needed, schema.by_name([_text("b"), _number("a"), _text("more")]))
+    schema.check_validation_dataset(needed, schema.by_name([_text("a", 0, missing=9), _text("b")]))
     with pytest.raises(InvalidRequest, match="no column 'b'"):
-        schema.check_validation_dataset(needed, [_number("a")])
+        schema.check_validation_dataset(needed, schema.by_name([_number("a")]))
     with pytest.raises(InvalidRequest, match="'a' is numeric in the training dataset and categorical in this one"):
-        schema.check_validation_dataset(needed, [_text("a"), _text("b")])
+        schema.check_validation_dataset(needed, schema.by_name([_text("a"), _text("b")]))
 
 
 def test_a_dataset_to_predict_needs_what_the_model_reads():
     features = [ModelColumn(name="a", type="numeric"), ModelColumn(name="b", type="categorical")]
-    schema.check_predict(features, [_number("b"), _number("a"), _text("more")])
+    schema.check_predict(features, schema.by_name([_number("b"), _number("a"), _text("more")]))
     with pytest.raises(ColumnMismatch, match="lacks columns that the model reads: a, b"):
-        schema.check_predict(features, [_text("more")])
+        schema.check_predict(features, schema.by_name([_text("more")]))
     with pytest.raises(ColumnMismatch, match="'a' is numeric for the model and categorical in the dataset"):
-        schema.check_predict(features, [_text("a"), _text("b")])
+        schema.check_predict(features, schema.by_name([_text("a"), _text("b")]))
     with pytest.raises(ColumnMismatch, match="'a' has 4 infinite values"):
-        schema.check_predict(features, [_number("a", infinite=4), _text("b")])
+        schema.check_predict(features, schema.by_name([_number("a", infinite=4), _text("b")]))
