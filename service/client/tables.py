@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worker.tables.frames import frame_table
+from worker.tables.frames import checked, frame_table
 from worker.tables.media import ARROW_FILE, ARROW_STREAM, CSV, JSON, NPY, NPZ, PARQUET, TSV
 
 SUFFIXES = {
@@ -145,7 +145,7 @@ def _of_pandas(frame: Any) -> Body:
 
 
 def _of_table(table: pa.Table, rebuild: Callable[[pa.Table], Any]) -> Body:
-    return _in_memory(_saved(lambda target: pq.write_table(table, target)), PARQUET, rebuild)
+    return _in_memory(_saved(lambda target: pq.write_table(checked(table), target)), PARQUET, rebuild)
 
 
 def _to_array(answer: pa.Table) -> np.ndarray:

@@ -7,6 +7,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 
+from worker.contracts.errors import UnreadableTable
+from worker.tables.values import HOLDS, decoded_type, is_text, type_of
+
+EXTENSION = b"ARROW:extension:name"
+
 
 def declared_categories(schema: pa.Schema, written: bytes | None) -> frozenset[str]:
     """Return the columns that are categories by their writer's word: dictionaries of Arrow, categories of pandas.
@@ -19,6 +24,22 @@ def declared_categories(schema: pa.Schema, written: bytes | None) -> frozenset[s
         if isinstance(column, dict) and column.get("pandas_type") == "categorical":
             declared.add(str(column.get("field_name") or column.get("name")))
     return frozenset(declared.intersection(schema.names))
+
+
+def check_types(schema: pa.Schema, written: bytes | None) -> None:
+    """See that all columns are of types that a table holds, by what their writer calls them.
+
+    A type that Arrow does not know comes as the one that it is stored in: months of pandas as whole numbers. And a
+    dictionary of durations is in Parquet a column of numbers. ``written``: see ``declared_categories``.
+
+    Raises:
+        UnreadableTable: naming a column of another type.
+    """
+    for field in [*schema, *_kept_schema(written)]:
+        type_of(field.name, field.type)
+        named = (field.metadata or {}).get(EXTENSION)
+        if named is not None and not is_text(decoded_type(field.type)):
+            raise UnreadableTable(f"column {field.name!r} holds {named.decode(errors='replace'):.80}; {HOLDS}")
 
 
 def index_columns(schema: pa.Schema) -> frozenset[str]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from worker.contracts.errors import UnreadableTable
+from worker.tables.declarations import check_types
 from worker.tables.values import cell_text, decimal_text, moment_text
 
 
@@ -27,14 +29,27 @@ def frame_table(frame: Any) -> pa.Table:
         ValueError: two columns have the same name, or a cell is no number, text, truth value, date or time.
     """
     if isinstance(frame, pa.Table):
-        return frame
+        return checked(frame)
     if not hasattr(frame, "iloc"):
-        return frame.to_arrow()
+        return checked(frame.to_arrow())
     names = [str(name) for name in frame.columns]
     [(most, count)] = Counter(names).most_common(1) or [("", 1)]
     if count > 1:
         raise ValueError(f"the data frame has several columns named {most!r}; names must differ")
-    return pa.table({name: _column(name, frame.iloc[:, place]) for place, name in enumerate(names)})
+    return checked(pa.table({name: _column(name, frame.iloc[:, place]) for place, name in enumerate(names)}))
+
+
+def checked(table: pa.Table) -> pa.Table:
+    """Return a table, if all its columns are of types that tables hold.
+
+    Raises:
+        ValueError: naming a column of another type.
+    """
+    try:
+        check_types(table.schema, None)
+    except UnreadableTable as error:
+        raise ValueError(error.detail) from error
+    return table
 
 
 def _column(name: str, column: Any) -> pa.Array:

@@ -26,7 +26,8 @@ from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import TableTooLarge, UnreadableTable, says_full
 from worker.tables import media
 from worker.tables.arrow_files import check_arrow_file
-from worker.tables.declarations import declared_categories, index_columns
+from worker.tables.blank_lines import rows_of_lines
+from worker.tables.declarations import check_types, declared_categories, index_columns
 from worker.tables.expansion import (
     check_arrow,
     check_columns,
@@ -35,7 +36,7 @@ from worker.tables.expansion import (
 )
 from worker.tables.json_parts import JSON_SHAPE, json_parts
 from worker.tables.npz import arrays
-from worker.tables.values import EXACT_INTEGERS, cell_text, is_text, type_of
+from worker.tables.values import EXACT_INTEGERS, cell_text, is_text
 
 BATCH_ROWS = 16_384
 BATCH_CELLS = 2**22
@@ -177,19 +178,27 @@ def _csv(source: Path, separator: str, header: bool | None) -> RawTable:
             reader = pa_csv.open_csv(
                 source,
                 read_options=pa_csv.ReadOptions(use_threads=False, block_size=block, column_names=placeholders),
-                parse_options=pa_csv.ParseOptions(newlines_in_values=True, delimiter=separator),
+                parse_options=pa_csv.ParseOptions(
+                    newlines_in_values=True, delimiter=separator, ignore_empty_lines=len(names) > 1
+                ),
                 convert_options=pa_csv.ConvertOptions(
                     column_types=dict.fromkeys(placeholders, pa.string()), strings_can_be_null=False
                 ),
             )
             named = header is not False
             last = ""
-            for batch in reader:
-                columns = batch.columns
-                if len(batch):
-                    last = columns[-1][-1].as_py()
-                yield [column[1:] for column in columns] if named else columns
-                named = False
+            if len(names) == 1:
+                lines = (batch.columns[0] for batch in reader)
+                for cells in rows_of_lines(source, lines, named=named):
+                    last = cells[-1].as_py() if len(cells) else last
+                    yield [cells]
+            else:
+                for batch in reader:
+                    columns = batch.columns
+                    if len(batch):
+                        last = columns[-1][-1].as_py()
+                    yield [column[1:] for column in columns] if named else columns
+                    named = False
             _check_last_quote(source, last, separator)
         except pa.ArrowInvalid as error:
             # not by an invalid_row_handler: it is never called, noisily, for a row that is not UTF-8
@@ -264,8 +273,9 @@ def _parquet(source: Path, limits: Limits) -> RawTable:
     with _opened_parquet(source) as file:
         by_dictionary = check_parquet(source, file.metadata, limits.max_bytes, limits.max_cells)
         schema = file.schema_arrow
-        declared = declared_categories(schema, (file.metadata.metadata or {}).get(b"ARROW:schema"))
-    _check_types(schema)
+        written = (file.metadata.metadata or {}).get(b"ARROW:schema")
+    check_types(schema, written)
+    declared = declared_categories(schema, written)
     # the lists of a schema are made anew each time that they are asked for
     names, types = schema.names, schema.types
     texts = [names[index] for index in sorted(by_dictionary) if is_text(types[index])]
@@ -320,7 +330,7 @@ def _arrow_stream(source: Path, limits: Limits) -> RawTable:
 
 def _arrow_table(schema: pa.Schema, batches: Callable[[], Iterator[list[pa.Array]]]) -> RawTable:
     check_columns(len(schema))
-    _check_types(schema)
+    check_types(schema, None)
     return RawTable(list(schema.names), batches, declared_categories(schema, None), index_columns(schema))
 
 
@@ -334,11 +344,6 @@ def _opened_arrow_file(source: Path) -> Iterator[pa.ipc.RecordBatchFileReader]:
 def _opened_arrow(source: Path) -> Iterator[pa.ipc.RecordBatchStreamReader]:
     with pa.memory_map(str(source)) as file, pa.ipc.open_stream(file) as reader:
         yield reader
-
-
-def _check_types(schema: pa.Schema) -> None:
-    for field in schema:
-        type_of(field.name, field.type)
 
 
 def _measured(batch: pa.RecordBatch) -> list[pa.Array]:

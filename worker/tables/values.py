@@ -31,6 +31,7 @@ DECLARED = pa.dictionary(pa.int32(), pa.string())
 """How a table holds a column that its file declares to be categories."""
 EXACT_INTEGERS = 2**53
 """Whole numbers of float64 up to this one are exact."""
+HOLDS = "a table holds numbers, booleans, texts, dates and times, one a cell; make one of these of it"
 LONGEST_NUMBER = 100
 """Longer texts are not compared as numbers."""
 NUMBER = re.compile(r"([+-]?)(?:(0|[1-9][0-9]*)(\.[0-9]*)?|(\.[0-9]+))([eE][+-]?[0-9]{1,3})?")
@@ -59,9 +60,9 @@ def type_of(name: str, kind: pa.DataType) -> ColumnType:
         return "numeric"
     if is_text(kind) or (pa.types.is_temporal(kind) and not pa.types.is_duration(kind)):
         return "categorical"
-    raise UnreadableTable(
-        f"column {name!r} holds {kind}; a table holds numbers, booleans, texts, dates and times, one a cell"
-    )
+    if isinstance(kind, pa.BaseExtensionType):
+        raise UnreadableTable(f"column {name!r} holds {kind.extension_name}; {HOLDS}")
+    raise UnreadableTable(f"column {name!r} holds {kind}; {HOLDS}")
 
 
 def is_text(kind: pa.DataType) -> bool:
