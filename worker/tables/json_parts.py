@@ -26,6 +26,7 @@ def json_parts(source: Path) -> Iterator[tuple[str, list[Any]]]:
     """
     key, depth, rows = "", 0, 0
     rows_key: str | None = None
+    named = False
     current: list[Any] = []
     with source.open("rb") as file:
         watched = _Watched(file)
@@ -55,6 +56,10 @@ def json_parts(source: Path) -> Iterator[tuple[str, list[Any]]]:
                         if rows_key is not None:
                             raise UnreadableTable(f"the rows are there twice, as {rows_key!r} and as {key!r}")
                         rows_key = key
+                    elif depth == 1 and key == "columns":
+                        if named:
+                            raise UnreadableTable("the columns are there twice; a JSON table names them once")
+                        named = True
                 elif depth == 0 or (depth == 1 and key in ("columns", *ROWS)) or (depth == 2 and key in ROWS):
                     raise UnreadableTable(
                         f"a list was expected and {value!r:.80} found after {rows} rows; {JSON_SHAPE}"
