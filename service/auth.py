@@ -19,9 +19,10 @@ from pydantic import SecretStr
 from sqlalchemy.exc import OperationalError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
 from service import sessions
+from service.gate import Gate
 from service.head import header
 from service.problems import Forbidden, Unauthorized, on_database_away, on_own_error
 from worker.contracts.keys import Scope as KeyScope
@@ -59,26 +60,20 @@ ANYBODY = Caller(DEFAULT_PROJECT, tuple(KeyScope))
 CONFIGURED = Caller(DEFAULT_PROJECT, tuple(KeyScope), "configured")
 
 
-class Authentication:
+class Authentication(Gate):
     """Middleware: 401 for a guarded path without a key, 403 for a key without the scope; tells the rest who calls.
 
     A page of the dashboard is answered with a redirect to the form that takes a key.
     """
 
     def __init__(self, app: ASGIApp, ring: "KeyRing") -> None:
-        self._app = app
+        super().__init__(app)
         self._ring = ring
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (is_guarded(scope["path"]) or is_page(scope["path"])):
-            answer = await self._refusal(scope)
-            if answer is not None:
-                await answer(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-    async def _refusal(self, scope: Scope) -> Response | None:
+    async def _answer(self, scope: Scope) -> Response | None:
         """Return the answer to a caller who may not; None for one who may, whom the scope's state then names."""
+        if not (is_guarded(scope["path"]) or is_page(scope["path"])):
+            return None
         try:
             caller = await self._caller(scope)
             needed = needed_scope(scope["method"], scope["path"])

@@ -12,9 +12,10 @@ from urllib.parse import unquote
 from sqlalchemy.exc import OperationalError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
 from service.auth import KeyRing
+from service.gate import Gate
 from service.head import header
 from service.problems import InvalidTarget, MisdirectedRequest, on_own_error
 from service.strict_http import ABSOLUTE
@@ -26,7 +27,7 @@ MOST_KNOWN = 1000
 LONGEST_SHOWN = 200
 
 
-class HostCheck:
+class HostCheck(Gate):
     """Middleware: 421 for a request to a host that is not this service's; a target with its host becomes a path.
 
     ``own`` is the host that the service listens at. ``allowed`` are its other names; without any of those a service
@@ -34,22 +35,13 @@ class HostCheck:
     """
 
     def __init__(self, app: ASGIApp, ring: KeyRing, own: str, allowed: Sequence[str]) -> None:
-        self._app = app
+        super().__init__(app)
         self._ring = ring
         self._restricted = bool(allowed)
         listens = f"[{own}]" if ":" in own else own
         self._names = frozenset(name.lower() for name in (*LOOPBACK, listens, *allowed))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            answer = await self._answer(scope)
-            if answer is not None:
-                await answer(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
     async def _answer(self, scope: Scope) -> Response | None:
-        """Return the answer to a request that the application does not see."""
         try:
             if not scope["path"].startswith("/"):
                 _to_path(scope)

@@ -3,14 +3,12 @@
 import threading
 import time
 from collections.abc import Callable
-from contextvars import copy_context
 from datetime import datetime
-from types import TracebackType
-from typing import Self
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from worker.background import Background
 from worker.settings import LONGEST_RENEWAL_PAUSE
 from worker.store import jobs
 from worker.store.database import Database
@@ -18,7 +16,7 @@ from worker.store.database import Database
 log = structlog.get_logger()
 
 
-class Lease:
+class Lease(Background):
     """Renews from ``__enter__`` to ``__exit__``. ``lost`` and ``cancelled`` are to be looked at between steps.
 
     While the database cannot be reached the lease is kept up to its own length and then given up: by then another
@@ -28,6 +26,7 @@ class Lease:
     def __init__(
         self, database: Database, job_id: str, token: str, seconds: float, now: Callable[[], datetime]
     ) -> None:
+        super().__init__(f"lease-{job_id}")
         self.lost = threading.Event()
         self.cancelled = threading.Event()
         self._database = database
@@ -35,23 +34,8 @@ class Lease:
         self._token = token
         self._seconds = seconds
         self._now = now
-        self._done = threading.Event()
-        # a thread of its own would log without the names of the attempt
-        self._thread = threading.Thread(
-            target=copy_context().run, args=(self._keep,), name=f"lease-{job_id}", daemon=True
-        )
         self._renewed_at = time.monotonic()
         self._asked_at: float | None = None
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._done.set()
-        self._thread.join()
 
     def silent(self) -> bool:
         """Return whether a renewal has waited for its answer for as long as a lease lasts."""
@@ -62,9 +46,9 @@ class Lease:
         """Return whether the database has not answered for as long as a lease lasts, or fails to."""
         return time.monotonic() - self._renewed_at > self._seconds
 
-    def _keep(self) -> None:
+    def _run(self) -> None:
         pause = min(self._seconds / 3, LONGEST_RENEWAL_PAUSE)
-        while not self._done.wait(pause) and not self.lost.is_set():
+        while not self._ended.wait(pause) and not self.lost.is_set():
             self._asked_at = asked_at = time.monotonic()
             try:
                 renewal = jobs.renew(self._database, self._job_id, self._token, self._seconds, self._now())

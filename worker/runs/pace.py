@@ -8,9 +8,8 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
+from worker.background import Background
 from worker.contracts.messages import AnyReport, IterationReport, ProgressReport, Reported, StepReport, TrialReport
 from worker.contracts.resources import Progress
 
@@ -23,10 +22,11 @@ UNKNOWN_SECONDS = 60.0
 """What a job whose duration nobody estimated is taken for, to move its fraction."""
 
 
-class Pace:
+class Pace(Background):
     """Passes reports on, each with a time that is left, and tells of the progress between them: ``with Pace(…)``.
 
-    ``expected``: seconds that the whole job may take, None where nobody estimated it.
+    Nothing follows the last report of a run: the next job would get it. ``expected``: seconds that the whole job may
+    take, None where nobody estimated it.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Pace:
         every: float = EVERY_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__("pace")
         self._report = report
         self._expected = expected
         self._every = every
@@ -47,19 +48,6 @@ class Pace:
         self._last: AnyProgress | None = None
         self._last_at = 0.0
         self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._tell, name="pace", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # nothing may follow the last report of a run: the next job would get it
-        self._ended.set()
-        self._thread.join()
 
     def __call__(self, answer: AnyReport) -> None:
         """Pass a report on."""
@@ -85,7 +73,7 @@ class Pace:
         rest = None if left is None else left * (1 - fraction) / whole
         return progress.model_copy(update={"fraction": fraction, "eta_seconds": rest})
 
-    def _tell(self) -> None:
+    def _run(self) -> None:
         while not self._ended.wait(self._every):
             with self._lock:
                 progress = self.between()

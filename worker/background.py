@@ -1,0 +1,33 @@
+"""What a thread of its own does beside the work of a ``with`` block."""
+
+import threading
+from abc import ABC, abstractmethod
+from contextvars import copy_context
+from types import TracebackType
+from typing import Self
+
+
+class Background(ABC):
+    """Runs ``_run`` in a thread from ``__enter__`` to ``__exit__``, and nothing of it after that.
+
+    ``_run`` returns soon after ``_ended`` is set.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._ended = threading.Event()
+        # else the thread would log without the names of the attempt
+        self._thread = threading.Thread(target=copy_context().run, args=(self._run,), name=name, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    @abstractmethod
+    def _run(self) -> None:
+        """Do the work of the thread."""
