@@ -69,7 +69,13 @@ def short(name: object, most: int = SHORT) -> str:
 
 def phrase(name: str) -> str:
     """Return the name of an option or a metric as words inside a sentence."""
-    return name.replace("_", " ").replace("agop", "AGOP").replace("rmse", "RMSE").replace("r2", "R²")
+    return (
+        name.replace("_", " ")
+        .replace("agop", "AGOP")
+        .replace("rmse", "RMSE")
+        .replace("brier", "Brier")
+        .replace("r2", "R²")
+    )
 
 
 def words(name: str) -> str:

@@ -72,8 +72,9 @@ class TableRequest(Contract):
     )
     validation: Validation | None = Field(
         default_factory=lambda: Validation(fraction=0.2),
-        description="Which rows choose the iteration and the ridge. Not given: a fraction of 0.2. Null: all rows "
-        "train, all iterations run.",
+        description="Which rows choose the iteration, the ridge and what the spec leaves to 'auto'. Of a network they "
+        "choose nothing. Not given: a fraction of 0.2. Null: all rows train, and those of a fit choose, each left out "
+        "of the solve in turn; with solver cg the last iteration is kept.",
     )
 
     @property

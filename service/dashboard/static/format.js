@@ -56,6 +56,6 @@ export function duration(seconds) {
 }
 
 export function words(name) {
-  const said = name.replaceAll("_", " ").replace("agop", "AGOP").replace("rmse", "RMSE").replace("r2", "R²");
+  const said = name.replaceAll("_", " ").replace("agop", "AGOP").replace("rmse", "RMSE").replace("brier", "Brier").replace("r2", "R²");
   return said.charAt(0).toUpperCase() + said.slice(1);
 }
