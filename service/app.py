@@ -123,7 +123,7 @@ def create_app(
     app.add_middleware(HostCheck, ring=app.state.keys, own=settings.host, allowed=settings.allowed_hosts)
     app.add_middleware(RequestLog, tracing=tracing)
     app.add_middleware(SecurityHeaders, hsts_seconds=settings.hsts_seconds)
-    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi.document(app, settings)  # type: ignore[method-assign]
     return app
 
 

@@ -118,6 +118,7 @@ def check_match(request: Request, tag: str, what: str) -> None:
         PreconditionFailed: it does not.
     """
     given = _tags(request, "If-Match")
+    # a weak tag, and what is no tag at all, is no state that there is
     if given and given != ["*"] and tag not in given:
         raise PreconditionFailed(f"{what} has another state than If-Match names: it is {tag} now; look again before")
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import InvalidRequest, UnreadableTable, pointer
 from worker.contracts.json_text import parse_json
+from worker.tables.readers import LONGEST_NAME
 
 TEXT = "BYTES"
 DTYPES = {
@@ -134,6 +135,8 @@ def _id(document: Mapping[str, Any]) -> str | None:
 
 
 def _check_text(text: str, place: str) -> None:
+    if len(text) > LONGEST_NAME:
+        raise InvalidRequest.at(place, f"the text has {len(text)} characters and at most {LONGEST_NAME} are allowed")
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -162,12 +165,15 @@ def _wanted(given: Any, default: bool) -> list[WantedOutput] | None:
         return None
     if not isinstance(given, list):
         raise InvalidRequest.at("/outputs", "outputs must be a list")
+    if len(given) > MOST_COLUMNS:
+        raise InvalidRequest.at("/outputs", f"there are {len(given)} outputs and at most {MOST_COLUMNS} are allowed")
     wanted: dict[str, WantedOutput] = {}
     for index, one in enumerate(given):
         place = pointer("outputs", index)
         name = one.get("name") if isinstance(one, dict) else None
         if not isinstance(name, str) or name in wanted:
             raise InvalidRequest.at(place, "an output must be an object with a name, and no name come twice")
+        _check_text(name, f"{place}/name")
         parameters = _parameters(one, place)
         classes = parameters.get("classification", 0)
         if not isinstance(classes, int) or isinstance(classes, bool) or classes < 0:

@@ -5,10 +5,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.inference_codec import DATATYPES
+from worker.contracts.base import MOST_COLUMNS
 from worker.tables.media import JSON
+from worker.tables.readers import LONGEST_NAME
 
 OCTETS = "application/octet-stream"
-TEXT_SCHEMA: dict[str, Any] = {"type": "string"}
+TEXT_SCHEMA: dict[str, Any] = {"type": "string", "maxLength": LONGEST_NAME}
 
 Datatype = Annotated[str, Field(json_schema_extra={"enum": list(DATATYPES)})]
 
@@ -127,8 +129,8 @@ REQUEST = _tensor_schema(
     "inputs",
     id=TEXT_SCHEMA,
     parameters={"type": "object", "properties": {"binary_data_output": {"type": "boolean"}}},
-    inputs={"type": "array", "minItems": 1, "items": INPUT},
-    outputs={"type": "array", "items": OUTPUT},
+    inputs={"type": "array", "minItems": 1, "maxItems": MOST_COLUMNS, "items": INPUT},
+    outputs={"type": "array", "maxItems": MOST_COLUMNS, "items": OUTPUT},
 )
 INFER_BODY: dict[str, Any] = {
     "requestBody": {

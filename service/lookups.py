@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
 from service.context import Context
-from service.remarks import of_columns
+from service.remarks import of_columns, of_header
 from worker.contracts.base import Task
 from worker.contracts.errors import NotFound, UnknownReference
 from worker.contracts.requests import TableRequest
@@ -40,7 +40,7 @@ class Choice:
         self.features = schema.resolve_features(request, table.columns)
         self.targets = schema.resolve_targets(request, table.columns)
         self.names = [column.name for column in self.features]
-        self._rows = table.dataset.rows
+        self._dataset = table.dataset
         self._once = _Once()
 
     def width(self, expanded: bool) -> int:
@@ -49,7 +49,12 @@ class Choice:
 
     def remarks(self, expanded: bool) -> list[str]:
         """Return what of the features should be looked at."""
-        return self._once.of(("remarks", expanded), lambda: of_columns(self.features, self._rows, expanded=expanded))
+        return self._once.of(("remarks", expanded), lambda: self._remarks(expanded))
+
+    def _remarks(self, expanded: bool) -> list[str]:
+        header = of_header(self._dataset)
+        columns = of_columns(self.features, self._dataset.rows, expanded=expanded)
+        return columns if header is None else [header, *columns]
 
     def check(self, task: Task, most: int, expanded: bool) -> None:
         """See ``schema.check_columns``."""

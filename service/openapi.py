@@ -10,6 +10,7 @@ from service.auth import GUARDED
 from service.examples import EXAMPLES
 from service.idempotency import HEADER, LONGEST_KEY
 from service.links import add_links
+from service.settings import ServiceSettings
 
 CELL: dict[str, Any] = {"type": ["number", "string", "boolean", "null"]}
 """The schema of a value in a table; null is missing."""
@@ -33,7 +34,7 @@ REQUEST_ID: dict[str, Any] = {
 }
 
 
-def document(app: FastAPI) -> dict[str, Any]:
+def document(app: FastAPI, settings: ServiceSettings) -> dict[str, Any]:
     """Return the OpenAPI document, made once."""
     if app.openapi_schema is None:
         made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
@@ -42,8 +43,31 @@ def document(app: FastAPI) -> dict[str, Any]:
             for method, operation in calls.items():
                 _complete(path, method, operation)
         add_links(made["paths"])
+        _add_bounds(made["paths"], settings)
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _add_bounds(paths: dict[str, Any], settings: ServiceSettings) -> None:
+    """Say how many jobs and rows a body holds at most, as far as that is a setting."""
+
+    def json_of(path: str) -> dict[str, Any]:
+        found: dict[str, Any] = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        return found
+
+    jobs, grid = json_of("/v1/batches")["anyOf"]
+    values = grid["properties"]["grid"]["additionalProperties"]
+    for one in (jobs, values):
+        one["maxItems"] = settings.max_batch_jobs
+    json_of("/v1/datasets")["properties"]["rows"]["maxItems"] = settings.max_cells
+    for path in ("/v1/models/{ref}/predict", "/v1/models/{ref}/explain"):
+        objects, lists = json_of(path)["anyOf"]
+        objects["properties"]["rows"]["maxItems"] = settings.max_predict_rows
+        lists["properties"]["data"]["maxItems"] = settings.max_predict_rows
+    for path in [one for one in paths if one.endswith("/infer")]:
+        # of values there are no more than bytes
+        tensor = json_of(path)["properties"]["inputs"]["items"]
+        tensor["properties"]["data"]["maxItems"] = settings.max_json_bytes
 
 
 def _add_components(components: dict[str, Any]) -> None:

@@ -1,9 +1,10 @@
-"""The parameters of lists: newest first, ``limit`` at a time, after an id, of one name."""
+"""The parameters of lists: newest first, ``limit`` at a time, after an id, of one name; and the id in a path."""
 
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Path, Query
 
+from service.direct_route import LONGEST_NAME
 from worker.store.ids import LENGTH
 
 
@@ -18,3 +19,4 @@ AfterJob = Annotated[str | None, _cursor("job")]
 AfterModel = Annotated[str | None, _cursor("mdl")]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
 Filter = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
+Id = Annotated[str, Path(max_length=LONGEST_NAME)]

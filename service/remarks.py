@@ -6,8 +6,11 @@ from collections.abc import Container, Sequence
 from worker.contracts.resources import Column, Dataset
 from worker.tables import schema
 from worker.tables.close_names import shown
+from worker.tables.media import CSV, TSV
 
 SHOWN = 3
+GUESSED = (CSV, TSV)
+"""Without the parameter ``header``: nobody has said what the first row is."""
 MANY, MOST_SHARE = 50, 0.5
 COSTLY = 500
 """A column of categories is told of from so many encoded columns on, however often each category comes."""
@@ -29,7 +32,7 @@ LOOKS = (
 
 def remarks(dataset: Dataset, without: Container[str] = ()) -> list[str]:
     """Return a sentence for each thing that a person should look at, but for columns that are left out."""
-    headless = _headless(dataset)
+    headless = of_header(dataset)
     kept = [column for column in dataset.columns if column.name not in without]
     return [*([] if headless is None else [headless]), *of_columns(kept, dataset.rows)]
 
@@ -50,15 +53,24 @@ def of_columns(columns: Sequence[Column], rows: int, *, expanded: bool = False) 
     return [*told[:MOST_TOLD], *more]
 
 
-def _headless(dataset: Dataset) -> str | None:
-    """Tell of a first row that was taken for names and looks like a row; columns that are numbered in order do not."""
+def of_header(dataset: Dataset) -> str | None:
+    """Tell of a first row that was taken for names and may be a row; columns that are numbered in order are not."""
     names = [column.name for column in dataset.columns]
+    if dataset.media_type in GUESSED and all(map(_is_unique, dataset.columns)):
+        return (
+            f"the first row was taken for names: {_listed(names)}. All columns hold texts of which none comes twice, "
+            "and nothing tells such a text from a name; where the first row is data, upload with ?header=false"
+        )
     if not all(map(_number, names)) or names in ([str(k + first) for k in range(len(names))] for first in (0, 1)):
         return None
     return (
         f"the names of all columns are numbers: {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}. Where "
         "that is the first row of a table without names, it is missing now; put a row of names before it"
     )
+
+
+def _is_unique(column: Column) -> bool:
+    return column.type == "categorical" and column.distinct > 1 and column.top is not None and column.top[0].count == 1
 
 
 def _number(text: str) -> bool:

@@ -11,6 +11,7 @@ from service.context import CurrentContext
 from service.invalid import field_errors
 from service.negotiation import content_type
 from service.openapi import LOCATION
+from service.pages import Id
 from service.problems import problems
 from service.settings import ServiceSettings
 from worker.contracts.errors import InvalidRequest
@@ -47,7 +48,11 @@ REQUEST_BODY: dict[str, Any] = {
                                     "minProperties": 1,
                                     "maxProperties": MOST_OPTIONS,
                                     "propertyNames": {"pattern": GRID_PATH, "maxLength": LONGEST_GRID_PATH},
-                                    "additionalProperties": {"type": "array", "items": {}, "minItems": 1},
+                                    "additionalProperties": {
+                                        "type": "array",
+                                        "items": {},
+                                        "minItems": 1,
+                                    },
                                 },
                             },
                             "additionalProperties": False,
@@ -88,13 +93,13 @@ async def create_batch(context: CurrentContext, request: Request, response: Resp
 
 
 @router.get("/{batch_id}", responses=problems(404))
-def get_batch(context: CurrentContext, batch_id: str) -> Batch:
+def get_batch(context: CurrentContext, batch_id: Id) -> Batch:
     """Count a batch's jobs by state, with links to them."""
     return batches.get(context.database, batch_id)
 
 
 @router.post("/{batch_id}/cancel", status_code=202, responses=problems(404))
-def cancel_batch(context: CurrentContext, batch_id: str) -> Batch:
+def cancel_batch(context: CurrentContext, batch_id: Id) -> Batch:
     """Cancel every job of the batch that is not final."""
     return batches.cancel(context.database, batch_id, context.now())
 

@@ -5,16 +5,17 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from service import uploads
 from service.context import CurrentContext
 from service.downloads import PARAMETERS, downloads, send_artifact
 from service.openapi import CELL, LOCATION
-from service.pages import AfterDataset, Limit
+from service.pages import AfterDataset, Id, Limit
 from service.problems import problems
 from service.remarks import remarks
 from service.upload_folder import upload_folder
+from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import InvalidRequest, NotFound
 from worker.contracts.resources import Dataset, DatasetRows, Histogram, Page
 from worker.store import datasets
@@ -22,6 +23,7 @@ from worker.tables import values
 from worker.tables.close_names import did_you_mean, shown
 from worker.tables.histogram import histogram
 from worker.tables.media import DATASET_TYPES
+from worker.tables.readers import LONGEST_NAME
 from worker.tables.storage import iter_column, iter_tables
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
@@ -38,6 +40,7 @@ Header = Annotated[
         "column_2, … Default: it does; a first row that looks like data is refused."
     ),
 ]
+ColumnInPath = Annotated[str, Path(max_length=LONGEST_NAME)]
 CSV_EXAMPLE = "rooms,city,price\n3,Bern,510\n5,Basel,730\n"
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -55,8 +58,17 @@ BODY: dict[str, Any] = {
                     "type": "object",
                     "required": ["columns", "rows"],
                     "properties": {
-                        "columns": {"type": "array", "items": {"type": "string"}},
-                        "rows": {"type": "array", "items": {"type": "array", "items": CELL}},
+                        "columns": {
+                            "type": "array",
+                            "items": {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME},
+                            "minItems": 1,
+                            "maxItems": MOST_COLUMNS,
+                        },
+                        "rows": {
+                            "type": "array",
+                            "items": {"type": "array", "items": CELL, "maxItems": MOST_COLUMNS},
+                            "minItems": 1,
+                        },
                     },
                 },
                 "example": {"columns": ["rooms", "city", "price"], "rows": [[3, "Bern", 510], [5, "Basel", 730]]},
@@ -106,7 +118,7 @@ def list_datasets(context: CurrentContext, limit: Limit = 50, after: AfterDatase
 
 
 @router.get("/{dataset_id}", responses=problems(404))
-def get_dataset(context: CurrentContext, dataset_id: str) -> Dataset:
+def get_dataset(context: CurrentContext, dataset_id: Id) -> Dataset:
     """Show a dataset and what its columns look like."""
     return _with_remarks(datasets.get(context.database, dataset_id))
 
@@ -117,7 +129,7 @@ def _with_remarks(dataset: Dataset) -> Dataset:
 
 @router.get("/{dataset_id}/rows", responses=problems(404, 422))
 def get_rows(
-    context: CurrentContext, dataset_id: str, limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 20
+    context: CurrentContext, dataset_id: Id, limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 20
 ) -> DatasetRows:
     """Show the first rows."""
     record = datasets.get_record(context.database, dataset_id)
@@ -129,7 +141,7 @@ def get_rows(
 
 @router.get("/{dataset_id}/columns/{column:path}/histogram", responses=problems(404, 422))
 def get_histogram(
-    context: CurrentContext, dataset_id: str, column: str, bins: Annotated[int, Query(ge=1, le=200)] = 30
+    context: CurrentContext, dataset_id: Id, column: ColumnInPath, bins: Annotated[int, Query(ge=1, le=200)] = 30
 ) -> Histogram:
     """Count the values of a numeric column by size. Those of other columns are counted in the dataset's ``top``."""
     record = datasets.get_record(context.database, dataset_id)
@@ -153,7 +165,7 @@ def get_histogram(
     openapi_extra=PARAMETERS,
     responses={**downloads("The original bytes", DATASET_TYPES), **problems(404)},
 )
-def get_content(context: CurrentContext, request: Request, dataset_id: str) -> Response:
+def get_content(context: CurrentContext, request: Request, dataset_id: Id) -> Response:
     """Download the original bytes."""
     record = datasets.get_record(context.database, dataset_id)
     form = record.resource.media_type.partition(";")[0]
@@ -164,7 +176,7 @@ def get_content(context: CurrentContext, request: Request, dataset_id: str) -> R
 
 
 @router.delete("/{dataset_id}", status_code=204, responses=problems(404, 409))
-def delete_dataset(context: CurrentContext, dataset_id: str) -> None:
+def delete_dataset(context: CurrentContext, dataset_id: Id) -> None:
     """Delete a dataset that no queued or running job uses. Models that were trained on it stay."""
     datasets.delete(context.database, dataset_id)
     context.artifacts.delete_prefix(f"datasets/{dataset_id}")

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from service import features
 from service.context import CurrentContext
 from service.negotiation import choose
+from service.pages import Id
 from service.problems import problems
 from service.routes.models import PNG, Accept, Columns, Folded
 from worker.contracts.resources import JobFeatureMatrix, JobFeatures
@@ -20,7 +21,7 @@ Iteration = Annotated[
 
 
 @router.get("/{job_id}/features", responses=problems(404, 409, 422))
-def get_job_features(context: CurrentContext, job_id: str, iteration: Iteration = None) -> JobFeatures:
+def get_job_features(context: CurrentContext, job_id: Id, iteration: Iteration = None) -> JobFeatures:
     """Summarise what a fit looks at after an iteration, also while it runs."""
     described = features.describe(context, features.of_job(context, job_id, iteration))
     return JobFeatures(job=job_id, **dict(described))
@@ -37,7 +38,7 @@ def get_job_features(context: CurrentContext, job_id: str, iteration: Iteration 
 def get_job_matrix(
     context: CurrentContext,
     request: Request,
-    job_id: str,
+    job_id: Id,
     iteration: Iteration = None,
     fold: Folded = False,
     columns: Columns = [],  # noqa: B006 - FastAPI copies it

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from service.context import CurrentContext
+from service.pages import Id
 from service.problems import problems
 from service.trials import trials_of
 from worker.contracts.results import Trials
@@ -12,7 +13,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
 @router.get("/{job_id}/trials", responses=problems(404, 409))
-def get_trials(context: CurrentContext, job_id: str) -> Trials:
+def get_trials(context: CurrentContext, job_id: Id) -> Trials:
     """List the trials of a search that have ended, also while it runs or after it failed.
 
     After it has succeeded its result says the same, with the spec of the best trial.

@@ -19,7 +19,7 @@ from service.followers import FOLLOWED
 from service.json_route import JsonRoute
 from service.negotiation import choose, json_only, listed
 from service.openapi import LOCATION
-from service.pages import AfterJob, Filter, Limit
+from service.pages import AfterJob, Filter, Id, Limit
 from service.problems import TooManyFollowers, problems
 from worker.contracts.errors import Conflict, NotFound
 from worker.contracts.events import Event
@@ -182,7 +182,7 @@ def list_jobs(
 
 
 @router.get("/{job_id}", responses=problems(404))
-def get_job(context: CurrentContext, job_id: str) -> Job:
+def get_job(context: CurrentContext, job_id: Id) -> Job:
     """Show one job."""
     return jobs.get(context.database, job_id)
 
@@ -191,7 +191,7 @@ def get_job(context: CurrentContext, job_id: str) -> Job:
 async def get_events(
     context: CurrentContext,
     request: Request,
-    job_id: str,
+    job_id: Id,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
     last_event_id: Annotated[
         Annotated[int, Field(ge=0, le=2**31 - 1)] | None,
@@ -216,7 +216,7 @@ async def get_events(
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses={202: {"headers": LOCATION}, **problems(404)})
-def cancel_job(context: CurrentContext, response: Response, job_id: str) -> Job:
+def cancel_job(context: CurrentContext, response: Response, job_id: Id) -> Job:
     """Stop a job: at once while it is queued, within seconds while it runs."""
     job = jobs.request_cancel(context.database, job_id, context.now())
     response.headers["Location"] = f"/v1/jobs/{job.id}"
@@ -224,7 +224,7 @@ def cancel_job(context: CurrentContext, response: Response, job_id: str) -> Job:
 
 
 @router.post("/{job_id}/retry", status_code=202, responses={202: {"headers": LOCATION}, **problems(404)})
-def retry_job(context: CurrentContext, response: Response, job_id: str) -> Job:
+def retry_job(context: CurrentContext, response: Response, job_id: Id) -> Job:
     """Run a failed or cancelled job again, from its last checkpoint if it has one."""
     job = submission.retry(context, job_id)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
@@ -232,7 +232,7 @@ def retry_job(context: CurrentContext, response: Response, job_id: str) -> Job:
 
 
 @router.get("/{job_id}/result", response_class=Response, openapi_extra=PARAMETERS, responses=RESULT_RESPONSES)
-def get_result(context: CurrentContext, request: Request, job_id: str) -> Response:
+def get_result(context: CurrentContext, request: Request, job_id: Id) -> Response:
     """Download what a job made: a predict job's file, a tune job's trials, a network job's report.
 
     While a job runs, ``/trials`` or its events of type ``step`` say the same.
@@ -248,7 +248,7 @@ def get_result(context: CurrentContext, request: Request, job_id: str) -> Respon
 
 
 @router.delete("/{job_id}", status_code=204, responses=problems(404, 409))
-def delete_job(context: CurrentContext, job_id: str) -> None:
+def delete_job(context: CurrentContext, job_id: Id) -> None:
     """Forget a finished job with its checkpoints and result. A model that it made stays."""
     jobs.delete(context.database, job_id)
     context.artifacts.delete_prefix(f"jobs/{job_id}/")

@@ -44,6 +44,8 @@ CHANGES = {
     "words": {"summary": "Say what it is", "value": {"description": "Prices of 2025", "tags": ["team=risk"]}},
     "promote": {"summary": "Have the name stand for version 3", "value": {"default_version": 3}},
 }
+LONGEST_ENCODED = 10_000
+"""Of the name of an encoded column: a column and one of its categories."""
 Iteration = Annotated[int | None, Query(ge=0, le=9999, description="Default: the chosen one.")]
 Folded = Annotated[
     bool,
@@ -52,7 +54,10 @@ Folded = Annotated[
         "of their block."
     ),
 ]
-Columns = Annotated[list[str], Query(max_length=1000, description="Only these rows and columns, in this order.")]
+Columns = Annotated[
+    list[Annotated[str, Field(max_length=LONGEST_ENCODED)]],
+    Query(max_length=1000, description="Only these rows and columns, in this order."),
+]
 
 
 @router.get("", responses=problems(422))

@@ -19,9 +19,11 @@ from service.predictor import Question
 from service.problems import problems
 from service.routes.models import Ref
 from service.row_files import rows_of
+from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.resources import Predictions
 from worker.store.models import ModelRecord
 from worker.tables.media import ARROW_STREAM, CSV, JSON, NPY, ROW_TYPES
+from worker.tables.readers import LONGEST_NAME
 from worker.tables.spreadsheets import shown_table
 from worker.tables.writers import prediction_table
 
@@ -43,7 +45,15 @@ BODY: dict[str, Any] = {
                             "required": ["rows"],
                             "not": {"anyOf": [{"required": ["columns"]}, {"required": ["data"]}]},
                             "properties": {
-                                "rows": {"type": "array", "items": {"type": "object", "additionalProperties": CELL}}
+                                "rows": {
+                                    "type": "array",
+                                    "items": {
+                                        "type": "object",
+                                        "additionalProperties": CELL,
+                                        "maxProperties": MOST_COLUMNS,
+                                    },
+                                    "minItems": 1,
+                                }
                             },
                         },
                         {
@@ -51,8 +61,16 @@ BODY: dict[str, Any] = {
                             "required": ["columns", "data"],
                             "not": {"required": ["rows"]},
                             "properties": {
-                                "columns": {"type": "array", "items": {"type": "string"}},
-                                "data": {"type": "array", "items": {"type": "array", "items": CELL}},
+                                "columns": {
+                                    "type": "array",
+                                    "items": {"type": "string", "maxLength": LONGEST_NAME},
+                                    "maxItems": MOST_COLUMNS,
+                                },
+                                "data": {
+                                    "type": "array",
+                                    "items": {"type": "array", "items": CELL, "maxItems": MOST_COLUMNS},
+                                    "minItems": 1,
+                                },
                             },
                         },
                     ]

@@ -6,7 +6,10 @@ import tracemalloc
 
 import pytest
 
+from worker.contracts.errors import FactRFMError
 from worker.contracts.json_text import MAX_JSON_DEPTH, parse_json
+from worker.contracts.resources import ModelColumn
+from worker.tables.rows import RowReader
 
 JSON = {"Content-Type": "application/json"}
 DEPTHS = (MAX_JSON_DEPTH + 1, 900, 10_000)
@@ -140,3 +143,90 @@ def test_names_that_are_alike_are_not_compared_without_end(client):
     began = time.process_time()
     _refused(client.post("/v1/jobs", json={"kind": "fit", "dataset": dataset, "target": "01" * 99}), "has no column")
     assert time.process_time() - began < 3
+
+
+BODIES_OF_BYTES = {"/v1/batches application/jsonl", "/v1/datasets text/csv"}
+"""Their bound is that of the body."""
+
+
+def _unbounded(document, schema, place, seen):
+    """Yield where a schema takes a text or a list without an end."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        if name not in seen:
+            seen.add(name)
+            yield from _unbounded(document, document["components"]["schemas"][name], name, seen)
+        return
+    kind = schema.get("type")
+    if kind == "array" and "maxItems" not in schema:
+        yield f"list {place}"
+    ended = {"maxLength", "pattern", "enum", "const"} & set(schema) or schema.get("format") == "binary"
+    if kind == "string" and not ended:
+        yield f"text {place}"
+    inner = [*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("prefixItems", ())]
+    for one in inner:
+        yield from _unbounded(document, one, place, seen)
+    below = {**schema.get("properties", {}), "items": schema.get("items"), "*": schema.get("additionalProperties")}
+    for name, one in below.items():
+        if isinstance(one, dict):
+            yield from _unbounded(document, one, f"{place}/{name}", seen)
+
+
+def test_every_text_and_every_list_of_a_request_has_a_bound_in_the_document(client):
+    document = client.get("/openapi.json").json()
+    found, seen = set(), set()
+    for path, calls in document["paths"].items():
+        for operation in calls.values():
+            for one in operation.get("parameters", ()):
+                # the head of a request has a bound as a whole, and its lists have 100 members
+                if one["in"] != "header":
+                    found.update(_unbounded(document, one["schema"], f"{path} {one['name']}", seen))
+            for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+                place = f"{path} {kind}"
+                if place not in BODIES_OF_BYTES:
+                    found.update(_unbounded(document, content["schema"], place, seen))
+    assert sorted(found) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/jobs/{long}",
+        "/v1/batches/{long}",
+        "/v1/datasets/{long}/rows",
+        "/v1/models/{long}",
+        "/v1/models/prices/features/matrix?columns={long}",
+        "/v1/jobs/job_1/features/matrix?columns={long}",
+    ],
+)
+def test_a_text_that_is_too_long_is_refused_by_its_place(client, path):
+    answer = _refused(client.get(path.replace("{long}", "a" * 10_001)))
+    assert answer.status_code == 422
+    assert "at most" in answer.json()["detail"]
+
+
+def test_more_columns_of_a_matrix_than_are_answered_are_refused(client, model):
+    answer = _refused(client.get("/v1/models/prices/features/matrix", params={"columns": ["size"] * 1001}), "columns")
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("further", [[str(number) for number in range(20_000)], ["a" * 1001]])
+@pytest.mark.parametrize("shape", ["rows", "data"])
+def test_rows_have_no_more_columns_and_no_longer_names_than_a_table(shape, further):
+    names = ["size", *further]
+    document = (
+        {"rows": [dict.fromkeys(names, 1)]} if shape == "rows" else {"columns": names, "data": [[1] * len(names)]}
+    )
+    reader = RowReader([ModelColumn(name="size", type="numeric")])
+    with pytest.raises(FactRFMError, match=r"more than 20000 columns|longer than 1000 characters"):
+        reader.read(json.dumps(document).encode(), "application/json", max_rows=10)
+
+
+def test_names_of_tensors_have_an_end(client, model):
+    tensor = {"name": "size", "shape": [1, 1], "datatype": "FP64", "data": [1]}
+    for wrong in (
+        {"inputs": [{**tensor, "name": "a" * 1001}]},
+        {"inputs": [tensor], "outputs": [{"name": "a" * 1001}]},
+        {"inputs": [tensor], "id": "a" * 1001},
+    ):
+        assert "at most 1000" in client.post("/v2/models/prices/infer", json=wrong).text

@@ -86,3 +86,28 @@ def test_however_many_columns_are_odd_few_sentences_tell_of_them(client: TestCli
     assert len(told) == 11
     assert told[-1] == "40 more columns are like these"
     assert max(map(len, told)) < 500
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_a_first_row_above_unique_texts_is_told_of(client, columns):
+    rows = [",".join(f"{'ab'[place]}{number}-word" for place in range(columns)) for number in range(30)]
+    body = "\n".join(rows) + "\n"
+
+    def remarks(query):
+        answer = client.post(f"/v1/datasets{query}", content=body, headers={"Content-Type": "text/csv"})
+        assert answer.status_code == 201, answer.text
+        return [one for one in answer.json()["remarks"] if "first row was taken for names" in one]
+
+    [told] = remarks("")
+    assert "'a0-word'" in told
+    assert "?header=false" in told
+    assert remarks("?header=true") == remarks("?header=false") == []
+
+
+def test_a_dry_run_tells_of_a_first_row_too(client):
+    body = "".join(f"a{number},b{number}\n" for number in range(30))
+    dataset = client.post("/v1/datasets", content=body, headers={"Content-Type": "text/csv"}).json()["id"]
+    job = {"kind": "fit", "dataset": dataset, "target": "b0"}
+    answer = client.post("/v1/jobs?dry_run=true", json={**job, "task": "classification"})
+    assert answer.status_code == 200, answer.text
+    assert "first row was taken for names" in answer.json()["remarks"][0]

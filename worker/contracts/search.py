@@ -12,7 +12,8 @@ MOST_OPTIONS = 100
 MOST_TRIALS = 1000
 MOST_STEPS = 1_000_000
 
-OptionValue = StrictBool | StrictInt | StrictFloat | StrictStr | None
+LONGEST_CHOICE = 100
+OptionValue = StrictBool | StrictInt | StrictFloat | Annotated[StrictStr, Field(max_length=LONGEST_CHOICE)] | None
 """A value of an option of the training spec."""
 
 

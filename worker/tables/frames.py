@@ -57,6 +57,12 @@ def _column(name: str, column: Any) -> pa.Array:
         found = pa.Array.from_pandas(column)
     except (pa.ArrowException, OverflowError, TypeError):
         found = pa.array(_texts(name, column.tolist()), pa.string())
+    if pa.types.is_dictionary(found.type) and pa.types.is_floating(found.type.value_type):
+        categories = column.cat.categories if hasattr(column, "cat") else None
+        if categories is not None and categories.dtype == object:
+            # whole numbers beside fractions, which Arrow rounds
+            texts = pa.array(_texts(name, categories.tolist()), pa.string())
+            return pa.DictionaryArray.from_arrays(pa.array(column.cat.codes, mask=column.cat.codes < 0), texts)
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 

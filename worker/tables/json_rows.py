@@ -9,11 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
 from worker.contracts.json_text import parse_json
 from worker.contracts.resources import ModelColumn
+from worker.tables.expansion import check_columns
 from worker.tables.matching import WrongCell, check_rows, match_columns, selected
 from worker.tables.plain import PlainColumns, PlainRows, plain_rows
+from worker.tables.readers import LONGEST_NAME
 from worker.tables.values import ARROW_TYPES, cell_text
 
 NUMBERS, BOOLEANS, TEXTS = (ARROW_TYPES[kind] for kind in ("numeric", "boolean", "categorical"))
@@ -55,6 +58,8 @@ def plain_of(document: Mapping[str, Any], columns: PlainColumns, *, max_rows: in
     names = document["columns"] if listed else list(rows[0])
     if type(names) is not list or set(map(type, names)) != {str} or set(map(len, rows)) != {len(names)}:
         return None
+    if len(names) > MOST_COLUMNS:
+        return None
     further = [name for name in names if name not in columns.names]
     places = {name: place for place, name in enumerate(names)}
     if not len(places) == len(names) == len(columns.names) + len(further):
@@ -67,12 +72,16 @@ def plain_of(document: Mapping[str, Any], columns: PlainColumns, *, max_rows: in
         return list(found if len(wanted) == 1 else chain.from_iterable(found))
 
     try:
-        if further and not (CELL_TYPES.issuperset(map(type, cells(further))) and all(map(str.isprintable, further))):
+        if further and not (CELL_TYPES.issuperset(map(type, cells(further))) and all(map(_is_plain_name, further))):
             return None
         return plain_rows(len(rows), cells(columns.numeric), cells(columns.boolean), cells(columns.texts))
     except KeyError:
         # of a row that lacks what the first one has
         return None
+
+
+def _is_plain_name(name: str) -> bool:
+    return len(name) <= LONGEST_NAME and name.isprintable()
 
 
 def table_of(document: Mapping[str, Any], features: Sequence[ModelColumn], *, max_rows: int) -> pa.Table:
@@ -85,6 +94,7 @@ def table_of(document: Mapping[str, Any], features: Sequence[ModelColumn], *, ma
     """
     listed = None if "rows" in document else document["columns"]
     columns = _of_objects(document["rows"]) if listed is None else _of_lists(listed, document["data"])
+    check_columns(len(columns))
     try:
         for name, cells in columns.items():
             _check_cells(name, cells)
@@ -124,6 +134,8 @@ def _of_lists(names: Any, data: Any) -> dict[str, list[Any]]:
 
 
 def _check_cells(name: str, cells: Sequence[Any]) -> None:
+    if len(name) > LONGEST_NAME:
+        raise InvalidRequest(f"the name of a column is longer than {LONGEST_NAME} characters: {name[:80]!r}…")
     try:
         name.encode()
     except UnicodeEncodeError as error:

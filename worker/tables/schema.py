@@ -11,6 +11,7 @@ from worker.contracts.resources import Column, ModelColumn
 from worker.tables import values
 from worker.tables.close_names import did_you_mean, shown
 from worker.tables.encoder import bins_among
+from worker.tables.values import EXACT_INTEGERS
 
 MOST_AUTO_CLASSES = 20
 MOST_CLASSES = 1000
@@ -216,6 +217,13 @@ def _check_target(target: Column, task: Task) -> None:
             )
     if target.distinct < 2:
         raise InvalidRequest.at("/target", f"target {target.name!r} has only one value; there is nothing to learn")
+    largest = max(abs(target.min or 0), abs(target.max or 0))
+    if task == "classification" and target.type == "numeric" and not target.integer and largest >= EXACT_INTEGERS:
+        raise InvalidRequest.at(
+            "/target",
+            f"target {target.name!r} holds whole numbers of 2^53 and more beside fractions, and so is rounded; labels "
+            "are exact where all are whole numbers, or where the column is sent as categories or texts",
+        )
     if task == "classification" and target.distinct > MOST_CLASSES:
         raise InvalidRequest.at(
             "/target",
