@@ -1,7 +1,10 @@
 """A fit as a worker's computing process does it, on a dataset that the service stored."""
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from support.stored import make_checkpoint
+from support.tables import as_file
 
 from worker.contracts.messages import IterationReport, LogReport
 from worker.engine.errors import NonFiniteValues, NotPositiveDefinite
@@ -14,6 +17,7 @@ from worker.settings import WorkerSettings
 from worker.store import jobs
 from worker.store.tensors import unpack
 from worker.supervisor import Attempt, Supervisor
+from worker.tables.media import ARROW_FILE, CSV
 
 
 @pytest.fixture
@@ -84,6 +88,29 @@ def test_a_checkpoint_of_a_classification_whose_scores_were_others_is_not_gone_o
     assert any("scored classes differently: the job begins anew" in line for line in _told(told))
     first, second = ((one.fit if kind == "tune" else one) for one in (whole, again))
     assert _model(context, second) == _model(context, first)
+
+
+def test_rows_to_validate_on_are_read_with_the_texts_that_training_declares(client, context):
+    rng = np.random.default_rng(0)
+    texts, labels = ["1.5", "1.50", "NA"], ["1", "1.0", "None"]
+    codes = rng.integers(3, size=60)
+    columns = [pa.array(names).take(pa.array(codes)) for names in (texts, labels)]
+    declared = pa.table({"c": columns[0].dictionary_encode(), "y": columns[1].dictionary_encode()})
+    rows = zip(*(column.to_pylist() for column in columns), strict=True)
+    csv = "c,y\n" + "".join(f"{text},{label}\n" for text, label in rows)
+    found = []
+    for content, kind in ((as_file(declared), ARROW_FILE), (csv.encode(), CSV)):
+        answer = client.post("/v1/datasets", content=content, headers={"Content-Type": kind})
+        found.append(answer.json()["id"])
+    metrics = []
+    for other in found:
+        body = {"kind": "fit", "dataset": found[0], "target": "y", "validation": {"dataset": other}}
+        answer = client.post("/v1/jobs", json={**body, "spec": {"iterations": 1}})
+        assert answer.status_code == 202, answer.text
+        order = build_order(jobs.claim(context.database, answer.json()["id"], "test", 60, context.now()))
+        metrics.append(carry_out(order, context.artifacts, Machine.find("cpu", None), lambda _: None).summary.metrics)
+    assert metrics[0]["validation_accuracy"] == 1.0
+    assert metrics[1] == metrics[0]
 
 
 def test_a_model_tells_what_was_tried_and_that_all_rows_trained(run_fit):

@@ -1,7 +1,5 @@
 """A cell means the same whichever way it comes: every form of a table and type of a column, to train and to predict."""
 
-import datetime as dt
-import decimal
 import io
 import json
 
@@ -12,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.tables import as_file, as_npz, as_parquet, as_stream
+from support.cells import DTYPES, FORMS, ROWS, as_text, json_table
+from support.tables import as_parquet
 
-from service.client.tables import body_of
 from service.inference_codec import decode
 from service.inference_tensors import rows_from
 from worker.contracts.resources import ModelColumn
@@ -28,113 +26,6 @@ from worker.tables.plain import PlainRows
 from worker.tables.plain_encoder import PlainEncoder
 from worker.tables.rows import RowReader
 from worker.tables.storage import load_table
-
-ROWS = 12
-TEXTS = ["NA", "None", "?", "", " x", "x ", "\tx", "\u00a0x", "x", "y", "1.50", "1.5", "TRUE", "true", "007", "1e0"]
-TEXTS += ["a,b", 'q"q', "two\nlines", "2020-01-01T00:00:00", "N/A", "é"]
-
-
-def _texts(*choices):
-    return st.lists(st.sampled_from([*choices, None]), min_size=ROWS, max_size=ROWS)
-
-
-def _series(cells, dtype):
-    return cells.map(lambda found: pd.Series(found, dtype=dtype))
-
-
-def _of(values, dtype):
-    return st.permutations(values).map(lambda found: pd.Series(found, dtype=dtype))
-
-
-NUMBERS = [-2, 0, 1, 1, 3, 7, 8, 8, 9, 10, 11, 2**40]
-HALVES = [0.5, -1.5, 2.0, 2.0, 3.25, 1e300, 1e-300, 0.0, 7.0, 8.0, 9.0, 12.125]
-GAPS = [None, *NUMBERS[1:]]
-MOMENTS = pd.to_datetime(["2020-01-01", "2020-01-01 05:00", "2021-03-04 05:06:07", None] * 3, format="ISO8601")
-DTYPES = {
-    "object texts": _series(_texts(*TEXTS), object),
-    "str": _series(_texts(*TEXTS), "str"),
-    "string[python]": _series(_texts(*TEXTS), "string[python]"),
-    "string[pyarrow]": _series(_texts(*TEXTS), "string[pyarrow]"),
-    "category of texts": _series(_texts(*TEXTS), "category"),
-    "category of integers": _of(NUMBERS, "category"),
-    "category of integers with gaps": _of(GAPS, "category"),
-    "category of floats": _of(HALVES, "category"),
-    "category of booleans": _of([True, False] * 6, "category"),
-    "numbers as texts": _of(["1.5", "1.50", "2", "1e0", " 3", "+4", "-1", "NA", "5", "6", "7", "8"], object),
-    "booleans as texts": _of(["true", "True", "FALSE", "false", "TRUE ", "NA"] * 2, object),
-    "codes as texts": _of(["007", "7", "0123", "80331", "x", "08", "8", "10", "00", "0", "1", "01"], object),
-    "int8": _of([0, 1, 2, 3] * 3, "int8"),
-    "int64": _of(NUMBERS, "int64"),
-    "Int64": _of(GAPS, "Int64"),
-    "int64[pyarrow]": _of(GAPS, "int64[pyarrow]"),
-    "uint64": _of([2**64 - 1, 2**63, *range(10)], "uint64"),
-    "float64": _of([np.nan, *HALVES[1:]], "float64"),
-    "Float32": _of([None, 0.5, 1.5, -2.25] * 3, "Float32"),
-    "float16": _of([0.5, 1.5, -2.25] * 4, "float16"),
-    "Decimal": _of([decimal.Decimal("1.50"), decimal.Decimal("2"), None] * 4, object),
-    "bool": _of([True, False] * 6, "bool"),
-    "boolean": _of([True, False, None] * 4, "boolean"),
-    "objects that are numbers": _of([1, 2.5, 3, None] * 3, object),
-    "objects of several kinds": _of(
-        [1, 2.0, 2.5, "x", "NA", True, None, decimal.Decimal("4.50"), "7", 8, " y", 9], object
-    ),
-    "dates": _of([dt.date(2020, 1, 1), dt.date(2020, 1, 2), None] * 4, object),
-    **{f"datetime64[{unit}]": _of(list(MOMENTS), f"datetime64[{unit}]") for unit in ("s", "ms", "us", "ns")},
-    "datetime64[us, UTC]": _of([*MOMENTS[:3].tz_localize("UTC")] * 4, "datetime64[us, UTC]"),
-}
-
-
-def _cell(value):
-    """A cell as JSON has it."""
-    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):
-        return None
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, decimal.Decimal):
-        return float(value)
-    return value.isoformat() if isinstance(value, dt.date) else value
-
-
-def _csv(frame, separator):
-    return frame.to_csv(index=False, sep=separator).encode()
-
-
-def _json_table(frame):
-    rows = [[_cell(value) for value in row] for row in frame.astype(object).itertuples(index=False)]
-    return {"columns": list(frame), "rows": rows}
-
-
-def _wide_texts(frame):
-    """An npz of fixed-width texts: nothing is an empty text."""
-    cells = [["" if cell is None else _as_text(cell) for cell in row] for row in _json_table(frame)["rows"]]
-    return as_npz(X=np.array(cells, dtype="U"), feature_names=np.array(list(frame)))
-
-
-def _as_text(cell):
-    return str(cell).lower() if isinstance(cell, bool) else str(cell)
-
-
-FORMS = {
-    "CSV": lambda frame: (_csv(frame, ","), media.CSV),
-    "TSV": lambda frame: (_csv(frame, "\t"), media.TSV),
-    "Parquet": lambda frame: (as_parquet(frame_table(frame)), media.PARQUET),
-    "Parquet of pandas": lambda frame: (_pandas_parquet(frame), media.PARQUET),
-    "Arrow file": lambda frame: (as_file(frame_table(frame)), media.ARROW_FILE),
-    "Arrow stream": lambda frame: (as_stream(frame_table(frame)), media.ARROW_STREAM),
-    "NPZ of texts": lambda frame: (_wide_texts(frame), media.NPZ),
-    "JSON": lambda frame: (json.dumps(_json_table(frame)).encode(), media.JSON),
-    "frame of the client": lambda frame: (body_of(frame).open().read(), body_of(frame).media_type),
-}
-
-
-def _pandas_parquet(frame):
-    target = io.BytesIO()
-    try:
-        frame.to_parquet(target, index=False)
-    except (pa.ArrowException, OverflowError):
-        # pandas writes no column of several kinds
-        return as_parquet(frame_table(frame))
-    return target.getvalue()
 
 
 def _stored(folder, body, kind):
@@ -162,7 +53,7 @@ def _ways_to_ask(folder, frame):
             yield name, lambda reader, _, table=table: reader.fit(table, max_rows=100)
         elif kind not in (media.NPZ, media.JSON):
             yield name, lambda reader, _, body=body, kind=kind: reader.read(body, kind, max_rows=100)
-    document = _json_table(frame)
+    document = json_table(frame)
     names, rows = document["columns"], document["rows"]
     lists = {"columns": names, "data": rows}
     objects = {"rows": [dict(zip(names, row, strict=True)) for row in rows]}
@@ -178,7 +69,7 @@ def _ways_to_ask(folder, frame):
 
 
 def _tensor(name, rows, place):
-    cells = [None if row[place] is None else _as_text(row[place]) for row in rows]
+    cells = [None if row[place] is None else as_text(row[place]) for row in rows]
     return {"name": name, "datatype": "BYTES", "shape": [len(rows)], "data": cells}
 
 

@@ -5,12 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 from support.processes import System
+
+from service import unknown_categories
 
 SEED = 0
 
@@ -97,6 +101,36 @@ def test_a_table_of_texts_and_gaps_is_learned_on_both_databases(
     assert batch["state"] == "succeeded", batch
     result = system.client.get(f"/v1/jobs/{batch['id']}/result")
     assert len(result.text.splitlines()) == 301
+
+
+def test_a_predict_job_answers_the_texts_of_a_file_as_a_request_does(shared_system: System) -> None:
+    texts = ["1.5", "1.50", "NA", "true", "TRUE"]
+    rng = np.random.default_rng(SEED)
+    codes = rng.integers(len(texts), size=200)
+    sink = pa.BufferOutputStream()
+    trained = pa.table({"c": pa.array(texts).take(pa.array(codes)).dictionary_encode(), "y": 10.5 * codes})
+    with pa.ipc.new_file(sink, trained.schema) as writer:
+        writer.write_table(trained)
+    client = shared_system.client
+    told = {"Content-Type": "application/vnd.apache.arrow.file"}
+    dataset = client.post("/v1/datasets", content=sink.getvalue().to_pybytes(), headers=told).raise_for_status().json()
+    job = shared_system.wait(shared_system.submit(dataset=dataset["id"], target="y"))
+    for cells, unknown in (
+        (["1.5", "1.50", "2", "NA"], 1),
+        (["true", "TRUE", " TRUE", "?"], 0),
+        (["NA", "?", "NA"], 0),
+    ):
+        body, csv = "c\n" + "\n".join(cells) + "\n", {"Content-Type": "text/csv"}
+        asked = client.post(f"/v1/models/{job['model']}/predict", content=body, headers=csv).raise_for_status()
+        assert (unknown_categories.HEADER in asked.headers) == bool(unknown)
+        uploaded = client.post("/v1/datasets", content=body, headers=csv).raise_for_status().json()["id"]
+        order = {"kind": "predict", "model": job["model"], "dataset": uploaded, "format": "csv"}
+        batch = shared_system.wait(client.post("/v1/jobs", json=order).raise_for_status().json()["id"])
+        assert batch["state"] == "succeeded", batch
+        lines = client.get(f"/v1/jobs/{batch['id']}/result").text.splitlines()[1:]
+        assert np.allclose([float(line) for line in lines], asked.json()["predictions"], rtol=1e-9, atol=1e-9)
+        warned = [event["data"]["message"] for event in shared_system.events(batch["id"]) if event["type"] == "log"]
+        assert any("no training row had: c (1)" in line for line in warned) == bool(unknown)
 
 
 def test_cross_validation_chooses_and_all_rows_train(shared_system: System) -> None:

@@ -1,6 +1,7 @@
 """The rows of a training: from the stored table to encoded training and validation rows."""
 
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from worker.tables.encoder import Encoder
 from worker.tables.matching import match_columns
 from worker.tables.storage import load_table
 from worker.tables.targets import class_codes, regression_targets
+from worker.tables.written import categories_among
 
 
 def load_rows(order: FitOrder | NetworkOrder, artifacts: Artifacts, fold: int | None) -> TrainingRows:
@@ -47,7 +49,9 @@ def load_rows(order: FitOrder | NetworkOrder, artifacts: Artifacts, fold: int | 
         numbers = held_out
         validation = (torch.from_numpy(encoder.encode(table.take(held_out))), torch.from_numpy(Y[held_out]))
     elif order.validation is not None:
-        other = _read(order.validation, artifacts, [*(request.features or ()), *request.targets])
+        columns = [ModelColumn(name=name, type=types[name]) for name in (*(request.features or ()), *request.targets)]
+        names = [column.name for column in columns]
+        other = _read(order.validation, artifacts, names, categories_among(columns))
         other_Y, _ = _raw_targets(order, other, classes)
         numbers = np.arange(other.num_rows)
         validation = (torch.from_numpy(encoder.encode(match_columns(other, features))), torch.from_numpy(other_Y))
@@ -83,9 +87,9 @@ def origin_of(order: FitOrder, rows: TrainingRows, *, together: bool) -> Origin 
     return Origin(numbers, ((order.table.dataset, len(own)), (order.validation.dataset, len(held_out))))
 
 
-def _read(ref: TableRef, artifacts: Artifacts, names: list[str]) -> pa.Table:
+def _read(ref: TableRef, artifacts: Artifacts, names: list[str], as_texts: Collection[str] = ()) -> pa.Table:
     with tempfile.TemporaryDirectory(prefix="factrfm-fit-") as folder:
-        return load_table(artifacts.local_copy(ref.table, Path(folder)), names)
+        return load_table(artifacts.local_copy(ref.table, Path(folder)), names, as_texts)
 
 
 def _raw_targets(

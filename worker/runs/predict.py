@@ -16,6 +16,7 @@ from worker.store.artifacts import Artifacts
 from worker.store.tensors import unpack
 from worker.tables.storage import iter_tables
 from worker.tables.writers import MEDIA_TYPES, PredictionWriter
+from worker.tables.written import categories_among
 
 BLOCK_ROWS = 8192
 MOST_NAMED, LONGEST_NAME = 20, 100
@@ -40,10 +41,11 @@ def predict(
         source = artifacts.local_copy(order.table.table, Path(folder))
         target = Path(folder) / f"result.{order.request.format}"
         names = [column.name for column in model.features]
+        as_texts = categories_among(model.features)
         with PredictionWriter(
             target, order.request.format, model.targets, model.classes, spreadsheet=order.request.spreadsheet
         ) as writer:
-            for table in iter_tables(source, names, BLOCK_ROWS):
+            for table in iter_tables(source, names, BLOCK_ROWS, as_texts):
                 answer = model.answer(table)
                 writer.write(answer.predictions, answer.probabilities)
                 unknown.update(answer.unknown)

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
+from worker.tables.values import as_floats
+
 
 def histogram(
     blocks: Iterable[pa.Array], low: float, high: float, bins: int, *, integer: bool = False
@@ -23,7 +25,7 @@ def histogram(
         edges = 2.0 * np.linspace(low / 2, high / 2, bins + 1)
     counts = np.zeros(len(edges) - 1, dtype=np.int64)
     for block in blocks:
-        values = block.drop_null().to_numpy(zero_copy_only=False)
+        values = as_floats(block.drop_null()).to_numpy(zero_copy_only=False)
         places = np.searchsorted(edges, values[np.isfinite(values)], side="right") - 1
         counts += np.bincount(places.clip(0, len(counts) - 1), minlength=len(counts))
     return edges.tolist(), counts.tolist()

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from worker.contracts.base import ColumnType
 from worker.contracts.errors import TableTooLarge, UnreadableTable
-from worker.tables import values
+from worker.tables import values, written
 from worker.tables.header import check_header, holds_name
 from worker.tables.readers import RawTable
 
@@ -17,10 +17,11 @@ WIDE_INTEGERS = (pa.int64(), pa.uint64())
 
 @dataclass(frozen=True)
 class ColumnForm:
-    """The type of a column, and the Arrow type in which it is stored."""
+    """The type of a column, and the Arrow type in which it is stored; ``keeps_texts``: with texts beside it."""
 
     type: ColumnType
     stored: pa.DataType
+    keeps_texts: bool = False
 
     def of(self, name: str, column: pa.Array) -> pa.Array:
         """Return a column of a file as it is stored.
@@ -33,9 +34,28 @@ class ColumnForm:
         if self.type == "categorical":
             texts = values.typed(name, column, "categorical")
             return texts.dictionary_encode() if self.stored == values.DECLARED else texts
+        if self.type == "numeric" and self.stored != values.ARROW_TYPES["numeric"]:
+            return values.without_nan(column.cast(self.stored))
         if values.is_text(values.decoded(column).type):
             column = values.parsed(values.without_missing(values.typed(name, column, "categorical")), self.type)
         return values.typed(name, column, self.type)
+
+    def fields(self, name: str) -> list[pa.Field]:
+        """Return the fields of what ``parts`` returns."""
+        own = pa.field(name, self.stored)
+        return [own, pa.field(written.texts_of(name), written.TYPE)] if self.keeps_texts else [own]
+
+    def parts(self, name: str, column: pa.Array) -> list[pa.Array]:
+        """Return a column of a file as it is stored, and the texts that are kept beside it.
+
+        Raises:
+            UnreadableTable: see ``of``.
+        """
+        own = self.of(name, column)
+        if not self.keeps_texts:
+            return [own]
+        texts = values.typed(name, column, "categorical")
+        return [own, written.differing(texts, own).dictionary_encode()]
 
 
 def column_forms(raw: RawTable, max_cells: int) -> list[ColumnForm]:
@@ -116,6 +136,9 @@ class _Look:
     repeated: bool = False
     wide: bool = False
     rounded: bool = False
+    differ: bool = False
+    digits_differ: bool = False
+    plain: pa.DataType = values.ARROW_TYPES["numeric"]
     integers: set[pa.DataType] = field(default_factory=lambda: set(WIDE_INTEGERS))
     whole: bool = True
 
@@ -135,16 +158,19 @@ class _Look:
         if self.rounded and self.type == "numeric":
             stored = next((kind for kind in WIDE_INTEGERS if kind in self.integers), None)
             if stored is not None:
-                return ColumnForm("numeric", stored)
+                return ColumnForm("numeric", stored, self.digits_differ)
             if self.whole:
                 # integers of so many digits are names of something, of which each digit counts
                 return ColumnForm("categorical", pa.string())
-        return ColumnForm(self.type, values.DECLARED if self.declared else values.ARROW_TYPES[self.type])
+        if self.type == "categorical":
+            return ColumnForm(self.type, values.DECLARED if self.declared else values.ARROW_TYPES[self.type])
+        return ColumnForm(self.type, self.plain if self.type == "numeric" else pa.bool_(), self.differ)
 
     def at(self, column: pa.Array) -> None:
         kind = values.decoded(column[:0]).type
         if self.declared or not values.is_text(kind):
             self.known = "categorical" if self.declared else values.type_of(self.name, kind)
+            self.plain = values.numeric_type(kind)
             self.wide = not self.declared and (kind in WIDE_INTEGERS or (pa.types.is_decimal(kind) and kind.scale <= 0))
             self.rounded = self.rounded or (self.wide and _is_rounded(column))
             return
@@ -153,7 +179,8 @@ class _Look:
         self.repeated = self.repeated or (self.guessed and bool(self.repetitive) and holds_name(self.name, column))
         if not self.number and not self.boolean:
             return
-        texts = values.without_missing(values.typed(self.name, column, "categorical"))
+        cells = values.typed(self.name, column, "categorical")
+        texts = values.without_missing(cells)
         self.seen = self.seen or texts.null_count < len(texts)
         self.boolean = self.boolean and values.could_be_boolean(texts)
         if self.number:
@@ -161,6 +188,9 @@ class _Look:
             numbers = None if values.any_code(texts) else values.numbers(texts)
             self.number = numbers is not None
             self.rounded = self.rounded or (numbers is not None and _is_rounded(numbers))
+        if not self.differ and (self.number or self.boolean):
+            made = numbers if self.number else values.parsed(texts, "boolean")
+            self.differ = written.any_differs(cells, made)
 
     def at_digits(self, column: pa.Array) -> None:
         """Look at a column whose numbers float64 rounds: are all of them integers, and which type holds them?"""
@@ -172,9 +202,12 @@ class _Look:
             self.integers = set()
         for kind in set(self.integers):
             try:
-                digits.cast(kind)
+                made = digits.cast(kind)
             except pa.ArrowInvalid:
                 self.integers.discard(kind)
+            else:
+                if self.known is None and not self.digits_differ:
+                    self.digits_differ = written.any_differs(values.typed(self.name, column, "categorical"), made)
 
 
 def _digits(column: pa.Array) -> pa.Array:

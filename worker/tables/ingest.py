@@ -62,7 +62,7 @@ def _blocks(file: pq.ParquetFile, name: str, rows: int) -> Blocks:
 
 
 def _write(raw: RawTable, forms: list[ColumnForm], destination: Path, max_cells: int) -> int:
-    schema = pa.schema([pa.field(name, form.stored) for name, form in zip(raw.names, forms, strict=True)])
+    schema = pa.schema([field for name, form in zip(raw.names, forms, strict=True) for field in form.fields(name)])
     rows = 0
     group: list[pa.RecordBatch] = []
     group_rows, group_bytes = 0, 0
@@ -70,7 +70,8 @@ def _write(raw: RawTable, forms: list[ColumnForm], destination: Path, max_cells:
         for batch in raw.batches():
             rows += len(batch[0])
             check_cells(rows, len(forms), max_cells)
-            columns = [form.of(name, column) for name, form, column in zip(raw.names, forms, batch, strict=True)]
+            parts = [form.parts(name, column) for name, form, column in zip(raw.names, forms, batch, strict=True)]
+            columns = [one for own in parts for one in own]
             group.append(pa.record_batch(columns, schema=schema))
             group_rows += group[-1].num_rows
             group_bytes += group[-1].nbytes

@@ -95,6 +95,9 @@ def _fitted(column: pa.ChunkedArray, wanted: ModelColumn) -> pa.Array | pa.Chunk
     values.type_of(wanted.name, found.type)
     if wanted.type == "categorical":
         return values.typed(wanted.name, found, "categorical")
+    if pa.types.is_dictionary(found.type) and not pa.types.is_boolean(found.type.value_type):
+        # a category is its text: stored tables have nothing else of it
+        found = values.typed(wanted.name, found, "categorical")
     found = values.decoded(found)
     kind = values.type_of(wanted.name, found.type)
     if kind == "categorical":

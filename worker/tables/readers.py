@@ -439,7 +439,7 @@ def _json(source: Path) -> RawTable:
 
 def _as_text(kinds: set[type], exact: bool) -> bool:
     """Return whether a column's cells are read as texts: they are of several kinds, or integers that float64 rounds."""
-    return str in kinds or (kinds == {int} and not exact) or not (kinds <= {bool} or kinds <= {int, float})
+    return str in kinds or not exact or not (kinds <= {bool} or kinds <= {int, float})
 
 
 def _json_columns(rows: list[list[Any]], as_text: list[bool], kinds: list[set[type]]) -> list[pa.Array]:

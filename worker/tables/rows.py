@@ -165,5 +165,7 @@ def read_rows(source: Path, media_type: str, max_rows: int) -> pa.Table:
             check_rows(rows, max_rows)
     if not batches:
         raise InvalidRequest("there are no rows to predict")
-    columns = [pa.chunked_array([batch[index] for batch in batches]) for index in range(len(raw.names))]
-    return pa.table(dict(zip(raw.names, columns, strict=True)))
+    columns = {name: pa.chunked_array([batch[index] for batch in batches]) for index, name in enumerate(raw.names)}
+    # in Parquet numbers that are declared to be categories come as numbers
+    declared = [name for name in raw.declared if not pa.types.is_dictionary(columns[name].type)]
+    return pa.table({**columns, **{name: columns[name].dictionary_encode() for name in declared}})

@@ -155,7 +155,7 @@ def check_predict(features: Sequence[ModelColumn], columns: Mapping[str, Column]
             raise ColumnMismatch.at(
                 "/dataset", f"column {column.name!r} is {column.type} for the model and {found.type} in the dataset"
             )
-        if found.infinite:
+        if found.infinite and column.type != "categorical":
             raise ColumnMismatch.at("/dataset", f"column {column.name!r} has {found.infinite} infinite values")
 
 

@@ -1,6 +1,11 @@
-"""The typed table in storage: Parquet with columns of float64, bool and string. On its way between processes: Arrow."""
+"""The typed table in storage: Parquet. On its way between processes: Arrow.
 
-from collections.abc import Iterator, Sequence
+Columns are float64, bool or string; numbers that float64 would round, or write in another way, have their own type,
+declared categories are dictionaries, and ``written`` may keep texts beside a column. Who has a column as categories
+names it in ``as_texts``, and gets its texts as they were written where they are kept.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -8,12 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from worker.tables.written import restored, to_read
+
 ROW_GROUP = 65_536
 
 
-def load_table(source: Path, columns: list[str] | None = None) -> pa.Table:
+def load_table(source: Path, columns: list[str] | None = None, as_texts: Collection[str] = ()) -> pa.Table:
     """Return the whole table, or some of its columns."""
-    return pq.read_table(source, columns=columns, memory_map=True)
+    names = to_read(pq.read_schema(source, memory_map=True).names, columns, as_texts)
+    return restored(pq.read_table(source, columns=names, memory_map=True))
 
 
 def save_arrow(table: pa.Table, destination: Path) -> None:
@@ -28,11 +36,14 @@ def load_arrow(source: Path) -> pa.Table:
         return reader.read_all()
 
 
-def iter_tables(source: Path | BinaryIO, columns: list[str] | None, batch_rows: int) -> Iterator[pa.Table]:
-    """Yield the table in blocks of at most ``batch_rows`` rows."""
+def iter_tables(
+    source: Path | BinaryIO, columns: list[str] | None, batch_rows: int, as_texts: Collection[str] = ()
+) -> Iterator[pa.Table]:
+    """Yield the table, or some of its columns, in blocks of at most ``batch_rows`` rows."""
     with pq.ParquetFile(source) as file:
-        for batch in file.iter_batches(batch_size=batch_rows, columns=columns):
-            yield pa.Table.from_batches([batch])
+        names = to_read(file.schema_arrow.names, columns, as_texts)
+        for batch in file.iter_batches(batch_size=batch_rows, columns=names):
+            yield restored(pa.Table.from_batches([batch]))
 
 
 def take_rows(source: BinaryIO, columns: list[str], numbers: Sequence[int]) -> pa.Table:

@@ -32,6 +32,10 @@ DECLARED = pa.dictionary(pa.int32(), pa.string())
 EXACT_INTEGERS = 2**53
 """Whole numbers of float64 up to this one are exact."""
 HOLDS = "a table holds numbers, booleans, texts, dates and times, one a cell; make one of these of it"
+FEW_NUMBERS = 32
+"""So many are written one by one sooner than by the steps that a column takes."""
+WRITTEN_ALIKE = (1e-4, 1e10)
+"""Arrow and Python write numbers of such sizes in the same way."""
 LONGEST_NUMBER = 100
 """Longer texts are not compared as numbers."""
 NUMBER = re.compile(r"([+-]?)(?:(0|[1-9][0-9]*)(\.[0-9]*)?|(\.[0-9]+))([eE][+-]?[0-9]{1,3})?")
@@ -85,7 +89,22 @@ def typed(name: str, values: pa.Array, wanted: ColumnType) -> pa.Array:
         converted = values.cast(ARROW_TYPES[wanted], safe=False)
     except pa.ArrowException as error:
         raise UnreadableTable(f"column {name!r}: {error}") from error
-    return pc.if_else(pc.is_nan(converted), None, converted) if wanted == "numeric" else converted
+    return without_nan(converted) if wanted == "numeric" else converted
+
+
+def without_nan(numbers: pa.Array) -> pa.Array:
+    """Return numbers with NaN as null."""
+    return pc.if_else(pc.is_nan(numbers), None, numbers) if pa.types.is_floating(numbers.type) else numbers
+
+
+def numeric_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type in which a table stores numbers of an Arrow type, so that they are written as they came.
+
+    float64 has more digits than a number of float32 is written with, and fewer than a decimal number may have.
+    """
+    if pa.types.is_float16(kind) or pa.types.is_float32(kind):
+        return pa.float32()
+    return kind if pa.types.is_decimal(kind) and kind.scale > 0 else ARROW_TYPES["numeric"]
 
 
 def decoded_type(kind: pa.DataType) -> pa.DataType:
@@ -112,8 +131,11 @@ def without_missing(texts: pa.Array) -> pa.Array:
 def canonical(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """Return a column of a table with missing values as null and without white space around texts.
 
-    Of declared categories nothing but white space is missing, and they are taken as they are.
+    Of declared categories nothing but white space is missing, and they are taken as they are. Numbers that are not
+    integers are float64.
     """
+    if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+        return as_floats(column)
     if pa.types.is_dictionary(column.type):
         texts = column.cast(DECLARED.value_type)
         return pc.if_else(pc.equal(pc.utf8_trim_whitespace(texts), ""), None, texts)
@@ -188,6 +210,8 @@ def _texts(name: str, values: pa.Array) -> pa.Array:
         return texts
     if pa.types.is_float16(kind):
         values = values.cast(pa.float32())
+    if pa.types.is_float64(kind):
+        return _float_texts(values)
     if pa.types.is_floating(kind):
         return _each(values.cast(pa.string()), _number_or_gap)
     if pa.types.is_decimal(kind):
@@ -201,6 +225,25 @@ def _each(texts: pa.Array, change: Callable[[str], str | None]) -> pa.Array:
     coded = texts.dictionary_encode()
     changed = [None if text is None else change(text) for text in coded.dictionary.to_pylist()]
     return pa.array(changed, pa.string()).take(coded.indices)
+
+
+def _float_texts(values: pa.Array) -> pa.Array:
+    """Return what ``number_text`` makes of each number. Those that Arrow writes so do not pass through Python."""
+    if len(values) <= FEW_NUMBERS:
+        return pa.array(
+            [None if number is None or number != number else number_text(number) for number in values.to_pylist()],
+            pa.string(),
+        )
+    size = pc.abs(values)
+    whole = pc.and_(pc.equal(values, pc.trunc(values)), pc.less(size, EXACT_INTEGERS)).fill_null(False)
+    texts = pc.if_else(
+        whole, pc.if_else(whole, values, 0.0).cast(pa.int64()).cast(pa.string()), values.cast(pa.string())
+    )
+    alike = pc.and_(pc.greater_equal(size, WRITTEN_ALIKE[0]), pc.less(size, WRITTEN_ALIKE[1]))
+    others = pc.invert(pc.or_(whole, alike.fill_null(True)))
+    if not pc.any(others, min_count=0).as_py():
+        return texts
+    return pc.replace_with_mask(texts, others, _each(texts.filter(others), _number_or_gap))
 
 
 def _number_or_gap(text: str) -> str | None:
