@@ -11,13 +11,13 @@ import pyarrow as pa
 import torch
 
 from worker.contracts.base import Label, Task
-from worker.contracts.errors import ArtifactCorrupt, InvalidRequest
+from worker.contracts.errors import ArtifactCorrupt
 from worker.contracts.resources import ModelColumn
 from worker.engine.errors import EngineError
 from worker.engine.model import FittedModel
 from worker.store.tensors import unpack
 from worker.tables.encoder import Encoder
-from worker.tables.matching import match_columns
+from worker.tables.matching import WrongRow, match_columns
 from worker.tables.plain import PlainRows
 from worker.tables.plain_encoder import PlainEncoder
 from worker.tables.rows import Rows
@@ -177,7 +177,7 @@ def load(path: str | Path) -> ServedModel:
 def _finite(answers: np.ndarray) -> np.ndarray:
     broken = np.flatnonzero(~np.isfinite(answers).all(axis=1))
     if len(broken):
-        raise InvalidRequest(
-            f"row {broken[0] + 1} holds numbers so far from the training rows that no prediction can be computed"
+        raise WrongRow(
+            int(broken[0]), " holds numbers so far from the training rows that no prediction can be computed"
         )
     return answers

@@ -114,7 +114,7 @@ def test_an_old_brier_score_is_not_put_beside_one_of_probabilities(
     run_job(client.post("/v1/jobs", json={**body, "task": "classification"}).json()["id"])
     page = client.get("/compare?ref=kinds@1&ref=kinds@2").text
     rows = [re.sub("<[^>]*>", " ", row).split() for row in re.findall("<tr>.*?</tr>", page, re.S)]
-    of_scores = next(row for row in rows if row[:5] == ["Validation", "brier", "of", "raw", "scores"])
-    of_probabilities = next(row for row in rows if row[:2] == ["Validation", "brier"] and row[2] != "of")
+    of_scores = next(row for row in rows if row[:5] == ["Validation", "Brier", "of", "raw", "scores"])
+    of_probabilities = next(row for row in rows if row[:2] == ["Validation", "Brier"] and row[2] != "of")
     assert of_scores[-1] == "–"
     assert of_probabilities[2] == "–"

@@ -14,6 +14,7 @@ from worker.prediction import ServedModel
 from worker.runs.machine import Machine
 from worker.store.artifacts import Artifacts
 from worker.store.tensors import unpack
+from worker.tables.matching import WrongRow
 from worker.tables.storage import iter_tables
 from worker.tables.writers import MEDIA_TYPES, PredictionWriter
 from worker.tables.written import categories_among
@@ -46,7 +47,10 @@ def predict(
             target, order.request.format, model.targets, model.classes, spreadsheet=order.request.spreadsheet
         ) as writer:
             for table in iter_tables(source, names, BLOCK_ROWS, as_texts):
-                answer = model.answer(table)
+                try:
+                    answer = model.answer(table)
+                except WrongRow as error:
+                    raise error.counted_from(rows) from error
                 writer.write(answer.predictions, answer.probabilities)
                 unknown.update(answer.unknown)
                 rows += table.num_rows

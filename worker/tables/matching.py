@@ -15,12 +15,24 @@ SHOWN = 3
 HINTS = {"boolean": "; give true and false, or 1 and 0"}
 
 
-class WrongCell(InvalidRequest):
-    """A cell does not fit its column. ``row`` counts from 0 in the rows that were looked at."""
+class WrongRow(InvalidRequest):
+    """A row cannot be answered. ``row`` counts from 0 in the rows that were looked at."""
+
+    def __init__(self, row: int, why: str) -> None:
+        super().__init__(f"row {row + 1}{why}")
+        self.row = row
+        self._why = why
+
+    def counted_from(self, first_row: int) -> "WrongRow":
+        """Return the error with its row counted in a table of which ``first_row`` is the first that was looked at."""
+        return WrongRow(first_row + self.row, self._why)
+
+
+class WrongCell(WrongRow):
+    """A cell does not fit its column."""
 
     def __init__(self, row: int, column: str, message: str) -> None:
-        super().__init__(f"row {row + 1}, column {column!r}: {message}")
-        self.row = row
+        super().__init__(row, f", column {column!r}: {message}")
         self.column = column
         self.message = message
 
