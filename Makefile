@@ -17,13 +17,13 @@ serve: $(STAMP)
 	$(BIN)/factrfm up --port $(PORT) --home $(HOME_DIR)
 
 # tests that start whole services have the machine for themselves; the others run side by side
-WHOLE := tests/system tests/faults tests/service/test_embedded.py
+WHOLE := tests/system tests/faults tests/service/local/test_embedded.py
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(WHOLE))
 	$(BIN)/python -m pytest $(WHOLE)
 
 # make arithmetic [TESTS=tests/system]: tests with the arithmetic of other processors, 18 times or more; needs cc
-TESTS ?= tests/worker/engine tests/worker/portable $(wildcard tests/worker/test_*.py)
+TESTS ?= tests/worker/engine tests/worker/portable tests/worker/training tests/worker/serving $(wildcard tests/worker/test_*.py)
 arithmetic: $(STAMP)
 	$(BIN)/python tests/support/arithmetic.py $(TESTS)
 

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 
 from benchmarks.report import Cell, Report
-from service.embedded import private_service
+from service.local.embedded import private_service
 
 SIZES = ((100, 4), (500, 10), (1000, 50), (2000, 10), (2000, 200), (4000, 20))
 QUICK_SIZES = ((100, 4),)

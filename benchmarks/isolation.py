@@ -18,16 +18,16 @@ from starlette.testclient import TestClient
 
 from benchmarks.report import Cell, Report
 from service.app import create_app
-from service.context import Context
+from service.runtime.context import Context
 from service.settings import ServiceSettings
 from worker.contracts.keys import Scope
 from worker.contracts.messages import FitOrder
-from worker.logs import configure_logging
-from worker.orders import build_order
 from worker.runs.fit import fit
 from worker.runs.machine import Machine
+from worker.shell.orders import build_order
 from worker.store import jobs, keys
 from worker.store.database import Database
+from worker.telemetry.logs import configure_logging
 
 PARAMETER = re.compile(r"\{(\w+)\}")
 COLUMNS = ("call", "another project", "read only", "no key", "wrong key")

@@ -135,7 +135,7 @@ def started(folder: Path, *, postgres: bool = True) -> Iterator[Service]:
 
 
 async def _measure(service: Service, report: Report, seconds: float, followers: int) -> None:
-    idle = service.memory()
+    idle = service.runtime.memory()
     dataset = service.upload(TABLE)
     service.worker.start()
     fit = {"kind": "fit", "dataset": dataset, "target": "diagnosis", "model": "cells", "spec": {"iterations": 3}}
@@ -148,7 +148,7 @@ async def _measure(service: Service, report: Report, seconds: float, followers: 
     rows: list[list[Cell]] = []
     for clients in CLIENTS:
         found = await closed_loop(service.port, clients, seconds, ask, 200)
-        rows.append([clients, *found.cells(), service.memory()])
+        rows.append([clients, *found.cells(), service.runtime.memory()])
     columns = ["clients", "requests/s", "p50 ms", "p99 ms", "refused (429)", "API, MiB"]
     report.table("Predictions of one row", columns, rows)
 
@@ -158,11 +158,11 @@ async def _measure(service: Service, report: Report, seconds: float, followers: 
     submit = request("POST", "/v1/jobs", later)
     for clients in SUBMITTERS:
         found = await closed_loop(service.port, clients, seconds, submit, 202)
-        rows.append([f"{clients}, nothing else", *found.cells(), service.memory()])
+        rows.append([f"{clients}, nothing else", *found.cells(), service.runtime.memory()])
     flood = asyncio.create_task(closed_loop(service.port, 64, seconds + 1, ask, 200))
     await asyncio.sleep(0.5)
     found = await closed_loop(service.port, 1, seconds, submit, 202)
-    rows.append(["1, with 64 clients who predict", *found.cells(), service.memory()])
+    rows.append(["1, with 64 clients who predict", *found.cells(), service.runtime.memory()])
     flooded = await flood
     report.table("Submissions of jobs", ["clients", *columns[1:]], rows)
     report.note(f"The 64 clients who predict meanwhile get {flooded.rate:.0f} answers a second.")
@@ -216,7 +216,7 @@ async def _follow(service: Service, report: Report, fit: dict[str, Any], followe
     while waiting := service.client.get("/v1/jobs", params={"state": "queued", "limit": 200}).json()["items"]:
         for job in waiting:
             service.client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
-    before = service.memory()
+    before = service.runtime.memory()
     job = service.submit(fit)
     path = f"/v1/jobs/{job['id']}/events"
     delays: list[float] = []
@@ -240,7 +240,7 @@ async def _follow(service: Service, report: Report, fit: dict[str, Any], followe
 
     tasks = [asyncio.create_task(follow()) for _ in range(followers)]
     await asyncio.sleep(1)
-    during = service.memory()
+    during = service.runtime.memory()
     service.worker.start()
     await asyncio.wait_for(asyncio.gather(*tasks), 300)
     late = [delay for delay in delays if delay >= 0]
@@ -274,11 +274,11 @@ def _upload(folder: Path, mib: int, report: Report) -> None:
     path = folder / "large.csv"
     rows = _write_table(path, mib * MIB)
     with started(folder / "service", postgres=False) as service:
-        idle, peaks, over = service.memory(), {"api": 0.0, "reader": 0.0}, threading.Event()
+        idle, peaks, over = service.runtime.memory(), {"api": 0.0, "reader": 0.0}, threading.Event()
 
         def watch() -> None:
             while not over.wait(0.05):
-                peaks["api"] = max(peaks["api"], service.memory())
+                peaks["api"] = max(peaks["api"], service.runtime.memory())
                 for child in psutil.Process(service.api.pid).children():
                     peaks["reader"] = max(peaks["reader"], child.memory_info().rss / MIB)
 

@@ -31,9 +31,9 @@ from benchmarks.connection import request
 from benchmarks.load import Service, closed_loop, started
 from benchmarks.report import Cell, Report
 from benchmarks.serving_peer import Peer
-from worker.prediction import ServedModel
-from worker.store.tensors import unpack
-from worker.tables.rows import RowReader
+from worker.serving.model import ServedModel
+from worker.store.files.safetensors_io import unpack
+from worker.tables.rows.table_rows import RowReader
 
 CLIENTS = (1, 16, 64)
 CATEGORIES = {"a": 5, "b": 12}

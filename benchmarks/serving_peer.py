@@ -18,8 +18,8 @@ import bentoml
 import pyarrow as pa
 import torch
 
-from worker.prediction import ServedModel
-from worker.store.tensors import unpack
+from worker.serving.model import ServedModel
+from worker.store.files.safetensors_io import unpack
 
 
 @bentoml.service(workers=1, traffic={"max_concurrency": 1024}, metrics={"enabled": True})

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from worker import space
 from worker.contracts.search import OptionValue, SearchOption
 from worker.contracts.specs import FitSpec
-from worker.search import best, search
+from worker.training import search_space
+from worker.training.search import best, search
 
 if TYPE_CHECKING:
     from benchmarks.tables import Task
@@ -107,13 +107,13 @@ def _ours(task: "Task", trials: int, seed: int, *, features: bool) -> Predict:
     held_out = (task.X_val, task.y_val)
     if features:
         start = FitSpec(**kind(refit=False).fit(task.X, task.y, validation=held_out).spec_)
-        options = space.resolve(FitSpec(), None)
+        options = search_space.resolve(FitSpec(), None)
     else:
         start = FitSpec(update="none", encoding="plain", exponent=1.0, ridge=1e-2, feature_matrix="full")
-        options = {name: space.DEFAULT[name] for name in KERNEL}
+        options = {name: search_space.DEFAULT[name] for name in KERNEL}
 
     def model(params: Params, **further: Any) -> Any:
-        spec = space.configured(start, params).model_copy(update={"ridge": params["ridge"], **further})
+        spec = search_space.configured(start, params).model_copy(update={"ridge": params["ridge"], **further})
         return kind(**spec.model_dump()).fit(task.X, task.y, validation=held_out)
 
     def run(number: int, params: Params) -> Iterator[tuple[float, ...]]:
@@ -121,9 +121,9 @@ def _ours(task: "Task", trials: int, seed: int, *, features: bool) -> Predict:
         yield (min(one[metric] for one in model(params, refit=False).history_),)
 
     def applies(name: str, params: Params) -> bool:
-        return space.applies(start, name, params)
+        return search_space.applies(start, name, params)
 
-    first = space.values_of(start, options)
+    first = search_space.values_of(start, options)
     ended = list(search(run, options, trials=trials, seed=seed, first=first, applies=applies, failures=(ValueError,)))
     winner = best(ended)
     if winner is None:

@@ -2,7 +2,7 @@
 
 import sys
 
-from service import health_check
+from service.local import health_check
 
 
 def main() -> None:

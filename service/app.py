@@ -9,24 +9,19 @@ from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 
-from service import openapi, problems
-from service.auth import Authentication, KeyRing
-from service.bounded_cache import BoundedCache
-from service.context import Context, Draining, get_context, utc_now
 from service.dashboard import site
 from service.dashboard.pages import missing_page
-from service.followers import Followers
-from service.head_requests import HeadRequests
-from service.headers import SecurityHeaders
-from service.hosts import HostCheck
-from service.idempotency import Idempotency
-from service.limits import BodyLimit
-from service.predictor import Predictor
-from service.queries import known_queries
-from service.queue import JobQueue
-from service.rates import RateLimit
-from service.reconciler import Reconciler
-from service.requests import RequestLog
+from service.http import problems
+from service.http.middleware.allowed_hosts import HostCheck
+from service.http.middleware.authentication import Authentication, KeyRing
+from service.http.middleware.body_limit import BodyLimit
+from service.http.middleware.head_requests import HeadRequests
+from service.http.middleware.idempotency import Idempotency
+from service.http.middleware.rate_limit import RateLimit
+from service.http.middleware.request_log import RequestLog
+from service.http.middleware.security_headers import SecurityHeaders
+from service.http.unknown_parameters import known_queries
+from service.openapi import document
 from service.routes import (
     batches,
     datasets,
@@ -41,12 +36,18 @@ from service.routes import (
     predictions,
     reference,
 )
+from service.runtime.bounded_cache import BoundedCache
+from service.runtime.context import Context, Draining, get_context, utc_now
+from service.runtime.job_queue import JobQueue
+from service.runtime.predictor import Predictor
+from service.runtime.reader_pool import TableReaders
+from service.runtime.stream_slots import Followers
 from service.settings import ServiceSettings
-from service.table_readers import TableReaders
-from worker.store.artifacts import Artifacts
+from service.upkeep.reconciler import Reconciler
+from worker import VERSION
 from worker.store.database import Database
-from worker.tracing import Tracing
-from worker.version import VERSION
+from worker.store.files.artifacts import Artifacts
+from worker.telemetry.tracing import Tracing
 
 ROW_READER_SECONDS = 60.0
 """Rows to predict are few: reading them takes so long at most."""
@@ -123,7 +124,7 @@ def create_app(
     app.add_middleware(HostCheck, ring=app.state.keys, own=settings.host, allowed=settings.allowed_hosts)
     app.add_middleware(RequestLog, tracing=tracing)
     app.add_middleware(SecurityHeaders, hsts_seconds=settings.hsts_seconds)
-    app.openapi = lambda: openapi.document(app, settings)  # type: ignore[method-assign]
+    app.openapi = lambda: document.document(app, settings)  # type: ignore[method-assign]
     return app
 
 

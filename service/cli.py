@@ -16,16 +16,18 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from service import health_check, memory, preflight
 from service.commands import datasets, doctor, jobs, manual, models, registry, results, training
 from service.commands.keys import AsJson, keys
 from service.commands.settings import show_settings
-from service.complaints import CannotStart, Complaint, WrongSetting
+from service.errors import CannotStart, Complaint, WrongSetting
+from service.local import health_check, preflight
+from service.runtime import memory
 from service.settings import ServiceSettings, read_every_setting, read_settings
-from worker import cgroup, heartbeat
-from worker.home import open_to_others
-from worker.logs import configure_logging
+from worker.environment import cgroup
+from worker.environment.home import open_to_others
 from worker.settings import SharedSettings, WorkerSettings
+from worker.telemetry import heartbeat
+from worker.telemetry.logs import configure_logging
 
 CALLING = "With a running service"
 METRICS = ("FACTRFM_METRICS_HOST", "FACTRFM_METRICS_PORT")
@@ -91,7 +93,7 @@ def up(
     ] = None,
 ) -> None:
     """Start everything on this machine: queue, worker, API. Ctrl-C stops all of it."""
-    from service.embedded import Embedded
+    from service.local.embedded import Embedded
 
     flags = {"port": port, "home": home, "host": host}
     settings, _ = read_every_setting(**{name: value for name, value in flags.items() if value is not None})
@@ -124,8 +126,8 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Train on a real table over HTTP, compare with a plain kernel machine, show what was learned."""
-    from service.demo import check_picture, run_demo
-    from service.embedded import private_service
+    from service.local.demo import check_picture, run_demo
+    from service.local.embedded import private_service
 
     # JSON alone goes to standard output
     console = Console(stderr=as_json)

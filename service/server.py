@@ -14,11 +14,11 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
-from service.connections import timed
-from service.context import Draining, utc_now
-from service.garbage import settle
+from service.http.connections import timed
+from service.runtime.context import Draining, utc_now
+from service.runtime.gc_freeze import settle
 from service.settings import ServiceSettings
-from worker.tracing import Tracing
+from worker.telemetry.tracing import Tracing
 
 GRACE_SECONDS = 10
 

@@ -6,8 +6,8 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode, SettingsError
 
-from service.complaints import WrongSetting
-from service.health_check import local_url
+from service.errors import WrongSetting
+from service.local.health_check import local_url
 from worker.contracts.base import MAX_ENCODED_COLUMNS
 from worker.settings import DAY, GIB, HOUR, MAX_BYTES, YEAR, SharedSettings, WorkerSettings
 

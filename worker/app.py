@@ -17,16 +17,16 @@ from celery import Celery, signals
 from kombu.exceptions import OperationalError
 
 from worker.contracts.messages import LOOK_AT_JOB
-from worker.heartbeat import beating, folder_of
-from worker.liveness import MessageLoop
-from worker.logs import configure_logging
-from worker.meters import serving
 from worker.settings import WorkerSettings
-from worker.store.artifacts import Artifacts
+from worker.shell.liveness import MessageLoop
+from worker.shell.supervisor import Supervisor, utc_now
+from worker.shell.tasks import register_tasks
 from worker.store.database import Database
-from worker.supervisor import Supervisor, utc_now
-from worker.tasks import register_tasks
-from worker.tracing import Tracing
+from worker.store.files.artifacts import Artifacts
+from worker.telemetry.heartbeat import beating, folder_of
+from worker.telemetry.logs import configure_logging
+from worker.telemetry.metrics import serving
+from worker.telemetry.tracing import Tracing
 
 log = structlog.get_logger()
 

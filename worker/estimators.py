@@ -22,7 +22,6 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from worker.choosing import Choice, TrainingRows, choose, described
 from worker.contracts.base import ColumnType, Label, Task
 from worker.contracts.errors import ArtifactCorrupt, InvalidRequest, UnknownCategories, UnreadableTable
 from worker.contracts.resources import ModelColumn
@@ -35,13 +34,15 @@ from worker.engine.estimate import choose_solver, within
 from worker.engine.model import FittedModel
 from worker.engine.recursion import FitState, iterate, refit, verify
 from worker.engine.targets import ClassTargets, RegressionTargets
-from worker.prediction import Answer, ServedModel, load
-from worker.store.tensors import pack
-from worker.tables import splits, values
-from worker.tables.encoder import Encoder, check_width
+from worker.serving.model import Answer, ServedModel, load
+from worker.store.files.safetensors_io import pack
+from worker.tables import values
+from worker.tables.encoding import splits
+from worker.tables.encoding.encoder import Encoder, check_width
+from worker.tables.files.inference import typed_table
 from worker.tables.frames import frame_table, is_frame
-from worker.tables.inference import typed_table
-from worker.tables.matching import match_columns
+from worker.tables.rows.matching import match_columns
+from worker.training.model_selection import Choice, TrainingRows, choose, described
 
 Rows = tuple[Any, Any]
 LEAST_ROWS = 3

@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from worker.addresses import with_password
-from worker.secret_files import SecretFiles
+from worker.environment.addresses import with_password
+from worker.environment.secret_files import SecretFiles
 
 GIB = 2**30
 MAX_BYTES = 2**50

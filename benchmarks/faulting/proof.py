@@ -15,8 +15,8 @@ from benchmarks.faulting.clients import FINAL, Asked, Followers, Ledger
 from benchmarks.faulting.stage import ORPHAN_SECONDS, Stage
 from benchmarks.faulting.work import POISON, probe
 from worker.contracts.artifacts import ArtifactRef
-from worker.prediction import ServedModel
-from worker.store.tensors import unpack
+from worker.serving.model import ServedModel
+from worker.store.files.safetensors_io import unpack
 
 
 @dataclass

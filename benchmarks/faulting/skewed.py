@@ -24,7 +24,7 @@ def skewed_now() -> datetime:
 def api() -> int:
     from service.server import serve
     from service.settings import ServiceSettings
-    from worker.logs import configure_logging
+    from worker.telemetry.logs import configure_logging
 
     settings = ServiceSettings()
     configure_logging(settings.log_level, settings.log_format)

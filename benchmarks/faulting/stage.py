@@ -15,8 +15,8 @@ import redis
 from benchmarks.faulting.postgres import PostgresServer, find_binaries
 from benchmarks.faulting.processes import Program
 from benchmarks.faulting.proxy import Proxy
-from worker.store.artifacts import Artifacts
 from worker.store.database import Database
+from worker.store.files.artifacts import Artifacts
 
 LEASE_SECONDS = 3.0
 ORPHAN_SECONDS = 4.0

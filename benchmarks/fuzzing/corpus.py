@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worker.store.tensors import pack
+from worker.store.files.safetensors_io import pack
 from worker.tables import media
 
 ROWS = 40

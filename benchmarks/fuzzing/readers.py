@@ -21,15 +21,15 @@ import structlog
 
 from benchmarks.fuzzing.corpus import GZIP, SAFETENSORS, ZSTD, corpus
 from benchmarks.fuzzing.mutations import mutate
-from service.table_readers import TableReaders
+from service.runtime.reader_pool import TableReaders
 from worker.contracts.errors import FactRFMError
 from worker.contracts.reading import ReadOrder
 from worker.contracts.resources import ModelColumn
-from worker.store.tensors import load, unpack
+from worker.store.files.safetensors_io import load, unpack
 from worker.tables import media
-from worker.tables.decompress import decompress
-from worker.tables.ingest import ingest
-from worker.tables.rows import RowReader
+from worker.tables.files.decompress import decompress
+from worker.tables.files.ingest import ingest
+from worker.tables.rows.table_rows import RowReader
 
 MAX_CELLS = 1_000_000
 MAX_BYTES = 2**24

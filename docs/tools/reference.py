@@ -20,17 +20,19 @@ from pydantic.json_schema import models_json_schema
 from typer.testing import CliRunner
 
 from docs.tools import schemas
-from service import cli, complaints, problems
+from service import cli
+from service import errors as complaints
 from service.app import create_app
 from service.client import AsyncClient, Client, errors
 from service.client.flows import NetworkOptions, TrainOptions, TuneOptions
 from service.commands import session
-from service.metrics import StateOfThings
+from service.http import problems
 from service.settings import ServiceSettings
+from service.upkeep.metrics import StateOfThings
 from worker.contracts import errors as own_errors
 from worker.contracts.events import Event
 from worker.contracts.requests import BatchGrid, FitRequest, NetworkRequest, PredictRequest, TuneRequest
-from worker.meters import GpuMemory
+from worker.telemetry.metrics import GpuMemory
 
 MADE = "\nThis page is made from the code.\n"
 WIDTH = 100

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from service.embedded import is_ready, private_service
+from service.local.embedded import is_ready, private_service
 
 DOCS = Path(__file__).parents[1]
 PAGES = ("tutorial.md", *sorted(f"how-to/{path.name}" for path in (DOCS / "how-to").glob("*.md")))

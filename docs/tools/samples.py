@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from service.demo import split_table
+from service.local.demo import split_table
 
 ROWS = 900
 CITIES = {"Bern": 40, "Basel": 25, "Chur": 0, "Zürich": 110, "Genève": 90}

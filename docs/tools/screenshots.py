@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 
 from docs.tools.browser import chromium, find_chromium
 from docs.tools.samples import fill
-from service.embedded import private_service
+from service.local.embedded import private_service
 
 PICTURES = Path(__file__).parents[1] / "pictures"
 LOOKS = {

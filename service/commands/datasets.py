@@ -9,8 +9,8 @@ import typer
 from rich.console import Group
 
 from service.commands.session import Limit, Session, remote, table
-from service.complaints import WrongSetting
-from service.remarks import remarks
+from service.datasets.warnings import remarks
+from service.errors import WrongSetting
 from worker.contracts.resources import Column, Dataset
 
 SHOWN_VALUES = 5

@@ -15,13 +15,13 @@ import httpx
 import typer
 from rich.console import Console
 
-from service import preflight
 from service.client.connection import Address
 from service.client.retries import is_no_tls
 from service.commands.session import OPTIONS, address
-from service.complaints import Complaint
+from service.errors import Complaint
+from service.local import preflight
 from service.settings import ServiceSettings, read_every_setting
-from worker.home import open_to_others
+from worker.environment.home import open_to_others
 from worker.settings import GIB
 
 LEAST_FREE = 2 * GIB

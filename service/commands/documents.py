@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from service.complaints import WrongSetting
+from service.errors import WrongSetting
 
 
 def read_document(path: Path) -> Any:

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from service import preflight
 from service.commands.session import output_width, stdin_is_terminal, table
-from service.complaints import WrongSetting
+from service.errors import WrongSetting
+from service.local import preflight
 from service.settings import ServiceSettings, read_settings
 from worker.contracts.errors import FactRFMError
 from worker.contracts.keys import Scope

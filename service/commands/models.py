@@ -18,7 +18,7 @@ from rich.text import Text
 
 from service.client.progress import Bar
 from service.commands.session import Limit, Session, remote, table
-from service.complaints import WrongSetting
+from service.errors import WrongSetting
 from worker.contracts.errors import UnknownCategories
 from worker.contracts.explanation import Explanation, Sensitivity
 from worker.contracts.resources import Model

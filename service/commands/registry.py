@@ -7,7 +7,7 @@ import typer
 
 from service.commands.models import SHARE, UNLEARNED, Ref, chosen_lines
 from service.commands.session import Session, remote, stdin_is_terminal, table
-from service.complaints import WrongSetting
+from service.errors import WrongSetting
 from worker.contracts.resources import Model
 from worker.contracts.validation import how_chosen
 

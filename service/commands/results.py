@@ -7,7 +7,7 @@ from rich.text import Text
 
 from service.commands.jobs import JobId
 from service.commands.session import Session, remote, table
-from service.complaints import WrongSetting
+from service.errors import WrongSetting
 from worker.contracts.events import TrialData
 from worker.contracts.resources import Job
 from worker.contracts.results import NetworkReport, Trials, TuneResult

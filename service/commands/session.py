@@ -22,7 +22,7 @@ from rich.table import Column, Table
 
 from service.client import Client, ClientError, JobFailed, Refused, TimedOut
 from service.client.connection import KEY, URL
-from service.complaints import Complaint, WrongSetting
+from service.errors import Complaint, WrongSetting
 
 P = ParamSpec("P")
 Limit = Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")]

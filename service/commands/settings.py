@@ -11,8 +11,8 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.table import Table
 
-from service import preflight
 from service.commands.keys import AsJson
+from service.local import preflight
 from service.settings import ServiceSettings, read_every_setting, variable
 from worker.settings import SharedSettings, WorkerSettings
 

@@ -12,7 +12,7 @@ from service.commands.documents import read_document, read_spec, read_validation
 from service.commands.models import chosen_lines
 from service.commands.results import report_table
 from service.commands.session import Session, Unsuccessful, remote, table
-from service.complaints import WrongSetting
+from service.errors import WrongSetting
 from worker.contracts.resources import Batch, Job, Model
 
 Data = Annotated[

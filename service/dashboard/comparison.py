@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
-from service import features
-from service.comparison import MOST_COMPARED, similarity
-from service.context import Context, CurrentContext
 from service.dashboard.damage import unless_damaged
 from service.dashboard.pages import page_router, render
 from service.dashboard.work import flat
-from service.features import LearnedMatrix
+from service.models import feature_matrix
+from service.models.comparison import MOST_COMPARED, similarity
+from service.models.feature_matrix import LearnedMatrix
+from service.runtime.context import Context, CurrentContext
 from worker.contracts.errors import InvalidRequest
 from worker.contracts.resources import FeatureShare, Job, Model
 from worker.contracts.validation import in_words
@@ -97,7 +97,9 @@ def _side(context: Context, ref: str) -> Side:
         ref = job.model
     found = unless_damaged(
         lambda: models.use(
-            context.database, ref, lambda record: (record, features.load(features.of_model(context, record)))
+            context.database,
+            ref,
+            lambda record: (record, feature_matrix.load(feature_matrix.of_model(context, record))),
         )
     )
     record, learned = found or (models.get(context.database, ref), None)
@@ -121,8 +123,8 @@ def _side(context: Context, ref: str) -> Side:
         model=model,
         newest=models.list_page(context.database, limit=1, name=model.name).items[0].version,
         learned=learned,
-        importance=[] if learned is None else features.importance(learned),
-        features_learned=learned is None or features.learned_something(learned),
+        importance=[] if learned is None else feature_matrix.importance(learned),
+        features_learned=learned is None or feature_matrix.learned_something(learned),
     )
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from service.context import CurrentContext
 from service.dashboard.pages import page_router, render
-from service.pages import AfterDataset
-from service.remarks import remarks
+from service.datasets.uploads import SUFFIXES
+from service.datasets.warnings import remarks
+from service.http.pagination import AfterDataset
+from service.runtime.context import CurrentContext
 from service.settings import ServiceSettings
-from service.uploads import SUFFIXES
 from worker.store import datasets
 
 router = page_router()

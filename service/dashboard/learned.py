@@ -4,11 +4,11 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from service import features
-from service.context import Context, CurrentContext
 from service.dashboard.damage import unless_damaged
 from service.dashboard.pages import page_router, render
-from service.pages import AfterModel
+from service.http.pagination import AfterModel
+from service.models import feature_matrix
+from service.runtime.context import Context, CurrentContext
 from worker.contracts.errors import NotFound, pointer
 from worker.contracts.resources import Column, FeatureShare
 from worker.store import datasets, models
@@ -37,7 +37,7 @@ def show_model(context: CurrentContext, request: Request, ref: str) -> Response:
         lambda: models.use(
             context.database,
             ref,
-            lambda record: (record, features.describe(context, features.of_model(context, record))),
+            lambda record: (record, feature_matrix.describe(context, feature_matrix.of_model(context, record))),
         )
     )
     # the record of a damaged file tells all the rest

@@ -2,17 +2,18 @@
 
 from fastapi import Request, Response
 
-from service import features
-from service.auth import ANYBODY
-from service.context import Context, CurrentContext
 from service.dashboard.damage import unless_damaged
 from service.dashboard.data import upload_hints
 from service.dashboard.pages import page_router, render
 from service.dashboard.work import predicting
+from service.http.middleware.authentication import ANYBODY
+from service.models import feature_matrix
+from service.runtime.context import Context, CurrentContext
 from worker.contracts.errors import NotFound
 from worker.contracts.keys import Scope
 from worker.contracts.resources import FeatureShare, Model
-from worker.store import datasets, jobs, models, workload
+from worker.store import datasets, jobs, models
+from worker.store.jobs import workload
 
 router = page_router()
 
@@ -61,11 +62,11 @@ def _top(context: Context, model: Model) -> tuple[list[FeatureShare] | None, boo
     None where its matrix is lost or damaged.
     """
     try:
-        source = features.of_model(context, models.get(context.database, model.id))
-        learned = unless_damaged(lambda: features.load(source))
+        source = feature_matrix.of_model(context, models.get(context.database, model.id))
+        learned = unless_damaged(lambda: feature_matrix.load(source))
     except NotFound:
         # it was deleted while the page was made
         return [], True
     if learned is None:
         return None, True
-    return features.importance(learned)[:TOP], features.learned_something(learned)
+    return feature_matrix.importance(learned)[:TOP], feature_matrix.learned_something(learned)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from service.dashboard.fields import Field, grouped
 from worker.contracts.search import SearchOption
 from worker.contracts.specs import FitSpec
-from worker.space import DEFAULT, SHARED
+from worker.training.search_space import DEFAULT, SHARED
 
 RANGE = ("low", "high", "step", "log")
 

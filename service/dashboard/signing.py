@@ -5,9 +5,9 @@ from typing import cast
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
-from service import sessions
-from service.auth import LOGIN, KeyRing
 from service.dashboard.pages import page_router, render
+from service.http.middleware import browser_sessions
+from service.http.middleware.authentication import LOGIN, KeyRing
 from worker.contracts.keys import Scope
 
 router = page_router()
@@ -26,7 +26,7 @@ async def form(request: Request, next: str = HOME) -> Response:  # noqa: A002 - 
 @router.post(LOGIN)
 async def sign_in(request: Request) -> Response:
     """Take a key, remember it in the browser, and go where the browser wanted to."""
-    sessions.check_same_origin(request.scope)
+    browser_sessions.check_same_origin(request.scope)
     async with request.form(max_files=0, max_fields=4) as fields:
         key, wanted = str(fields.get("key", "")).strip(), _own_page(str(fields.get("next", HOME)))
     caller = await _ring(request).find(key)
@@ -36,16 +36,16 @@ async def sign_in(request: Request) -> Response:
     if not caller.may(Scope.READ):
         return render(request, "login.html", 403, next=wanted, complaint="This key may not read.")
     answer = RedirectResponse(wanted, 303)
-    sessions.remember(request, answer, key)
+    browser_sessions.remember(request, answer, key)
     return answer
 
 
 @router.post("/logout")
 def sign_out(request: Request) -> Response:
     """Have the browser forget the key."""
-    sessions.check_same_origin(request.scope)
+    browser_sessions.check_same_origin(request.scope)
     answer = RedirectResponse(LOGIN, 303)
-    sessions.forget(answer)
+    browser_sessions.forget(answer)
     return answer
 
 

@@ -5,18 +5,19 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
-from service.context import Context, CurrentContext
 from service.dashboard.fields import FIT_GROUPS, NETWORK_GROUPS, grouped
 from service.dashboard.pages import page_router, render
 from service.dashboard.search_space import meanings, searched
-from service.pages import AfterBatch, AfterJob
-from service.trials import trials_of
+from service.http.pagination import AfterBatch, AfterJob
+from service.jobs.trials import trials_of
+from service.runtime.context import Context, CurrentContext
 from worker.contracts.errors import NotFound
 from worker.contracts.requests import FitRequest, TuneRequest
 from worker.contracts.resources import FINAL_STATES, Job, JobKind, JobState
 from worker.contracts.search import Search
 from worker.contracts.specs import FitSpec, NetworkSpec
-from worker.store import batches, datasets, jobs, models
+from worker.store import datasets, jobs, models
+from worker.store.jobs import batches
 
 router = page_router()
 

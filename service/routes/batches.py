@@ -6,20 +6,20 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from service import submission
-from service.context import CurrentContext
-from service.invalid import field_errors
-from service.negotiation import content_type
-from service.openapi import LOCATION
-from service.pages import Id
-from service.problems import problems
+from service.http.negotiation import content_type
+from service.http.pagination import Id
+from service.http.problems import problems
+from service.http.validation_errors import field_errors
+from service.jobs import submission
+from service.openapi.document import LOCATION
+from service.runtime.context import CurrentContext
 from service.settings import ServiceSettings
 from worker.contracts.errors import InvalidRequest
 from worker.contracts.json_text import parse_json
 from worker.contracts.requests import GRID_PATH, LONGEST_GRID_PATH, AnyRequest, BatchGrid
 from worker.contracts.resources import Batch
 from worker.contracts.search import MOST_OPTIONS
-from worker.store import batches
+from worker.store.jobs import batches
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 

@@ -7,23 +7,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from service import uploads
-from service.context import CurrentContext
-from service.downloads import PARAMETERS, downloads, send_artifact
-from service.openapi import CELL, LOCATION
-from service.pages import AfterDataset, Id, Limit
-from service.problems import problems
-from service.remarks import remarks
-from service.upload_folder import upload_folder
+from service.datasets import uploads
+from service.datasets.upload_folder import upload_folder
+from service.datasets.warnings import remarks
+from service.http.downloads import PARAMETERS, downloads, send_artifact
+from service.http.pagination import AfterDataset, Id, Limit
+from service.http.problems import problems
+from service.openapi.document import CELL, LOCATION
+from service.runtime.context import CurrentContext
 from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import InvalidRequest, NotFound
 from worker.contracts.resources import Dataset, DatasetRows, Histogram, Page
 from worker.store import datasets
 from worker.tables import values
 from worker.tables.close_names import did_you_mean, shown
-from worker.tables.histogram import histogram
+from worker.tables.files.histogram import histogram
+from worker.tables.files.readers import LONGEST_NAME
 from worker.tables.media import DATASET_TYPES
-from worker.tables.readers import LONGEST_NAME
 from worker.tables.storage import iter_column, iter_tables
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])

@@ -4,12 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from service.context import CurrentContext
-from service.explanations import explained
-from service.problems import problems
+from service.http.problems import problems
+from service.inference.request_rows import rows_of
+from service.models.explanations import explained
 from service.routes.models import Ref
 from service.routes.predictions import BODY
-from service.row_files import rows_of
+from service.runtime.context import CurrentContext
 from worker.contracts.explanation import Explanations
 
 router = APIRouter(prefix="/v1/models", tags=["models"])

@@ -5,17 +5,18 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from service import card, features
-from service.context import Context, CurrentContext
-from service.downloads import PARAMETERS, downloads, send_artifact, send_bytes
-from service.negotiation import choose
-from service.problems import problems
+from service.http.downloads import PARAMETERS, downloads, send_artifact, send_bytes
+from service.http.negotiation import choose
+from service.http.problems import problems
+from service.models import feature_matrix, model_card
 from service.routes.models import SAFETENSORS, Ref
+from service.runtime.context import Context, CurrentContext
+from worker import VERSION
 from worker.contracts.errors import NotFound
 from worker.contracts.resources import Dataset
-from worker.store import datasets, job_queries, models
+from worker.store import datasets, models
+from worker.store.jobs import queries
 from worker.store.models import ModelRecord
-from worker.version import VERSION
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -53,7 +54,7 @@ def _exported(context: Context, request: Request, record: ModelRecord, kind: str
     name = f"{model.name}-{model.version}"
     if kind == SAFETENSORS:
         return send_artifact(request, context.artifacts, record.model, kind, f"{name}.safetensors")
-    from worker.portable.document import onnx_document  # see service.predictor
+    from worker.serving.onnx.export import onnx_document  # see service.runtime.predictor
 
     said = model.description or f"FACT-RFM {model.task}, {model.name} version {model.version}"
     body = onnx_document(context.predictor.model(record), name, said, VERSION)
@@ -70,22 +71,22 @@ def get_card(context: CurrentContext, request: Request, ref: Ref) -> Response:
     """Download the model card, in Markdown: what the model reads and answers, how good it is, how to make it again."""
 
     def written(record: ModelRecord) -> Response:
-        text = card.model_card(_facts(context, record))
+        text = model_card.model_card(_facts(context, record))
         return send_bytes(request, text.encode(), f"{MARKDOWN}; charset=utf-8", f"{record.resource.name}.md")
 
     return models.use(context.database, ref, written)
 
 
-def _facts(context: Context, record: ModelRecord) -> card.CardFacts:
-    source, model = features.of_model(context, record), record.resource
+def _facts(context: Context, record: ModelRecord) -> model_card.CardFacts:
+    source, model = feature_matrix.of_model(context, record), record.resource
     dataset: Dataset | None = None
     request: dict[str, Any] | None = None
     # models outlive their datasets and their jobs
     with contextlib.suppress(NotFound):
         dataset = datasets.get(context.database, model.dataset)
     with contextlib.suppress(NotFound):
-        request = job_queries.get(context.database, model.job).request
+        request = queries.get(context.database, model.job).request
     # the title of GET …/features/matrix: then it is one picture
     title = f"{model.name} v{model.version}: feature matrix, iteration {source.iteration}"
-    picture = features.picture(context, source, title, False, ())
-    return card.CardFacts(record, features.describe(context, source), picture, dataset, request)
+    picture = feature_matrix.picture(context, source, title, False, ())
+    return model_card.CardFacts(record, feature_matrix.describe(context, source), picture, dataset, request)

@@ -9,8 +9,8 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from pydantic import BaseModel
 
-from service.context import Context, CurrentContext
-from service.metrics import StateOfThings
+from service.runtime.context import Context, CurrentContext
+from service.upkeep.metrics import StateOfThings
 
 router = APIRouter(tags=["operations"])
 log = structlog.get_logger()

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from starlette.types import Scope
 
-from service import unknown_categories
-from service.bodies import whole_body
-from service.context import Context, CurrentContext
-from service.direct_route import LONGEST_NAME, DirectRoute
-from service.encodings import decoded, encoded
-from service.head import header
-from service.inference_codec import Output, WantedOutput, decode, encode
-from service.inference_documents import (
+from service.http.content_encoding import decoded, encoded
+from service.http.problems import NotReady, problems
+from service.http.request_body import whole_body
+from service.http.request_headers import header
+from service.inference import unknown_categories
+from service.inference.direct_route import LONGEST_NAME, DirectRoute
+from service.inference.open_inference.codec import Output, WantedOutput, decode, encode
+from service.inference.open_inference.schemas import (
     INFER_BODY,
     OCTETS,
     InferAnswer,
@@ -24,19 +24,26 @@ from service.inference_documents import (
     ServerMetadata,
     ServerReady,
 )
-from service.inference_tensors import check_outputs, inputs_of, only_input, outputs_from, outputs_of, rows_from
-from service.predictor import Known, Question
-from service.problems import NotReady, problems
+from service.inference.open_inference.tensors import (
+    check_outputs,
+    inputs_of,
+    only_input,
+    outputs_from,
+    outputs_of,
+    rows_from,
+)
 from service.routes.health import find_checks
+from service.runtime.context import Context, CurrentContext
+from service.runtime.predictor import Known, Question
 from service.settings import ServiceSettings
 from worker.contracts.errors import InvalidRequest
 from worker.store import models
 from worker.store.models import ModelRecord
 from worker.tables.media import JSON
-from worker.tables.rows import Rows
+from worker.tables.rows.table_rows import Rows
 
 if TYPE_CHECKING:
-    from worker.prediction import Answer
+    from worker.serving.model import Answer
 
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])

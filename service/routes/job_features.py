@@ -4,12 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service import features
-from service.context import CurrentContext
-from service.negotiation import choose
-from service.pages import Id
-from service.problems import problems
+from service.http.negotiation import choose
+from service.http.pagination import Id
+from service.http.problems import problems
+from service.models import feature_matrix
 from service.routes.models import PNG, Accept, Columns, Folded
+from service.runtime.context import CurrentContext
 from worker.contracts.resources import JobFeatureMatrix, JobFeatures
 from worker.tables.media import JSON
 
@@ -23,7 +23,7 @@ Iteration = Annotated[
 @router.get("/{job_id}/features", responses=problems(404, 409, 422))
 def get_job_features(context: CurrentContext, job_id: Id, iteration: Iteration = None) -> JobFeatures:
     """Summarise what a fit looks at after an iteration, also while it runs."""
-    described = features.describe(context, features.of_job(context, job_id, iteration))
+    described = feature_matrix.describe(context, feature_matrix.of_job(context, job_id, iteration))
     return JobFeatures(job=job_id, **dict(described))
 
 
@@ -46,13 +46,13 @@ def get_job_matrix(
 ) -> Response:
     """Show the feature matrix of a fit after an iteration, also while it runs, as JSON or as a heatmap."""
     kind = choose(accept, (JSON, PNG))
-    source = features.of_job(context, job_id, iteration)
+    source = feature_matrix.of_job(context, job_id, iteration)
     # the newest iteration is another one soon
     headers = {"Cache-Control": "no-store", "Vary": "Accept"}
     if kind == PNG:
         title = f"{job_id}: feature matrix, iteration {source.iteration}"
-        content = features.picture(context, source, title, fold, columns)
+        content = feature_matrix.picture(context, source, title, fold, columns)
         return Response(content, media_type=PNG, headers=headers)
-    learned = features.view(features.load(source), fold, columns)
+    learned = feature_matrix.view(feature_matrix.load(source), fold, columns)
     document = JobFeatureMatrix(job=job_id, iteration=learned.iteration, names=learned.names, matrix=learned.M.tolist())
     return Response(document.model_dump_json(), media_type=JSON, headers=headers)

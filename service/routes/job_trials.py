@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter
 
-from service.context import CurrentContext
-from service.pages import Id
-from service.problems import problems
-from service.trials import trials_of
+from service.http.pagination import Id
+from service.http.problems import problems
+from service.jobs.trials import trials_of
+from service.runtime.context import CurrentContext
 from worker.contracts.results import Trials
 from worker.store import jobs
 

@@ -12,21 +12,22 @@ from fastapi.responses import StreamingResponse
 from pydantic import BeforeValidator, Field
 from starlette.types import Receive, Scope, Send
 
-from service import planning, submission
-from service.context import Context, CurrentContext, project_of
-from service.downloads import PARAMETERS, downloads, send_artifact
-from service.followers import FOLLOWED
-from service.json_route import JsonRoute
-from service.negotiation import choose, json_only, listed
-from service.openapi import LOCATION
-from service.pages import AfterJob, Filter, Id, Limit
-from service.problems import TooManyFollowers, problems
+from service.http.downloads import PARAMETERS, downloads, send_artifact
+from service.http.json_route import JsonRoute
+from service.http.negotiation import choose, json_only, listed
+from service.http.pagination import AfterJob, Filter, Id, Limit
+from service.http.problems import TooManyFollowers, problems
+from service.jobs import planning, submission
+from service.openapi.document import LOCATION
+from service.runtime.context import Context, CurrentContext, project_of
+from service.runtime.stream_slots import FOLLOWED
 from worker.contracts.errors import Conflict, NotFound
 from worker.contracts.events import Event
 from worker.contracts.requests import JobRequest
 from worker.contracts.resources import FINAL_STATES, DryRun, Job, JobKind, JobState, Page
 from worker.contracts.results import NetworkReport, TuneResult
-from worker.store import events, jobs
+from worker.store import jobs
+from worker.store.jobs import events
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
 

@@ -10,20 +10,20 @@ import numpy as np
 from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
 from pydantic import Field
 
-from service import comparison, features
-from service.context import CurrentContext
-from service.direct_route import LONGEST_NAME
-from service.downloads import ETAG, PARAMETERS, check_match, downloads, entity_tag, is_known, send_bytes
-from service.json_route import JsonRoute
-from service.negotiation import Spreadsheet, choose, json_only
-from service.pages import AfterModel, Filter, Limit
-from service.problems import problems
+from service.http.downloads import ETAG, PARAMETERS, check_match, downloads, entity_tag, is_known, send_bytes
+from service.http.json_route import JsonRoute
+from service.http.negotiation import Spreadsheet, choose, json_only
+from service.http.pagination import AfterModel, Filter, Limit
+from service.http.problems import problems
+from service.inference.direct_route import LONGEST_NAME
+from service.models import comparison, feature_matrix
+from service.runtime.context import CurrentContext
 from worker.contracts.comparison import Comparison
 from worker.contracts.requests import MODEL_VERSION, TAG, ModelChange
 from worker.contracts.resources import FeatureHistory, FeatureMatrix, Features, Model, Page
 from worker.store import models
+from worker.store.files.safetensors_io import pack
 from worker.store.models import ModelRecord
-from worker.store.tensors import pack
 from worker.tables.media import CSV, JSON, NPY
 from worker.tables.spreadsheets import shown
 
@@ -149,8 +149,8 @@ def compare_models(
 ) -> Comparison:
     """Put models side by side: metrics, what differs in their specs, importance, how alike their matrices are."""
 
-    def loaded(record: ModelRecord) -> tuple[ModelRecord, features.LearnedMatrix]:
-        return record, features.load(features.of_model(context, record))
+    def loaded(record: ModelRecord) -> tuple[ModelRecord, feature_matrix.LearnedMatrix]:
+        return record, feature_matrix.load(feature_matrix.of_model(context, record))
 
     records, matrices = zip(*(models.use(context.database, one, loaded) for one in (ref, *others)), strict=True)
     return comparison.compare(records, matrices)
@@ -161,7 +161,7 @@ def get_features(context: CurrentContext, ref: Ref, iteration: Iteration = None)
     """Summarise what the model looks at, or looked at after an earlier iteration."""
 
     def shown(record: ModelRecord) -> Features:
-        described = features.describe(context, features.of_model(context, record, iteration))
+        described = feature_matrix.describe(context, feature_matrix.of_model(context, record, iteration))
         return Features(model=record.resource.id, **dict(described))
 
     return models.use(context.database, ref, shown)
@@ -170,7 +170,7 @@ def get_features(context: CurrentContext, ref: Ref, iteration: Iteration = None)
 @router.get("/{ref}/features/history", responses=problems(404, 422))
 def get_history(context: CurrentContext, ref: Ref) -> FeatureHistory:
     """Show every iteration of the fit."""
-    return features.history(models.get(context.database, ref))
+    return feature_matrix.history(models.get(context.database, ref))
 
 
 @router.get(
@@ -192,12 +192,12 @@ def get_matrix(
     """Download the learned feature matrix, by Accept as JSON, CSV, NPY, safetensors or a heatmap."""
     kind = choose(accept, MATRIX_TYPES)
 
-    def loaded(record: ModelRecord) -> tuple[Model, int, features.LearnedMatrix | bytes]:
-        source, model = features.of_model(context, record, iteration), record.resource
+    def loaded(record: ModelRecord) -> tuple[Model, int, feature_matrix.LearnedMatrix | bytes]:
+        source, model = feature_matrix.of_model(context, record, iteration), record.resource
         if kind == PNG:
             title = f"{model.name} v{model.version}: feature matrix, iteration {source.iteration}"
-            return model, source.iteration, features.picture(context, source, title, fold, columns)
-        return model, source.iteration, features.view(features.load(source), fold, columns)
+            return model, source.iteration, feature_matrix.picture(context, source, title, fold, columns)
+        return model, source.iteration, feature_matrix.view(feature_matrix.load(source), fold, columns)
 
     model, shown_iteration, learned = models.use(context.database, ref, loaded)
     name = f"{model.name}-{model.version}-M{shown_iteration}"
@@ -218,7 +218,7 @@ def get_matrix(
     return send_bytes(request, document.model_dump_json().encode(), JSON, f"{name}.json")
 
 
-def _as_csv(learned: features.LearnedMatrix, written: Callable[[str], str]) -> bytes:
+def _as_csv(learned: feature_matrix.LearnedMatrix, written: Callable[[str], str]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["", *map(written, learned.names)])

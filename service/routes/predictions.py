@@ -9,26 +9,26 @@ import pyarrow.csv as pa_csv
 import pyarrow.ipc
 from fastapi import APIRouter, Request, Response
 
-from service import unknown_categories
-from service.context import CurrentContext
-from service.direct_route import DirectRoute
-from service.head import header
-from service.negotiation import Spreadsheet, choose
-from service.openapi import CELL
-from service.predictor import Question
-from service.problems import problems
+from service.http.negotiation import Spreadsheet, choose
+from service.http.problems import problems
+from service.http.request_headers import header
+from service.inference import unknown_categories
+from service.inference.direct_route import DirectRoute
+from service.inference.request_rows import rows_of
+from service.openapi.document import CELL
 from service.routes.models import Ref
-from service.row_files import rows_of
+from service.runtime.context import CurrentContext
+from service.runtime.predictor import Question
 from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.resources import Predictions
 from worker.store.models import ModelRecord
+from worker.tables.files.readers import LONGEST_NAME
 from worker.tables.media import ARROW_STREAM, CSV, JSON, NPY, ROW_TYPES
-from worker.tables.readers import LONGEST_NAME
 from worker.tables.spreadsheets import shown_table
 from worker.tables.writers import prediction_table
 
 if TYPE_CHECKING:
-    from worker.prediction import Answer
+    from worker.serving.model import Answer
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=DirectRoute)
 

@@ -10,7 +10,7 @@ router = APIRouter(prefix="/docs", include_in_schema=False)
 FILES = {
     "swagger-ui.css": ("fastapi_offline", "static/swagger-ui.css"),
     "swagger-ui-bundle.js": ("fastapi_offline", "static/swagger-ui-bundle.js"),
-    "start.js": ("service", "reference.js"),
+    "start.js": ("service.openapi", "reference.js"),
 }
 """Name → package and file. The package is used for its copy of Swagger UI alone."""
 KEPT_SECONDS = 3600

@@ -7,7 +7,7 @@ import typer
 
 from docs.tools import reference
 from service.cli import app
-from service.problems import STATUS
+from service.http.problems import STATUS
 from worker.contracts.search import Search, SearchOption
 from worker.contracts.specs import FitSpec, NetworkSpec
 

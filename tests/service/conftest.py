@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from support import inline
 
 from service.app import create_app
-from service.context import Context
+from service.runtime.context import Context
 from service.settings import ServiceSettings
 
 CSV = "size,city,price\n" + "".join(

@@ -4,15 +4,15 @@ from typing import Any
 
 import torch
 
-from service.context import Context
+from service.runtime.context import Context
 from support.threads import THREADS
 from worker.contracts.messages import FitDone, NetworkDone, PredictDone, TuneDone
-from worker.orders import build_order
 from worker.runs.fit import fit
 from worker.runs.machine import Machine
 from worker.runs.network import network
 from worker.runs.predict import predict
 from worker.runs.tune import tune
+from worker.shell.orders import build_order
 from worker.store import jobs
 
 RUNS: dict[str, Any] = {"fit": fit, "tune": tune, "network": network, "predict": predict}

@@ -12,7 +12,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from worker.tables import media
-from worker.tables.ingest import IngestedTable, ingest
+from worker.tables.files.ingest import IngestedTable, ingest
 
 
 def as_csv(table: pa.Table) -> bytes:

@@ -14,7 +14,7 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 from support.processes import System
 
-from service import unknown_categories
+from service.inference import unknown_categories
 
 SEED = 0
 

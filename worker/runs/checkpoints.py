@@ -18,8 +18,8 @@ from worker.contracts.messages import FitOrder, LogReport, TuneOrder
 from worker.contracts.resources import HeatSummary, IterationSummary
 from worker.contracts.specs import FitSpec
 from worker.engine.recursion import FitState, Iterate
-from worker.store.artifacts import Artifacts
-from worker.store.tensors import pack, unpack
+from worker.store.files.artifacts import Artifacts
+from worker.store.files.safetensors_io import pack, unpack
 
 MATRICES_BYTES = 256 * 2**20
 """Matrices of the history are kept up to this size together; of later iterations only what the checkpoint needs."""

@@ -8,20 +8,20 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from worker.choosing import TrainingRows
 from worker.contracts.artifacts import TableRef
 from worker.contracts.base import Label
 from worker.contracts.messages import FitOrder, NetworkOrder
 from worker.contracts.resources import ModelColumn
 from worker.engine.targets import ClassTargets, RegressionTargets, Targets
-from worker.prediction import Origin
-from worker.store.artifacts import Artifacts
-from worker.tables import splits
-from worker.tables.encoder import Encoder
-from worker.tables.matching import match_columns
+from worker.serving.model import Origin
+from worker.store.files.artifacts import Artifacts
+from worker.tables.encoding import splits
+from worker.tables.encoding.encoder import Encoder
+from worker.tables.encoding.targets import class_codes, regression_targets
+from worker.tables.rows.matching import match_columns
 from worker.tables.storage import load_table
-from worker.tables.targets import class_codes, regression_targets
 from worker.tables.written import categories_among
+from worker.training.model_selection import TrainingRows
 
 
 def load_rows(order: FitOrder | NetworkOrder, artifacts: Artifacts, fold: int | None) -> TrainingRows:

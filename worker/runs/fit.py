@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from worker.choosing import Choice, TrainingRows, choose, described
 from worker.contracts.errors import DoesNotFit
 from worker.contracts.events import IterationData, LogData
 from worker.contracts.messages import (
@@ -32,13 +31,14 @@ from worker.engine.errors import EngineError
 from worker.engine.estimate import choose_solver
 from worker.engine.model import FittedModel
 from worker.engine.recursion import FitState, refit, verify
-from worker.prediction import ServedModel
 from worker.runs.checkpoints import Checkpoints, Score, Trail, without_old_scores
 from worker.runs.data import load_rows, origin_of
 from worker.runs.machine import Machine, versions
 from worker.runs.recurse import bounded, recurse
-from worker.store.artifacts import Artifacts
-from worker.store.tensors import pack, unpack
+from worker.serving.model import ServedModel
+from worker.store.files.artifacts import Artifacts
+from worker.store.files.safetensors_io import pack, unpack
+from worker.training.model_selection import Choice, TrainingRows, choose, described
 
 TOP_FEATURES = 10
 CHOOSING_SHARE = 0.5

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-from worker import cgroup
+from worker import VERSION
 from worker.contracts.errors import DoesNotFit
-from worker.version import VERSION
+from worker.environment import cgroup
 
 CGROUP = cgroup.ROOT
 GIB = 2**30

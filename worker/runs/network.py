@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from worker import estimates
-from worker.choosing import TrainingRows
 from worker.contracts.artifacts import NetworkCheckpoint, ResultFile
 from worker.contracts.events import LayerData, LogData, StepData
 from worker.contracts.messages import AnyReport, LogReport, NetworkDone, NetworkOrder, ProgressReport, StepReport
@@ -17,8 +15,10 @@ from worker.contracts.results import NetworkReport
 from worker.engine.network import CHUNK_ROWS, LOSSES, NetworkConfig, NetworkState, agreement, build, train
 from worker.runs.data import load_rows
 from worker.runs.machine import Machine
-from worker.store.artifacts import Artifacts
-from worker.store.tensors import pack, unpack
+from worker.store.files.artifacts import Artifacts
+from worker.store.files.safetensors_io import pack, unpack
+from worker.training import cost
+from worker.training.model_selection import TrainingRows
 
 
 def network(
@@ -162,7 +162,7 @@ class _Network:
     def _check_memory(self, rows: TrainingRows) -> None:
         n, d = rows.X.shape
         m = 0 if rows.validation is None else rows.validation[0].shape[0]
-        self._machine.check_fits(estimates.network(self._spec, n, d, rows.targets.n_outputs, m).bytes)
+        self._machine.check_fits(cost.network(self._spec, n, d, rows.targets.n_outputs, m).bytes)
 
     def _store(self, rows: TrainingRows) -> NetworkDone:
         report = NetworkReport(

@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from worker.background import Background
 from worker.contracts.messages import AnyReport, IterationReport, ProgressReport, Reported, StepReport, TrialReport
 from worker.contracts.resources import Progress
+from worker.environment.background import Background
 
 AnyProgress = ProgressReport | IterationReport | TrialReport | StepReport
 

@@ -10,11 +10,11 @@ from worker.contracts.artifacts import ResultFile
 from worker.contracts.events import LogData
 from worker.contracts.messages import AnyReport, LogReport, PredictDone, PredictOrder, ProgressReport
 from worker.contracts.resources import Progress
-from worker.prediction import ServedModel
 from worker.runs.machine import Machine
-from worker.store.artifacts import Artifacts
-from worker.store.tensors import unpack
-from worker.tables.matching import WrongRow
+from worker.serving.model import ServedModel
+from worker.store.files.artifacts import Artifacts
+from worker.store.files.safetensors_io import unpack
+from worker.tables.rows.matching import WrongRow
 from worker.tables.storage import iter_tables
 from worker.tables.writers import MEDIA_TYPES, PredictionWriter
 from worker.tables.written import categories_among

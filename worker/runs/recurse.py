@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterator
 
-from worker.choosing import TrainingRows
 from worker.engine.config import FitConfig
 from worker.engine.estimate import estimate, within
 from worker.engine.recursion import FitState, iterate
 from worker.runs.machine import Machine
+from worker.training.model_selection import TrainingRows
 
 
 def recurse(

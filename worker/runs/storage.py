@@ -6,7 +6,7 @@ from pathlib import Path
 
 from worker.contracts.artifacts import ArtifactRef
 from worker.contracts.errors import FactRFMError, StorageUnavailable
-from worker.store.artifacts import Artifacts
+from worker.store.files.artifacts import Artifacts
 
 
 class RunStorage(Artifacts):

@@ -11,8 +11,6 @@ from functools import cached_property
 
 from pydantic import TypeAdapter
 
-from worker import space
-from worker.choosing import TrainingRows, choose, precise_if_few
 from worker.contracts.artifacts import ArtifactRef, Checkpoint, ResultFile, TuneCheckpoint
 from worker.contracts.errors import DoesNotFit, NoTrialSucceeded
 from worker.contracts.events import LogData, TrialData
@@ -40,8 +38,10 @@ from worker.runs.data import load_rows
 from worker.runs.fit import fit
 from worker.runs.machine import Machine
 from worker.runs.recurse import recurse
-from worker.search import Loss, Params, Trial, best, search
-from worker.store.artifacts import Artifacts
+from worker.store.files.artifacts import Artifacts
+from worker.training import search_space
+from worker.training.model_selection import TrainingRows, choose, precise_if_few
+from worker.training.search import Loss, Params, Trial, best, search
 
 TRIALS: TypeAdapter[list[TrialData]] = TypeAdapter(list[TrialData])
 
@@ -67,7 +67,7 @@ class _Tune:
         self._artifacts = artifacts
         self._machine = machine
         self._report = report
-        self._spec = space.around(order.request.spec)
+        self._spec = search_space.around(order.request.spec)
         self._space = order.request.search.space or {}
         self._trials = order.request.search.trials
         self._rows: dict[str, list[TrainingRows]] = {}
@@ -94,7 +94,7 @@ class _Tune:
             trials=self._trials,
             seed=self._order.request.search.seed,
             first=first,
-            applies=lambda name, params: space.applies(self._spec, name, params),
+            applies=lambda name, params: search_space.applies(self._spec, name, params),
             failures=(EngineError, DoesNotFit),
             finished=trials,
         ):
@@ -131,10 +131,10 @@ class _Tune:
         except EngineError as error:
             message = f"no way to fit stood a short run, and the first trial is the spec as it was given: {error}"
             self._report(LogReport(data=LogData(message=message)))
-            return space.values_of(self._spec, self._space)
+            return search_space.values_of(self._spec, self._space)
         # as in a fit: folds tell the ridges apart better than a part of the rows does
         ridge = given.ridge if self._folds else choice.spec.ridge
-        first = space.values_of(choice.spec.model_copy(update={"ridge": ridge}), self._space)
+        first = search_space.values_of(choice.spec.model_copy(update={"ridge": ridge}), self._space)
         if choice.heats:
             decided = [name for name in (*CHOICES, "ridge") if getattr(given, name) == "auto" and name in first]
             said = ", ".join(f"{name} {first[name]}" for name in decided)
@@ -161,7 +161,7 @@ class _Tune:
 
     def _configured(self, params: Params) -> FitSpec:
         """Return the whole spec of a trial, which the fit of the best one repeats to the last bit."""
-        spec = precise_if_few(space.configured(self._spec, params), self._fitted)
+        spec = precise_if_few(search_space.configured(self._spec, params), self._fitted)
         precision = str(FitConfig(**spec.engine_options()).dtype).removeprefix("torch.")
         return FitSpec.model_validate({**spec.model_dump(), "precision": precision})
 

@@ -21,10 +21,10 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-from worker.home import make_home
-from worker.store import migrate
-from worker.store.room import Reserve
-from worker.store.rows import DEFAULT_PROJECT, Base, Owned
+from worker.environment.home import make_home
+from worker.store.files.disk_full import Reserve
+from worker.store.schema import migrate
+from worker.store.schema.tables import DEFAULT_PROJECT, Base, Owned
 
 T = TypeVar("T")
 

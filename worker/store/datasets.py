@@ -13,10 +13,10 @@ from worker.contracts.artifacts import ArtifactRef, TableRef
 from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import Conflict, NotFound
 from worker.contracts.resources import Column, Dataset, Page
-from worker.store.columns import storable
 from worker.store.database import Database, insert_into, names_a_missing_row, owner
-from worker.store.pages import first_page
-from worker.store.rows import DatasetRow
+from worker.store.pagination import first_page
+from worker.store.schema.columns import storable
+from worker.store.schema.tables import DatasetRow
 
 ROWS_AT_ONCE = 5
 

@@ -3,7 +3,7 @@
 from sqlalchemy import func, select
 
 from worker.store.database import Database
-from worker.store.rows import DatasetRow, JobRow, ModelRow, Owned
+from worker.store.schema.tables import DatasetRow, JobRow, ModelRow, Owned
 
 COUNTED: dict[str, type[Owned]] = {"datasets": DatasetRow, "jobs": JobRow, "models": ModelRow}
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from worker.contracts.errors import InvalidRequest, KeyReused, RequestInFlight
 from worker.store.database import Database, insert_into, owner
-from worker.store.rows import IdempotencyRow
+from worker.store.schema.tables import IdempotencyRow
 
 IN_FLIGHT = timedelta(seconds=20)
 """A request that was not heard of for so long is taken for dead. A long one says ``keep`` now and then."""

@@ -14,10 +14,10 @@ from sqlalchemy import insert, select, update
 
 from worker.contracts.errors import InvalidRequest, NotFound
 from worker.contracts.keys import ApiKey, Scope
-from worker.store.columns import storable
 from worker.store.database import Database
 from worker.store.ids import new_id
-from worker.store.rows import ApiKeyRow
+from worker.store.schema.columns import storable
+from worker.store.schema.tables import ApiKeyRow
 
 PROJECT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 SECRET_BYTES = 32

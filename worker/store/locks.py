@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, or_, select
 
 from worker.store.database import Database, insert_into
-from worker.store.rows import LockRow
+from worker.store.schema.tables import LockRow
 
 RECONCILER = "reconciler"
 """Held, again and again, by one of the API processes of a service."""

@@ -18,11 +18,11 @@ from worker.contracts.messages import FitDone, FittedModelSummary
 from worker.contracts.requests import ModelChange
 from worker.contracts.resources import Model, Page
 from worker.contracts.validation import left_out_chose_before, validation_chose_before
-from worker.store.columns import storable
 from worker.store.database import Database, insert_into, names_a_missing_row, owner
 from worker.store.ids import new_id
-from worker.store.pages import first_page
-from worker.store.rows import ModelNameRow, ModelRow
+from worker.store.pagination import first_page
+from worker.store.schema.columns import storable
+from worker.store.schema.tables import ModelNameRow, ModelRow
 
 R = TypeVar("R")
 

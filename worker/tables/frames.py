@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from worker.contracts.errors import UnreadableTable
-from worker.tables.declarations import check_types
+from worker.tables.files.declarations import check_types
 from worker.tables.values import cell_text, decimal_text, moment_text
 
 

@@ -10,7 +10,7 @@ from worker.contracts.requests import TableRequest
 from worker.contracts.resources import Column, ModelColumn
 from worker.tables import values
 from worker.tables.close_names import did_you_mean, shown
-from worker.tables.encoder import bins_among
+from worker.tables.encoding.encoder import bins_among
 from worker.tables.values import EXACT_INTEGERS
 
 MOST_AUTO_CLASSES = 20

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from service.cli import app
 from service.commands.session import Unfinished, Unsuccessful
-from service.complaints import CannotStart, WrongSetting
+from service.errors import CannotStart, WrongSetting
 
 runner = CliRunner()
 

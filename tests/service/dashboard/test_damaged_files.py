@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 from support.every_page import all_pages
 
-from service.context import Context
+from service.runtime.context import Context
 
 KINDS = {"content", "table", "model", "matrices", "result", "trials", "report"}
 REMEDY = "restore it from a backup, or train again"

@@ -12,8 +12,8 @@ from support.every_page import all_pages
 from support.processes import REPOSITORY
 
 from service.app import create_app
-from service.context import Context
 from service.dashboard.site import STATIC
+from service.runtime.context import Context
 from service.settings import ServiceSettings
 from worker.contracts.keys import Scope
 from worker.store import keys

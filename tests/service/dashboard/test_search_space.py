@@ -5,7 +5,7 @@ from typing import Any
 from service.dashboard.search_space import Searched, meanings, searched
 from worker.contracts.search import SearchOption
 from worker.contracts.specs import FitSpec
-from worker.space import DEFAULT, SHARED, resolve
+from worker.training.search_space import DEFAULT, SHARED, resolve
 
 
 def _by_name(given: dict[str, Any] | None = None) -> dict[str, Searched]:

@@ -74,7 +74,7 @@ def test_names_that_could_do_harm_are_refused(client, name):
 def test_nothing_stays_in_the_temporary_folder(client, settings, monkeypatch):
     _upload(client, b"a\n1\n")
     _upload(client, b"a,b\n1\n")
-    monkeypatch.setattr("worker.reading.ingest", _fail)
+    monkeypatch.setattr("worker.tables.reader_process.ingest", _fail)
     assert _upload(client, b"a\n2\n").status_code == 500
     assert list((settings.home / "tmp").iterdir()) == []
     assert len(list(Path(settings.home / "artifacts").rglob("content"))) == 1

@@ -3,7 +3,7 @@
 import pytest
 
 from worker.store import models
-from worker.store.artifacts import Artifacts
+from worker.store.files.artifacts import Artifacts
 
 ROWS = {"rows": [{"size": 3, "city": "Bern"}]}
 TENSORS = {

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from service.explanations import MOST_ROWS
+from service.models.explanations import MOST_ROWS
 
 ROWS = {"rows": [{"size": 3, "city": "Bern"}, {"size": None, "city": "Chur"}]}
 

@@ -47,7 +47,7 @@ def test_a_form_that_is_not_offered_is_refused(client, model):
 
 
 def test_where_onnx_is_not_installed_it_is_said_how_to_get_it(client, model, monkeypatch):
-    monkeypatch.setitem(sys.modules, "worker.portable.graph", None)
+    monkeypatch.setitem(sys.modules, "worker.serving.onnx.graph", None)
     answer = client.get("/v1/models/prices/export?format=onnx")
     assert (answer.status_code, answer.json()["code"]) == (422, "not_installed")
     assert "factrfm[onnx]" in answer.json()["detail"]

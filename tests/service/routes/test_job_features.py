@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from service import features
-from service.context import Context
+from service.models import feature_matrix
+from service.runtime.context import Context
 from worker.contracts.messages import FitOrder, IterationReport
-from worker.orders import build_order
 from worker.runs.fit import fit
 from worker.runs.machine import Machine
+from worker.shell.orders import build_order
 from worker.store import jobs
-from worker.store.tensors import unpack
+from worker.store.files.safetensors_io import unpack
 
 SPEC = {"iterations": 2, "encoding": "plain", "feature_matrix": "full", "precision": "float32"}
 
@@ -81,7 +81,7 @@ def test_a_fit_of_an_older_version_shows_no_share_that_it_cannot_know(
         matrices, metadata = unpack(document)
         return matrices, {name: value for name, value in metadata.items() if name != "variances"}
 
-    monkeypatch.setattr(features, "unpack", of_before)
+    monkeypatch.setattr(feature_matrix, "unpack", of_before)
     found = client.get(f"/v1/jobs/{under_way}/features").json()
     assert {one["share"] for one in found["importance"]} == {None}
     traces = [one["trace_share"] for one in found["importance"]]

@@ -5,8 +5,8 @@ import pytest
 from starlette.testclient import TestClient
 from support.stored import at_once
 
-from service import submission
 from service.app import create_app
+from service.jobs import submission
 from worker.contracts.errors import QueueFull
 from worker.contracts.requests import FitRequest
 from worker.contracts.resources import Job

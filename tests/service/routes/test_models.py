@@ -9,7 +9,7 @@ import pyarrow.ipc
 import pytest
 from support.tables import as_parquet
 
-from worker.store.tensors import unpack
+from worker.store.files.safetensors_io import unpack
 
 ROWS = {"columns": ["size", "city"], "data": [[3, "Bern"], [5, "Chur"], [None, "Rome"]]}
 

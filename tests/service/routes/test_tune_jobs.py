@@ -1,9 +1,9 @@
 import pytest
 
 from worker.contracts.messages import TrialReport
-from worker.orders import build_order
 from worker.runs.machine import Machine
 from worker.runs.tune import tune
+from worker.shell.orders import build_order
 from worker.store import jobs
 
 

@@ -15,7 +15,7 @@ from worker.engine.errors import DamagedFile
 from worker.engine.model import FittedModel, load
 from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets, RegressionTargets
-from worker.store import tensors
+from worker.store.files import safetensors_io
 
 
 def _fitted(kernel="laplace", classes=False, precision="float32"):
@@ -30,7 +30,7 @@ def _fitted(kernel="laplace", classes=False, precision="float32"):
 
 def _document(model):
     named, metadata = model.to_tensors()
-    return tensors.pack({name: one.numpy() for name, one in named.items()}, {"engine": metadata, "task": "any"})
+    return safetensors_io.pack({name: one.numpy() for name, one in named.items()}, {"engine": metadata, "task": "any"})
 
 
 @pytest.mark.parametrize("classes", [False, True])
@@ -46,7 +46,7 @@ def test_a_stored_model_is_loaded_and_answers_exactly_the_same(tmp_path, kernel,
 def test_both_readers_of_the_format_find_the_same(tmp_path):
     path = tmp_path / "model"
     path.write_bytes(_document(_fitted()[0]))
-    arrays, metadata = tensors.load(path)
+    arrays, metadata = safetensors_io.load(path)
     own, own_metadata = files.read(path)
     assert own_metadata == metadata
     assert set(own) == set(arrays)

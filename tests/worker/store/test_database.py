@@ -14,11 +14,12 @@ from support.postgres import PostgresServer
 from support.stored import at_once, fit_done, queue_fit
 
 from worker.contracts.errors import InvalidRequest
+from worker.contracts.resources import Job
 from worker.store import database as database_module
 from worker.store import jobs, locks, models
-from worker.store.columns import storable
 from worker.store.database import Database
-from worker.store.rows import LockRow
+from worker.store.schema.columns import storable
+from worker.store.schema.tables import LockRow
 
 Open = Callable[[str], Database]
 
@@ -68,7 +69,7 @@ def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
     with database.transaction() as session:
         session.execute(text("UPDATE jobs SET worker = 'writing'"))
         [seen] = at_once([lambda: jobs.get(database, job_id)])
-        assert isinstance(seen, jobs.Job)
+        assert isinstance(seen, Job)
         assert seen.state == "queued"
 
 

@@ -9,10 +9,11 @@ from support.clock import START
 from support.stored import queue_fit, store_dataset, train_model
 
 from worker.contracts.errors import NotFound
-from worker.store import batches, datasets, idempotency, jobs, models
+from worker.store import datasets, idempotency, jobs, models
 from worker.store.database import Database
 from worker.store.ids import new_id
-from worker.store.rows import BatchRow, DatasetRow, JobRow, ModelRow, Owned
+from worker.store.jobs import batches
+from worker.store.schema.tables import BatchRow, DatasetRow, JobRow, ModelRow, Owned
 
 OWNED = (DatasetRow, BatchRow, ModelRow, JobRow)
 

@@ -8,7 +8,7 @@ import pytest
 
 from worker.contracts.resources import Column
 from worker.tables import media
-from worker.tables.ingest import IngestedTable, ingest
+from worker.tables.files.ingest import IngestedTable, ingest
 from worker.tables.storage import load_table
 from worker.tables.values import shown
 

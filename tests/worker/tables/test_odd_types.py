@@ -51,8 +51,8 @@ import sys
 from pathlib import Path
 from worker.contracts.errors import UnreadableTable
 from worker.tables import media
-from worker.tables.ingest import ingest
-from worker.tables.rows import read_rows
+from worker.tables.files.ingest import ingest
+from worker.tables.rows.table_rows import read_rows
 
 assert "pandas" not in sys.modules
 folder = Path(sys.argv[1])

@@ -6,7 +6,7 @@ from worker.contracts.errors import ColumnMismatch, InvalidRequest
 from worker.contracts.requests import FitRequest, Validation
 from worker.contracts.resources import Column, ModelColumn
 from worker.tables import schema
-from worker.tables.encoder import Encoder
+from worker.tables.encoding.encoder import Encoder
 
 DATASET = "ds_" + "0" * 26
 

@@ -12,7 +12,7 @@ from support.samples import SAMPLE
 from support.tables import WRITERS
 
 from worker.tables import media
-from worker.tables.ingest import ingest
+from worker.tables.files.ingest import ingest
 from worker.tables.storage import iter_tables, load_table
 from worker.tables.values import FEW_NUMBERS, number_text, typed
 

@@ -1,0 +1,1 @@
+"""From the body of an upload to a stored dataset."""

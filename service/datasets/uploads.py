@@ -1,0 +1,199 @@
+"""From the body of an upload to a stored dataset. Memory stays small whatever the size; temporary files never stay."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+import structlog
+from anyio import to_thread
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
+
+from service.http.negotiation import content_type
+from service.http.problems import UnsupportedMediaType
+from service.runtime.context import Context
+from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing, InvalidRequest
+from worker.contracts.reading import ReadDone, ReadOrder
+from worker.contracts.resources import Dataset
+from worker.store import datasets
+from worker.store.datasets import DatasetRecord
+from worker.store.ids import new_id
+from worker.tables.files.decompress import decompress
+from worker.tables.media import ARROW_FILE, ARROW_STREAM, CSV, DATASET_TYPES, JSON, NPZ, PARQUET, TSV
+
+log = structlog.get_logger()
+
+MULTIPART = "multipart/form-data"
+SUFFIXES = {
+    ".csv": CSV,
+    ".tsv": TSV,
+    ".parquet": PARQUET,
+    ".arrow": ARROW_FILE,
+    ".arrows": ARROW_STREAM,
+    ".npz": NPZ,
+    ".json": JSON,
+}
+ENCODINGS = ("gzip", "zstd")
+BLOCK = 2**20
+
+
+@dataclass(frozen=True)
+class Received:
+    """A body on disk as the client sent it."""
+
+    path: Path
+    media_type: str
+    filename: str | None
+
+
+async def receive(request: Request, folder: Path) -> Received:
+    """Write the body, or the file of a form, to ``folder``.
+
+    Raises:
+        UnsupportedMediaType: no reader knows the type.
+        InvalidRequest: the form holds no file, or several.
+    """
+    kind = content_type(request, [*DATASET_TYPES, MULTIPART])
+    path = folder / "body"
+    if kind == MULTIPART:
+        return await _receive_form(request, path)
+    with path.open("wb") as target:
+        async for block in request.stream():
+            await to_thread.run_sync(target.write, block)
+    return Received(path, kind, None)
+
+
+def store(
+    context: Context, received: Received, encoding: str | None, name: str | None, header: bool | None = None
+) -> tuple[Dataset, bool]:
+    """Type the table and keep it: artifacts first, then the row. Returns the dataset and whether it is new.
+
+    Bytes that are a dataset already take the place of its files where those are lost or damaged. It is called in a
+    thread of ``context.readers.run``. ``header``: whether the first row of a text holds the names. The same bytes read
+    in another way are another dataset, so what was said of it is a parameter of the media type, as RFC 4180 has it.
+
+    Raises:
+        InvalidRequest: ``header`` is told of a form that has names of its own.
+        UnreadableTable, TableTooLarge, StorageFull: see ``TableReaders.read``.
+    """
+    settings = context.settings
+    path = _decompressed(received.path, encoding, settings.max_body_bytes)
+    with path.open("rb") as body:
+        sha256 = hashlib.file_digest(body, "sha256").hexdigest()
+    media_type = received.media_type
+    if header is not None:
+        if media_type not in (CSV, TSV):
+            raise InvalidRequest.at("/header", f"header is for {CSV} and {TSV}, not {media_type}, which names columns")
+        media_type = f"{media_type};header={'present' if header else 'absent'}"
+    existing = datasets.find_by_sha256(context.database, sha256, media_type)
+    if existing is not None and _is_whole(context, existing):
+        return existing.resource, False
+    table_path = path.with_name("table.parquet")
+    table = context.readers.read(
+        ReadOrder(
+            source=path,
+            media_type=received.media_type,
+            destination=table_path,
+            max_cells=settings.max_cells,
+            max_bytes=settings.max_body_bytes,
+            header=header,
+        )
+    )
+    if existing is not None and _heal(context, existing, path, table_path, table):
+        return datasets.get(context.database, existing.resource.id), False
+    now = context.now()
+    dataset = Dataset(
+        id=new_id("ds", now),
+        name=name or received.filename or f"{sha256[:12]}",
+        sha256=sha256,
+        bytes=path.stat().st_size,
+        media_type=media_type,
+        rows=table.rows,
+        columns=table.columns,
+        created_at=now,
+    )
+    folder = f"datasets/{dataset.id}"
+    content = context.artifacts.put_file(f"{folder}/content", path)
+    typed = context.artifacts.put_file(f"{folder}/table.parquet", table_path)
+    kept = datasets.insert(context.database, dataset, content, typed)
+    if kept.id != dataset.id:
+        context.artifacts.delete_prefix(folder)
+    return kept, kept.id == dataset.id
+
+
+def _is_whole(context: Context, record: DatasetRecord) -> bool:
+    """Return whether both files of a dataset are as they were stored."""
+    try:
+        for file in (record.content, record.table):
+            with context.artifacts.open(file):
+                pass
+    except (ArtifactMissing, ArtifactCorrupt) as error:
+        log.warning("dataset is healed by an upload", dataset=record.resource.id, reason=error.detail)
+        return False
+    return True
+
+
+def _heal(context: Context, record: DatasetRecord, content: Path, table: Path, read: ReadDone) -> bool:
+    """Write the files of a dataset again. Returns whether it is there still."""
+    dataset_id = record.resource.id
+    context.artifacts.put_file(record.content.key, content)
+    with table.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 == record.table.sha256:
+        context.artifacts.put_file(record.table.key, table)
+        return True
+    # another version of this program may write other bytes: under a key of their own until the row names them
+    typed = context.artifacts.put_file(f"datasets/{dataset_id}/table-{sha256[:12]}.parquet", table)
+    if datasets.replace_table(context.database, dataset_id, read.rows, read.columns, typed):
+        context.artifacts.delete(record.table.key)
+        return True
+    context.artifacts.delete_prefix(f"datasets/{dataset_id}")
+    return False
+
+
+def check_encoding(request: Request) -> str | None:
+    """Return the Content-Encoding of the body, None where it is plain.
+
+    Raises:
+        UnsupportedMediaType: it is neither gzip nor zstd.
+    """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding in ("", "identity"):
+        return None
+    if encoding not in ENCODINGS:
+        raise UnsupportedMediaType(f"the Content-Encoding {encoding!r} is not supported; send gzip, zstd or none")
+    return encoding
+
+
+async def _receive_form(request: Request, path: Path) -> Received:
+    try:
+        async with request.form(max_files=2, max_fields=20) as form:
+            files = [value for value in form.getlist("file") if isinstance(value, UploadFile)]
+            if len(files) != 1:
+                raise InvalidRequest.at("/file", f"the form must hold one file in the field 'file', not {len(files)}")
+            [file] = files
+            filename = Path((file.filename or "").replace("\\", "/")).name[:200] or None
+            given = (file.content_type or "").partition(";")[0].strip().lower()
+            suffix = Path(filename or "").suffix.lower()
+            media_type = given if given in DATASET_TYPES else SUFFIXES.get(suffix)
+            if media_type is None:
+                raise UnsupportedMediaType(
+                    f"the file's type {given!r} and name {filename!r} tell no form; send {', '.join(DATASET_TYPES)} or "
+                    f"a name that ends in {', '.join(SUFFIXES)}"
+                )
+            with path.open("wb") as target:
+                while block := await file.read(BLOCK):
+                    await to_thread.run_sync(target.write, block)
+            return Received(path, media_type, filename)
+    except MultiPartException as error:
+        raise InvalidRequest(f"the form cannot be read: {error.message}") from error
+
+
+def _decompressed(path: Path, encoding: str | None, max_bytes: int) -> Path:
+    if encoding is None:
+        return path
+    plain = path.with_name("plain")
+    decompress(path, cast("Literal['gzip', 'zstd']", encoding), plain, max_bytes)
+    return plain

@@ -1,0 +1,1 @@
+"""What every request meets: problem documents, negotiation, bodies, downloads."""

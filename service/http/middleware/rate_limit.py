@@ -1,0 +1,56 @@
+"""How many requests of a project one API process takes a second."""
+
+import time
+from collections import OrderedDict
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.http.problems import on_own_error
+from worker.contracts.errors import RateLimited
+
+MOST_KEPT = 10_000
+
+
+class Bucket:
+    """A token a request; tokens come back evenly. As many as come in a second may be taken at once."""
+
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate = rate
+        self._most = max(rate, 1.0)
+        self._tokens = self._most
+        self._filled_at = now
+
+    def take(self, now: float) -> bool:
+        """Return whether there was a token, and take it."""
+        self._tokens = min(self._most, self._tokens + (now - self._filled_at) * self._rate)
+        self._filled_at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class RateLimit:
+    """Middleware behind the authentication: 429 for a caller whose project sends too many requests."""
+
+    def __init__(self, app: ASGIApp, rate: float) -> None:
+        self._app = app
+        self._rate = rate
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = scope.get("state", {}).get("caller") if scope["type"] == "http" else None
+        if caller is not None and not self._bucket(caller.project).take(time.monotonic()):
+            error = RateLimited(f"the project sends more than {self._rate:g} requests a second to this process")
+            await on_own_error(Request(scope), error)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _bucket(self, project: str) -> Bucket:
+        bucket = self._buckets.get(project)
+        if bucket is None:
+            bucket = self._buckets[project] = Bucket(self._rate, time.monotonic())
+            if len(self._buckets) > MOST_KEPT:
+                self._buckets.popitem(last=False)
+        return bucket

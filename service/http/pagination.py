@@ -1,0 +1,22 @@
+"""The parameters of lists: newest first, ``limit`` at a time, after an id, of one name; and the id in a path."""
+
+from typing import Annotated, Any
+
+from fastapi import Path, Query
+
+from service.inference.direct_route import LONGEST_NAME
+from worker.store.ids import LENGTH
+
+
+def _cursor(prefix: str) -> Any:
+    """Return a parameter that takes the id of what is listed. It may have been deleted since."""
+    return Query(pattern=rf"^{prefix}_[0-9a-z]{{{LENGTH}}}$", description="The 'next' of the page before.")
+
+
+AfterBatch = Annotated[str | None, _cursor("bat")]
+AfterDataset = Annotated[str | None, _cursor("ds")]
+AfterJob = Annotated[str | None, _cursor("job")]
+AfterModel = Annotated[str | None, _cursor("mdl")]
+Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
+Filter = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
+Id = Annotated[str, Path(max_length=LONGEST_NAME)]

@@ -1,0 +1,334 @@
+"""Errors as problem documents (RFC 9457). One table says what each type of error answers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
+
+from service.http.validation_errors import MOST_PLACES, field_errors
+from worker.contracts import errors
+from worker.store.database import is_full
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+LONGEST_PATH, LONGEST_METHOD = 500, 20
+"""Of what a caller wrote, as far as it is said again."""
+LASTING = "lasting"
+"""In a request's state: whether the error that refused it is."""
+RETRY_AFTER = {409: "1", 429: "5", 503: "2", 507: "30"}
+
+
+class Unauthorized(errors.FactRFMError):
+    """There is no key, or one that opens nothing."""
+
+    code = "unauthorized"
+
+
+class Forbidden(errors.FactRFMError):
+    """The key lacks the scope."""
+
+    code = "forbidden"
+
+
+class BodyTooLarge(errors.FactRFMError):
+    """The body is longer than the service takes."""
+
+    code = "body_too_large"
+
+
+class AmbiguousLength(errors.FactRFMError):
+    """The head gives the body's length in two ways."""
+
+    code = "ambiguous_length"
+
+
+class InvalidTarget(errors.FactRFMError):
+    """The request is for nothing that a server has: its target or its host is malformed."""
+
+    code = "invalid_target"
+
+
+class MisdirectedRequest(errors.FactRFMError):
+    """The request is for a host that this service is not."""
+
+    code = "misdirected_request"
+
+
+class BodyTooSlow(errors.FactRFMError):
+    """The body paused for too long."""
+
+    code = "body_too_slow"
+
+
+class TooManyFollowers(errors.FactRFMError):
+    """As many event streams and waits are open as the service holds."""
+
+    code = "too_many_followers"
+
+
+class UnsupportedMediaType(errors.FactRFMError):
+    """The body's Content-Type or Content-Encoding is none that is read here."""
+
+    code = "unsupported_media_type"
+
+
+class NotReady(errors.FactRFMError):
+    """A part that the service needs is out of reach, or the process is stopping."""
+
+    code = "not_ready"
+
+
+class NotAcceptable(errors.FactRFMError):
+    """Accept names no form that there is."""
+
+    code = "not_acceptable"
+
+
+class PreconditionFailed(errors.FactRFMError):
+    """If-Match names no state that there is."""
+
+    code = "precondition_failed"
+
+
+class RangeNotSatisfiable(errors.FactRFMError):
+    """Range begins behind the end."""
+
+    code = "range_not_satisfiable"
+
+    def __init__(self, detail: str, length: int) -> None:
+        super().__init__(detail)
+        self.length = length
+
+
+STATUS: Mapping[type[errors.FactRFMError], int] = {
+    errors.InvalidRequest: 422,
+    errors.UnreadableTable: 422,
+    errors.TableTooLarge: 422,
+    errors.KeyReused: 422,
+    errors.NotInstalled: 422,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.QueueFull: 429,
+    errors.RateLimited: 429,
+    errors.PredictionsBusy: 429,
+    errors.StorageFull: 507,
+    Unauthorized: 401,
+    Forbidden: 403,
+    AmbiguousLength: 400,
+    InvalidTarget: 400,
+    MisdirectedRequest: 421,
+    BodyTooSlow: 408,
+    BodyTooLarge: 413,
+    TooManyFollowers: 429,
+    UnsupportedMediaType: 415,
+    NotReady: 503,
+    NotAcceptable: 406,
+    PreconditionFailed: 412,
+    RangeNotSatisfiable: 416,
+}
+"""Whatever is not listed is a fault of the service: 500."""
+
+
+class FieldProblem(BaseModel):
+    pointer: str = Field(description="JSON pointer into the body, or the name of a query parameter or header.")
+    message: str
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457). ``code`` is stable; ``error`` repeats ``detail``."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    error: str
+    errors: list[FieldProblem] | None = None
+
+
+HEADERS: Mapping[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}}},
+    409: {"Retry-After": {"description": "Seconds; only where another try may help.", "schema": {"type": "integer"}}},
+    416: {"Content-Range": {"required": True, "schema": {"type": "string", "pattern": r"^bytes \*/\d+$"}}},
+    **{
+        status: {"Retry-After": {"description": "Seconds.", "required": True, "schema": {"type": "integer"}}}
+        for status in (429, 503, 507)
+    },
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses of a route for the problems that it can answer."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "headers": dict(HEADERS.get(status, {})),
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }
+
+
+def problem(
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    fields: Sequence[FieldProblem] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """Return a problem document as the answer to ``request``."""
+    document = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        instance=request.url.path[:LONGEST_PATH],
+        code=code,
+        error=detail,
+        errors=list(fields) or None,
+    )
+    return JSONResponse(
+        document.model_dump(exclude_none=True), status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE
+    )
+
+
+def install(app: FastAPI, page: Callable[[Request, str], Response | None]) -> None:
+    """Have every error of ``app`` that is foreseen answered as a problem document; for others see ``on_fault``.
+
+    ``page`` answers a browser at an address where there is nothing, and None to others.
+    """
+    app.state.missing_page = page
+    for kind, answer in _handlers().items():
+        app.add_exception_handler(kind, answer)
+
+
+def _handlers() -> Mapping[type[Exception], Callable[[Request, Exception], Response]]:
+    return {
+        errors.FactRFMError: on_own_error,
+        RequestValidationError: _on_invalid_request,
+        HTTPException: _on_http_exception,
+        OperationalError: on_database_away,
+    }
+
+
+def status_of(error: errors.FactRFMError) -> int:
+    """Return the HTTP status of an error: its own or that of the nearest listed base."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def on_own_error(request: Request, error: Exception) -> JSONResponse:
+    """Answer an error of ours: also for middleware, whose errors no handler sees."""
+    assert isinstance(error, errors.FactRFMError)  # noqa: S101 - registered for this type
+    status = status_of(error)
+    setattr(request.state, LASTING, error.lasting)
+    if status == 500:
+        log.error("service fault", code=error.code, detail=error.detail)
+    headers = {"Retry-After": RETRY_AFTER[status]} if status in (429, 503, 507) else {}
+    if isinstance(error, errors.RateLimited | errors.PredictionsBusy):
+        headers = {"Retry-After": "1"}
+    elif isinstance(error, errors.RequestInFlight):
+        headers = {"Retry-After": RETRY_AFTER[409]}
+    elif status == 409:
+        # clients that retry every conflict by themselves are told that this one will not go away
+        headers = {"x-should-retry": "false"}
+    elif status == 408:
+        # what else comes of the body must not be taken for a request
+        headers = {"Connection": "close"}
+    elif status == 401:
+        headers = {"WWW-Authenticate": "Bearer"}
+    elif isinstance(error, RangeNotSatisfiable):
+        headers = {"Content-Range": f"bytes */{error.length}"}
+    fields = [FieldProblem(pointer=one.pointer, message=one.message) for one in error.errors[:MOST_PLACES]]
+    return problem(request, status, error.code, error.detail, fields=fields, headers=headers)
+
+
+def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
+    fields = _fields(error)
+    first = fields[0]
+    detail = f"{first.pointer}: {first.message}" if first.pointer else first.message
+    return problem(request, 422, "invalid_request", detail, fields=fields)
+
+
+def _fields(error: RequestValidationError) -> list[FieldProblem]:
+    """Return one entry a place: JSON pointers into the body, names of query parameters and headers."""
+    found = error.errors()[:MOST_PLACES]
+    if found[0]["type"] == "json_invalid":
+        why = found[0].get("ctx", {}).get("error", found[0]["msg"])
+        return [FieldProblem(pointer="", message=f"the body is not JSON: {why}")]
+    places = dict.fromkeys(one["loc"][0] for one in found)
+    fields: list[FieldProblem] = []
+    for place in places:
+        inside = [{**one, "loc": one["loc"][1:]} for one in found if one["loc"][0] == place]
+        if place == "body":
+            fields += [
+                FieldProblem(pointer=one.pointer, message=one.message) for one in field_errors(error.body, inside)
+            ]
+        else:
+            # a parameter is no document: its name stands for the pointer's first step
+            named: dict[str, Any] = {one["loc"][0]: {} for one in inside if one["type"] != "missing"}
+            fields += [
+                FieldProblem(pointer=f"{place}:{one.pointer.removeprefix('/')}", message=one.message)
+                for one in field_errors(named, inside)
+            ]
+    return fields
+
+
+def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
+    code = HTTPStatus(error.status_code).name.lower()
+    detail = str(error.detail)
+    if error.status_code == 404:
+        path = request.url.path
+        page: Response | None = request.app.state.missing_page(request, path[:LONGEST_PATH])
+        if page is not None:
+            return page
+        detail = f"there is nothing at {path[:LONGEST_PATH]}; see /docs"
+    elif error.status_code == 405:
+        detail = f"{request.url.path[:LONGEST_PATH]} does not answer {request.method[:LONGEST_METHOD]}"
+        return problem(request, 405, code, detail, headers={"Allow": ", ".join(_allowed(request))})
+    return problem(request, error.status_code, code, detail, headers=error.headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return every method that the path answers: the framework names those of the first route with the path only."""
+    paths = request.app.openapi()["paths"]
+    found = {method.upper() for path, calls in paths.items() if _fits(path, request.url.path) for method in calls}
+    if "GET" in found:
+        found.add("HEAD")
+    return sorted(found) or ["GET", "HEAD"]
+
+
+def _fits(template: str, path: str) -> bool:
+    return compile_path(template)[0].match(path) is not None
+
+
+FULL = (
+    "the disk of the database is full: nothing was changed; delete what is not needed, which works still, or add room"
+)
+
+
+def on_database_away(request: Request, error: Exception) -> JSONResponse:
+    """Answer an error of a database that did not answer, or has no room: also for middleware."""
+    if isinstance(error, OperationalError) and is_full(error):
+        return on_own_error(request, errors.StorageFull(FULL))
+    log.warning("database out of reach", error=type(error).__name__)
+    detail = "the database cannot be reached right now; try again"
+    return problem(request, 503, "unavailable", detail, headers={"Retry-After": RETRY_AFTER[503]})
+
+
+def on_fault(request: Request, error: Exception) -> JSONResponse:
+    """Log an error that nobody foresaw and return the answer, which tells nothing of it."""
+    log.error("unexpected error", exc_info=error)
+    return problem(request, 500, "internal", "the service made a mistake; its log tells which")

@@ -1,0 +1,32 @@
+"""Dispatch predict and infer without FastAPI's dependency solving."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from service.runtime.context import get_context
+
+LONGEST_NAME = 200
+"""Of a text in the path; longer ones are refused by FastAPI."""
+
+
+class DirectRoute(APIRoute):
+    """A route whose function takes context, request and texts of the path, and returns the answer.
+
+    A request with a query is FastAPI's to check.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request."""
+        solved = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            named = request.path_params
+            if request.scope["query_string"] or any(len(text) > LONGEST_NAME for text in named.values()):
+                return await solved(request)
+            found: Response = await self.endpoint(get_context(request), request, **named)
+            return found
+
+        return answer

@@ -1,0 +1,89 @@
+"""Rows of a request's body, in any form. Parquet is read apart: over some damaged footers pyarrow ends its process.
+
+So is long JSON: while its parser works the interpreter does nothing else, for a third of a second of 16 MiB. Forms that
+are read in this process do not end it: ``benchmarks/results/fuzz.md`` counts how many damaged files were tried.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import pyarrow as pa
+from anyio import to_thread
+from fastapi import Request
+
+from service.datasets.upload_folder import upload_folder
+from service.http.content_encoding import decoded
+from service.http.negotiation import content_type
+from service.http.request_body import whole_body
+from service.http.request_headers import header
+from service.runtime.context import Context
+from service.runtime.predictor import Known
+from worker.contracts.reading import FileRowsOrder, RowsOrder
+from worker.tables.media import JSON, PARQUET, ROW_TYPES
+from worker.tables.rows.table_rows import Rows
+from worker.tables.storage import load_arrow
+
+LONG_JSON = 2**20
+
+
+async def rows_of(context: Context, request: Request) -> tuple[int, Callable[[Known], Rows]]:
+    """Return how long a request's body is, and what makes of it rows for a model.
+
+    Raises:
+        UnsupportedMediaType: the body is of a form that holds no rows, or encoded in an unknown way.
+        BodyTooLarge: it is too large once it is decompressed.
+        UnreadableTable, TableTooLarge, StorageFull: it is Parquet, and see ``TableReaders.read``.
+    """
+    kind = content_type(request, ROW_TYPES, default=JSON)
+    body = await whole_body(request)
+    encoding = header(request.scope, b"content-encoding")
+    if encoding is not None:
+        body = await to_thread.run_sync(decoded, body, encoding, context.settings.max_json_bytes)
+    most = context.settings.max_predict_rows
+    table = None
+    if kind == PARQUET:
+        table = await context.row_readers.run(partial(parquet_rows, context, body), request, context.database.project)
+
+    def read(known: Known) -> Rows:
+        if table is not None:
+            return known.reader.fit(table, max_rows=most)
+        if kind == JSON and len(body) > LONG_JSON and context.row_readers.apart:
+            return _long_rows(context, body, known)
+        return known.reader.read(body, kind, max_rows=most)
+
+    return len(body), read
+
+
+def _long_rows(context: Context, body: bytes, known: Known) -> pa.Table:
+    """Return the rows of a long body of JSON, in a thread of predictions.
+
+    Raises:
+        UnreadableTable, TableTooLarge, StorageFull, InvalidRequest, ColumnMismatch: see ``TableReaders.read``.
+    """
+    settings = context.settings
+    with upload_folder(settings.home) as folder:
+        source, destination = folder / "body", folder / "rows.arrow"
+        source.write_bytes(body)
+        features = known.record.resource.features
+        context.row_readers.read(
+            RowsOrder(source=source, destination=destination, features=features, max_rows=settings.max_predict_rows)
+        )
+        return load_arrow(destination)
+
+
+def parquet_rows(context: Context, body: bytes) -> pa.Table:
+    """Return the rows of a Parquet file, in a thread of ``context.row_readers.run``.
+
+    Raises:
+        UnreadableTable, TableTooLarge, StorageFull: see ``TableReaders.read``.
+    """
+    settings = context.settings
+    with upload_folder(settings.home) as folder:
+        source, destination = folder / "body", folder / "rows.arrow"
+        source.write_bytes(body)
+        context.row_readers.read(
+            FileRowsOrder(
+                source=source, media_type=PARQUET, destination=destination, max_rows=settings.max_predict_rows
+            )
+        )
+        return load_arrow(destination)

@@ -1,0 +1,119 @@
+"""What the jobs of one request name and choose, looked at once: each job of a batch may name the same wide table."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar, cast
+
+from service.datasets.warnings import of_columns, of_header
+from service.runtime.context import Context
+from worker.contracts.base import Task
+from worker.contracts.errors import NotFound, UnknownReference
+from worker.contracts.requests import TableRequest
+from worker.contracts.resources import Column, Dataset, Model
+from worker.store import datasets, models
+from worker.tables import schema
+
+R = TypeVar("R")
+
+
+class _Once(dict[tuple[object, ...], object]):
+    """Results by what they are of."""
+
+    def of(self, key: tuple[object, ...], make: Callable[[], R]) -> R:
+        """Return what ``make`` returned for the same key."""
+        if key not in self:
+            self[key] = make()
+        return cast(R, self[key])
+
+
+class Table:
+    """A dataset with its columns by name."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.columns: Mapping[str, Column] = schema.by_name(dataset.columns)
+
+
+class Choice:
+    """The features and targets that a request chooses of a table, and what they come to."""
+
+    def __init__(self, request: TableRequest, table: Table) -> None:
+        self.features = schema.resolve_features(request, table.columns)
+        self.targets = schema.resolve_targets(request, table.columns)
+        self.names = [column.name for column in self.features]
+        self._dataset = table.dataset
+        self._once = _Once()
+
+    def width(self, expanded: bool) -> int:
+        """Return how many encoded columns the features make at most."""
+        return self._once.of(("width", expanded), lambda: schema.encoded_width(self.features, expanded))
+
+    def remarks(self, expanded: bool) -> list[str]:
+        """Return what of the features should be looked at."""
+        return self._once.of(("remarks", expanded), lambda: self._remarks(expanded))
+
+    def _remarks(self, expanded: bool) -> list[str]:
+        header = of_header(self._dataset)
+        columns = of_columns(self.features, self._dataset.rows, expanded=expanded)
+        return columns if header is None else [header, *columns]
+
+    def check(self, task: Task, most: int, expanded: bool) -> None:
+        """See ``schema.check_columns``."""
+        self._once.of(
+            ("check", task, most, expanded),
+            lambda: schema.check_columns(self.features, self.targets, task, max_encoded=most, expanded=expanded),
+        )
+
+    def check_validation(self, other: Table) -> None:
+        """See ``schema.check_validation_dataset``."""
+        self._once.of(
+            ("validation", other.dataset.id),
+            lambda: schema.check_validation_dataset(self.features + self.targets, other.columns),
+        )
+
+
+class Lookups:
+    """What was looked up for one request: it lives no longer, for datasets and models come and go."""
+
+    def __init__(self, context: Context) -> None:
+        self._database = context.database
+        self._once = _Once()
+
+    def table(self, dataset_id: str, pointer: str) -> Table:
+        """Return the dataset that a request names at ``pointer``.
+
+        Raises:
+            UnknownReference: there is none.
+        """
+        try:
+            return self._once.of(("table", dataset_id), lambda: Table(datasets.get(self._database, dataset_id)))
+        except NotFound as error:
+            raise UnknownReference.at(pointer, error.detail) from error
+
+    def model(self, ref: str) -> Model:
+        """Return the model that a request predicts with.
+
+        Raises:
+            UnknownReference: there is none.
+        """
+        try:
+            return self._once.of(("model", ref), lambda: models.get(self._database, ref).resource)
+        except NotFound as error:
+            raise UnknownReference.at("/model", error.detail) from error
+
+    def choice(self, request: TableRequest, table: Table) -> Choice:
+        """Return what a request chooses of a table.
+
+        Raises:
+            InvalidRequest: it cannot be chosen.
+        """
+        features = None if request.features is None else tuple(request.features)
+        # one target and a list of one are named at other places where they are wrong
+        target = request.target if isinstance(request.target, str) else tuple(request.target)
+        key = ("choice", table.dataset.id, target, features, tuple(request.exclude))
+        return self._once.of(key, lambda: Choice(request, table))
+
+    def check_predict(self, model: Model, table: Table) -> None:
+        """See ``schema.check_predict``."""
+        self._once.of(
+            ("predict", model.id, table.dataset.id), lambda: schema.check_predict(model.features, table.columns)
+        )

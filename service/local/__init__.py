@@ -1,0 +1,1 @@
+"""Everything on one machine: child processes, checks before a start, the demonstration."""

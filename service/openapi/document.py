@@ -1,0 +1,118 @@
+"""The OpenAPI document: what the routes say of themselves, and what the layers around them add to every call."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service.http import problems
+from service.http.middleware.authentication import GUARDED
+from service.http.middleware.idempotency import HEADER, LONGEST_KEY
+from service.openapi.examples import EXAMPLES
+from service.openapi.links import add_links
+from service.settings import ServiceSettings
+
+CELL: dict[str, Any] = {"type": ["number", "string", "boolean", "null"]}
+"""The schema of a value in a table; null is missing."""
+LOCATION: dict[str, Any] = {
+    "Location": {"description": "Where it is.", "required": True, "schema": {"type": "string", "pattern": "^/v1/"}}
+}
+"""The headers of an answer that made something, or went on with it."""
+IDEMPOTENCY_KEY: dict[str, Any] = {
+    "name": HEADER,
+    "in": "header",
+    "description": "The same key and request again gives the same answer, and nothing is done twice. For a day answers "
+    "of success are kept, and refusals (400, 413, 415, 422) for which the request alone was wrong; where something was "
+    "missing or busy the request is judged anew.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
+}
+REPLAYED = {"description": "The answer is that of an earlier request.", "schema": {"const": "true"}}
+REQUEST_ID: dict[str, Any] = {
+    "description": "The caller's own where that is sane, else made here; it is in the log.",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+}
+
+
+def document(app: FastAPI, settings: ServiceSettings) -> dict[str, Any]:
+    """Return the OpenAPI document, made once."""
+    if app.openapi_schema is None:
+        made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        _add_components(made.setdefault("components", {}))
+        for path, calls in made["paths"].items():
+            for method, operation in calls.items():
+                _complete(path, method, operation)
+        add_links(made["paths"])
+        _add_bounds(made["paths"], settings)
+        app.openapi_schema = made
+    return app.openapi_schema
+
+
+def _add_bounds(paths: dict[str, Any], settings: ServiceSettings) -> None:
+    """Say how many jobs and rows a body holds at most, as far as that is a setting."""
+
+    def json_of(path: str) -> dict[str, Any]:
+        found: dict[str, Any] = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        return found
+
+    jobs, grid = json_of("/v1/batches")["anyOf"]
+    values = grid["properties"]["grid"]["additionalProperties"]
+    for one in (jobs, values):
+        one["maxItems"] = settings.max_batch_jobs
+    json_of("/v1/datasets")["properties"]["rows"]["maxItems"] = settings.max_cells
+    for path in ("/v1/models/{ref}/predict", "/v1/models/{ref}/explain"):
+        objects, lists = json_of(path)["anyOf"]
+        objects["properties"]["rows"]["maxItems"] = settings.max_predict_rows
+        lists["properties"]["data"]["maxItems"] = settings.max_predict_rows
+    for path in [one for one in paths if one.endswith("/infer")]:
+        # of values there are no more than bytes
+        tensor = json_of(path)["properties"]["inputs"]["items"]
+        tensor["properties"]["data"]["maxItems"] = settings.max_json_bytes
+
+
+def _add_components(components: dict[str, Any]) -> None:
+    schemas = components.setdefault("schemas", {})
+    for stray in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(stray, None)
+    problem = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs", {}))
+    schemas["Problem"] = problem
+    for name, example in EXAMPLES.items():
+        schemas[name]["examples"] = [example]
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+
+
+def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
+    """Add to an operation what middleware does, and take from it what FastAPI supposes and is not so."""
+    responses = operation["responses"]
+    if "application/json" in responses.get("422", {}).get("content", {}):
+        # supposed for any parameter, also for texts that are all allowed: routes say where input can be invalid
+        del responses["422"]
+    for parameter in operation.get("parameters", []):
+        parameter["schema"] = _present(parameter["schema"])
+    if any(path.startswith(prefix) for prefix in GUARDED):
+        # without configured keys the empty alternative holds
+        operation["security"] = [{"key": []}, {}]
+        _answers(responses, 401, 403, 429, 503)
+    _answers(responses, 421)
+    if method == "post":
+        operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
+        for status in [one for one in responses if one.startswith("2")]:
+            responses[status].setdefault("headers", {})["Idempotency-Replayed"] = REPLAYED
+        _answers(responses, 409, 507)
+    if method in ("post", "patch"):
+        _answers(responses, 408, 413, 422)
+    for response in responses.values():
+        response.setdefault("headers", {})["X-Request-ID"] = REQUEST_ID
+
+
+def _answers(responses: dict[str, Any], *statuses: int) -> None:
+    responses.update({str(status): one for status, one in problems.problems(*statuses).items()})
+
+
+def _present(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a parameter that is there: one that is not is null to the program only."""
+    kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    return {**{name: value for name, value in schema.items() if name != "anyOf"}, **kinds[0]}

@@ -1,0 +1,83 @@
+"""What the requests of one API process share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from service.runtime.bounded_cache import BoundedCache
+from service.runtime.job_queue import JobQueue
+from service.runtime.predictor import Predictor
+from service.runtime.reader_pool import TableReaders
+from service.runtime.stream_slots import Followers
+from service.settings import ServiceSettings
+from worker.store.database import Database
+from worker.store.files.artifacts import Artifacts
+
+MOST_KNOWN = 1000
+
+
+def utc_now() -> datetime:
+    """Return the moment, in UTC."""
+    return datetime.now(UTC)
+
+
+class Draining:
+    """Whether the process has been told to stop: it then finishes what it has and is not ready for more."""
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    def begin(self) -> None:
+        """Say that the process stops."""
+        self.begun = True
+
+
+@dataclass(frozen=True)
+class Context:
+    """Opened and closed by the application's lifespan. A request's own sees the rows of the caller's project alone."""
+
+    settings: ServiceSettings
+    database: Database
+    artifacts: Artifacts
+    queue: JobQueue
+    predictor: Predictor
+    learned: BoundedCache
+    readers: TableReaders
+    row_readers: TableReaders
+    followers: Followers
+    draining: Draining
+    now: Callable[[], datetime] = utc_now
+    _known: dict[str, "Context"] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def of(self, project: str) -> "Context":
+        """Return the same as the callers of a project see it."""
+        found = self._known.get(project)
+        if found is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            found = self._known[project] = replace(self, database=self.database.of(project))
+        return found
+
+
+def get_context(request: Request) -> Context:
+    """Return the context of the application that serves ``request``, as its caller may see it."""
+    context = cast("Context", request.app.state.context)
+    caller = getattr(request.state, "caller", None)
+    # a path that is not guarded has no caller, and is about the whole service
+    return context if caller is None else context.of(caller.project)
+
+
+def project_of(request: Request) -> str:
+    """Return the project of a guarded request's caller."""
+    return cast("str", request.state.caller.project)
+
+
+async def _current(request: Request) -> Context:
+    # FastAPI would call a plain function in a thread, which costs more than the function
+    return get_context(request)
+
+
+CurrentContext = Annotated[Context, Depends(_current)]

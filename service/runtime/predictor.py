@@ -1,0 +1,305 @@
+"""Models in memory, as many as fit, and predictions in threads of their own, small ones together.
+
+Requests for a model that arrive while others are computed are computed together. Each is read and written by itself, so
+one that cannot be read or computed fails alone. What a row is answered does not depend on the rows beside it, but for
+the rounding of sums: matrix products of another size may add in another order.
+
+torch takes about 190 MiB and more than a second to import. What needs it in the service imports it when it is first
+asked for, so an API process that takes in tables and follows jobs stays small and starts quickly.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+import pyarrow as pa
+from prometheus_client import Counter, Histogram
+
+from service.runtime.gc_freeze import settle
+from service.runtime.microbatch import Batches, Compute
+from worker.contracts.artifacts import ArtifactRef
+from worker.contracts.errors import ArtifactMissing, PredictionsBusy
+from worker.environment.cgroup import usable_cpus
+from worker.store import models
+from worker.store.database import Database
+from worker.store.files.artifacts import Artifacts
+from worker.store.files.safetensors_io import unpack
+from worker.store.models import ModelRecord
+from worker.tables.rows.table_rows import RowReader, Rows, joined
+
+if TYPE_CHECKING:
+    from worker.serving.model import Answer, ServedModel
+
+R = TypeVar("R")
+
+MOST_KNOWN = 1000
+BATCH_BYTES = 2**20
+"""Bodies of so many bytes go into one batch; a longer one has a thread for itself."""
+SMALL_BYTES = 2**13
+"""Bodies of so many bytes hold few rows; they wait for each other."""
+SMALL_ROWS = 1024
+"""So few rows take one thread of torch: to wake others takes longer than the work."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What never changes of a model: its row, and what makes rows for it."""
+
+    record: ModelRecord
+    reader: RowReader
+
+
+@dataclass(frozen=True)
+class Question(Generic[R]):
+    """Rows to predict. ``read`` makes them of a body of ``size`` bytes; ``write`` answers."""
+
+    size: int
+    read: Callable[[Known], Rows]
+    write: Callable[[ModelRecord, "Answer"], R]
+
+
+CACHE = Counter("factrfm_model_cache_requests", "Predictions by whether their model was in memory", ["result"])
+LOADING = Histogram("factrfm_model_load_seconds", "Time to load a model from storage")
+PREDICTING = Histogram("factrfm_prediction_seconds", "Time to compute a prediction, without its wait for a thread")
+ROWS = Counter("factrfm_prediction_rows", "Rows predicted")
+
+
+class Places:
+    """A context that so many requests are in at most."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.taken = 0
+
+    def __enter__(self) -> None:
+        if self.taken >= self._most:
+            raise PredictionsBusy(f"{self.taken} predictions are under way here, as many as may; try again later")
+        self.taken += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.taken -= 1
+
+
+class Predictor:
+    """A cache of loaded models, bounded by bytes, and a line of predictions, bounded by threads and places.
+
+    ``batch_rows``: most rows computed together; 1 computes every request alone. ``wait_s``: how long one waits for
+    company.
+    """
+
+    def __init__(
+        self,
+        artifacts: Artifacts,
+        cache_bytes: int,
+        threads: int,
+        waiting: int,
+        batch_rows: int = 256,
+        wait_s: float = 0.0,
+    ) -> None:
+        self._artifacts = artifacts
+        self._cache_bytes = cache_bytes
+        self._batch_rows = batch_rows
+        self._batches: Batches[Question[object], object] = Batches(
+            threads, batch_rows, BATCH_BYTES, SMALL_BYTES, wait_s
+        )
+        self._places = Places(threads + waiting)
+        self._lock = threading.Lock()
+        self._models: OrderedDict[str, ServedModel] = OrderedDict()
+        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._loading: dict[str, Future[ServedModel]] = {}
+
+    def place(self) -> "Places":
+        """Return what holds a place in the line of predictions, from before a body is read.
+
+        To enter it raises:
+            PredictionsBusy: as many wait as may.
+        """
+        return self._places
+
+    async def answer(self, database: Database, ref: str, question: Question[R], version: str | None = None) -> R:
+        """Return what ``question`` writes of the predictions of the model that ``ref`` and perhaps a version name.
+
+        It runs in one of the threads of predictions, and takes none from other requests. Which model it is is looked
+        up after the request came, once a batch: the newest version is never a matter of what was kept.
+
+        Raises:
+            NotFound: no such model.
+        """
+        compute: Compute[Question[object], object] = partial(self._answer_all, database, ref, version)
+        asked = self._batches.ask(
+            database.project, (ref, version), compute, cast("Question[object]", question), question.size
+        )
+        return cast("R", await asked)
+
+    async def use(self, database: Database, ref: str, use: Callable[[Known, "ServedModel"], R]) -> R:
+        """Return what ``use`` makes of the model that ``ref`` names, alone in one of the threads of predictions.
+
+        Raises:
+            NotFound: no such model.
+        """
+
+        def compute(_: Sequence[Question[object]]) -> list[object]:
+            def used(model_id: str) -> list[object]:
+                known = self._find(database, model_id)
+                return [use(known, self.model(known.record))]
+
+            return models.used(database, lambda: models.get_id(database, ref), used)
+
+        nothing: Question[object] = Question(0, lambda known: pa.table({}), lambda record, answer: None)
+        # about a thing of its own: it is computed with no other
+        return cast("R", await self._batches.ask(database.project, object(), compute, nothing, 0))
+
+    def model(self, record: ModelRecord) -> "ServedModel":
+        """Return a model to ask or to take apart, from memory or from storage."""
+        return self._model(record.resource.id, record.model)
+
+    def predict(self, model_id: str, ref: ArtifactRef, rows: Rows) -> "Answer":
+        """Answer rows, in this thread."""
+        model = self._model(model_id, ref)
+        import torch
+
+        torch.set_num_threads(1 if rows.num_rows <= SMALL_ROWS else usable_cpus())
+        with PREDICTING.time():
+            answer = model.predict(rows)
+        ROWS.inc(rows.num_rows)
+        return answer
+
+    def forget(self, model_id: str) -> None:
+        """Drop a model that was deleted."""
+        with self._lock:
+            self._models.pop(model_id, None)
+            self._known.pop(model_id, None)
+
+    def _answer_all(
+        self, database: Database, ref: str, version: str | None, questions: Sequence[Question[R]]
+    ) -> list[R | Exception]:
+        return models.used(
+            database,
+            lambda: models.get_id(database, ref, version),
+            lambda model_id: self._answers(self._find(database, model_id), questions),
+        )
+
+    def _answers(self, known: Known, questions: Sequence[Question[R]]) -> list[R | Exception]:
+        answers: list[R | Exception | None] = [None] * len(questions)
+        alike: dict[type, list[tuple[int, Rows]]] = {}
+        for index, question in enumerate(questions):
+            try:
+                rows = question.read(known)
+            except Exception as error:
+                answers[index] = error
+            else:
+                alike.setdefault(type(rows), []).append((index, rows))
+        for together in alike.values():
+            for batch in self._blocks(together):
+                found = self._together(known.record, [one for _, one in batch])
+                for (index, _), answer in zip(batch, found, strict=True):
+                    answers[index] = _written(questions[index], known.record, answer)
+        return cast("list[R | Exception]", answers)
+
+    def _blocks(self, questions: Sequence[tuple[int, Rows]]) -> Iterator[list[tuple[int, Rows]]]:
+        """Yield neighbours of so many rows together as may be; one of more rows alone."""
+        block: list[tuple[int, Rows]] = []
+        count = 0
+        for index, rows in questions:
+            if block and count + rows.num_rows > self._batch_rows:
+                yield block
+                block, count = [], 0
+            block.append((index, rows))
+            count += rows.num_rows
+        yield block
+
+    def _together(self, record: ModelRecord, parts: Sequence[Rows]) -> list["Answer | Exception"]:
+        """Answer rows of the same kind together, or each alone when that fails: the fault is of one of them."""
+        try:
+            answer = self.predict(record.resource.id, record.model, joined(parts))
+        except ArtifactMissing:
+            # of the model: it may have been deleted, and its name stand for another one
+            raise
+        except Exception as error:
+            if len(parts) == 1:
+                return [error]
+            return [self._together(record, [part])[0] for part in parts]
+        answers: list[Answer | Exception] = []
+        start = 0
+        for part in parts:
+            answers.append(answer.part(start, start + part.num_rows))
+            start += part.num_rows
+        return answers
+
+    def _find(self, database: Database, model_id: str) -> Known:
+        """Return what is known of a model. It is read once: of what may change in its row, predictions use nothing."""
+        with self._lock:
+            known = self._known.get(model_id)
+        if known is None:
+            record = models.get(database, model_id)
+            known = Known(record, RowReader(record.resource.features))
+            with self._lock:
+                self._known[model_id] = known
+                if len(self._known) > MOST_KNOWN:
+                    self._known.popitem(last=False)
+        return known
+
+    @property
+    def under_way(self) -> int:
+        """How many predictions wait or compute."""
+        return self._places.taken
+
+    def cached(self) -> tuple[int, int]:
+        """Return how many models the cache holds, and their bytes."""
+        with self._lock:
+            return len(self._models), sum(model.nbytes for model in self._models.values())
+
+    def _model(self, model_id: str, ref: ArtifactRef) -> "ServedModel":
+        """Return the model, loading it once however many ask at the same time."""
+        with self._lock:
+            cached = self._models.get(model_id)
+            CACHE.labels("miss" if cached is None else "hit").inc()
+            if cached is not None:
+                self._models.move_to_end(model_id)
+                return cached
+            under_way = self._loading.get(model_id)
+            mine: Future[ServedModel] = Future()
+            if under_way is None:
+                self._loading[model_id] = mine
+        if under_way is not None:
+            return under_way.result()
+        try:
+            with LOADING.time():
+                model = self._load(ref)
+        except BaseException as error:
+            with self._lock:
+                del self._loading[model_id]
+            mine.set_exception(error)
+            raise
+        with self._lock:
+            del self._loading[model_id]
+            self._keep(model_id, model)
+        mine.set_result(model)
+        return model
+
+    def _load(self, ref: ArtifactRef) -> "ServedModel":
+        from worker.serving.model import ServedModel
+
+        settle("torch")
+        return ServedModel.from_tensors(*unpack(self._artifacts.read_bytes(ref)))
+
+    def _keep(self, model_id: str, model: "ServedModel") -> None:
+        """Keep a model that fits at all, and let the least recently used go until all fit."""
+        if model.nbytes > self._cache_bytes:
+            return
+        self._models[model_id] = model
+        while sum(one.nbytes for one in self._models.values()) > self._cache_bytes:
+            self._models.popitem(last=False)
+
+
+def _written(question: Question[R], record: ModelRecord, answer: "Answer | Exception") -> R | Exception:
+    if isinstance(answer, Exception):
+        return answer
+    try:
+        return question.write(record, answer)
+    except Exception as error:
+        return error

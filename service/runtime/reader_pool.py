@@ -1,0 +1,265 @@
+"""Uploaded tables are read in processes of their own.
+
+A file from a stranger may be made to break its parser or to fill the memory. It then ends a process that holds nothing
+else. And reading a large table takes neither memory nor the interpreter from the requests of this process.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+import structlog
+from pydantic import TypeAdapter
+from starlette.requests import ClientDisconnect, Request
+
+from worker.contracts.errors import (
+    ColumnMismatch,
+    FieldError,
+    InvalidRequest,
+    StorageFull,
+    TableTooLarge,
+    UnreadableTable,
+)
+from worker.contracts.reading import AnyOrder, ReadDone, ReadFailed, RowsOrder
+from worker.environment.cgroup import thread_environment
+from worker.settings import GIB
+from worker.tables.media import JSON
+from worker.tables.reader_process import carry_out
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+ANSWERS: TypeAdapter[ReadDone | ReadFailed] = TypeAdapter(ReadDone | ReadFailed)
+GIVEN = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
+"""What a reader gets of the environment: nothing that holds a password."""
+ALLOCATOR = {"MIMALLOC_ARENA_EAGER_COMMIT": "0"}
+"""Else Arrow's allocator takes half of a bounded memory, up to 1 GiB, before it is asked for any."""
+ERRORS = {kind.code: kind for kind in (UnreadableTable, TableTooLarge, StorageFull, InvalidRequest, ColumnMismatch)}
+
+
+MOST_PROJECTS = 1000
+
+
+class _Caller:
+    """Who waits for a table. When he leaves, the process that reads it for him is ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reader: _Reader | None = None
+        self.left = False
+
+    def hold(self, reader: "_Reader | None") -> None:
+        """Say which process works for him."""
+        with self._lock:
+            self._reader = reader
+            if self.left and reader is not None:
+                reader.kill()
+
+    def leave(self) -> None:
+        """He is gone."""
+        with self._lock:
+            self.left = True
+            if self._reader is not None:
+                self._reader.kill()
+
+
+_CALLER: ContextVar[_Caller | None] = ContextVar("caller", default=None)
+
+
+class TableReaders:
+    """Reads at most ``processes`` tables at once, each in a process with ``memory_bytes``; 0: one at a time, here.
+
+    ``seconds``: how long a table may take. A project has at most all but one of several processes at once: there is
+    always one for others.
+    """
+
+    def __init__(self, processes: int, memory_bytes: int, seconds: float) -> None:
+        self._processes = processes
+        self._memory_bytes = memory_bytes
+        self._seconds = seconds
+        self._limiter: anyio.CapacityLimiter | None = None
+        self._of_project: dict[str | None, anyio.CapacityLimiter] = {}
+        self._lock = threading.Lock()
+        self._idle: _Reader | None = None
+        self._closed = False
+
+    async def run(self, work: Callable[[], T], request: Request, project: str | None) -> T:
+        """Return what ``work`` does in a thread, as soon as ``project`` may read. Waiting takes no thread.
+
+        The body of ``request`` was read. When its caller leaves, he is waited for no longer, and what is being read for
+        him by ``read`` is ended.
+
+        Raises:
+            ClientDisconnect: he left.
+        """
+        caller = _Caller()
+        done: list[T] = []
+        failed: list[Exception] = []
+
+        async def watch() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                continue
+            caller.leave()
+            group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch)
+            token = _CALLER.set(caller)
+            try:
+                done.append(await self._in_turn(work, project))
+            except Exception as error:
+                failed.append(error)
+            finally:
+                _CALLER.reset(token)
+            group.cancel_scope.cancel()
+        if caller.left:
+            raise ClientDisconnect
+        if failed:
+            raise failed[0]
+        return done[0]
+
+    async def _in_turn(self, work: Callable[[], T], project: str | None) -> T:
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(max(self._processes, 1))
+        own = self._of_project.get(project)
+        if own is None:
+            if len(self._of_project) >= MOST_PROJECTS:
+                self._of_project = {one: found for one, found in self._of_project.items() if found.borrowed_tokens}
+            own = self._of_project[project] = anyio.CapacityLimiter(max(self._processes - 1, 1))
+        # first its own: a project that waits for itself stands in nobody's way
+        async with own:
+            return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+
+    @property
+    def apart(self) -> bool:
+        """Whether tables are read in processes of their own."""
+        return self._processes > 0
+
+    def read(self, order: AnyOrder) -> ReadDone:
+        """Read one table, in a thread of ``run`` or in one of another pool that is bounded.
+
+        Raises:
+            UnreadableTable: it is not what it is said to be, or its parser broke on it.
+            TableTooLarge: it is, or it takes too much memory or time to read.
+            StorageFull: there is no room for the typed table.
+            InvalidRequest, ColumnMismatch: it is rows to predict, and they do not fit the model.
+        """
+        if not self.apart:
+            return carry_out(order)
+        caller = _CALLER.get()
+        reader = self._take()
+        try:
+            if caller is not None:
+                caller.hold(reader)
+            answer = reader.ask(order, self._seconds)
+        except BaseException as error:
+            reader.end()
+            if caller is not None and caller.left:
+                raise ClientDisconnect from error
+            raise
+        finally:
+            if caller is not None:
+                caller.hold(None)
+        self._keep(reader)
+        if isinstance(answer, ReadDone):
+            return answer
+        if answer.code == "out_of_memory":
+            raise TableTooLarge(
+                f"a block of the table needs more than the {self._memory_bytes / GIB:.2f} GiB that reading may take; "
+                "write it with smaller record batches or row groups, or as CSV"
+            )
+        raise ERRORS[answer.code](answer.detail, errors=tuple(FieldError(*one) for one in answer.errors))
+
+    def close(self) -> None:
+        """End the reader that waits, and every other when it is done."""
+        with self._lock:
+            self._closed = True
+            reader, self._idle = self._idle, None
+        if reader is not None:
+            reader.end()
+
+    def _take(self) -> "_Reader":
+        with self._lock:
+            reader, self._idle = self._idle, None
+        if reader is not None and reader.alive():
+            return reader
+        return _Reader(self._memory_bytes)
+
+    def _keep(self, reader: "_Reader") -> None:
+        """Keep one reader for the next table."""
+        with self._lock:
+            if self._idle is None and not self._closed:
+                self._idle = reader
+                return
+        reader.end()
+
+
+class _Reader:
+    """One process."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            # -P: without it a folder ``worker`` where the user stands is imported instead of ours
+            [sys.executable, "-P", "-m", "worker.tables.reader_process", str(memory_bytes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={name: os.environ[name] for name in GIVEN if name in os.environ}
+            | thread_environment(os.environ)
+            | ALLOCATOR,
+            start_new_session=True,
+        )
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, order: AnyOrder, seconds: float) -> ReadDone | ReadFailed:
+        """Return the answer.
+
+        Raises:
+            UnreadableTable: the process died of the table.
+            TableTooLarge: there was no answer within ``seconds``.
+        """
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None  # noqa: S101 - Popen was given pipes
+        assert stdout is not None  # noqa: S101
+        ends_at = time.monotonic() + seconds
+        late = threading.Timer(seconds, self._process.kill)
+        late.start()
+        try:
+            stdin.write(order.model_dump_json().encode() + b"\n")
+            stdin.flush()
+            line = stdout.readline()
+        except BrokenPipeError:
+            line = b""
+        finally:
+            late.cancel()
+        if line.endswith(b"\n"):
+            return ANSWERS.validate_json(line)
+        code = self._process.wait()
+        if time.monotonic() >= ends_at:
+            raise TableTooLarge(f"the table could not be read within {seconds:g} seconds; send it in parts")
+        form = JSON if isinstance(order, RowsOrder) else order.media_type
+        log.error("a reader of tables died", media_type=form, code=code)
+        raise UnreadableTable(f"the body cannot be read as {form}: its reader ended with code {code}")
+
+    def kill(self) -> None:
+        """Kill the process; whoever asked it ends the rest."""
+        self._process.kill()
+
+    def end(self) -> None:
+        """Kill the process: it holds nothing that it would have to put away."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                # an order that the process did not live to take is sent again at this, and there is nobody
+                with suppress(BrokenPipeError):
+                    stream.close()

@@ -1,0 +1,38 @@
+"""How many callers one API process lets wait for what happens to a job."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service.http.problems import TooManyFollowers
+
+FOLLOWED = "factrfm.followed"
+"""In a request's scope when its answer is a stream with no end of its own: a caller who sends nothing more has left."""
+
+
+class Followers:
+    """Places of the event streams and of the waits of one process. Used from its event loop alone."""
+
+    def __init__(self, most: int, most_of_project: int) -> None:
+        self._most = most
+        self._most_of_project = most_of_project
+        self._taken: Counter[str] = Counter()
+
+    @contextmanager
+    def place(self, project: str) -> Iterator[None]:
+        """Hold a place.
+
+        Raises:
+            TooManyFollowers: the project, or all projects together, hold as many as they may.
+        """
+        if self._taken[project] >= self._most_of_project:
+            raise TooManyFollowers(f"the project follows {self._most_of_project} jobs already, as many as it may")
+        if self._taken.total() >= self._most:
+            raise TooManyFollowers(f"{self._most} jobs are followed already, as many as this process takes")
+        self._taken[project] += 1
+        try:
+            yield
+        finally:
+            self._taken[project] -= 1
+            if not self._taken[project]:
+                del self._taken[project]

@@ -1,0 +1,1 @@
+"""What runs beside requests: lost jobs and files found, metrics told."""

@@ -1,0 +1,283 @@
+import json
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.contracts.errors import InvalidRequest
+from worker.contracts.resources import ModelColumn
+from worker.tables.encoding.encoder import Encoder
+
+FEATURES = [
+    ModelColumn(name="size", type="numeric"),
+    ModelColumn(name="city", type="categorical"),
+    ModelColumn(name="new", type="boolean"),
+]
+TRAINING = pa.table(
+    {
+        "size": [1.0, 2.0, None, 6.0],
+        "city": ["Rome", "Oslo", "Rome", None],
+        "new": [True, False, True, True],
+    }
+)
+
+
+def _fit(table=TRAINING, features=FEATURES, standardize=True, normalize_rows=False):
+    return Encoder.fit(table, features, standardize=standardize, normalize_rows=normalize_rows)
+
+
+def _column(encoder, X, name):
+    return X[:, encoder.names.index(name)]
+
+
+def test_every_encoded_column_is_named_and_traced_to_its_source():
+    encoder = _fit()
+    assert encoder.names == [
+        "size",
+        "size:missing",
+        "city=Oslo",
+        "city=Rome",
+        "city:other",
+        "city:missing",
+        "new",
+    ]
+    assert encoder.sources == ["size", "size", "city", "city", "city", "city", "new"]
+    assert encoder.encode(TRAINING).shape == (4, 7)
+
+
+def test_numbers_are_standardised_and_missing_ones_are_the_mean():
+    encoder = _fit()
+    X = encoder.encode(TRAINING)
+    known = np.array([1.0, 2.0, 6.0])
+    np.testing.assert_allclose(_column(encoder, X, "size")[[0, 1, 3]], (known - known.mean()) / known.std())
+    assert _column(encoder, X, "size")[2] == 0
+    assert _column(encoder, X, "size:missing").tolist() == [0, 0, 1, 0]
+
+
+def test_without_standardisation_numbers_stay_as_they_are():
+    encoder = _fit(standardize=False)
+    assert _column(encoder, encoder.encode(TRAINING), "size").tolist() == [1, 2, 3, 6]
+    assert _column(encoder, encoder.encode(TRAINING), "new").tolist() == [1, 0, 1, 1]
+
+
+def test_texts_become_one_column_a_category():
+    encoder = _fit()
+    X = encoder.encode(TRAINING)
+    assert _column(encoder, X, "city=Rome").tolist() == [1, 0, 1, 0]
+    assert _column(encoder, X, "city=Oslo").tolist() == [0, 1, 0, 0]
+    assert _column(encoder, X, "city:missing").tolist() == [0, 0, 0, 1]
+    assert _column(encoder, X, "city:other").tolist() == [0, 0, 0, 0]
+
+
+def test_a_category_that_training_never_saw_is_other():
+    encoder = _fit()
+    X = encoder.encode(pa.table({"size": [1.0], "city": ["Lima"], "new": [True]}))
+    assert [_column(encoder, X, f"city{end}")[0] for end in ("=Oslo", "=Rome", ":other", ":missing")] == [0, 0, 1, 0]
+
+
+def test_a_missing_text_where_training_had_none_counts_as_other():
+    encoder = _fit(TRAINING.slice(0, 3))
+    X = encoder.encode(pa.table({"size": [1.0], "city": pa.array([None], pa.string()), "new": [True]}))
+    assert "city:missing" not in encoder.names
+    assert _column(encoder, X, "city:other").tolist() == [1]
+
+
+def test_a_missing_number_where_training_had_none_is_the_mean():
+    encoder = _fit(TRAINING.slice(0, 2))
+    X = encoder.encode(pa.table({"size": pa.array([None, 1.5]), "city": ["Rome", "Rome"], "new": [True, None]}))
+    assert "size:missing" not in encoder.names
+    assert np.array_equal(X[0, :1], X[1, :1])
+    assert _column(encoder, X, "new")[1] == 0
+
+
+def test_only_training_rows_teach():
+    other = pa.table({"size": [1e6, -1e6], "city": ["Lima", "Bonn"], "new": [False, False]})
+    encoder = _fit()
+    before = encoder.encode(TRAINING)
+    encoder.encode(other)
+    assert encoder == _fit()
+    assert np.array_equal(encoder.encode(pa.concat_tables([TRAINING, other]))[:4], before)
+
+
+def test_columns_are_found_by_name_and_strangers_ignored():
+    encoder = _fit()
+    shuffled = TRAINING.select(["new", "size", "city"]).append_column("more", [["x"] * 4])
+    assert np.array_equal(encoder.encode(shuffled), encoder.encode(TRAINING))
+
+
+def test_chunks_of_a_table_do_not_matter():
+    pieces = pa.concat_tables([TRAINING.slice(row, 1) for row in range(4)])
+    assert _fit(pieces) == _fit()
+    assert np.array_equal(_fit().encode(pieces), _fit().encode(TRAINING))
+
+
+def test_constant_and_empty_columns_are_dropped():
+    table = TRAINING.append_column("same", [[7.0] * 4]).append_column("none", pa.nulls(4, pa.float64()))
+    table = table.append_column("word", [["w"] * 4])
+    extra = [ModelColumn(name=name, type="numeric") for name in ("same", "none")]
+    encoder = _fit(table, [*FEATURES, *extra, ModelColumn(name="word", type="categorical")])
+    assert encoder.dropped == ("same", "none", "word")
+    assert encoder.names == _fit().names
+
+
+def test_a_column_whose_gaps_alone_differ_is_kept_for_them():
+    table = pa.table({"a": [5.0, None, 5.0], "b": ["x", None, "x"]})
+    features = [ModelColumn(name="a", type="numeric"), ModelColumn(name="b", type="categorical")]
+    encoder = _fit(table, features)
+    X = encoder.encode(table)
+    assert _column(encoder, X, "a:missing").tolist() == _column(encoder, X, "b:missing").tolist() == [0, 1, 0]
+    assert _column(encoder, X, "a").tolist() == [0, 0, 0]
+
+
+def test_nothing_to_learn_from_is_an_error():
+    with pytest.raises(InvalidRequest, match="constant or empty"):
+        _fit(pa.table({"a": [1.0, 1.0]}), [ModelColumn(name="a", type="numeric")])
+
+
+def test_normalised_rows_have_length_one_and_empty_rows_stay():
+    table = pa.table({"a": [3.0, 0.0, 1.0], "b": [4.0, 0.0, 0.0]})
+    features = [ModelColumn(name=name, type="numeric") for name in "ab"]
+    X = _fit(table, features, standardize=False, normalize_rows=True).encode(table)
+    np.testing.assert_allclose(X, [[0.6, 0.8], [0, 0], [1, 0]])
+
+
+@settings(max_examples=50)
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.none() | st.floats(-1e12, 1e12, allow_subnormal=False),
+            st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
+            st.none() | st.booleans(),
+        ),
+        min_size=2,
+        max_size=10,
+    ),
+    normalize=st.booleans(),
+)
+def test_an_encoder_written_as_json_encodes_the_same_to_the_last_bit(rows, normalize):
+    size, city, new = zip(*rows, strict=True)
+    table = pa.table({"size": pa.array(size, pa.float64()), "city": pa.array(city, pa.string())})
+    table = table.append_column("new", pa.array(new, pa.bool_()))
+    try:
+        encoder = _fit(table, normalize_rows=normalize)
+    except InvalidRequest:
+        return
+    again = Encoder.from_json(json.loads(json.dumps(encoder.to_json())))
+    assert again == encoder
+    X = encoder.encode(table)
+    assert np.array_equal(again.encode(table), X)
+    assert np.isfinite(X).all()
+    assert X.shape[1] == len(encoder.names) == len(encoder.sources)
+
+
+@pytest.mark.parametrize("expanded", [False, True])
+def test_columns_encoded_at_once_are_what_each_is_by_itself_to_the_last_bit(expanded):
+    rng = np.random.default_rng(0)
+    numbers = {f"x{k}": rng.normal(3.0, 10.0**k, 200) for k in range(-3, 6)}
+    kinds = {"city": rng.choice(["a", "b", "c"], 200).tolist(), "new": rng.random(200) < 0.3}
+    gaps = {"gap": [None if k % 7 == 0 else float(k) for k in range(200)]}
+    table = pa.table({**numbers, **kinds, **gaps})
+    features = [ModelColumn(name=name, type="numeric") for name in (*numbers, *gaps)]
+    features += [ModelColumn(name="city", type="categorical"), ModelColumn(name="new", type="boolean")]
+    encoder = Encoder.fit(table, features, standardize=True, normalize_rows=False, expanded=expanded)
+    for rows in (table, table.slice(7, 1)):
+        alone = encoder.joined([code.encode(rows.column(code.name)) for code in encoder.codes])
+        assert encoder.encode(rows).tobytes() == alone.tobytes()
+
+
+def test_an_encoder_of_another_format_is_refused():
+    with pytest.raises(ValueError, match="format version 99"):
+        Encoder.from_json({**_fit().to_json(), "format_version": 99})
+
+
+@pytest.mark.parametrize("values", [[1e300, -1e300, 1e300], [1.0, 1.0 + 2**-52, 1.0], [5e-324, 0.0, 0.0]])
+def test_extreme_numbers_are_encoded_as_finite_ones(values):
+    table = pa.table({"a": values})
+    X = _fit(table, [ModelColumn(name="a", type="numeric")]).encode(table)
+    assert np.isfinite(X).all()
+    assert not math.isclose(X[0, 0], X[1, 0])
+
+
+def _expanded(values, **options):
+    table = pa.table({"a": pa.array(values, pa.float64())})
+    options = {"standardize": True, "normalize_rows": False, "expanded": True, **options}
+    return Encoder.fit(table, [ModelColumn(name="a", type="numeric")], **options), table
+
+
+def test_an_expanded_column_has_its_rank_and_its_bins_beside_it():
+    values = np.random.default_rng(0).exponential(size=400)
+    encoder, table = _expanded(values)
+    assert encoder.names == ["a", "a:rank", *(f"a:bin{number}" for number in range(1, 9))]
+    assert encoder.sources == ["a"] * 10
+    X = encoder.encode(table)
+    # three views, each of a third of the weight of a standardised column, the bins together
+    np.testing.assert_allclose(X.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose([X[:, 0].var(), X[:, 1].var(), X[:, 2:].var(0).sum()], 1 / 3)
+    order = np.argsort(values)
+    assert (np.diff(X[order], axis=0) >= -1e-12).all(), "every view grows with the value"
+
+
+def test_the_rank_is_the_normal_score_whatever_the_scale():
+    normal = np.random.default_rng(1).normal(size=1000)
+    for values in (normal, np.exp(3 * normal)):
+        encoder, table = _expanded(values)
+        rank = _column(encoder, encoder.encode(table), "a:rank")
+        assert np.corrcoef(rank, normal)[0, 1] > 0.999
+
+
+def test_bins_are_shares_of_quantile_bins_below_the_value():
+    encoder, _ = _expanded(np.arange(81.0))
+    [code] = encoder.codes
+    expansion = code.expansion
+    np.testing.assert_allclose(expansion.edges, np.arange(0, 81, 10))
+    raw = expansion.binned(np.array([-5.0, 25.0, 200.0])) * expansion.bin_scale + np.array(expansion.bin_means)
+    np.testing.assert_allclose(raw, [[0] * 8, [1, 1, 0.5, 0, 0, 0, 0, 0], [1] * 8], atol=1e-12)
+
+
+def test_values_beyond_the_training_rows_stay_at_the_ends_of_rank_and_bins():
+    encoder, _ = _expanded(np.arange(50.0))
+    X = encoder.encode(pa.table({"a": [49.0, 1e6, 0.0, -1e6]}))
+    np.testing.assert_array_equal(X[0, 1:], X[1, 1:])
+    np.testing.assert_array_equal(X[2, 1:], X[3, 1:])
+
+
+def test_a_missing_value_is_nought_in_every_view():
+    encoder, table = _expanded([1.0, 2.0, None, 7.0, 9.0])
+    X = encoder.encode(table)
+    assert encoder.names[-1] == "a:missing"
+    assert X[2].tolist() == [0.0] * (X.shape[1] - 1) + [1.0]
+
+
+def test_a_column_of_two_values_is_not_expanded():
+    encoder, _ = _expanded([0.0, 1.0, 1.0, 0.0])
+    assert encoder.names == ["a"]
+
+
+def test_many_columns_have_fewer_bins_each():
+    values = np.random.default_rng(0).normal(size=(60, 100))
+    names = [f"c{index}" for index in range(100)]
+    table = pa.table({name: values[:, index] for index, name in enumerate(names)})
+    features = [ModelColumn(name=name, type="numeric") for name in names]
+    encoder = Encoder.fit(table, features, standardize=True, normalize_rows=False, expanded=True)
+    assert len(encoder.names) == 100 * (1 + 1 + 2)
+
+
+@settings(max_examples=50)
+@given(
+    values=st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=30),
+    asked=st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=5),
+)
+def test_an_expanded_encoder_stays_finite_and_comes_back_from_json(values, asked):
+    try:
+        encoder, table = _expanded(values)
+    except InvalidRequest:
+        return
+    again = Encoder.from_json(json.loads(json.dumps(encoder.to_json())))
+    assert again == encoder
+    X = encoder.encode(table)
+    assert np.array_equal(again.encode(table), X)
+    assert np.isfinite(X).all()
+    assert np.isfinite(encoder.encode(pa.table({"a": asked}))[:, 1:]).all()

@@ -1,0 +1,54 @@
+"""A first row of data is not taken for names without a word."""
+
+import pytest
+
+from worker.contracts.errors import UnreadableTable
+from worker.tables import media
+from worker.tables.files.ingest import ingest
+
+HEADERLESS = {
+    "numbers": "-1.7,-0.3,kind-b\n0.3,1.3,kind-a\n0.2,0.8,kind-a\n",
+    "a missing value among them": "5.1,?,Iris\n4.9,3.1,Iris\n4.7,3.2,Rose\n",
+    "letters": "p,x,s\ne,x,y\np,b,s\ne,x,s\n",
+    "words that come twice": "vhigh,vhigh,2\nhigh,low,2\nlow,vhigh,4\n",
+    "truth values": "true,x1\nfalse,x2\ntrue,x3\n",
+    "integers": "6,148,72\n1,85,66\n8,183,64\n",
+    "a text that is unlike all below": "17.5,ford torino\n16,buick\n15,plymouth\n",
+    "numbers in quotes": '"1.5","2.5"\n"3.5","4.5"\n',
+}
+NAMED = {
+    "names": "a,b\n1,2\n3,4\n",
+    "years": "country,2019,2020,2021\nBern,1,2,3\nUri,4,5,6\n",
+    "columns of an array": "0,1,2\n0.5,1.5,2.5\n3,4,5\n",
+    "one name above numbers": "x,y,1\n1,u,2\n3,v,4\n",
+    "a name that is a value by chance": "city,y\nBern,y\nUri,n\n",
+    "texts alone": "city,size\nBern,large\nUri,small\n",
+}
+
+
+def _ingested(tmp_path, text, kind=media.CSV, **options):
+    (tmp_path / "body").write_text(text.replace(",", "\t") if kind == media.TSV else text)
+    return ingest(tmp_path / "body", kind, tmp_path / "table", max_cells=10**6, max_bytes=10**8, **options)
+
+
+@pytest.mark.parametrize("kind", [media.CSV, media.TSV])
+@pytest.mark.parametrize("text", HEADERLESS.values(), ids=HEADERLESS)
+def test_a_first_row_of_data_is_refused_with_the_way_out(tmp_path, text, kind):
+    with pytest.raises(UnreadableTable, match=r"\?header=false"):
+        _ingested(tmp_path, text, kind)
+    found = _ingested(tmp_path, text, kind, header=False)
+    assert found.rows == text.count("\n")
+    assert [column.name for column in found.columns] == [f"column_{k + 1}" for k in range(len(found.columns))]
+
+
+@pytest.mark.parametrize("text", NAMED.values(), ids=NAMED)
+def test_names_are_taken_for_names(tmp_path, text):
+    found = _ingested(tmp_path, text)
+    assert [column.name for column in found.columns] == text.partition("\n")[0].split(",")
+    assert found.rows == text.count("\n") - 1
+
+
+def test_who_says_that_the_first_row_holds_names_is_believed(tmp_path):
+    found = _ingested(tmp_path, "1.5,2.5\n3,4\n", header=True)
+    assert [column.name for column in found.columns] == ["1.5", "2.5"]
+    assert found.rows == 1

@@ -1,0 +1,115 @@
+import pyarrow as pa
+import pytest
+import torch
+
+from worker.contracts.errors import TooWide
+from worker.contracts.resources import ModelColumn
+from worker.contracts.specs import FitSpec
+from worker.engine.targets import RegressionTargets
+from worker.tables.encoding.encoder import Encoder
+from worker.training.model_selection import SMALL, TrainingRows, choose, described
+
+CLOSED = {"encoding": "plain", "feature_matrix": "full", "exponent": 1.3}
+QUICK = {"iterations": 1}
+
+
+def _loader(values, y, loaded):
+    """Return what reads the table as a spec wants it, and notes which encodings were asked for."""
+    table = pa.table({f"c{index}": column for index, column in enumerate(values.T.tolist())})
+    features = [ModelColumn(name=name, type="numeric") for name in table.column_names]
+
+    def load(spec):
+        loaded.append(spec.encoding)
+        encoder = Encoder.fit(
+            table, features, standardize=True, normalize_rows=False, expanded=spec.encoding == "expanded"
+        )
+        X = torch.from_numpy(encoder.encode(table))
+        return TrainingRows(X, y, RegressionTargets.fit(y), None, encoder, None)
+
+    return load
+
+
+def _rows(n=400, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(n, 2, generator=generator, dtype=torch.float64)
+    return values, values
+
+
+def _choose(spec, values, y):
+    loaded = []
+    choice = choose(spec, _loader(values.numpy(), y, loaded))
+    return choice, loaded
+
+
+def test_a_spec_that_leaves_nothing_open_is_fitted_as_it_is():
+    values, X = _rows()
+    choice, loaded = _choose(FitSpec(**CLOSED, precision="float32"), values, X[:, :1].sin())
+    assert choice.heats == ()
+    assert loaded == ["plain"]
+    assert choice.spec == FitSpec(**CLOSED, precision="float32")
+
+
+def test_steps_of_a_column_are_seen_by_bins_and_the_best_ridge_comes_along():
+    values, X = _rows(900)
+    edge = X[:, 0].quantile(0.375)
+    y = (X[:, :1] > edge).double()
+    choice, loaded = _choose(FitSpec(feature_matrix="full", exponent=1.3, **QUICK), values, y)
+    assert sorted(loaded) == ["expanded", "plain"]
+    assert choice.spec.encoding == "expanded"
+    best = min((heat for heat in choice.heats if heat.lap == 1), key=lambda heat: heat.loss)
+    assert choice.spec.ridge == best.ridge
+    assert choice.rows.encoder.names[1] == "c0:rank"
+    shown = described(choice.heats)
+    assert [one.loss for one in shown] == [heat.loss[0] for heat in choice.heats]
+    assert {one.encoding for one in shown} == {"plain", "expanded"}
+
+
+def test_a_ridge_that_is_given_stays():
+    values, X = _rows()
+    choice, _ = _choose(FitSpec(ridge=0.5, encoding="plain", **QUICK), values, X[:, :1].sin())
+    assert choice.heats
+    assert choice.spec.ridge == 0.5
+    assert {heat.ridge for heat in choice.heats} == {0.5}
+
+
+def test_encodings_that_are_the_same_run_once():
+    values = torch.randint(0, 2, (300, 2), generator=torch.Generator().manual_seed(0)).double()
+    choice, _ = _choose(FitSpec(feature_matrix="full", **QUICK), values, values[:, :1] * values[:, 1:])
+    assert {heat.candidate.encoding for heat in choice.heats} == {"plain"}
+    assert len({heat.candidate for heat in choice.heats}) == 2, "the two exponents"
+
+
+@pytest.mark.parametrize(("n", "precision"), [(SMALL, "float64"), (SMALL + 1, "auto")])
+def test_few_rows_are_fitted_in_double_precision(n, precision):
+    values, X = _rows(n)
+    choice, _ = _choose(FitSpec(**CLOSED, **QUICK), values, X[:, :1].sin())
+    assert choice.spec.precision == precision
+    asked, _ = _choose(FitSpec(**CLOSED, **QUICK, precision="float32"), values, X[:, :1].sin())
+    assert asked.spec.precision == "float32"
+
+
+def test_two_rows_are_too_few_to_race_and_still_fit():
+    values, X = _rows(2)
+    choice, _ = _choose(FitSpec(feature_matrix="full"), values, X[:, :1])
+    assert choice.spec.encoding == "plain"
+
+
+@pytest.mark.parametrize(
+    ("too_wide", "encodings"), [({"expanded"}, {"plain"}), ({"plain"}, {"expanded"}), ({"plain", "expanded"}, None)]
+)
+def test_an_encoding_that_is_too_wide_leaves_the_race(too_wide, encodings):
+    values, X = _rows()
+    read = _loader(values.numpy(), X[:, :1].sin(), [])
+
+    def load(spec):
+        if spec.encoding in too_wide:
+            raise TooWide(f"{spec.encoding} is too wide")
+        return read(spec)
+
+    if encodings is None:
+        with pytest.raises(TooWide, match="plain is too wide"):
+            choose(FitSpec(**QUICK), load)
+        return
+    choice = choose(FitSpec(**QUICK), load)
+    assert {heat.candidate.encoding for heat in choice.heats} == encodings
+    assert {choice.spec.encoding} == encodings

@@ -1,0 +1,1 @@
+"""A stored model, and what it says of rows."""

@@ -1,0 +1,167 @@
+"""Why a model answers rows of a table as it does, in terms of the table: its columns, its units, rows of its dataset.
+
+Slopes are those of the kernel machine, exact, times what the encoder makes of one standard deviation of the column. In
+the expanded encoding a view of a column may jump where many training rows have one value: there the mean over one
+deviation tells more than the slope at the very point.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from worker.contracts.base import Label
+from worker.contracts.errors import InvalidRequest
+from worker.contracts.explanation import Explanation, Neighbour, Sensitivity
+from worker.engine.explain import gradients, neighbours
+from worker.engine.targets import RegressionTargets
+from worker.serving.model import Answer, ServedModel
+from worker.tables.encoding.categories import UNKNOWN
+from worker.tables.encoding.encoder import ColumnCode, lengths
+from worker.tables.rows.matching import match_columns
+from worker.tables.values import ARROW_TYPES
+
+MOST_SWAPS = 50
+"""Of a column with more categories so many are tried: those with the most training rows."""
+
+
+def explain(model: ServedModel, table: pa.Table, k: int) -> list[Explanation]:
+    """Explain rows of any table that has the model's features, each with its ``k`` nearest training rows.
+
+    Neighbours are named where the model's file tells which rows they are; their values are not in it.
+
+    Raises:
+        ColumnMismatch: naming all missing columns.
+        InvalidRequest: a cell does not fit its column, or a row holds numbers too large to compute with.
+    """
+    table = match_columns(table, model.features)
+    answer = model.predict(table)
+    near = _neighbours(model, torch.from_numpy(model.encoder.encode(table)), k)
+    return [
+        Explanation(
+            prediction=_prediction(model, answer, row),
+            probabilities=None if answer.probabilities is None else answer.probabilities[row].tolist(),
+            neighbours=near[row],
+            sensitivity=_sensitivity(model, table.slice(row, 1), _outputs(model, answer, row)),
+        )
+        for row in range(table.num_rows)
+    ]
+
+
+def _prediction(model: ServedModel, answer: Answer, row: int) -> Label | list[float]:
+    found = answer.predictions[row]
+    if model.classes is not None:
+        return found  # type: ignore[no-any-return]
+    values: list[float] = found.tolist()
+    return values[0] if len(values) == 1 else values
+
+
+def _outputs(model: ServedModel, answer: Answer, row: int) -> list[int]:
+    """Return which of the model's outputs are explained."""
+    if answer.probabilities is None:
+        return list(range(model.fitted.targets.n_outputs))
+    return [int(answer.probabilities[row].argmax())]
+
+
+def _neighbours(model: ServedModel, X: torch.Tensor, k: int) -> list[list[Neighbour]]:
+    found = neighbours(model.fitted, X, k)
+    far = (~torch.isfinite(found.distances)).any(1).nonzero()
+    if len(far):
+        raise InvalidRequest(
+            f"row {int(far[0]) + 1} holds numbers so far from the training rows that no distance can be computed"
+        )
+    lists = zip(found.rows.tolist(), found.distances.tolist(), found.weights.tolist(), strict=True)
+    return [[_neighbour(model, *one) for one in zip(*line, strict=True)] for line in lists]
+
+
+def _neighbour(model: ServedModel, row: int, distance: float, weight: float) -> Neighbour:
+    if model.origin is None:
+        return Neighbour(distance=distance, weight=weight)
+    dataset, number = model.origin.of(row)
+    return Neighbour(row=number, dataset=dataset, distance=distance, weight=weight)
+
+
+def _sensitivity(model: ServedModel, row: pa.Table, outputs: Sequence[int]) -> list[Sensitivity]:
+    """Return what each column changes, largest first, measured in standardised outputs or scores."""
+    scale = np.ones(len(outputs))
+    if isinstance(model.fitted.targets, RegressionTargets):
+        scale = model.fitted.targets.scale.cpu().numpy()[list(outputs)]
+    changes = {
+        column.name: (np.zeros(len(outputs)), Sensitivity(feature=column.name, type=column.type, change=None))
+        for column in model.features
+    }
+    changes |= {found.feature: (change, found) for change, found in _changes(model, row, outputs)}
+    ordered = sorted(changes.values(), key=lambda one: -np.abs(one[0]).max() if np.isfinite(one[0]).all() else 1.0)
+    return [
+        found.model_copy(update={"change": (change * scale).tolist() if np.isfinite(change).all() else None})
+        for change, found in ordered
+    ]
+
+
+def _changes(model: ServedModel, row: pa.Table, outputs: Sequence[int]) -> Iterator[tuple[np.ndarray, Sensitivity]]:
+    """Yield the change (len(outputs),) of each column that is encoded; NaN where the row has no number."""
+    blocks = [code.encode(row.column(code.name)) for code in model.encoder.codes]
+    slopes = _slopes(model, blocks, outputs)
+    starts = np.cumsum([0, *(block.shape[1] for block in blocks)])
+    for place, code in enumerate(model.encoder.codes):
+        value = row.column(code.name)[0].as_py()
+        if code.type == "numeric":
+            step = code.scale if code.deviation is None else code.deviation
+            moved = np.full(len(outputs), np.nan)
+            if value is not None:
+                own = slopes[starts[place] : starts[place + 1]]
+                moved = _moved(code, value, step) @ own
+            yield moved, Sensitivity(feature=code.name, type=code.type, change=None, step=step)
+        else:
+            known = True
+            if code.type == "categorical":
+                category = code.known.place(value)
+                known = category != UNKNOWN
+                value = code.categories[category] if category >= 0 else None
+            others = [one for one in _alternatives(model, code, starts[place]) if one != value]
+            change, to = _swapped(model, blocks, place, others, outputs)
+            yield change, Sensitivity(feature=code.name, type=code.type, change=None, to=to, known=known)
+
+
+def _slopes(model: ServedModel, blocks: Sequence[np.ndarray], outputs: Sequence[int]) -> np.ndarray:
+    """Return the derivatives of the outputs by encoded column before rows are normalised, (d, len(outputs))."""
+    x = model.encoder.joined(blocks)
+    slopes: np.ndarray = gradients(model.fitted, torch.from_numpy(x), outputs)[0].cpu().numpy()
+    if not model.encoder.normalize_rows:
+        return slopes
+    # of x = u / ‖u‖ by u: (I − xxᵀ) / ‖u‖
+    unit: np.ndarray = (slopes - np.outer(x[0], x[0] @ slopes)) / lengths(np.hstack(blocks))[0]
+    return unit
+
+
+def _moved(code: ColumnCode, value: float, step: float) -> np.ndarray:
+    """Return how the column's block changes over one step around the value."""
+    ends = pa.chunked_array([pa.array([value - step / 2, value + step / 2])])
+    low, high = code.encode(ends)
+    moved: np.ndarray = high - low
+    return moved
+
+
+def _alternatives(model: ServedModel, code: ColumnCode, start: int) -> list[Label]:
+    if code.type == "boolean":
+        return [False, True]
+    rows = model.fitted.X[:, start : start + len(code.categories)]
+    order = (rows > 0).sum(0).sort(descending=True, stable=True).indices[:MOST_SWAPS].tolist()
+    return [code.categories[index] for index in order]
+
+
+def _swapped(
+    model: ServedModel, blocks: Sequence[np.ndarray], place: int, others: list[Label], outputs: Sequence[int]
+) -> tuple[np.ndarray, Label | None]:
+    """Return the change of the outputs that is largest over other values in the place of a column's own, and which."""
+    if not others:
+        return np.zeros(len(outputs)), None
+    code = model.encoder.codes[place]
+    own = pa.chunked_array([pa.array(others, ARROW_TYPES[code.type])])
+    many = [np.repeat(block, len(others) + 1, axis=0) for block in blocks]
+    many[place] = np.vstack([blocks[place], code.encode(own)])
+    raw = model.fitted.raw(torch.from_numpy(model.encoder.joined(many))).double().cpu().numpy()[:, list(outputs)]
+    changes = raw[1:] - raw[0]
+    best = int(np.abs(changes).max(axis=1).argmax())
+    return changes[best], others[best]

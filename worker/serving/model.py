@@ -1,0 +1,183 @@
+"""A model that answers tables: the encoder of its columns and the fitted kernel machine, as one thing to store."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from worker.contracts.base import Label, Task
+from worker.contracts.errors import ArtifactCorrupt
+from worker.contracts.resources import ModelColumn
+from worker.engine.errors import EngineError
+from worker.engine.model import FittedModel
+from worker.store.files.safetensors_io import unpack
+from worker.tables.encoding.encoder import Encoder
+from worker.tables.encoding.plain_encoder import PlainEncoder
+from worker.tables.rows.matching import WrongRow, match_columns
+from worker.tables.rows.plain import PlainRows
+from worker.tables.rows.table_rows import Rows
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of n rows.
+
+    ``predictions``: labels (n,) as an object array for classification, float64 (n, c) in original units for
+    regression. ``probabilities``: float64 (n, classes), rows sum to 1; None for regression. ``strange``: of each column
+    that has any, which rows (n,) hold a category that no training row had.
+    """
+
+    predictions: np.ndarray
+    probabilities: np.ndarray | None
+    strange: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def unknown(self) -> dict[str, int]:
+        """Return how many rows hold an unknown category, by column."""
+        counts = {name: int(rows.sum()) for name, rows in self.strange.items()}
+        return {name: count for name, count in counts.items() if count}
+
+    def part(self, start: int, stop: int) -> "Answer":
+        """Return what is said of the rows from ``start`` to ``stop``, not included."""
+        rows = slice(start, stop)
+        return Answer(
+            self.predictions[rows],
+            None if self.probabilities is None else self.probabilities[rows],
+            {name: found[rows] for name, found in self.strange.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which rows the training rows are: ``numbers`` (n,) int64 from 0 in their dataset, in the model's order.
+
+    ``parts``: ids of datasets, each with how many of the rows are its own, one part after another.
+    """
+
+    numbers: np.ndarray
+    parts: tuple[tuple[str, int], ...]
+
+    def of(self, row: int) -> tuple[str, int]:
+        """Return the dataset of a training row, and which of its rows it is."""
+        left = row
+        for dataset, count in self.parts:
+            if left < count:
+                return dataset, int(self.numbers[row])
+            left -= count
+        raise IndexError(f"there is no training row {row}")
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """Everything needed to predict. ``origin`` is None for rows of no dataset, and in files of the first versions."""
+
+    encoder: Encoder
+    fitted: FittedModel
+    task: Task
+    classes: list[Label] | None
+    features: list[ModelColumn]
+    targets: list[ModelColumn]
+    origin: Origin | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the model holds in memory."""
+        tensors, _ = self.fitted.to_tensors()
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+    def answer(self, table: pa.Table) -> Answer:
+        """Answer the rows of any table that has this model's features: its columns are matched by name and typed.
+
+        Raises:
+            ColumnMismatch: naming all missing columns.
+            InvalidRequest: a cell does not fit its column, or a row holds numbers too large to compute with.
+        """
+        return self.predict(match_columns(table, self.features))
+
+    def predict(self, rows: Rows) -> Answer:
+        """Answer the rows of a table whose columns are this model's features by name, or rows that need no table.
+
+        Raises:
+            InvalidRequest: a row holds numbers too large to compute with.
+        """
+        encoder = self._plain if isinstance(rows, PlainRows) else self.encoder
+        X = torch.from_numpy(encoder.encode(rows))
+        strange = encoder.strange(rows)
+        if self.classes is None:
+            return Answer(_finite(self.fitted.predict(X).double().cpu().numpy()), None, strange)
+        probabilities = _finite(self.fitted.probabilities(X).double().cpu().numpy())
+        labels = np.empty(len(self.classes), dtype=object)
+        labels[:] = self.classes
+        return Answer(labels[probabilities.argmax(axis=1)], probabilities, strange)
+
+    @cached_property
+    def _plain(self) -> PlainEncoder:
+        return PlainEncoder(self.encoder, self.features)
+
+    def to_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return named arrays and JSON-able metadata from which ``from_tensors`` makes the same model."""
+        tensors, engine = self.fitted.to_tensors()
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        metadata = {
+            "engine": engine,
+            "encoder": self.encoder.to_json(),
+            "task": self.task,
+            "classes": self.classes,
+            "features": [column.model_dump() for column in self.features],
+            "targets": [column.model_dump() for column in self.targets],
+        }
+        if self.origin is not None:
+            arrays["rows"] = self.origin.numbers.astype(np.int64)
+            metadata["datasets"] = [{"id": dataset, "rows": count} for dataset, count in self.origin.parts]
+        return arrays, metadata
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> Self:
+        """Return the model that ``to_tensors`` took apart."""
+        named = {name: torch.from_numpy(array) for name, array in tensors.items()}
+        origin = None
+        if "rows" in tensors:
+            origin = Origin(tensors["rows"], tuple((part["id"], part["rows"]) for part in metadata["datasets"]))
+        return cls(
+            encoder=Encoder.from_json(metadata["encoder"]),
+            fitted=FittedModel.from_tensors(named, metadata["engine"]),
+            task=metadata["task"],
+            classes=metadata["classes"],
+            features=[ModelColumn.model_validate(column) for column in metadata["features"]],
+            targets=[ModelColumn.model_validate(column) for column in metadata["targets"]],
+            origin=origin,
+        )
+
+    def on(self, device: torch.device) -> Self:
+        """Return the same model on ``device``."""
+        return replace(self, fitted=self.fitted.to(device))
+
+
+def load(path: str | Path) -> ServedModel:
+    """Return the model of a file that the service exported or an estimator saved. It needs no service.
+
+    Raises:
+        ArtifactCorrupt: it is no such file, it is cut off, or it is of a newer format.
+        OSError: it cannot be opened.
+    """
+    content = Path(path).read_bytes()
+    try:
+        return ServedModel.from_tensors(*unpack(content))
+    except (ArtifactCorrupt, EngineError) as error:
+        raise ArtifactCorrupt(f"{path} holds no model: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactCorrupt(f"{path} holds no model: {error!r} is missing or wrong in it") from error
+
+
+def _finite(answers: np.ndarray) -> np.ndarray:
+    broken = np.flatnonzero(~np.isfinite(answers).all(axis=1))
+    if len(broken):
+        raise WrongRow(
+            int(broken[0]), " holds numbers so far from the training rows that no prediction can be computed"
+        )
+    return answers

@@ -1,0 +1,58 @@
+"""A model as one ONNX file: columns as they are go in, answers in original labels or units come out.
+
+    columns      one input each, (rows, 1): float64 for numbers and booleans, with NaN for a missing value; texts for
+                 categories, without spaces around them, with "" (or NA, null, …) for a missing value
+    predict      float64 (rows,) or (rows, targets), or labels (rows,)
+    probabilities  of a classification, float64 (rows, classes), in the order of the property ``classes``
+
+Inside are the training rows as the model sees them: rows × encoded columns × 8 bytes.
+"""
+
+import json
+
+from worker.contracts.errors import InvalidRequest, NotInstalled
+from worker.engine.targets import RegressionTargets
+from worker.serving.model import ServedModel
+
+MOST_BYTES = 2**31 - 2**20
+"""A file of ONNX that is one message ends below 2 GiB."""
+
+
+def onnx_document(model: ServedModel, name: str, description: str, version: str) -> bytes:
+    """Return the file. ``version`` is this program's.
+
+    Raises:
+        NotInstalled: the package onnx is not there.
+        InvalidRequest: the model is too large for one file.
+    """
+    try:
+        from worker.serving.onnx.graph import DOUBLE, STRING, Graph
+    except ModuleNotFoundError as error:
+        raise NotInstalled(
+            "the package onnx is not installed where the service runs: pip install 'factrfm[onnx]'"
+        ) from error
+    from worker.serving.onnx import inputs
+    from worker.serving.onnx import outputs as answers
+
+    fitted = model.fitted
+    size = 8 * (fitted.X.numel() + fitted.alpha.numel() + fitted.M.numel() + len(fitted.X))
+    if size > MOST_BYTES:
+        raise InvalidRequest(f"as ONNX the model has {size} bytes, and such a file at most {MOST_BYTES}")
+    graph = Graph([column.name for column in model.features])
+    for column in model.features:
+        graph.input(column.name, STRING if column.type == "categorical" else DOUBLE)
+    F = answers.raw_outputs(graph, fitted, inputs.encoded_rows(graph, model.encoder))
+    properties = {
+        "task": model.task,
+        "features": json.dumps([column.model_dump() for column in model.features]),
+        "targets": json.dumps([column.model_dump() for column in model.targets]),
+    }
+    if isinstance(fitted.targets, RegressionTargets):
+        outputs = answers.regression(graph, fitted.targets, F)
+    else:
+        classes = model.classes or []
+        outputs = answers.classification(graph, fitted.targets, classes, F)
+        properties["classes"] = json.dumps(classes)
+    properties["outputs"] = json.dumps(outputs)
+    document: bytes = graph.finish(name, description, version, properties).SerializeToString(deterministic=True)
+    return document

@@ -1,0 +1,112 @@
+"""Columns as they are, to encoded rows: what ``worker.tables.encoding.encoder`` does, as a graph of ONNX."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from worker.serving.onnx.graph import DOUBLE, INT64, Graph
+from worker.tables.encoding.categories import GAP
+from worker.tables.encoding.encoder import VIEWS, ColumnCode, Encoder, Expansion
+
+
+def encoded_rows(graph: Graph, encoder: Encoder) -> str:
+    """Return X (rows, d) float64 of the inputs, which have the names of the encoder's columns."""
+    blocks = [
+        _categorical(graph, code) if code.type == "categorical" else _numeric(graph, code) for code in encoder.codes
+    ]
+    X = graph.add("Concat", *blocks, axis=1)
+    if not encoder.normalize_rows:
+        return X
+    lengths = graph.add("Sqrt", graph.sum_of_rows(graph.add("Mul", X, X)))
+    positive = graph.add("Greater", lengths, graph.constant(np.zeros(1)))
+    return graph.add("Div", X, graph.add("Where", positive, lengths, graph.constant(np.ones(1))))
+
+
+def _categorical(graph: Graph, code: ColumnCode) -> str:
+    other = len(code.categories)
+    absent = other + 1 if code.missing else other
+    places = {text: absent if place == GAP else place for text, place in code.known.keys.items()}
+    place = graph.add(
+        "LabelEncoder",
+        code.name,
+        domain="ai.onnx.ml",
+        keys_strings=list(places),
+        values_int64s=list(places.values()),
+        default_int64=other,
+    )
+    every = graph.constant(np.arange(max(other, absent) + 1)[None, :])
+    return graph.cast(graph.add("Equal", place, every), DOUBLE)
+
+
+def _numeric(graph: Graph, code: ColumnCode) -> str:
+    absent = graph.add("IsNaN", code.name)
+    values = graph.add("Where", absent, graph.constant(np.array([code.fill])), code.name)
+    centred = graph.add("Sub", values, graph.constant(np.array([code.shift])))
+    block = graph.add("Div", centred, graph.constant(np.array([code.scale])))
+    if code.expansion is not None:
+        views = [block, _scored(graph, code.expansion, values), _binned(graph, code.expansion, values)]
+        block = graph.add("Div", graph.add("Concat", *views, axis=1), graph.constant(np.sqrt([float(VIEWS)])))
+        block = graph.add("Where", absent, graph.constant(np.zeros(1)), block)
+    return graph.add("Concat", block, graph.cast(absent, DOUBLE), axis=1) if code.missing else block
+
+
+def _scored(graph: Graph, expansion: Expansion, values: str) -> str:
+    knots, scores = np.array(expansion.knots), np.array(expansion.scores)
+    upper, lower = _Lines.rightmost(knots, scores), _Lines.leftmost(knots, scores)
+    known = graph.constant(knots[None, :])
+    both = [
+        _on(graph, upper, _count(graph, "GreaterOrEqual", values, known), values),
+        _on(graph, lower, _count(graph, "LessOrEqual", values, known), values),
+    ]
+    middle = graph.add("Div", graph.add("Add", *both), graph.constant(np.array([2.0])))
+    centred = graph.add("Sub", middle, graph.constant(np.array([expansion.score_shift])))
+    return graph.add("Div", centred, graph.constant(np.array([expansion.score_scale])))
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """base + slope · (value − origin), one line for each number of knots on one side of the value."""
+
+    base: np.ndarray
+    slope: np.ndarray
+    origin: np.ndarray
+
+    @classmethod
+    def rightmost(cls, knots: np.ndarray, scores: np.ndarray) -> "_Lines":
+        """Of several equal knots the last is taken: by how many knots are not above the value."""
+        widths = np.diff(knots)
+        slope = np.divide(np.diff(scores), widths, out=np.zeros(len(widths)), where=widths > 0)
+        return cls(
+            np.concatenate([scores[:1], scores]),
+            np.concatenate([[0.0], slope, [0.0]]),
+            np.concatenate([knots[:1], knots]),
+        )
+
+    @classmethod
+    def leftmost(cls, knots: np.ndarray, scores: np.ndarray) -> "_Lines":
+        """Of several equal knots the first is taken: by how many knots are not below the value."""
+        mirrored = cls.rightmost(-knots[::-1], -scores[::-1])
+        return cls(-mirrored.base, mirrored.slope, -mirrored.origin)
+
+
+def _count(graph: Graph, comparison: str, values: str, knots: str) -> str:
+    return graph.sum_of_rows(graph.cast(graph.add(comparison, values, knots), INT64))
+
+
+def _on(graph: Graph, lines: _Lines, place: str, values: str) -> str:
+    base, slope, origin = (
+        graph.add("Gather", graph.constant(part), place) for part in (lines.base, lines.slope, lines.origin)
+    )
+    return graph.add("Add", base, graph.add("Mul", slope, graph.add("Sub", values, origin)))
+
+
+def _binned(graph: Graph, expansion: Expansion, values: str) -> str:
+    edges = np.array(expansion.edges)
+    low, high = edges[:-1], edges[1:]
+    below = graph.add("Max", graph.add("Min", values, graph.constant(high[None, :])), graph.constant(low[None, :]))
+    # halves keep the widths of bins of huge numbers finite
+    half = graph.add("Mul", below, graph.constant(np.array([0.5])))
+    above = graph.add("Sub", half, graph.constant(low[None, :] / 2))
+    shares = graph.add("Div", above, graph.constant((high / 2 - low / 2)[None, :]))
+    centred = graph.add("Sub", shares, graph.constant(np.array(expansion.bin_means)[None, :]))
+    return graph.add("Div", centred, graph.constant(np.array([expansion.bin_scale])))

@@ -1,0 +1,121 @@
+"""Encoded rows to answers: what ``worker.engine.model`` does, as a graph of ONNX."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from worker.contracts.base import Label
+from worker.engine.model import FittedModel
+from worker.engine.targets import UNIFORM_SHARE, ClassTargets, RegressionTargets
+from worker.serving.onnx.graph import BOOL, DOUBLE, INT64, STRING, TYPES, Graph
+
+PREDICT, PROBABILITIES = "predict", "probabilities"
+
+
+def raw_outputs(graph: Graph, fitted: FittedModel, X: str) -> str:
+    """Return standardised outputs or class scores, (rows, c) float64, of encoded rows (rows, d).
+
+    All is computed in float64, also where the model computes in float32: the sums of both differ then by what rounding
+    makes of them here, and of the graph's own there is none.
+    """
+    kernel, L = fitted.kernel, fitted.bandwidth
+    exact = replace(
+        fitted,
+        X=fitted.X.double(),
+        alpha=fitted.alpha.double(),
+        # the metric as the model uses it
+        M=fitted.M.to(fitted.X.dtype).double(),
+    )
+    if fitted.X.dtype == torch.float32:
+        # a training row among the rows is then just the one that the model keeps
+        X = graph.cast(graph.cast(X, TYPES["float32"]), DOUBLE)
+    P = _pairs(graph, exact, X)
+    if kernel.name == "quadratic":
+        K = graph.add("Mul", P, P)
+    else:
+        assert L is not None  # noqa: S101 - a model without the bandwidth that its kernel needs is not loaded
+        if kernel.name == "exponential":
+            inside = graph.add("Mul", P, graph.constant(np.array([L**-2])))
+        elif kernel.name == "gaussian":
+            inside = graph.add("Mul", P, graph.constant(np.array([-0.5 * L**-2])))
+        else:
+            raised = graph.add("Pow", P, graph.constant(np.array([kernel.power / 2])))
+            inside = graph.add("Mul", raised, graph.constant(np.array([-(L**-kernel.power)])))
+        K = graph.add("Exp", inside)
+    return graph.add("MatMul", K, graph.constant(_numbers(fitted.alpha)))
+
+
+def _pairs(graph: Graph, fitted: FittedModel, X: str) -> str:
+    """Return squared distances, or inner products, to the training rows, (rows, n): see ``kernels.Landmarks``."""
+    marks = fitted.landmarks
+    if marks.origin is not None:
+        X = graph.add("Sub", X, graph.constant(_numbers(marks.origin)))
+    metric = graph.constant(_numbers(marks.M))
+    XM = graph.add("Mul", X, metric) if marks.M.ndim == 1 else graph.add("MatMul", X, metric)
+    products = graph.add("MatMul", XM, graph.constant(_numbers(marks.X.T)))
+    if marks.squares is None:
+        return products
+    lengths = graph.add("Mul", graph.sum_of_rows(graph.add("Mul", XM, X)), graph.constant(np.array([marks.kept])))
+    squares = graph.add("Add", lengths, graph.constant(_numbers(marks.squares)[None, :]))
+    twice = graph.add("Mul", products, graph.constant(np.array([2.0])))
+    return graph.add("Max", graph.add("Sub", squares, twice), graph.constant(np.zeros(1)))
+
+
+def regression(graph: Graph, targets: RegressionTargets, F: str) -> dict[str, str]:
+    """Declare the output in original units, (rows,) or (rows, c). Returns outputs by what they are."""
+    scaled = graph.add("Mul", F, graph.constant(_numbers(targets.scale)))
+    found = graph.add("Add", scaled, graph.constant(_numbers(targets.mean)))
+    if targets.n_outputs > 1:
+        return {PREDICT: graph.output(PREDICT, found, DOUBLE, [targets.n_outputs])}
+    return {PREDICT: graph.output(PREDICT, _flat(graph, found), DOUBLE, [])}
+
+
+def classification(graph: Graph, targets: ClassTargets, classes: list[Label], F: str) -> dict[str, str]:
+    """Declare the label, (rows,), and the probability of each class, (rows, c). Returns outputs by what they are."""
+    c = len(classes)
+    if targets.frequencies is not None:
+        F = graph.add("Add", F, graph.constant(_numbers(targets.frequencies)[None, :]))
+    projected = _on_simplex(graph, F, c)
+    share = graph.add("Mul", projected, graph.constant(np.array([1 - UNIFORM_SHARE])))
+    probabilities = graph.add("Add", share, graph.constant(np.array([UNIFORM_SHARE / c])))
+    labels, kind = _labels(classes)
+    best = graph.add("ArgMax", probabilities, axis=1, keepdims=0)
+    label = graph.add("Gather", graph.constant(labels), best)
+    return {
+        PREDICT: graph.output(PREDICT, label, kind, []),
+        PROBABILITIES: graph.output(PROBABILITIES, probabilities, DOUBLE, [c]),
+    }
+
+
+def _on_simplex(graph: Graph, F: str, c: int) -> str:
+    """Return the nearest point of the simplex: see ``targets.on_simplex``."""
+    F = graph.add("Sub", F, graph.add("ReduceMax", F, graph.constant(np.array([1])), keepdims=1))
+    ordered = graph.sorted_rows(F, c)
+    summed = graph.add("CumSum", ordered, graph.constant(np.array(1)))
+    excess = graph.add("Sub", summed, graph.constant(np.ones(1)))
+    mean = graph.add("Div", excess, graph.constant(np.arange(1.0, c + 1)[None, :]))
+    inside = graph.cast(graph.add("Greater", graph.add("Sub", ordered, mean), graph.constant(np.zeros(1))), INT64)
+    last = graph.add("Sub", graph.sum_of_rows(inside), graph.constant(np.array([1])))
+    threshold = graph.add("GatherElements", mean, last, axis=1)
+    return graph.add("Max", graph.add("Sub", F, threshold), graph.constant(np.zeros(1)))
+
+
+def _flat(graph: Graph, column: str) -> str:
+    return graph.add("Reshape", column, graph.constant(np.array([-1])))
+
+
+def _labels(classes: list[Label]) -> tuple[np.ndarray, int]:
+    kinds = {type(label) for label in classes}
+    if kinds == {str}:
+        return np.array(classes), STRING
+    if kinds == {bool}:
+        return np.array(classes), BOOL
+    if kinds == {int}:
+        wide = any(int(label) >= 2**63 for label in classes)
+        return (np.array(classes, np.uint64), TYPES["uint64"]) if wide else (np.array(classes, np.int64), INT64)
+    return np.array(classes, dtype=np.float64), TYPES["float64"]
+
+
+def _numbers(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.cpu().double().numpy()

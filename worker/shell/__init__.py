@@ -1,0 +1,1 @@
+"""A message in, one computing process followed."""

@@ -1,0 +1,14 @@
+"""The one Celery task: a job's id comes in, nothing goes out."""
+
+from celery import Celery
+
+from worker.contracts.messages import LOOK_AT_JOB
+from worker.shell.supervisor import Supervisor
+
+
+def register_tasks(app: Celery, supervisor: Supervisor) -> None:
+    """Give ``app`` the task that looks whether a job wants a worker."""
+
+    @app.task(name=LOOK_AT_JOB, ignore_result=True)  # type: ignore[untyped-decorator]
+    def look_at_job(job_id: str) -> None:
+        supervisor.look_at(job_id)

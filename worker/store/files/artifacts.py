@@ -1,0 +1,324 @@
+"""Files that outlive a process, under keys: a local folder, memory (for tests) or any fsspec address such as s3://.
+
+A file is there whole or not at all, and its checksum is compared on reading.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from worker.contracts.artifacts import ArtifactRef
+from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing
+from worker.store.files.disk_full import needing_room
+
+KEY_PART = re.compile(r"[A-Za-z0-9_=@+-][A-Za-z0-9._=@+-]*")
+LONGEST_KEY = 512
+BLOCK_BYTES = 2**20
+CHECKED_SECONDS = 600.0
+"""So long a file that nobody wrote to counts as what its checksum said: disks go bad in silence."""
+MOST_CHECKED = 1000
+
+Unchanged = tuple[int, int, int, int]
+"""Number, size and times of a local file: every write to it changes one of them."""
+
+
+class Artifacts:
+    """One storage. Threads may share it."""
+
+    def __init__(self, url: str) -> None:
+        self._fs, root = url_to_fs(url)
+        self._root = str(root).rstrip("/")
+        self._local = isinstance(self._fs, LocalFileSystem)
+        self._checked: OrderedDict[tuple[str, str], tuple[Unchanged, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def put_file(self, key: str, path: Path) -> ArtifactRef:
+        """Store a copy of a file under ``key``, replacing what was there.
+
+        Raises:
+            StorageFull: there is no room; what was there is unchanged.
+        """
+        with path.open("rb") as source:
+            if self._local:
+                return self._put_local(key, source)
+            sha256, length = _measure(source)
+        with needing_room(key):
+            self._fs.makedirs(self._path(key).rpartition("/")[0], exist_ok=True)
+            self._fs.put_file(str(path), self._path(key))
+        return ArtifactRef(key=key, sha256=sha256, bytes=length)
+
+    def put_bytes(self, key: str, content: bytes) -> ArtifactRef:
+        """Store ``content`` under ``key``, replacing what was there.
+
+        Raises:
+            StorageFull: there is no room; what was there is unchanged.
+        """
+        if self._local:
+            return self._put_local(key, io.BytesIO(content))
+        with needing_room(key):
+            self._fs.makedirs(self._path(key).rpartition("/")[0], exist_ok=True)
+            self._fs.pipe_file(self._path(key), content)
+        return ArtifactRef(key=key, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+
+    @contextmanager
+    def open(self, ref: ArtifactRef) -> Iterator[BinaryIO]:
+        """Open a file for reading at any place. It is read once through first, and its checksum compared.
+
+        Raises:
+            ArtifactMissing: there is no such file.
+            ArtifactCorrupt: its length or its checksum is another.
+        """
+        with self._opened(ref) as file:
+            _compare(ref, *_measure(file))
+            file.seek(0)
+            yield file
+
+    @contextmanager
+    def open_part(self, ref: ArtifactRef) -> Iterator[BinaryIO]:
+        """Open a file of which a part is wanted.
+
+        Its checksum is of the whole. A local file that was compared a short while ago and that nobody wrote to since is
+        not read through again.
+
+        Raises:
+            ArtifactMissing: there is no such file.
+            ArtifactCorrupt: its length or its checksum is another.
+        """
+        with self._opened(ref) as file:
+            unchanged = _unchanged(file) if self._local else None
+            if unchanged is None or not self._was_checked(ref, unchanged):
+                _compare(ref, *_measure(file))
+                file.seek(0)
+                if unchanged is not None:
+                    self._remember(ref, unchanged)
+            yield file
+
+    def stream(self, ref: ArtifactRef) -> Iterator[bytes]:
+        """Yield a file's bytes in blocks. The last one is kept back until the checksum was compared.
+
+        Raises:
+            ArtifactMissing: there is no such file.
+            ArtifactCorrupt: its length or its checksum is another; not all of its bytes were yielded then.
+        """
+        digest = hashlib.sha256()
+        length = 0
+        held = b""
+        with self._opened(ref) as file:
+            while block := file.read(BLOCK_BYTES):
+                digest.update(block)
+                length += len(block)
+                if length > ref.bytes:
+                    break
+                if held:
+                    yield held
+                held = block
+        _compare(ref, digest.hexdigest(), length)
+        yield held
+
+    def read_bytes(self, ref: ArtifactRef) -> bytes:
+        """Return a file's bytes, compared with their checksum.
+
+        Raises:
+            ArtifactMissing: there is no such file.
+            ArtifactCorrupt: its length or its checksum is another.
+        """
+        with self._opened(ref) as file:
+            content = file.read()
+        _compare(ref, hashlib.sha256(content).hexdigest(), len(content))
+        return content
+
+    def local_copy(self, ref: ArtifactRef, cache_dir: Path) -> Path:
+        """Return a local path with the file's bytes, to be read only: the file itself, or a copy in ``cache_dir``.
+
+        Raises:
+            ArtifactMissing: there is no such file.
+            ArtifactCorrupt: its length or its checksum is another.
+        """
+        if self._local:
+            with self.open(ref):
+                return Path(self._path(ref.key))
+        cached = cache_dir / ref.sha256
+        if cached.exists():
+            with cached.open("rb") as file:
+                if _measure(file) == (ref.sha256, ref.bytes):
+                    return cached
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with self._opened(ref) as source, _replacing(cached) as target:
+            _compare(ref, *_copy(source, target))
+        return cached
+
+    def delete(self, key: str) -> None:
+        """Delete a file; one that is not there is deleted already."""
+        self._remove(self._path(key), recursive=False)
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Delete everything below the folder ``prefix``."""
+        self._remove(self._path(prefix.rstrip("/")), recursive=True)
+
+    def list_folders(self, prefix: str) -> list[str]:
+        """Return the names right below the folder ``prefix``, sorted; none where it is not there."""
+        path = self._path(prefix)
+        self._fs.invalidate_cache(path)
+        try:
+            found = self._fs.ls(path, detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted({str(one).rstrip("/").rpartition("/")[2] for one in found} - {""})
+
+    def list_strays(self, folder: str) -> list[str]:
+        """Return the paths of all files below ``folder``, half-written ones and empty folders (with / at the end) too.
+
+        Only ``discard`` takes such a path: it may be no key.
+        """
+        path = self._path(folder)
+        if not self._local:
+            self._fs.invalidate_cache(path)
+            return sorted(f"{folder}{str(one)[str(one).index(path) + len(path) :]}" for one in self._fs.find(path))
+        found = [folder] if Path(path).is_file() else []
+        for place, folders, files in os.walk(path):
+            below = folder + place.removeprefix(path)
+            found += [f"{below}/{name}" for name in files]
+            if not folders and not files:
+                found.append(f"{below}/")
+        return sorted(found)
+
+    def discard(self, stray: str) -> None:
+        """Delete what ``list_strays`` named, and the folders that are empty then, but not the first one of its path."""
+        path = f"{self._root}/{stray}"
+        if not stray.endswith("/"):
+            self._remove(path, recursive=False)
+        if not self._local:
+            return
+        prefix = Path(self._root) / stray.partition("/")[0]
+        folder = Path(path) if stray.endswith("/") else Path(path).parent
+        with contextlib.suppress(OSError):  # a folder with something in it stays, and so do those above
+            while folder != prefix:
+                folder.rmdir()
+                folder = folder.parent
+
+    def check(self) -> None:
+        """Write, read and delete a small file.
+
+        Raises:
+            Exception: whatever the storage's library says when it cannot be reached.
+        """
+        key = f"checks/{uuid.uuid4().hex}"
+        try:
+            self.read_bytes(self.put_bytes(key, b"ready"))
+        finally:
+            self.delete(key)
+
+    def _path(self, key: str) -> str:
+        parts = key.split("/")
+        if len(key) > LONGEST_KEY or not all(KEY_PART.fullmatch(part) for part in parts):
+            raise ValueError(f"an artifact's key is a relative path of letters, digits and ._=@+-, not {key[:80]!r}")
+        return f"{self._root}/{key}"
+
+    def _put_local(self, key: str, source: BinaryIO) -> ArtifactRef:
+        path = Path(self._path(key))
+        with needing_room(key):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _replacing(path) as target:
+                sha256, length = _copy(source, target)
+        return ArtifactRef(key=key, sha256=sha256, bytes=length)
+
+    def _was_checked(self, ref: ArtifactRef, unchanged: Unchanged) -> bool:
+        with self._lock:
+            before, until = self._checked.get((ref.key, ref.sha256), (None, 0.0))
+        return before == unchanged and time.monotonic() < until
+
+    def _remember(self, ref: ArtifactRef, unchanged: Unchanged) -> None:
+        with self._lock:
+            self._checked[ref.key, ref.sha256] = unchanged, time.monotonic() + CHECKED_SECONDS
+            self._checked.move_to_end((ref.key, ref.sha256))
+            if len(self._checked) > MOST_CHECKED:
+                self._checked.popitem(last=False)
+
+    @contextmanager
+    def _opened(self, ref: ArtifactRef) -> Iterator[BinaryIO]:
+        try:
+            file = cast("BinaryIO", self._fs.open(self._path(ref.key), "rb"))
+        except FileNotFoundError as error:
+            raise ArtifactMissing(f"storage has no file {ref.key!r}") from error
+        with file:
+            yield file
+
+    def _remove(self, path: str, *, recursive: bool) -> None:
+        try:
+            self._fs.rm(path, recursive=recursive)
+        except FileNotFoundError:
+            return
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a new file that takes the place of ``path`` when it is whole and on disk; after an error nothing changes."""
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with _open_new(temporary) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _open_new(path: Path) -> IO[bytes]:
+    return path.open("xb")
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unchanged(file: BinaryIO) -> Unchanged:
+    found = os.fstat(file.fileno())
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _copy(source: BinaryIO, target: Any) -> tuple[str, int]:
+    digest = hashlib.sha256()
+    length = 0
+    while block := source.read(BLOCK_BYTES):
+        digest.update(block)
+        target.write(block)
+        length += len(block)
+    return digest.hexdigest(), length
+
+
+def _measure(source: BinaryIO) -> tuple[str, int]:
+    digest = hashlib.sha256()
+    length = 0
+    while block := source.read(BLOCK_BYTES):
+        digest.update(block)
+        length += len(block)
+    return digest.hexdigest(), length
+
+
+def _compare(ref: ArtifactRef, sha256: str, length: int) -> None:
+    if length != ref.bytes:
+        raise ArtifactCorrupt(f"the file {ref.key!r} has {length} bytes and should have {ref.bytes}")
+    if sha256 != ref.sha256:
+        raise ArtifactCorrupt(f"the file {ref.key!r} has another checksum than when it was stored")

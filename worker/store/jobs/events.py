@@ -1,0 +1,89 @@
+"""The events of a job, numbered from 1 without a gap.
+
+The number is taken from the job's row by the same UPDATE that changes the job. Its row lock lasts to the commit, so no
+reader sees an event before all earlier ones.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pydantic import TypeAdapter
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from worker.contracts.events import (
+    Event,
+    EventData,
+    IterationData,
+    IterationEvent,
+    LogData,
+    LogEvent,
+    StateData,
+    StateEvent,
+    StepData,
+    StepEvent,
+    TrialData,
+    TrialEvent,
+)
+from worker.store.database import Database
+from worker.store.schema.columns import storable
+from worker.store.schema.tables import EventRow
+
+AnyEvent = StateEvent | IterationEvent | TrialEvent | StepEvent | LogEvent
+TYPES: dict[type[EventData], str] = {
+    StateData: "state",
+    IterationData: "iteration",
+    TrialData: "trial",
+    StepData: "step",
+    LogData: "log",
+}
+EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(Event)
+
+
+def write(session: Session, job_id: str, last_seq: int, data: Sequence[EventData], now: datetime) -> None:
+    """Insert events whose numbers, the last of them ``last_seq``, the caller took from the job's row."""
+    first = last_seq - len(data) + 1
+    rows = [
+        {
+            "job_id": job_id,
+            "seq": seq,
+            "type": TYPES[type(one)],
+            "data": one.model_dump(mode="json"),
+            "created_at": now,
+        }
+        for seq, one in enumerate(data, first)
+    ]
+    if rows:
+        session.execute(insert(EventRow), rows)
+
+
+def list_trials(database: Database, job_id: str) -> list[TrialData]:
+    """Return the trials of a search that have ended, in order; those before it began afresh are not among them."""
+    if not storable(job_id):
+        return []
+    query = select(EventRow.data).where(EventRow.job_id == job_id, EventRow.type == TYPES[TrialData])
+    with database.reading() as session:
+        told = [TrialData.model_validate(data) for data in session.scalars(query.order_by(EventRow.seq))]
+    trials: list[TrialData] = []
+    for trial in told:
+        # a search that lost its checkpoint counts from 1 again
+        del trials[trial.trial - 1 :]
+        trials.append(trial)
+    return trials
+
+
+def list_events(database: Database, job_id: str, after_seq: int = 0, limit: int = 200) -> list[AnyEvent]:
+    """Return events with a number above ``after_seq``, in order; none for a job that does not exist."""
+    if not storable(job_id):
+        return []
+    with database.reading() as session:
+        rows = session.scalars(
+            select(EventRow)
+            .where(EventRow.job_id == job_id, EventRow.seq > after_seq)
+            .order_by(EventRow.seq)
+            .limit(limit)
+        ).all()
+    return [
+        EVENTS.validate_python({"seq": row.seq, "type": row.type, "created_at": row.created_at, "data": row.data})
+        for row in rows
+    ]

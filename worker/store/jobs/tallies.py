@@ -1,0 +1,49 @@
+"""How many jobs there are of each kind in each state, and how long they took: one query that an index answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Float, extract, func, select
+from sqlalchemy.orm import Session
+
+from worker.contracts.resources import JobKind, JobState
+from worker.store.database import Database
+from worker.store.schema.tables import JobRow
+
+DAY_SECONDS = 86400
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The jobs of one kind in one state. ``seconds``: from start to end, of the ``timed`` ones together."""
+
+    kind: JobKind
+    state: JobState
+    jobs: int
+    timed: int
+    seconds: float
+    oldest_queued_at: datetime
+
+
+def tallies(database: Database) -> Sequence[Tally]:
+    """Return a tally for each kind and state that has jobs."""
+    with database.reading() as session:
+        seconds = _seconds(session)
+        query = select(
+            JobRow.kind,
+            JobRow.state,
+            func.count(),
+            func.count(seconds),
+            func.coalesce(func.sum(seconds), 0.0, type_=Float),
+            func.min(JobRow.queued_at),
+        ).group_by(JobRow.state, JobRow.kind)
+        return [Tally(kind, state, *rest) for kind, state, *rest in session.execute(query)]
+
+
+def _seconds(session: Session) -> ColumnElement[Any]:
+    """Return the time between start and end of a job, null where it has not had both."""
+    if session.get_bind().dialect.name == "postgresql":
+        return extract("epoch", JobRow.finished_at - JobRow.started_at)
+    return (func.julianday(JobRow.finished_at) - func.julianday(JobRow.started_at)) * DAY_SECONDS

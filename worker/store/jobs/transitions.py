@@ -1,0 +1,416 @@
+"""The job state machine: queued → running → succeeded | failed | cancelled. Nothing else changes a state.
+
+Each change is one conditional UPDATE with its ``state`` event in the same short transaction. A running job belongs to
+the attempt whose token its row holds; a write that names another token changes nothing and raises LeaseLost. A final
+write that is repeated, because the answer to it was lost, is answered as it was.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import delete as sql_delete
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from worker.contracts.artifacts import AnyCheckpoint, ResultFile
+from worker.contracts.errors import Conflict
+from worker.contracts.events import EventData, LogData, StateData
+from worker.contracts.messages import FitDone, Origin
+from worker.contracts.requests import AnyRequest, TableRequest, TrainRequest
+from worker.contracts.resources import FINAL_STATES, Estimate, Job, JobError, JobState, Progress
+from worker.store import models
+from worker.store.database import Database, names_a_missing_row, owner
+from worker.store.jobs.claims import Claim, load_claim
+from worker.store.jobs.events import write
+from worker.store.jobs.progress import begun
+from worker.store.jobs.queries import HeldLease, find, to_resource
+from worker.store.jobs.state_update import called_by, enter, held, lease_lost, lock, owned, running, unchanged
+from worker.store.schema.tables import JobRow
+
+MAX_LOST = 3
+Outcome = tuple[str, JobState]
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """What a renewal found: whether the attempt still owns the job, and whether it should stop."""
+
+    owned: bool
+    cancel_requested: bool
+
+
+def insert_job(
+    session: Session,
+    *,
+    job_id: str,
+    request: AnyRequest,
+    dataset_ids: Sequence[str],
+    model_id: str | None = None,
+    estimate: Estimate | None = None,
+    batch_id: str | None = None,
+    origin: Origin | None = None,
+    now: datetime,
+) -> None:
+    """Queue a job in the caller's transaction; its message may leave after the commit.
+
+    ``request`` is resolved: its task is known. ``dataset_ids``: the table, then the validation table if any.
+    ``model_id``: the model that a predict job uses. ``origin``: the
+    request that its logs and its trace will name.
+
+    Raises:
+        Conflict: a dataset, the model or the batch does not exist any more.
+    """
+    training = request if isinstance(request, TableRequest) else None
+    making = request if isinstance(request, TrainRequest) else None
+    if training is not None and training.task == "auto":
+        raise ValueError("a training is queued with its task resolved")
+    dataset_id, validation_id = dataset_ids[0], dataset_ids[1] if len(dataset_ids) > 1 else None
+    values = {
+        "id": job_id,
+        "project": owner(session),
+        "kind": request.kind,
+        "state": "queued",
+        "attempt": 0,
+        "lost_attempts": 0,
+        "cancel_requested": False,
+        "last_seq": 1,
+        "request": request.model_dump(mode="json"),
+        "task": None if training is None else training.task,
+        "estimate": None if estimate is None else estimate.model_dump(mode="json"),
+        "batch_id": batch_id,
+        "dataset_id": dataset_id,
+        "validation_id": validation_id,
+        "model_name": None if making is None else making.model or job_id,
+        "model_id": model_id,
+        **held(request.kind, dataset_id, validation_id, model_id),
+        "progress": Progress().model_dump(mode="json"),
+        "metrics": {},
+        "created_at": now,
+        "queued_at": now,
+        "sends": 0,
+        **called_by(origin),
+    }
+    try:
+        session.execute(insert(JobRow).values(values))
+    except IntegrityError as error:
+        if names_a_missing_row(error):
+            raise Conflict("a dataset or model that the job uses was deleted meanwhile") from error
+        raise
+    write(session, job_id, 1, [StateData(state="queued", attempt=0)], now)
+
+
+def claim(
+    database: Database, job_id: str, worker: str, lease_s: float, now: datetime, max_lost: int = MAX_LOST
+) -> Claim | None:
+    """Take a job that wants a worker: a queued one, or a running one whose lease has expired.
+
+    Returns None where there is nothing to claim. An expired lease counts as a lost attempt; the ``max_lost``-th is
+    left to ``expire``, which fails the job. A job whose row cannot be read fails at once.
+    """
+    token = secrets.token_hex(16)
+    with database.transaction() as session:
+        row = lock(session, job_id)
+        if row is None:
+            return None
+        lost = row.lost_attempts
+        reason = None
+        if row.state == "running" and _expired(row, now) and not row.cancel_requested and lost + 1 < max_lost:
+            lost += 1
+            reason = f"the lease of {row.worker} expired"
+        elif row.state != "queued":
+            return None
+        enter(
+            session,
+            row,
+            "running",
+            now,
+            reason=reason,
+            values={
+                "attempt": row.attempt + 1,
+                "lost_attempts": lost,
+                "token": token,
+                "reports": 0,
+                "worker": worker,
+                "lease_expires_at": now + timedelta(seconds=lease_s),
+                "started_at": row.started_at or now,
+                "progress": begun(row),
+            },
+        )
+        made = load_claim(session, find(session, job_id), token)
+    try:
+        return made()
+    except ValidationError as error:
+        fail(database, job_id, token, JobError.internal(error), now)
+        return None
+
+
+def renew(database: Database, job_id: str, token: str, lease_s: float, now: datetime) -> Renewal:
+    """Hold the job for ``lease_s`` seconds from ``now``, if the attempt still owns it."""
+    with database.transaction() as session:
+        row = session.execute(
+            running(job_id, token)
+            .values(lease_expires_at=now + timedelta(seconds=lease_s))
+            .returning(JobRow.cancel_requested)
+        ).one_or_none()
+    return Renewal(False, False) if row is None else Renewal(True, row.cancel_requested)
+
+
+def record(
+    database: Database,
+    job_id: str,
+    token: str,
+    now: datetime,
+    *,
+    progress: Progress | None = None,
+    metrics: Mapping[str, float] | None = None,
+    events: Sequence[EventData] = (),
+    checkpoint: AnyCheckpoint | None = None,
+    report: int | None = None,
+) -> None:
+    """Write down what a running attempt reports; what is None stays as it is.
+
+    ``report``: its number among those of the attempt, from 1. One that is written down already changes nothing, so a
+    write whose answer was lost can be repeated.
+
+    Raises:
+        LeaseLost: another attempt owns the job, or none.
+    """
+    changes: dict[str, Any] = {"last_seq": JobRow.last_seq + len(events)}
+    if progress is not None:
+        changes["progress"] = progress.model_dump(mode="json")
+    if metrics is not None:
+        changes["metrics"] = dict(metrics)
+    if checkpoint is not None:
+        changes["checkpoint"] = checkpoint.model_dump(mode="json")
+    change = running(job_id, token)
+    if report is not None:
+        changes["reports"] = report
+        change = change.where(JobRow.reports == report - 1)
+    with database.transaction() as session:
+        row = session.execute(change.values(changes).returning(JobRow.last_seq)).one_or_none()
+        if row is None:
+            if report is not None and _is_written(session, job_id, token, report):
+                return
+            raise lease_lost(job_id)
+        write(session, job_id, row.last_seq, events, now)
+
+
+def succeed_fit(
+    database: Database, job_id: str, token: str, done: FitDone, now: datetime, file: ResultFile | None = None
+) -> str | None:
+    """End a fit with its model, and a search also with its file, in one transaction. Returns the model's id.
+
+    A cancel request that came first wins: the job is cancelled, no model is made, and None is returned.
+
+    Raises:
+        LeaseLost: another attempt owns the job, or none.
+    """
+    with database.transaction() as session:
+        row = owned(session, job_id, token, "succeeded", "cancelled")
+        if row.state != "running":
+            return row.model_id
+        if row.cancel_requested:
+            enter(session, row, "cancelled", now)
+            return None
+        model_id = models.insert(
+            session,
+            project=row.project,
+            name=row.model_name or job_id,
+            job_id=job_id,
+            dataset_id=row.dataset_id,
+            done=done,
+            now=now,
+        )
+        values: dict[str, Any] = {"model_id": model_id, "metrics": dict(done.summary.metrics)}
+        if file is not None:
+            values["result"] = file.model_dump(mode="json")
+        enter(session, row, "succeeded", now, model=model_id, values=values)
+        return model_id
+
+
+def succeed_with_file(database: Database, job_id: str, token: str, file: ResultFile, now: datetime) -> bool:
+    """End a job that makes a file and no model.
+
+    Returns False when a cancel request came first: the job is then cancelled.
+
+    Raises:
+        LeaseLost: another attempt owns the job, or none.
+    """
+    with database.transaction() as session:
+        row = owned(session, job_id, token, "succeeded", "cancelled")
+        if row.state != "running":
+            return row.state == "succeeded"
+        if row.cancel_requested:
+            enter(session, row, "cancelled", now)
+            return False
+        enter(session, row, "succeeded", now, model=row.model_id, values={"result": file.model_dump(mode="json")})
+        return True
+
+
+def fail(database: Database, job_id: str, token: str, error: JobError, now: datetime) -> None:
+    """End a job that cannot succeed.
+
+    Raises:
+        LeaseLost: another attempt owns the job, or none.
+    """
+    with database.transaction() as session:
+        row = owned(session, job_id, token, "failed")
+        if row.state == "running":
+            if error.type == "out_of_memory":
+                error = JobError(type=error.type, detail=error.detail + _estimated(row))
+            enter(session, row, "failed", now, error=error)
+
+
+def cancel_running(database: Database, job_id: str, token: str, now: datetime) -> None:
+    """End a job whose run was stopped on request.
+
+    Raises:
+        LeaseLost: another attempt owns the job, or none.
+    """
+    with database.transaction() as session:
+        row = owned(session, job_id, token, "cancelled")
+        if row.state == "running":
+            enter(session, row, "cancelled", now)
+
+
+def release(database: Database, job_id: str, token: str, now: datetime, reason: str) -> JobState:
+    """Give a job back to the queue without counting the attempt as lost; cancelled if that was requested.
+
+    Raises:
+        LeaseLost: another attempt owns the job, or none.
+    """
+    with database.transaction() as session:
+        row = owned(session, job_id, token)
+        outcome: JobState = "cancelled" if row.cancel_requested else "queued"
+        enter(session, row, outcome, now, reason=reason)
+        return outcome
+
+
+def lose(
+    database: Database,
+    job_id: str,
+    token: str | None,
+    now: datetime,
+    reason: str,
+    max_lost: int = MAX_LOST,
+    error_type: str = "worker_lost",
+) -> JobState:
+    """Count a lost attempt (``token`` None: whoever's): queued again, or failed at the ``max_lost``-th.
+
+    ``error_type``: what the job then failed of.
+
+    Raises:
+        LeaseLost: another attempt owns the job, or none.
+    """
+    with database.transaction() as session:
+        return _lose(session, owned(session, job_id, token), now, reason, max_lost, error_type)
+
+
+def expire(database: Database, late: Sequence[HeldLease], now: datetime, max_lost: int = MAX_LOST) -> list[Outcome]:
+    """Take each of these jobs from its worker, unless its lease was renewed since. Returns their ids and new states."""
+    outcomes: list[Outcome] = []
+    for lease in late:
+        with database.transaction() as session:
+            row = lock(session, lease.job_id)
+            if row is None or row.state != "running" or (row.token, row.lease_expires_at) != lease.mark:
+                continue
+            reason = f"the worker {row.worker} was silent for longer than its lease"
+            outcomes.append((lease.job_id, _lose(session, row, now, reason, max_lost)))
+    return outcomes
+
+
+def request_cancel(database: Database, job_id: str, now: datetime) -> Job:
+    """Cancel a queued job at once; ask a running one to stop. Returns the job as it then stands.
+
+    Raises:
+        NotFound: no such job.
+        Conflict: it has ended.
+    """
+    with database.transaction() as session:
+        row = find(session, job_id, lock=True)
+        if row.state in FINAL_STATES:
+            raise Conflict(f"the job {job_id!r} has ended: it is {row.state}")
+        if row.state == "queued":
+            enter(session, row, "cancelled", now)
+        elif not row.cancel_requested:
+            session.execute(unchanged(row).values(cancel_requested=True, last_seq=JobRow.last_seq + 1))
+            write(session, job_id, row.last_seq + 1, [LogData(message="a cancel was requested")], now)
+        return to_resource(find(session, job_id))
+
+
+def retry(database: Database, job_id: str, now: datetime, origin: Origin | None = None) -> Job:
+    """Queue a failed or cancelled job again; it goes on from its checkpoint. Returns the job as it then stands.
+
+    ``origin``: the request that its logs and its trace will name from now on.
+
+    Raises:
+        NotFound: no such job.
+        Conflict: it has not failed or been cancelled, or what it uses is deleted.
+    """
+    with database.transaction() as session:
+        row = find(session, job_id, lock=True)
+        if row.state not in ("failed", "cancelled"):
+            raise Conflict(f"only a failed or cancelled job can be retried; the job {job_id!r} is {row.state}")
+        holds = held(row.kind, row.dataset_id, row.validation_id, row.model_id)
+        afresh = {"lost_attempts": 0, "cancel_requested": False, "started_at": None, "finished_at": None, "error": None}
+        try:
+            enter(session, row, "queued", now, reason="retried", values=holds | afresh | called_by(origin))
+        except IntegrityError as error:
+            if names_a_missing_row(error):
+                raise Conflict(f"a dataset or model that the job {job_id!r} uses is deleted") from error
+            raise
+        return to_resource(find(session, job_id))
+
+
+def delete(database: Database, job_id: str) -> None:
+    """Delete a job that has ended, with its events.
+
+    Raises:
+        NotFound: no such job.
+        Conflict: it is queued or running.
+    """
+
+    def remove(session: Session) -> None:
+        row = find(session, job_id, lock=True)
+        if row.state not in FINAL_STATES:
+            raise Conflict(f"the job {job_id!r} is {row.state}; cancel it first")
+        session.execute(sql_delete(JobRow).where(JobRow.id == job_id, JobRow.state.in_(FINAL_STATES)))
+
+    database.free(remove)
+
+
+def _is_written(session: Session, job_id: str, token: str, report: int) -> bool:
+    """Return whether the attempt under way has written down this report, and none after it."""
+    query = select(JobRow.reports).where(JobRow.id == job_id, JobRow.token == token, JobRow.state == "running")
+    return session.scalars(query).one_or_none() == report
+
+
+def _lose(
+    session: Session, row: JobRow, now: datetime, reason: str, max_lost: int, error_type: str = "worker_lost"
+) -> JobState:
+    lost = row.lost_attempts + 1
+    if row.cancel_requested:
+        enter(session, row, "cancelled", now, reason=reason, values={"lost_attempts": lost})
+        return "cancelled"
+    if lost >= max_lost:
+        detail = f"{lost} attempts were lost; the last one: {reason}"
+        error = JobError(type=error_type, detail=detail + _estimated(row))
+        enter(session, row, "failed", now, error=error, values={"lost_attempts": lost})
+        return "failed"
+    enter(session, row, "queued", now, reason=reason, values={"lost_attempts": lost})
+    return "queued"
+
+
+def _estimated(row: JobRow) -> str:
+    if row.estimate is None:
+        return ""
+    return f"; the job was estimated to take {row.estimate['bytes'] / 2**30:.2f} GiB of memory"
+
+
+def _expired(row: JobRow, now: datetime) -> bool:
+    return row.lease_expires_at is not None and row.lease_expires_at <= now

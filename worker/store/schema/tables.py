@@ -1,0 +1,223 @@
+"""The tables. Rows stay inside this package; callers get contracts."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    MetaData,
+    UniqueConstraint,
+    false,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from worker.store.schema.columns import Json, Moment, Text
+
+DEFAULT_PROJECT = "default"
+"""Owns what was made without a key, or with one of the configured keys."""
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own way to declare it
+        str: Text,
+        datetime: Moment,
+        dict[str, Any]: Json,
+        list[Any]: Json,
+        bytes: LargeBinary,
+    }
+
+
+class Owned:
+    """What belongs to a project. A database that is scoped to a project sees no row of another."""
+
+    project: Mapped[str] = mapped_column(server_default=DEFAULT_PROJECT)
+
+
+class DatasetRow(Owned, Base):
+    __tablename__ = "datasets"
+    __table_args__ = (UniqueConstraint("project", "sha256", "media_type"), Index(None, "project", "id"))
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    sha256: Mapped[str]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    media_type: Mapped[str]
+    rows: Mapped[int] = mapped_column(BigInteger)
+    columns: Mapped[list[Any]]
+    content: Mapped[dict[str, Any]]
+    table: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class BatchRow(Owned, Base):
+    __tablename__ = "batches"
+    __table_args__ = (Index(None, "project", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    total: Mapped[int]
+    created_at: Mapped[datetime]
+
+
+class ModelNameRow(Base):
+    """The newest version number ever given under a name: a deleted version's number does not come back.
+
+    ``default_version``: what the name alone stands for, None for the newest.
+    """
+
+    __tablename__ = "model_names"
+
+    project: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    last_version: Mapped[int]
+    default_version: Mapped[int | None]
+
+
+class ModelRow(Owned, Base):
+    __tablename__ = "models"
+    __table_args__ = (
+        UniqueConstraint("project", "name", "version"),
+        Index(None, "project", "id"),
+        Index(None, "project", "name", "id"),
+        ForeignKeyConstraint(["project", "name"], ["model_names.project", "model_names.name"]),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    version: Mapped[int]
+    # The last barrier against two results of one job.
+    job_id: Mapped[str] = mapped_column(unique=True)
+    dataset_id: Mapped[str]
+    summary: Mapped[dict[str, Any]]
+    model: Mapped[dict[str, Any]]
+    matrices: Mapped[dict[str, Any]]
+    description: Mapped[str | None]
+    tags: Mapped[list[Any] | None]
+    created_at: Mapped[datetime]
+
+
+class JobRow(Owned, Base):
+    """A job. ``held_…`` name what must not be deleted while the job is queued or running; empty in a final state."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="state"),
+        CheckConstraint("(state = 'running') = (lease_expires_at IS NOT NULL)", name="lease"),
+        CheckConstraint("(state IN ('queued', 'running')) = (finished_at IS NULL)", name="finished"),
+        CheckConstraint("(state IN ('queued', 'running')) = (held_dataset_id IS NOT NULL)", name="held"),
+        Index(None, "state", "id"),
+        Index(None, "batch_id", "id", "state"),
+        # lists, newest first: each filter finds its page without looking at rows that it passes over
+        Index(None, "project", "id"),
+        Index(None, "project", "state", "id"),
+        Index(None, "project", "kind", "id"),
+        Index(None, "project", "kind", "state", "id"),
+        Index(None, "project", "model_name", "id", "state", "kind"),
+        Index(None, "project", "model_id", "id", "state", "kind"),
+        Index(None, "project", "started_at"),
+        # all that the metrics ask of jobs, so that they need not read the rows
+        Index(None, "state", "kind", "queued_at", "started_at", "finished_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    state: Mapped[str]
+    attempt: Mapped[int]
+    lost_attempts: Mapped[int]
+    token: Mapped[str | None]
+    worker: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+    cancel_requested: Mapped[bool] = mapped_column(server_default=false())
+    last_seq: Mapped[int]
+    # Reports of the attempt under way that were written down: one that is repeated is known by its number.
+    reports: Mapped[int] = mapped_column(server_default="0")
+
+    request: Mapped[dict[str, Any]]
+    task: Mapped[str | None]
+    estimate: Mapped[dict[str, Any] | None] = mapped_column(Json(none_as_null=True))
+    batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"))
+    dataset_id: Mapped[str]
+    validation_id: Mapped[str | None]
+    model_name: Mapped[str | None]
+    model_id: Mapped[str | None]
+    held_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
+    held_validation_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
+    held_model_id: Mapped[str | None] = mapped_column(ForeignKey("models.id"), index=True)
+
+    progress: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any]]
+    checkpoint: Mapped[dict[str, Any] | None] = mapped_column(Json(none_as_null=True))
+    result: Mapped[dict[str, Any] | None] = mapped_column(Json(none_as_null=True))
+    error: Mapped[dict[str, Any] | None] = mapped_column(Json(none_as_null=True))
+
+    created_at: Mapped[datetime]
+    queued_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    sent_at: Mapped[datetime | None]
+    sends: Mapped[int]
+    # The request that queued the job, and its place in a trace (W3C traceparent): the worker's logs name them.
+    request_id: Mapped[str | None]
+    traceparent: Mapped[str | None]
+
+
+class EventRow(Base):
+    __tablename__ = "events"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    type: Mapped[str]
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class IdempotencyRow(Base):
+    """A request that came with a key: in flight while ``status`` is empty, else with its answer.
+
+    ``key`` begins with the project: two projects may use the same one.
+    """
+
+    __tablename__ = "idempotency_keys"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    token: Mapped[str]
+    seen_at: Mapped[datetime] = mapped_column(index=True)
+    status: Mapped[int | None]
+    headers: Mapped[dict[str, Any] | None] = mapped_column(Json(none_as_null=True))
+    body: Mapped[bytes | None]
+
+
+class ApiKeyRow(Base):
+    """A key that callers send. Only the digest of its secret is kept."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project: Mapped[str]
+    name: Mapped[str]
+    scopes: Mapped[list[Any]]
+    digest: Mapped[str]
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class LockRow(Base):
+    __tablename__ = "locks"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str]
+    expires_at: Mapped[datetime]

@@ -1,0 +1,77 @@
+"""Target columns as arrays: outputs of a regression, codes of classes."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from worker.contracts.base import Label
+from worker.contracts.errors import InvalidRequest
+from worker.tables.encoding.categories import GAP, UNKNOWN, Categories
+from worker.tables.values import as_floats, canonical, cell_text, is_text, typed
+
+
+def regression_targets(table: pa.Table, names: list[str]) -> np.ndarray:
+    """Return float64 (n, c).
+
+    Raises:
+        InvalidRequest: a value is missing or infinite.
+    """
+    Y = np.column_stack([as_floats(table.column(name)).to_numpy() for name in names])
+    wrong = np.argwhere(~np.isfinite(Y))
+    if len(wrong):
+        row, column = wrong[0]
+        raise InvalidRequest(f"target {names[column]!r} has no finite value in row {row + 1}")
+    return Y
+
+
+def class_codes(table: pa.Table, name: str, classes: list[Label] | None = None) -> tuple[np.ndarray, list[Label]]:
+    """Return int64 codes (n,) and the sorted classes in their original type; whole numbers are integers.
+
+    Raises:
+        InvalidRequest: a label is missing, or is none of the given ``classes``.
+    """
+    if classes is not None and isinstance(classes[0], str):
+        return _codes_of_texts(table.column(name), name, classes), classes
+    column = canonical(table.column(name)).combine_chunks()
+    _check_labels(column.is_null(), name)
+    coded = column.dictionary_encode()
+    found = [label(value) for value in coded.dictionary.to_pylist()]
+    if classes is None:
+        classes = sorted(found)
+    # another table may hold the same labels in another type: 1 beside "1", where not all labels are numbers
+    known = Categories([cell_text(value) for value in classes])
+    places = [known.place(cell_text(value)) for value in found]
+    stranger = next((value for value, place in zip(found, places, strict=True) if place < 0), None)
+    if stranger is not None:
+        raise _unknown_label(stranger, name)
+    return np.array(places, np.int64)[coded.indices.to_numpy()], classes
+
+
+def _codes_of_texts(column: pa.ChunkedArray, name: str, classes: list[Label]) -> np.ndarray:
+    """Return the codes of labels that are looked up as the categories of a feature are."""
+    texts = column.combine_chunks()
+    if not (is_text(texts.type) or pa.types.is_dictionary(texts.type)):
+        texts = typed(name, texts, "categorical")
+    places = Categories([cell_text(value) for value in classes]).places(texts)
+    _check_labels(pa.array(places == GAP), name)
+    strangers = np.flatnonzero(places == UNKNOWN)
+    if len(strangers):
+        raise _unknown_label(texts[int(strangers[0])].as_py(), name)
+    return places
+
+
+def _check_labels(missing: pa.Array, name: str) -> None:
+    row = pc.index(missing, True).as_py()
+    if row >= 0:
+        count = pc.sum(missing).as_py()
+        raise InvalidRequest(f"target {name!r} has {count} rows without a label, the first is row {row + 1}")
+
+
+def _unknown_label(label: Label, name: str) -> InvalidRequest:
+    return InvalidRequest(f"label {label!r} of target {name!r} does not occur in the training table")
+
+
+def label(value: bool | float | str) -> Label:
+    """Return a value of a target column as a class is named: whole numbers are integers."""
+    # Arrow takes no larger integer for a float, though it be exact
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53 else value

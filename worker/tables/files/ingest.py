@@ -1,0 +1,84 @@
+"""From an uploaded file to the typed table and what its columns look like."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from worker.contracts.errors import UnreadableTable
+from worker.contracts.resources import Column
+from worker.tables.files.describe import Blocks, describe
+from worker.tables.files.inference import ColumnForm, check_cells, column_forms
+from worker.tables.files.readers import NO_HEADER, Limits, RawTable, read
+from worker.tables.storage import ROW_GROUP, iter_column
+from worker.tables.values import canonical
+
+GROUP_BYTES = 2**23
+
+
+@dataclass(frozen=True)
+class IngestedTable:
+    rows: int
+    columns: list[Column]
+
+
+def ingest(
+    source: Path,
+    media_type: str,
+    destination: Path,
+    *,
+    max_cells: int,
+    max_bytes: int,
+    header: bool | None = None,
+) -> IngestedTable:
+    """Write the typed table of ``source`` to ``destination`` as Parquet, and describe its columns.
+
+    Memory is bounded by a group of rows, whatever the length of the table. ``header``: see ``readers.read``.
+
+    Raises:
+        UnreadableTable: naming row and column where they are known.
+        TableTooLarge: more than ``max_cells`` cells or ``max_bytes`` bytes.
+    """
+    raw = read(source, media_type, Limits(max_bytes, max_cells), header=header)
+    forms = column_forms(raw, max_cells)
+    rows = _write(raw, forms, destination, max_cells)
+    if rows == 0:
+        raise UnreadableTable(f"the table has a header and no rows{f'; {NO_HEADER}' if raw.guessed_header else ''}")
+    with pq.ParquetFile(destination) as file:
+        columns = [
+            describe(name, form.type, _blocks(file, name, rows), destination.parent, index=name in raw.index)
+            for name, form in zip(raw.names, forms, strict=True)
+        ]
+    return IngestedTable(rows, columns)
+
+
+def _blocks(file: pq.ParquetFile, name: str, rows: int) -> Blocks:
+    """Return what yields the blocks of a column; one that is a single block is read once."""
+    if rows > ROW_GROUP:
+        return lambda: map(canonical, iter_column(file, name))
+    blocks = [canonical(block) for block in iter_column(file, name)]
+    return lambda: iter(blocks)
+
+
+def _write(raw: RawTable, forms: list[ColumnForm], destination: Path, max_cells: int) -> int:
+    schema = pa.schema([field for name, form in zip(raw.names, forms, strict=True) for field in form.fields(name)])
+    rows = 0
+    group: list[pa.RecordBatch] = []
+    group_rows, group_bytes = 0, 0
+    with pq.ParquetWriter(destination, schema) as writer:
+        for batch in raw.batches():
+            rows += len(batch[0])
+            check_cells(rows, len(forms), max_cells)
+            parts = [form.parts(name, column) for name, form, column in zip(raw.names, forms, batch, strict=True)]
+            columns = [one for own in parts for one in own]
+            group.append(pa.record_batch(columns, schema=schema))
+            group_rows += group[-1].num_rows
+            group_bytes += group[-1].nbytes
+            # a group has its own entry in the file's footer, which is held in memory: not one for each small batch
+            if group_bytes >= GROUP_BYTES or group_rows >= ROW_GROUP:
+                writer.write_table(pa.Table.from_batches(group), row_group_size=ROW_GROUP)
+                group, group_rows, group_bytes = [], 0, 0
+        if group:
+            writer.write_table(pa.Table.from_batches(group), row_group_size=ROW_GROUP)
+    return rows

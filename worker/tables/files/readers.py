@@ -1,0 +1,467 @@
+"""Files of every form as a stream of record batches, or a sentence about what is wrong with them and where.
+
+``read`` gives a RawTable whose batches can be gone through again: the types of a text form are known only at its end.
+"""
+
+import csv
+import io
+import lzma
+import re
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from worker.contracts.base import MOST_COLUMNS
+from worker.contracts.errors import TableTooLarge, UnreadableTable, says_full
+from worker.tables import media
+from worker.tables.files.arrow_footer import check_arrow_file
+from worker.tables.files.blank_lines import rows_of_lines
+from worker.tables.files.declarations import check_types, declared_categories, index_columns
+from worker.tables.files.json_parts import JSON_SHAPE, json_parts
+from worker.tables.files.npz import arrays
+from worker.tables.files.size_limits import check_arrow, check_columns, check_parquet, check_texts
+from worker.tables.values import EXACT_INTEGERS, cell_text, is_text
+
+BATCH_ROWS = 16_384
+BATCH_CELLS = 2**22
+LONGEST_FOOTER = 16 * 2**20
+CSV_BLOCK = 2**20
+CSV_BLOCK_COLUMNS = 1000
+"""A block of a wider table is larger, so that each has enough rows for the work that a block costs for each column."""
+SEPARATORS = (";", "\t", "|", ",")
+NAMED_SEPARATORS = {",": "commas", "\t": "tabs, or say text/csv"}
+FREE_DICTIONARY_ENTRIES, DICTIONARY_ENTRIES_A_ROW = 2**24, 16
+LONGEST_NAME = 1000
+NO_TEXT = re.compile("[\0\ud800-\udfff]")
+"""NUL and halves of surrogate pairs: no text that is stored holds them."""
+HEADER_BYTES = 2**20
+NO_HEADER = (
+    "where the first row is data, upload with ?header=false, which names the columns column_1, column_2, …; where it "
+    "holds the names all the same, with ?header=true"
+)
+RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
+NOT_AS_SAID = (
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    OverflowError,
+    RuntimeError,  # zipfile: encrypted, or compressed in an unknown way
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    tokenize.TokenError,  # numpy: the header of an array
+    SyntaxError,
+    SystemError,  # numpy: a text of its own with what is no character
+)
+"""What libraries raise over bytes that are not what they should be."""
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """Column names, and batches of columns without a name of their own.
+
+    ``declared``: columns that the file declares to be categories. ``index``: those that are a data frame's index.
+    ``guessed_header``: the first row was taken for names without anybody having said that it is.
+    """
+
+    names: list[str]
+    batches: Callable[[], Iterator[list[pa.Array]]]
+    declared: frozenset[str] = frozenset()
+    index: frozenset[str] = frozenset()
+    guessed_header: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a table may take at most, once it is read."""
+
+    max_bytes: int
+    max_cells: int
+
+
+def read(source: Path, media_type: str, limits: Limits, *, header: bool | None = None) -> RawTable:
+    """Open a file. Reading its batches may raise the same errors later.
+
+    ``header``: whether the first row of a text holds the names; without it they are ``column_1`` and so on. None: it
+    does, unless it looks like data.
+
+    Raises:
+        UnreadableTable: the file is not what ``media_type`` says, or its columns have no proper names.
+        TableTooLarge: it says of itself that it is larger than ``limits``.
+    """
+    with source.open("rb") as file:
+        start = file.read(64)
+    if not start:
+        raise UnreadableTable("the body is empty; a table has a header and at least one row")
+    looks = media.sniff(start)
+    if looks != media_type and (looks is not None or media_type not in (media.CSV, media.TSV, media.JSON)):
+        raise UnreadableTable(f"the Content-Type says {media_type}, but the body looks like {looks or 'text'}")
+    readers: dict[str, Callable[[], RawTable]] = {
+        media.CSV: lambda: _csv(source, ",", header),
+        media.TSV: lambda: _csv(source, "\t", header),
+        media.PARQUET: lambda: _parquet(source, limits),
+        media.ARROW_STREAM: lambda: _arrow_stream(source, limits),
+        media.ARROW_FILE: lambda: _arrow_file(source, limits),
+        media.NPZ: lambda: _npz(source, limits.max_bytes),
+        media.JSON: lambda: _json(source),
+    }
+    with _errors_named(media_type):
+        table = readers[media_type]()
+    _check_names(table)
+    return replace(table, batches=lambda: _guarded(table, media_type))
+
+
+def _guarded(table: RawTable, media_type: str) -> Iterator[list[pa.Array]]:
+    with _errors_named(media_type):
+        yield from table.batches()
+
+
+@contextmanager
+def _errors_named(media_type: str) -> Iterator[None]:
+    try:
+        yield
+    except NOT_AS_SAID as error:
+        if isinstance(error, OSError) and says_full(error):
+            raise  # of a file that is unpacked: it says nothing of the body
+        raise UnreadableTable(f"the body cannot be read as {media_type}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def _check_names(table: RawTable) -> None:
+    names = table.names
+    hint = f"; {NO_HEADER}" if table.guessed_header else ""
+    if not names:
+        raise UnreadableTable("the table has no columns")
+    check_columns(len(names))
+    seen: set[str] = set()
+    for index, name in enumerate(names, 1):
+        if not name.strip():
+            raise UnreadableTable(f"column {index} has no name; the first row of a table names its columns{hint}")
+        if len(name) > LONGEST_NAME or NO_TEXT.search(name):
+            raise UnreadableTable(
+                f"the name of column {index} is longer than {LONGEST_NAME} characters, or holds NUL or half a character"
+            )
+        if name in seen:
+            raise UnreadableTable(f"two columns are named {name!r}; names must differ{hint}")
+        seen.add(name)
+
+
+def _csv(source: Path, separator: str, header: bool | None) -> RawTable:
+    first_row = _first_row(source, separator)
+    names = [f"column_{number}" for number in range(1, len(first_row) + 1)] if header is False else first_row
+
+    def batches() -> Iterator[list[pa.Array]]:
+        placeholders = [str(index) for index in range(len(names))]
+        block = CSV_BLOCK * max(1, len(names) // CSV_BLOCK_COLUMNS)
+        try:
+            reader = pa_csv.open_csv(
+                source,
+                read_options=pa_csv.ReadOptions(use_threads=False, block_size=block, column_names=placeholders),
+                parse_options=pa_csv.ParseOptions(
+                    newlines_in_values=True, delimiter=separator, ignore_empty_lines=len(names) > 1
+                ),
+                convert_options=pa_csv.ConvertOptions(
+                    column_types=dict.fromkeys(placeholders, pa.string()), strings_can_be_null=False
+                ),
+            )
+            named = header is not False
+            last = ""
+            if len(names) == 1:
+                lines = (batch.columns[0] for batch in reader)
+                for cells in rows_of_lines(source, lines, named=named):
+                    last = cells[-1].as_py() if len(cells) else last
+                    yield [cells]
+            else:
+                for batch in reader:
+                    columns = batch.columns
+                    if len(batch):
+                        last = columns[-1][-1].as_py()
+                    yield [column[1:] for column in columns] if named else columns
+                    named = False
+            _check_last_quote(source, last, separator)
+        except pa.ArrowInvalid as error:
+            # not by an invalid_row_handler: it is never called, noisily, for a row that is not UTF-8
+            if ragged := RAGGED.search(str(error)):
+                row, expected, found = ragged.groups()
+                raise UnreadableTable(
+                    f"the CSV is ragged: row {row} has {found} values and the header {expected}"
+                ) from error
+            if "UTF8" in str(error) or "UTF-8" in str(error):
+                raise UnreadableTable("the CSV is not UTF-8 text; save it in that encoding") from error
+            raise
+
+    return RawTable(names, batches, guessed_header=header is None)
+
+
+def _check_last_quote(source: Path, last: str, separator: str) -> None:
+    """Check that a quote before the last cell, ``last``, has one behind it.
+
+    pyarrow takes the file's end for the quote's, and the cell for whole. In other cells an open quote makes the row
+    ragged.
+
+    Raises:
+        UnreadableTable: it has none; the line where it opens is named.
+    """
+    written = b'"' + last.replace('"', '""').encode()
+    with source.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - len(written) - 3))
+        end = file.read()
+        opens_at = size - len(written)
+        closed = end.rstrip(b"\r\n").endswith(written + b'"')
+        if (
+            closed
+            or not end.endswith(written)
+            or (opens_at and end[-len(written) - 1] not in separator.encode() + b"\r\n")
+        ):
+            return
+        file.seek(0)
+        line = 1 + sum(block.count(b"\n") for block in _blocks(file, opens_at))
+    raise UnreadableTable(f"the CSV ends inside a quote that opens on line {line}; close the quote")
+
+
+def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """Yield the next ``size`` bytes, a block at a time."""
+    while size and (block := file.read(min(CSV_BLOCK, size))):
+        size -= len(block)
+        yield block
+
+
+def _first_row(source: Path, separator: str) -> list[str]:
+    with source.open("rb") as file:
+        start = file.read(HEADER_BYTES)
+    if b"\0" in start:
+        raise UnreadableTable("the CSV holds NUL bytes: it is a binary file or UTF-16 text; save it as UTF-8")
+    text = start.decode("utf-8-sig", errors="replace")
+    try:
+        header = next((row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row), None)
+    except csv.Error as error:
+        raise UnreadableTable(f"the header of the CSV cannot be read: {error}") from error
+    if header is None:
+        raise UnreadableTable("the CSV has no header")
+    others = (one for one in SEPARATORS if one != separator and one in header[0])
+    if len(header) == 1 and (other := next(others, None)):
+        raise UnreadableTable(
+            f"the CSV has a single column, named {header[0][:80]!r}: its separator seems to be {other!r}; "
+            f"separate the cells by {NAMED_SEPARATORS[separator]}, and write decimals with a point"
+        )
+    return header
+
+
+def _parquet(source: Path, limits: Limits) -> RawTable:
+    with _opened_parquet(source) as file:
+        by_dictionary = check_parquet(source, file.metadata, limits.max_bytes, limits.max_cells)
+        schema = file.schema_arrow
+        written = (file.metadata.metadata or {}).get(b"ARROW:schema")
+    check_types(schema, written)
+    declared = declared_categories(schema, written)
+    # the lists of a schema are made anew each time that they are asked for
+    names, types = schema.names, schema.types
+    texts = [names[index] for index in sorted(by_dictionary) if is_text(types[index])]
+
+    def batches() -> Iterator[list[pa.Array]]:
+        # texts that a dictionary holds once are not copied out before they are measured
+        with _opened_parquet(source, read_dictionary=texts) as file:
+            for batch in file.iter_batches(batch_size=_rows_at_once(len(names)), use_threads=False):
+                yield _measured(batch)
+
+    return RawTable(names, batches, declared, index_columns(schema))
+
+
+def _opened_parquet(source: Path, **options: Any) -> pq.ParquetFile:
+    return pq.ParquetFile(
+        source, thrift_string_size_limit=LONGEST_FOOTER, thrift_container_size_limit=5 * MOST_COLUMNS, **options
+    )
+
+
+def _arrow_file(source: Path, limits: Limits) -> RawTable:
+    """Read a file by its footer: what lies before the first batch differs between writers."""
+    check_arrow_file(source, limits.max_bytes)
+    with _opened_arrow_file(source) as reader:
+        schema = reader.schema
+
+    def batches() -> Iterator[list[pa.Array]]:
+        with _opened_arrow_file(source) as reader:
+            work = _DictionaryWork()
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)
+                work.check(batch)
+                yield _measured(batch)
+
+    return _arrow_table(schema, batches)
+
+
+def _arrow_stream(source: Path, limits: Limits) -> RawTable:
+    with _opened_arrow(source) as reader:
+        schema = reader.schema
+    check_columns(len(schema))
+    check_arrow(source, limits.max_bytes)
+
+    def batches() -> Iterator[list[pa.Array]]:
+        with _opened_arrow(source) as reader:
+            work = _DictionaryWork()
+            for batch in reader:
+                work.check(batch)
+                yield _measured(batch)
+
+    return _arrow_table(schema, batches)
+
+
+def _arrow_table(schema: pa.Schema, batches: Callable[[], Iterator[list[pa.Array]]]) -> RawTable:
+    check_columns(len(schema))
+    check_types(schema, None)
+    return RawTable(list(schema.names), batches, declared_categories(schema, None), index_columns(schema))
+
+
+@contextmanager
+def _opened_arrow_file(source: Path) -> Iterator[pa.ipc.RecordBatchFileReader]:
+    with pa.memory_map(str(source)) as file, pa.ipc.open_file(file) as reader:
+        yield reader
+
+
+@contextmanager
+def _opened_arrow(source: Path) -> Iterator[pa.ipc.RecordBatchStreamReader]:
+    with pa.memory_map(str(source)) as file, pa.ipc.open_stream(file) as reader:
+        yield reader
+
+
+def _measured(batch: pa.RecordBatch) -> list[pa.Array]:
+    """Return the columns: first that they have the memory that they need, then their sizes, then all they hold."""
+    batch.validate()
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        check_texts(name, column)
+    batch.validate(full=True)
+    # few functions of Arrow know views of texts, which polars writes
+    return [column.cast(_without_views(column.type)) for column in batch.columns]
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _without_views(kind.value_type), kind.ordered)
+    return pa.string() if pa.types.is_string_view(kind) else kind
+
+
+class _DictionaryWork:
+    """A dictionary is looked at with every batch that names it: a small file can ask for that again and again."""
+
+    def __init__(self) -> None:
+        self._left = FREE_DICTIONARY_ENTRIES
+
+    def check(self, batch: pa.RecordBatch) -> None:
+        """Refuse batches of few rows with large dictionaries.
+
+        Raises:
+            TableTooLarge: there are too many of them.
+        """
+        entries = sum(len(column.dictionary) for column in batch.columns if pa.types.is_dictionary(column.type))
+        self._left += DICTIONARY_ENTRIES_A_ROW * len(batch) - entries
+        if self._left < 0:
+            raise TableTooLarge("the table has large dictionaries in record batches of few rows; write larger batches")
+
+
+def _rows_at_once(columns: int) -> int:
+    return max(1, min(BATCH_ROWS, BATCH_CELLS // max(columns, 1)))
+
+
+def _npz(source: Path, max_bytes: int) -> RawTable:
+    found = arrays(source, max_bytes)
+    X = found["X"]
+    y = found["y"] if "y" in found else np.empty((*X.shape[:1], 0))
+    given = found.get("feature_names")
+    if X.ndim != 2 or y.ndim not in (1, 2) or len(X) != len(y):
+        raise UnreadableTable(f"the npz needs X [n, d] and y [n] or [n, c]; X has shape {X.shape} and y {y.shape}")
+    # before there is a name for each: a few bytes can say that there are billions
+    check_columns(X.shape[1] + (1 if y.ndim == 1 else y.shape[1]))
+    outputs = ["y"] if y.ndim == 1 else [f"y{index}" for index in range(y.shape[1])]
+    if given is not None and given.size != X.shape[1]:
+        raise UnreadableTable(f"feature_names has {given.size} names and X {X.shape[1]} columns")
+    names = [f"x{index}" for index in range(X.shape[1])] if given is None else [str(name) for name in given.ravel()]
+    Y = y[:, None] if y.ndim == 1 else y
+
+    def batches() -> Iterator[list[pa.Array]]:
+        step = _rows_at_once(X.shape[1])
+        for start in range(0, len(X), step):
+            parts = [_native(part[start : start + step]) for part in (X, Y)]
+            yield [pa.array(part[:, index]) for part in parts for index in range(part.shape[1])]
+
+    return RawTable(names + outputs, batches)
+
+
+def _native(block: np.ndarray) -> np.ndarray:
+    """Return a copy in memory, in this machine's order of bytes."""
+    return np.array(block, block.dtype.newbyteorder("="))
+
+
+def _json(source: Path) -> RawTable:
+    names = _json_names(source)
+    kinds: list[set[type]] = [set() for _ in names]
+    exact = [True] * len(names)
+    for row in _json_rows(source, len(names)):
+        for index, value in enumerate(row):
+            kinds[index].add(type(value))
+            if type(value) is int and abs(value) > EXACT_INTEGERS:
+                exact[index] = False
+    as_text = [_as_text(kind - {type(None)}, whole) for kind, whole in zip(kinds, exact, strict=True)]
+
+    def batches() -> Iterator[list[pa.Array]]:
+        block: list[list[Any]] = []
+        for row in _json_rows(source, len(names)):
+            block.append(row)
+            if len(block) == _rows_at_once(len(names)):
+                yield _json_columns(block, as_text, kinds)
+                block = []
+        if block:
+            yield _json_columns(block, as_text, kinds)
+
+    return RawTable(names, batches)
+
+
+def _as_text(kinds: set[type], exact: bool) -> bool:
+    """Return whether a column's cells are read as texts: they are of several kinds, or integers that float64 rounds."""
+    return str in kinds or not exact or not (kinds <= {bool} or kinds <= {int, float})
+
+
+def _json_columns(rows: list[list[Any]], as_text: list[bool], kinds: list[set[type]]) -> list[pa.Array]:
+    columns = []
+    for values, text, kind in zip(zip(*rows, strict=True), as_text, kinds, strict=True):
+        if text:
+            columns.append(pa.array([None if v is None else cell_text(v) for v in values], pa.string()))
+        elif bool in kind:
+            columns.append(pa.array(values, pa.bool_()))
+        else:
+            columns.append(pa.array([None if v is None else float(v) for v in values], pa.float64()))
+    return columns
+
+
+def _json_names(source: Path) -> list[str]:
+    names = next((values for part, values in json_parts(source) if part == "columns"), None)
+    if names is None or not all(isinstance(name, str) for name in names):
+        raise UnreadableTable(f'"columns" is missing or holds other things than names; {JSON_SHAPE}')
+    return names
+
+
+def _json_rows(source: Path, width: int) -> Iterator[list[Any]]:
+    number = 0
+    for part, row in json_parts(source):
+        if part != "row":
+            continue
+        number += 1
+        if len(row) != width:
+            raise UnreadableTable(f"row {number} has {len(row)} values and the table {width} columns")
+        yield row

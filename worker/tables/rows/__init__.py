@@ -1,0 +1,1 @@
+"""Rows to predict to the same arrays."""

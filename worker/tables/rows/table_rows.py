@@ -1,0 +1,172 @@
+"""Rows to predict, in any form, as just the columns that a model reads, matched by name."""
+
+import io
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias, cast
+
+import numpy as np
+import pyarrow as pa
+
+from worker.contracts.base import MOST_COLUMNS
+from worker.contracts.errors import InvalidRequest, UnreadableTable
+from worker.contracts.resources import ModelColumn
+from worker.tables import media
+from worker.tables.files.readers import NOT_AS_SAID, Limits, read
+from worker.tables.rows import json_rows, plain
+from worker.tables.rows.matching import check_rows, match_columns
+from worker.tables.rows.plain import PlainColumns, PlainRows, plain_rows
+from worker.tables.values import EXACT_INTEGERS, decoded_type, is_text
+
+MOST_BYTES = 2**28
+"""Of a file of rows, once decompressed."""
+FEW_ROWS = 64
+"""A table of more rows is worth the steps that a table takes."""
+
+Rows: TypeAlias = pa.Table | PlainRows
+"""A table has the columns of a model, in its order and types."""
+
+
+class RowReader:
+    """Makes rows for a model with these ``features`` of whatever came."""
+
+    def __init__(self, features: Sequence[ModelColumn]) -> None:
+        self._features = features
+        self._columns = PlainColumns.of(features)
+        kinds = np.array([column.type for column in features])
+        self._places = [np.flatnonzero(kinds == kind) for kind in ("numeric", "boolean", "categorical")]
+
+    def read(self, body: bytes, media_type: str, *, max_rows: int) -> Rows:
+        """Return the rows of a request's body.
+
+        Raises:
+            UnreadableTable: the body is not what ``media_type`` says.
+            ColumnMismatch: naming all missing columns.
+            InvalidRequest: there are no rows or more than ``max_rows``, they are no table, or a cell does not fit its
+                column; of JSON, its place in the body is told.
+        """
+        if media_type == media.JSON:
+            document = json_rows.parsed(body)
+            found = json_rows.plain_of(document, self._columns, max_rows=max_rows)
+            return json_rows.table_of(document, self._features, max_rows=max_rows) if found is None else found
+        if media_type == media.NPY:
+            return self.fit_matrix(_matrix(body, len(self._features)), max_rows=max_rows)
+        return self.fit(_file_table(body, media_type, max_rows), max_rows=max_rows)
+
+    def fit(self, table: pa.Table, *, max_rows: int) -> Rows:
+        """Return the rows of any table.
+
+        Raises:
+            ColumnMismatch: naming all missing columns.
+            InvalidRequest: there are no rows or more than ``max_rows``, or a cell does not fit its column.
+        """
+        check_rows(table.num_rows, max_rows)
+        found = self._plain(table) if table.num_rows <= FEW_ROWS else None
+        return match_columns(table, self._features) if found is None else found
+
+    def table(self, rows: Rows) -> pa.Table:
+        """Return rows as a table in any case."""
+        return rows.table(self._features) if isinstance(rows, PlainRows) else rows
+
+    def fit_matrix(self, X: np.ndarray, *, max_rows: int) -> Rows:
+        """Return the rows of a matrix of numbers or of booleans, whose columns are the features in their order.
+
+        Raises:
+            InvalidRequest: as of ``fit``.
+        """
+        check_rows(len(X), max_rows)
+        found = self._plain_matrix(X) if X.dtype.kind == "f" and len(X) <= FEW_ROWS else None
+        if found is not None:
+            return found
+        return match_columns(
+            pa.table({column.name: pa.array(X[:, index]) for index, column in enumerate(self._features)}),
+            self._features,
+        )
+
+    def _plain_matrix(self, X: np.ndarray) -> PlainRows | None:
+        numeric, truths, codes = (X[:, places] for places in self._places)
+        numbers = np.hstack([numeric, truths]).astype(np.float64, copy=False)
+        # longer numbers of float32 are written with fewer digits than they have
+        most = 2**24 if X.dtype == np.float32 else EXACT_INTEGERS
+        whole = np.isnan(codes) | ((codes == np.round(codes)) & (np.abs(codes) < most))
+        if np.isinf(numbers).any() or not (np.isnan(truths) | np.isin(truths, (0, 1))).all() or not whole.all():
+            return None
+        return PlainRows(numbers, [None if code != code else str(int(code)) for code in codes.ravel().tolist()])
+
+    def _plain(self, table: pa.Table) -> PlainRows | None:
+        def cells(names: Sequence[str]) -> list[object]:
+            columns = [table.column(name).to_pylist() for name in names]
+            return [cell for row in zip(*columns, strict=True) for cell in row]
+
+        columns = self._columns
+        if not all(map(_has_plain_cells, table.schema.types)):
+            return None
+        try:
+            return plain_rows(table.num_rows, cells(columns.numeric), cells(columns.boolean), cells(columns.texts))
+        except KeyError:
+            # a column is missing, or there are two of its name
+            return None
+
+
+def _has_plain_cells(kind: pa.DataType) -> bool:
+    """Return whether cells of an Arrow type are Python's numbers, truth values or texts, whatever they hold."""
+    kind = decoded_type(kind)
+    return is_text(kind) or pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_float64(kind)
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """Return rows of the same kind for the same model, one part after another."""
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], PlainRows):
+        return plain.joined(cast("Sequence[PlainRows]", parts))
+    return pa.concat_tables(parts)
+
+
+def _matrix(body: bytes, columns: int) -> np.ndarray:
+    """Return an npy body: booleans as they are, all other numbers as float64."""
+    try:
+        X = np.lib.format.read_array(io.BytesIO(body), allow_pickle=False)
+    except (*NOT_AS_SAID, MemoryError) as error:
+        raise UnreadableTable(f"the body is not an npy array of plain values: {error}") from error
+    if X.ndim != 2 or X.shape[1] != columns or X.dtype.kind not in "biuf":
+        raise InvalidRequest(
+            f"an npy body is a matrix of numbers [n, {columns}] in the order of the model's features; "
+            f"this one has shape {list(X.shape)} and type {X.dtype}"
+        )
+    # Arrow knows neither the other order of bytes nor long floats
+    if X.dtype.kind == "b" or X.dtype == np.float32:
+        # of categories the digits that float32 has count
+        return X
+    return X.astype(np.float64, copy=False)
+
+
+def _file_table(body: bytes, media_type: str, max_rows: int) -> pa.Table:
+    with tempfile.NamedTemporaryFile(prefix="factrfm-rows-") as file:
+        file.write(body)
+        file.flush()
+        return read_rows(Path(file.name), media_type, max_rows)
+
+
+def read_rows(source: Path, media_type: str, max_rows: int) -> pa.Table:
+    """Return the rows to predict of a file, their cells as they are.
+
+    Raises:
+        UnreadableTable, TableTooLarge: see ``readers.read``.
+        InvalidRequest: there are no rows, or more than ``max_rows``.
+    """
+    raw = read(source, media_type, Limits(MOST_BYTES, max_rows * MOST_COLUMNS))
+    batches: list[list[pa.Array]] = []
+    rows = 0
+    for batch in raw.batches():
+        if len(batch[0]):
+            batches.append(batch)
+            rows += len(batch[0])
+            check_rows(rows, max_rows)
+    if not batches:
+        raise InvalidRequest("there are no rows to predict")
+    columns = {name: pa.chunked_array([batch[index] for batch in batches]) for index, name in enumerate(raw.names)}
+    # in Parquet numbers that are declared to be categories come as numbers
+    declared = [name for name in raw.declared if not pa.types.is_dictionary(columns[name].type)]
+    return pa.table({**columns, **{name: columns[name].dictionary_encode() for name in declared}})

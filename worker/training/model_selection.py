@@ -1,0 +1,155 @@
+"""From a spec that leaves options to choice to one that does not: rows encoded each way, and a race between them."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worker.contracts.base import Label
+from worker.contracts.errors import TooWide
+from worker.contracts.resources import HeatSummary
+from worker.contracts.specs import FitSpec
+from worker.engine.choice import Candidate, Heat, heats_to_run, race, winner
+from worker.engine.config import FitConfig
+from worker.engine.targets import Targets
+from worker.tables.encoding.encoder import Encoder
+
+SMALL = 1000
+"""Up to so many rows precision 'auto' is float64: it costs little, and how rows are batched then changes no answer."""
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Encoded rows X (n, d) float64 and raw targets Y: (n, c) outputs or (n,) class codes; and those to validate on.
+
+    ``numbers``: which rows of their dataset they and those to validate on are, where they come from one.
+    """
+
+    X: Tensor
+    Y: Tensor
+    targets: Targets
+    classes: list[Label] | None
+    encoder: Encoder
+    validation: tuple[Tensor, Tensor] | None
+    numbers: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def together(self) -> tuple[Tensor, Tensor]:
+        """All rows, those to validate on after the others."""
+        if self.validation is None:
+            return self.X, self.Y
+        return torch.cat([self.X, self.validation[0]]), torch.cat([self.Y, self.validation[1]])
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The spec without choice, its rows, and the heats that decided, none where there was nothing to decide."""
+
+    spec: FitSpec
+    rows: TrainingRows
+    heats: tuple[Heat, ...]
+
+
+def choose(
+    spec: FitSpec,
+    load: Callable[[FitSpec], TrainingRows],
+    *,
+    device: torch.device | None = None,
+    ended: Callable[[Heat, int, int], Any] = lambda heat, number, heats: None,
+) -> Choice:
+    """Return the best of the spec's candidates on held-out rows, with the ridge that it did best with.
+
+    ``load`` reads and encodes the rows as a spec wants them; what is too wide leaves the race. ``ended`` hears of every
+    heat: its number from 1, and how many there are.
+
+    Raises:
+        EngineError: every candidate broke down.
+        TooWide: so is every encoding.
+    """
+    choice = _raced(spec, load, device, ended)
+    return replace(choice, spec=precise_if_few(choice.spec, len(choice.rows.Y)))
+
+
+def precise_if_few(spec: FitSpec, rows: int) -> FitSpec:
+    """Return the spec, of float64 where it leaves its precision to choice and there are few rows to train on."""
+    few = spec.precision == "auto" and rows <= SMALL
+    return spec.model_copy(update={"precision": "float64"}) if few else spec
+
+
+def _raced(
+    spec: FitSpec,
+    load: Callable[[FitSpec], TrainingRows],
+    device: torch.device | None,
+    ended: Callable[[Heat, int, int], Any],
+) -> Choice:
+    rows: dict[str, TrainingRows] = {}
+    candidates: list[tuple[Candidate, FitSpec]] = []
+    too_wide: dict[str, TooWide] = {}
+    for one in spec.candidates():
+        if one.encoding in too_wide:
+            continue
+        if one.encoding not in rows:
+            try:
+                loaded = load(one)
+            except TooWide as error:
+                too_wide[one.encoding] = error
+                continue
+            if any(other.encoder.names == loaded.encoder.names for other in rows.values()):
+                # no column has more than two values: the two encodings are one
+                continue
+            rows[one.encoding] = loaded
+        candidates.append((Candidate(one.encoding, FitConfig(**one.engine_options())), one))
+    if not candidates:
+        raise next(iter(too_wide.values()))
+    first = rows[candidates[0][1].encoding]
+    if len(candidates) == 1 or (len(first.Y) < 2 and first.validation is None):
+        return Choice(candidates[0][1], first, ())
+    total = heats_to_run(len(candidates))
+    heats: list[Heat] = []
+    for heat in race(
+        {encoding: own.X.to(device) for encoding, own in rows.items()},
+        first.Y.to(device),
+        first.targets.to(device) if device is not None else first.targets,
+        [candidate for candidate, _ in candidates],
+        validation=_held_out(rows, device),
+        seed=spec.seed,
+        clock=time.perf_counter,
+    ):
+        heats.append(heat)
+        ended(heat, len(heats), total)
+    best = winner(heats)
+    closed = next(one for candidate, one in candidates if candidate == best.candidate)
+    if closed.ridge == "auto":
+        closed = closed.model_copy(update={"ridge": best.ridge})
+    return Choice(closed, rows[closed.encoding], tuple(heats))
+
+
+def _held_out(rows: dict[str, TrainingRows], device: torch.device | None) -> tuple[dict[str, Tensor], Tensor] | None:
+    found = {encoding: own.validation for encoding, own in rows.items() if own.validation is not None}
+    if not found:
+        return None
+    return {encoding: X.to(device) for encoding, (X, _) in found.items()}, next(iter(found.values()))[1].to(device)
+
+
+def described(heats: Iterable[Heat]) -> list[HeatSummary]:
+    """Return the heats as a model shows them."""
+    return [
+        HeatSummary(
+            encoding=heat.candidate.encoding,
+            feature_matrix=heat.candidate.config.feature_matrix,
+            exponent=heat.candidate.config.exponent,
+            update=heat.candidate.config.update,
+            lap=heat.lap + 1,
+            rows=heat.rows,
+            loss=heat.loss[0] if heat.failed is None else None,
+            iteration=heat.iteration,
+            ridge=heat.ridge if heat.failed is None else None,
+            seconds=heat.seconds,
+            failed=heat.failed,
+        )
+        for heat in heats
+    ]
