@@ -4,6 +4,8 @@
 ``WrongSetting``, code 2: a flag, an argument or a variable asks for what cannot be.
 """
 
+from worker.contracts import errors
+
 
 class Complaint(Exception):
     """A command ends with this message, which says what is wrong and what would be right."""
@@ -19,3 +21,85 @@ class WrongSetting(Complaint):
     """A flag or a variable has a value that cannot work, whatever else is right."""
 
     exit_code = 2
+
+
+class Unauthorized(errors.FactRFMError):
+    """There is no key, or one that opens nothing."""
+
+    code = "unauthorized"
+
+
+class Forbidden(errors.FactRFMError):
+    """The key lacks the scope."""
+
+    code = "forbidden"
+
+
+class BodyTooLarge(errors.FactRFMError):
+    """The body is longer than the service takes."""
+
+    code = "body_too_large"
+
+
+class AmbiguousLength(errors.FactRFMError):
+    """The head gives the body's length in two ways."""
+
+    code = "ambiguous_length"
+
+
+class InvalidTarget(errors.FactRFMError):
+    """The request is for nothing that a server has: its target or its host is malformed."""
+
+    code = "invalid_target"
+
+
+class MisdirectedRequest(errors.FactRFMError):
+    """The request is for a host that this service is not."""
+
+    code = "misdirected_request"
+
+
+class BodyTooSlow(errors.FactRFMError):
+    """The body paused for too long."""
+
+    code = "body_too_slow"
+
+
+class TooManyFollowers(errors.FactRFMError):
+    """As many event streams and waits are open as the service holds."""
+
+    code = "too_many_followers"
+
+
+class UnsupportedMediaType(errors.FactRFMError):
+    """The body's Content-Type or Content-Encoding is none that is read here."""
+
+    code = "unsupported_media_type"
+
+
+class NotReady(errors.FactRFMError):
+    """A part that the service needs is out of reach, or the process is stopping."""
+
+    code = "not_ready"
+
+
+class NotAcceptable(errors.FactRFMError):
+    """Accept names no form that there is."""
+
+    code = "not_acceptable"
+
+
+class PreconditionFailed(errors.FactRFMError):
+    """If-Match names no state that there is."""
+
+    code = "precondition_failed"
+
+
+class RangeNotSatisfiable(errors.FactRFMError):
+    """Range begins behind the end."""
+
+    code = "range_not_satisfiable"
+
+    def __init__(self, detail: str, length: int) -> None:
+        super().__init__(detail)
+        self.length = length

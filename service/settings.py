@@ -7,8 +7,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode, SettingsError
 
 from service.errors import WrongSetting
-from service.local.health_check import local_url
 from worker.contracts.base import MAX_ENCODED_COLUMNS
+from worker.environment.addresses import local_url
 from worker.settings import DAY, GIB, HOUR, MAX_BYTES, YEAR, SharedSettings, WorkerSettings
 
 Kind = TypeVar("Kind", bound=SharedSettings)

@@ -6,7 +6,7 @@ from service.dashboard.damage import unless_damaged
 from service.dashboard.data import upload_hints
 from service.dashboard.pages import page_router, render
 from service.dashboard.work import predicting
-from service.http.middleware.authentication import ANYBODY
+from service.http.caller import ANYBODY
 from service.models import feature_matrix
 from service.runtime.context import Context, CurrentContext
 from worker.contracts.errors import NotFound

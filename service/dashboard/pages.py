@@ -16,9 +16,10 @@ from sqlalchemy.exc import OperationalError
 from starlette.types import Scope
 
 from service.dashboard import formats
-from service.http.middleware.authentication import ANYBODY, Caller
+from service.errors import NotAcceptable
+from service.http.caller import ANYBODY, Caller
 from service.http.negotiation import choose
-from service.http.problems import NotAcceptable, status_of
+from service.http.problems import status_of
 from worker.contracts.errors import FactRFMError
 from worker.contracts.keys import Scope as KeyScope
 from worker.contracts.validation import how_chosen, in_words, told_of_rows

@@ -6,8 +6,9 @@ from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
 from service.dashboard.pages import page_router, render
+from service.http.caller import LOGIN
 from service.http.middleware import browser_sessions
-from service.http.middleware.authentication import LOGIN, KeyRing
+from service.http.middleware.authentication import KeyRing
 from worker.contracts.keys import Scope
 
 router = page_router()

@@ -11,8 +11,8 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
+from service.errors import UnsupportedMediaType
 from service.http.negotiation import content_type
-from service.http.problems import UnsupportedMediaType
 from service.runtime.context import Context
 from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing, InvalidRequest
 from worker.contracts.reading import ReadDone, ReadOrder

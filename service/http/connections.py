@@ -15,10 +15,10 @@ import h11
 import structlog
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
-from service.http.middleware.body_limit import told_twice
 from service.http.problems import MEDIA_TYPE, RETRY_AFTER, Problem
+from service.http.request_context import FOLLOWED
+from service.http.request_headers import told_twice
 from service.http.strict_http import StrictConnection
-from service.runtime.stream_slots import FOLLOWED
 
 log = structlog.get_logger()
 

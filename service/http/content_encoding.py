@@ -2,8 +2,8 @@
 
 import zlib
 
+from service.errors import BodyTooLarge, NotAcceptable, UnsupportedMediaType
 from service.http.negotiation import choose
-from service.http.problems import BodyTooLarge, NotAcceptable, UnsupportedMediaType
 from worker.contracts.errors import UnreadableTable
 
 WINDOWS = {"gzip": 31, "deflate": 15}

@@ -10,8 +10,9 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from service.errors import PreconditionFailed, RangeNotSatisfiable
 from service.http.negotiation import listed
-from service.http.problems import PreconditionFailed, RangeNotSatisfiable, problems
+from service.http.problems import problems
 from worker.contracts.artifacts import ArtifactRef
 from worker.store.files.artifacts import Artifacts
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Query, Request
 
-from service.http.problems import NotAcceptable, UnsupportedMediaType
+from service.errors import NotAcceptable, UnsupportedMediaType
 from service.http.request_headers import header
 from worker.contracts.errors import InvalidRequest
 

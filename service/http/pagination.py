@@ -4,8 +4,10 @@ from typing import Annotated, Any
 
 from fastapi import Path, Query
 
-from service.inference.direct_route import LONGEST_NAME
 from worker.store.ids import LENGTH
+
+LONGEST_NAME = 200
+"""Of a text in the path; longer ones are refused by FastAPI."""
 
 
 def _cursor(prefix: str) -> Any:

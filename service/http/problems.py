@@ -13,6 +13,21 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
+from service.errors import (
+    AmbiguousLength,
+    BodyTooLarge,
+    BodyTooSlow,
+    Forbidden,
+    InvalidTarget,
+    MisdirectedRequest,
+    NotAcceptable,
+    NotReady,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+    TooManyFollowers,
+    Unauthorized,
+    UnsupportedMediaType,
+)
 from service.http.validation_errors import MOST_PLACES, field_errors
 from worker.contracts import errors
 from worker.store.database import is_full
@@ -25,88 +40,6 @@ LONGEST_PATH, LONGEST_METHOD = 500, 20
 LASTING = "lasting"
 """In a request's state: whether the error that refused it is."""
 RETRY_AFTER = {409: "1", 429: "5", 503: "2", 507: "30"}
-
-
-class Unauthorized(errors.FactRFMError):
-    """There is no key, or one that opens nothing."""
-
-    code = "unauthorized"
-
-
-class Forbidden(errors.FactRFMError):
-    """The key lacks the scope."""
-
-    code = "forbidden"
-
-
-class BodyTooLarge(errors.FactRFMError):
-    """The body is longer than the service takes."""
-
-    code = "body_too_large"
-
-
-class AmbiguousLength(errors.FactRFMError):
-    """The head gives the body's length in two ways."""
-
-    code = "ambiguous_length"
-
-
-class InvalidTarget(errors.FactRFMError):
-    """The request is for nothing that a server has: its target or its host is malformed."""
-
-    code = "invalid_target"
-
-
-class MisdirectedRequest(errors.FactRFMError):
-    """The request is for a host that this service is not."""
-
-    code = "misdirected_request"
-
-
-class BodyTooSlow(errors.FactRFMError):
-    """The body paused for too long."""
-
-    code = "body_too_slow"
-
-
-class TooManyFollowers(errors.FactRFMError):
-    """As many event streams and waits are open as the service holds."""
-
-    code = "too_many_followers"
-
-
-class UnsupportedMediaType(errors.FactRFMError):
-    """The body's Content-Type or Content-Encoding is none that is read here."""
-
-    code = "unsupported_media_type"
-
-
-class NotReady(errors.FactRFMError):
-    """A part that the service needs is out of reach, or the process is stopping."""
-
-    code = "not_ready"
-
-
-class NotAcceptable(errors.FactRFMError):
-    """Accept names no form that there is."""
-
-    code = "not_acceptable"
-
-
-class PreconditionFailed(errors.FactRFMError):
-    """If-Match names no state that there is."""
-
-    code = "precondition_failed"
-
-
-class RangeNotSatisfiable(errors.FactRFMError):
-    """Range begins behind the end."""
-
-    code = "range_not_satisfiable"
-
-    def __init__(self, detail: str, length: int) -> None:
-        super().__init__(detail)
-        self.length = length
 
 
 STATUS: Mapping[type[errors.FactRFMError], int] = {

@@ -1,6 +1,11 @@
 """What the head of a request says, looked up in what the server read: an object over it takes longer."""
 
+from collections.abc import Iterable
+
 from starlette.types import Scope
+
+HEADER = "Idempotency-Key"
+LONGEST_KEY = 255
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -10,3 +15,8 @@ def header(scope: Scope, name: bytes) -> str | None:
             text: str = value.decode("latin-1")
             return text
     return None
+
+
+def told_twice(names: Iterable[bytes]) -> bool:
+    """Return whether headers tell a body's length in two ways, so that two servers could see two requests in it."""
+    return {b"content-length", b"transfer-encoding"} <= set(names)

@@ -6,10 +6,8 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from service.http.pagination import LONGEST_NAME
 from service.runtime.context import get_context
-
-LONGEST_NAME = 200
-"""Of a text in the path; longer ones are refused by FastAPI."""
 
 
 class DirectRoute(APIRoute):

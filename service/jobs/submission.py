@@ -10,8 +10,7 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
-from service.http.middleware.idempotency import STARTED
-from service.http.request_context import ORIGIN
+from service.http.request_context import ORIGIN, STARTED
 from service.http.validation_errors import MOST_PLACES, field_errors
 from service.jobs.lookups import Lookups
 from service.jobs.planning import Plan, plan

@@ -10,11 +10,10 @@ import sys
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from worker.environment.addresses import local_url
 from worker.telemetry import heartbeat
 
 API_SECONDS = 4
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - names, not a listener
-"""Where a caller on the same machine finds a service that listens on all addresses."""
 SHOWN = 500
 
 
@@ -32,12 +31,6 @@ def answer(arguments: Sequence[str]) -> int | None:
     if fault is not None:
         sys.stderr.write(f"{fault}\n")
     return 0 if fault is None else 1
-
-
-def local_url(host: str, port: int) -> str:
-    """Return where a caller on this machine finds an API that listens there."""
-    reached = EVERYWHERE.get(host, host)
-    return f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"
 
 
 def find_fault_of_api(url: str) -> str | None:

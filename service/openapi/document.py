@@ -6,8 +6,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.http import problems
-from service.http.middleware.authentication import GUARDED
-from service.http.middleware.idempotency import HEADER, LONGEST_KEY
+from service.http.caller import GUARDED
+from service.http.request_headers import HEADER, LONGEST_KEY
 from service.openapi.examples import EXAMPLES
 from service.openapi.links import add_links
 from service.settings import ServiceSettings

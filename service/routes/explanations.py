@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query, Request
 from service.http.problems import problems
 from service.inference.request_rows import rows_of
 from service.models.explanations import explained
-from service.routes.models import Ref
-from service.routes.predictions import BODY
+from service.openapi.rows_body import BODY
+from service.routes.parameters import Ref
 from service.runtime.context import CurrentContext
 from worker.contracts.explanation import Explanations
 

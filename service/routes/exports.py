@@ -9,7 +9,7 @@ from service.http.downloads import PARAMETERS, downloads, send_artifact, send_by
 from service.http.negotiation import choose
 from service.http.problems import problems
 from service.models import feature_matrix, model_card
-from service.routes.models import SAFETENSORS, Ref
+from service.routes.parameters import SAFETENSORS, Ref
 from service.runtime.context import Context, CurrentContext
 from worker import VERSION
 from worker.contracts.errors import NotFound

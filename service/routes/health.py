@@ -1,34 +1,25 @@
 """Is the process alive, can it work, and how is it doing."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from service.runtime.context import Context, CurrentContext
+from service.runtime.context import CurrentContext
+from service.runtime.readiness import Check, find_checks
 from service.upkeep.metrics import StateOfThings
 
 router = APIRouter(tags=["operations"])
 log = structlog.get_logger()
-
-READY = Gauge("factrfm_ready", "Whether a part was in reach when /readyz was last asked", ["part"])
 
 
 class Alive(BaseModel):
     """The process answers."""
 
     status: str = "alive"
-
-
-class Check(BaseModel):
-    """One thing that the service needs."""
-
-    ok: bool
-    detail: str = ""
 
 
 class Readiness(BaseModel):
@@ -61,26 +52,3 @@ def metrics(context: CurrentContext) -> Response:
     """Show the metrics of this process, and the state of all jobs, in the text form of Prometheus."""
     everything = replace(context, database=context.database.of(None))
     return Response(generate_latest() + generate_latest(StateOfThings(everything)), media_type=CONTENT_TYPE_LATEST)
-
-
-def find_checks(context: Context) -> dict[str, Check]:
-    """Return how everything is that the service needs, by name."""
-    checks = {
-        "database": _check("database", context.database.check),
-        "redis": _check("redis", context.queue.check),
-        "storage": _check("storage", context.artifacts.check),
-    }
-    if context.draining.begun:
-        checks["process"] = Check(ok=False, detail="this process is stopping; ask another")
-    for name, check in checks.items():
-        READY.labels(name).set(check.ok)
-    return checks
-
-
-def _check(name: str, reach: Callable[[], None]) -> Check:
-    try:
-        reach()
-    except Exception as error:
-        log.warning("not ready", part=name, error=type(error).__name__)
-        return Check(ok=False, detail=f"{name} cannot be reached ({type(error).__name__})")
-    return Check(ok=True)

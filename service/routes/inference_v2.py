@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from starlette.types import Scope
 
+from service.errors import NotReady
 from service.http.content_encoding import decoded, encoded
-from service.http.problems import NotReady, problems
+from service.http.pagination import LONGEST_NAME
+from service.http.problems import problems
 from service.http.request_body import whole_body
 from service.http.request_headers import header
 from service.inference import unknown_categories
-from service.inference.direct_route import LONGEST_NAME, DirectRoute
+from service.inference.direct_route import DirectRoute
 from service.inference.open_inference.codec import Output, WantedOutput, decode, encode
 from service.inference.open_inference.schemas import (
     INFER_BODY,
@@ -32,9 +34,9 @@ from service.inference.open_inference.tensors import (
     outputs_of,
     rows_from,
 )
-from service.routes.health import find_checks
 from service.runtime.context import Context, CurrentContext
 from service.runtime.predictor import Known, Question
+from service.runtime.readiness import find_checks
 from service.settings import ServiceSettings
 from worker.contracts.errors import InvalidRequest
 from worker.store import models

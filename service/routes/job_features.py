@@ -8,7 +8,7 @@ from service.http.negotiation import choose
 from service.http.pagination import Id
 from service.http.problems import problems
 from service.models import feature_matrix
-from service.routes.models import PNG, Accept, Columns, Folded
+from service.routes.parameters import PNG, Accept, Columns, Folded
 from service.runtime.context import CurrentContext
 from worker.contracts.resources import JobFeatureMatrix, JobFeatures
 from worker.tables.media import JSON

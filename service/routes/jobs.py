@@ -12,15 +12,16 @@ from fastapi.responses import StreamingResponse
 from pydantic import BeforeValidator, Field
 from starlette.types import Receive, Scope, Send
 
+from service.errors import TooManyFollowers
 from service.http.downloads import PARAMETERS, downloads, send_artifact
 from service.http.json_route import JsonRoute
 from service.http.negotiation import choose, json_only, listed
 from service.http.pagination import AfterJob, Filter, Id, Limit
-from service.http.problems import TooManyFollowers, problems
+from service.http.problems import problems
+from service.http.request_context import FOLLOWED
 from service.jobs import planning, submission
 from service.openapi.document import LOCATION
 from service.runtime.context import Context, CurrentContext, project_of
-from service.runtime.stream_slots import FOLLOWED
 from worker.contracts.errors import Conflict, NotFound
 from worker.contracts.events import Event
 from worker.contracts.requests import JobRequest

@@ -13,10 +13,10 @@ from pydantic import Field
 from service.http.downloads import ETAG, PARAMETERS, check_match, downloads, entity_tag, is_known, send_bytes
 from service.http.json_route import JsonRoute
 from service.http.negotiation import Spreadsheet, choose, json_only
-from service.http.pagination import AfterModel, Filter, Limit
+from service.http.pagination import LONGEST_NAME, AfterModel, Filter, Limit
 from service.http.problems import problems
-from service.inference.direct_route import LONGEST_NAME
 from service.models import comparison, feature_matrix
+from service.routes.parameters import PNG, SAFETENSORS, Accept, Columns, Folded, Ref
 from service.runtime.context import CurrentContext
 from worker.contracts.comparison import Comparison
 from worker.contracts.requests import MODEL_VERSION, TAG, ModelChange
@@ -29,14 +29,8 @@ from worker.tables.spreadsheets import shown
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 
-SAFETENSORS = "application/vnd.safetensors"
-PNG = "image/png"
 MATRIX_TYPES = (JSON, CSV, NPY, SAFETENSORS, PNG)
 
-Ref = Annotated[
-    str, Path(description="mdl_…, a name (its default or newest version), or name@version.", max_length=LONGEST_NAME)
-]
-Accept = Annotated[str | None, Header(include_in_schema=False)]
 IfMatch = Annotated[
     str | None, Header(description="At most 100 ETags: 412 where the model has none of them, and nothing is changed.")
 ]
@@ -44,20 +38,7 @@ CHANGES = {
     "words": {"summary": "Say what it is", "value": {"description": "Prices of 2025", "tags": ["team=risk"]}},
     "promote": {"summary": "Have the name stand for version 3", "value": {"default_version": 3}},
 }
-LONGEST_ENCODED = 10_000
-"""Of the name of an encoded column: a column and one of its categories."""
 Iteration = Annotated[int | None, Query(ge=0, le=9999, description="Default: the chosen one.")]
-Folded = Annotated[
-    bool,
-    Query(
-        description="The matrix over original columns: where one is encoded as several, an entry is the Frobenius norm "
-        "of their block."
-    ),
-]
-Columns = Annotated[
-    list[Annotated[str, Field(max_length=LONGEST_ENCODED)]],
-    Query(max_length=1000, description="Only these rows and columns, in this order."),
-]
 
 
 @router.get("", responses=problems(422))

@@ -1,7 +1,7 @@
 """Predictions: rows in, answers out, in whichever form the caller likes."""
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -15,15 +15,13 @@ from service.http.request_headers import header
 from service.inference import unknown_categories
 from service.inference.direct_route import DirectRoute
 from service.inference.request_rows import rows_of
-from service.openapi.document import CELL
-from service.routes.models import Ref
+from service.openapi.rows_body import BODY
+from service.routes.parameters import Ref
 from service.runtime.context import CurrentContext
 from service.runtime.predictor import Question
-from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.resources import Predictions
 from worker.store.models import ModelRecord
-from worker.tables.files.readers import LONGEST_NAME
-from worker.tables.media import ARROW_STREAM, CSV, JSON, NPY, ROW_TYPES
+from worker.tables.media import ARROW_STREAM, CSV, JSON, NPY
 from worker.tables.spreadsheets import shown_table
 from worker.tables.writers import prediction_table
 
@@ -33,57 +31,6 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=DirectRoute)
 
 ANSWER_TYPES = (JSON, CSV, ARROW_STREAM, NPY)
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            JSON: {
-                "schema": {
-                    "anyOf": [
-                        {
-                            "type": "object",
-                            "required": ["rows"],
-                            "not": {"anyOf": [{"required": ["columns"]}, {"required": ["data"]}]},
-                            "properties": {
-                                "rows": {
-                                    "type": "array",
-                                    "items": {
-                                        "type": "object",
-                                        "additionalProperties": CELL,
-                                        "maxProperties": MOST_COLUMNS,
-                                    },
-                                    "minItems": 1,
-                                }
-                            },
-                        },
-                        {
-                            "type": "object",
-                            "required": ["columns", "data"],
-                            "not": {"required": ["rows"]},
-                            "properties": {
-                                "columns": {
-                                    "type": "array",
-                                    "items": {"type": "string", "maxLength": LONGEST_NAME},
-                                    "maxItems": MOST_COLUMNS,
-                                },
-                                "data": {
-                                    "type": "array",
-                                    "items": {"type": "array", "items": CELL, "maxItems": MOST_COLUMNS},
-                                    "minItems": 1,
-                                },
-                            },
-                        },
-                    ]
-                },
-                "examples": {
-                    "rows": {"value": {"rows": [{"rooms": 3, "city": "Bern"}]}},
-                    "matrix": {"value": {"columns": ["rooms", "city"], "data": [[3, "Bern"], [5, None]]}},
-                },
-            },
-            **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in ROW_TYPES if kind != JSON},
-        },
-    }
-}
 
 
 @router.post(

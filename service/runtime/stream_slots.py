@@ -4,10 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from service.http.problems import TooManyFollowers
-
-FOLLOWED = "factrfm.followed"
-"""In a request's scope when its answer is a stream with no end of its own: a caller who sends nothing more has left."""
+from service.errors import TooManyFollowers
 
 
 class Followers:

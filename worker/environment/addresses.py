@@ -6,6 +6,9 @@ itself it is taken as it is.
 
 from urllib.parse import quote, urlsplit, urlunsplit
 
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - names, not a listener
+"""Where a caller on the same machine finds a service that listens on all addresses."""
+
 
 def with_password(address: str, password: str) -> str:
     """Return the address with the password in it, percent-encoded.
@@ -20,3 +23,9 @@ def with_password(address: str, password: str) -> str:
     if not parts.scheme or parts.scheme.startswith("sqlite"):
         raise ValueError("the address names no server that would ask for one")
     return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{server}"))
+
+
+def local_url(host: str, port: int) -> str:
+    """Return where a caller on this machine finds an API that listens there."""
+    reached = EVERYWHERE.get(host, host)
+    return f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"

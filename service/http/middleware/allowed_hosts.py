@@ -14,9 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Scope
 
+from service.errors import InvalidTarget, MisdirectedRequest
 from service.http.middleware.authentication import KeyRing
 from service.http.middleware.gate import Gate
-from service.http.problems import InvalidTarget, MisdirectedRequest, on_own_error
+from service.http.problems import on_own_error
 from service.http.request_headers import header
 from service.http.strict_http import ABSOLUTE
 

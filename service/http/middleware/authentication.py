@@ -10,7 +10,6 @@ import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from urllib.parse import quote
 
 import structlog
@@ -21,43 +20,20 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Scope
 
+from service.errors import Forbidden, Unauthorized
+from service.http.caller import ANYBODY, ASKING, CONFIGURED, GUARDED, LOGIN, PAGES, READING, Caller
 from service.http.middleware import browser_sessions
 from service.http.middleware.gate import Gate
-from service.http.problems import Forbidden, Unauthorized, on_database_away, on_own_error
+from service.http.problems import on_database_away, on_own_error
 from service.http.request_headers import header
 from worker.contracts.keys import Scope as KeyScope
 from worker.store import keys
 from worker.store.database import Database
-from worker.store.schema.tables import DEFAULT_PROJECT
 
-GUARDED = ("/v1", "/v2", "/metrics")
-PAGES = ("/datasets", "/jobs", "/models", "/compare", "/batches", "/queue")
-"""The dashboard, beside '/' itself: a browser without a key is sent to LOGIN."""
 UNDER_GUARDED, UNDER_PAGES = (tuple(f"{path}/" for path in paths) for paths in (GUARDED, PAGES))
-LOGIN = "/login"
-READING = ("GET", "HEAD", "OPTIONS")
-ASKING = ("/predict", "/explain", "/infer")
-"""Endings of paths where a POST changes nothing."""
 KEPT_SECONDS = 5.0
 """A revoked key is let in for so long at most by a process that has seen it."""
 MOST_KEPT = 1000
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who sends a request. ``key`` names the key in logs; None where the service is open."""
-
-    project: str
-    scopes: tuple[KeyScope, ...]
-    key: str | None = None
-
-    def may(self, scope: KeyScope) -> bool:
-        """Return whether the caller has a scope; admin has them all."""
-        return scope in self.scopes or KeyScope.ADMIN in self.scopes
-
-
-ANYBODY = Caller(DEFAULT_PROJECT, tuple(KeyScope))
-CONFIGURED = Caller(DEFAULT_PROJECT, tuple(KeyScope), "configured")
 
 
 class Authentication(Gate):

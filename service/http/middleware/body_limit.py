@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.http.middleware.authentication import ASKING
-from service.http.problems import AmbiguousLength, BodyTooLarge, BodyTooSlow, on_own_error
-from service.http.request_headers import header
+from service.errors import AmbiguousLength, BodyTooLarge, BodyTooSlow
+from service.http.caller import ASKING
+from service.http.problems import on_own_error
+from service.http.request_headers import header, told_twice
 
 UPLOAD = ("POST", "/v1/datasets")
 LONG_BODIES = (*ASKING, "/batches")
@@ -64,11 +64,6 @@ class BodyLimit:
         if (method, path) == UPLOAD:
             return self._max_upload
         return self._max_other if path.endswith(LONG_BODIES) else min(self._max_other, MOST_SHORT_BYTES)
-
-
-def told_twice(names: Iterable[bytes]) -> bool:
-    """Return whether headers tell a body's length in two ways, so that two servers could see two requests in it."""
-    return {b"content-length", b"transfer-encoding"} <= set(names)
 
 
 class _Body:

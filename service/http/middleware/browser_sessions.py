@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from service.http.problems import Forbidden
+from service.errors import Forbidden
 from service.http.request_headers import header
 
 COOKIE = "factrfm_key"

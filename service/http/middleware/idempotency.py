@@ -11,7 +11,6 @@ import hashlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
 from datetime import datetime
 from typing import IO
 
@@ -23,9 +22,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.http.middleware.authentication import ASKING
+from service.http.caller import ASKING
 from service.http.problems import LASTING, on_database_away, on_own_error
-from service.http.request_headers import header
+from service.http.request_context import STARTED
+from service.http.request_headers import HEADER, LONGEST_KEY, header
 from worker.contracts.errors import FactRFMError, InvalidRequest
 from worker.store import idempotency
 from worker.store.database import Database
@@ -33,9 +33,7 @@ from worker.store.files.disk_full import needing_room
 
 log = structlog.get_logger()
 
-HEADER = "Idempotency-Key"
 RAW_HEADER = HEADER.lower().encode()
-LONGEST_KEY = 255
 IN_MEMORY = 2**20
 BLOCK = 2**18
 KEEP_SECONDS = 5.0
@@ -51,10 +49,6 @@ KEPT_HEADERS = (
 )
 KEPT_REFUSALS = (400, 413, 415, 422)
 """Of these, those of errors that are lasting. A refusal changed nothing, so the others are judged anew."""
-
-
-STARTED: ContextVar[idempotency.Started | None] = ContextVar("started", default=None)
-"""The record of the request under way: a route that stores something durable finishes it in the same transaction."""
 
 
 class Idempotency:

@@ -11,7 +11,8 @@ from prometheus_client import Counter, Histogram
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.http.problems import LONGEST_PATH, NotReady, on_fault, on_own_error
+from service.errors import NotReady
+from service.http.problems import LONGEST_PATH, on_fault, on_own_error
 from service.http.request_context import ORIGIN
 from service.http.request_headers import header
 from worker.contracts.messages import Origin

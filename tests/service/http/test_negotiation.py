@@ -1,7 +1,7 @@
 import pytest
 
+from service.errors import NotAcceptable
 from service.http.negotiation import choose
-from service.http.problems import NotAcceptable
 
 OFFERED = ("application/json", "text/csv", "image/png")
 

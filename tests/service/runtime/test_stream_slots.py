@@ -1,6 +1,6 @@
 import pytest
 
-from service.http.problems import TooManyFollowers
+from service.errors import TooManyFollowers
 from service.runtime.stream_slots import Followers
 
 

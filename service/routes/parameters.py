@@ -1,0 +1,40 @@
+"""Parameters and media types that several routes have."""
+
+from typing import Annotated
+
+from fastapi import Header, Path, Query
+from pydantic import Field
+
+from service.http.pagination import LONGEST_NAME
+
+SAFETENSORS = "application/vnd.safetensors"
+
+
+PNG = "image/png"
+
+
+Ref = Annotated[
+    str, Path(description="mdl_…, a name (its default or newest version), or name@version.", max_length=LONGEST_NAME)
+]
+
+
+Accept = Annotated[str | None, Header(include_in_schema=False)]
+
+
+LONGEST_ENCODED = 10_000
+"""Of the name of an encoded column: a column and one of its categories."""
+
+
+Folded = Annotated[
+    bool,
+    Query(
+        description="The matrix over original columns: where one is encoded as several, an entry is the Frobenius norm "
+        "of their block."
+    ),
+]
+
+
+Columns = Annotated[
+    list[Annotated[str, Field(max_length=LONGEST_ENCODED)]],
+    Query(max_length=1000, description="Only these rows and columns, in this order."),
+]
