@@ -14,7 +14,8 @@ from worker.runs.machine import Machine
 from worker.settings import WorkerSettings
 from worker.shell.lease import Lease
 from worker.shell.orders import build_order
-from worker.shell.supervisor import Attempt, Supervisor
+from worker.shell.attempt import Attempt
+from worker.shell.supervisor import Supervisor
 from worker.store import jobs
 from worker.store.files.safetensors_io import unpack
 from worker.tables.media import ARROW_FILE, CSV

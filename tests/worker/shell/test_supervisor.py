@@ -19,6 +19,7 @@ from worker.contracts.events import IterationData, LogData
 from worker.contracts.messages import AnyReport, Failed, Interrupted, IterationReport, LogReport
 from worker.contracts.resources import JobError, Progress
 from worker.settings import WorkerSettings
+from worker.shell import attempt
 from worker.shell import supervisor as supervisor_module
 from worker.shell.supervisor import Supervisor
 from worker.store import jobs
@@ -99,7 +100,7 @@ def test_a_report_whose_commit_was_not_answered_is_written_once(
     job_id = queue_fit(database, now())
     commits = BrokenCommits(database)
     monkeypatch.setattr(database, "transaction", commits)
-    monkeypatch.setattr(supervisor_module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(attempt, "RETRY_SECONDS", 0.01)
     record = jobs.record
 
     def arm(*arguments: Any, **changes: Any) -> None:
@@ -126,7 +127,7 @@ def test_a_report_whose_commit_was_not_answered_is_written_once(
 def test_a_job_that_storage_had_no_room_for_is_tried_again_and_then_fails_of_that(
     supervisor: Supervisor, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor_module, "PUT_OFF_SECONDS", 0.01)
+    monkeypatch.setattr(attempt, "PUT_OFF_SECONDS", 0.01)
     full = Interrupted(error=JobError(type="storage_full", detail="there is no room left on the disk"))
     saved, lost = queue_fit(database, now()), queue_fit(database, now())
     child = ScriptedChild([full], [fit_done()], [full], [full], [full])

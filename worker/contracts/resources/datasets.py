@@ -1,0 +1,78 @@
+"""Tables as callers see them."""
+
+from pydantic import Field
+
+from worker.contracts.base import ColumnType, Contract, Label, UtcDatetime
+
+LONGEST_TOP = 100
+CUT_MARK = "…"
+"""Frequent texts of a column that are longer are cut, with this at their end."""
+
+
+class TopValue(Contract):
+    """A frequent value of a categorical or boolean column."""
+
+    value: Label
+    count: int
+
+    @property
+    def cut(self) -> bool:
+        """Whether the value is only the beginning of a longer one."""
+        return isinstance(self.value, str) and len(self.value) == LONGEST_TOP and self.value.endswith(CUT_MARK)
+
+
+class Column(Contract):
+    """A column of a dataset, with what its values look like."""
+
+    name: str
+    type: ColumnType
+    index: bool = Field(False, description="It is the index of the data frame that was sent: no feature unless named.")
+    missing: int = Field(description="Rows without a value.")
+    distinct: int = Field(description="Distinct values, the missing one not counted.")
+    min: float | None = Field(None, description="numeric only, over finite values; likewise mean, std, max.")
+    mean: float | None = None
+    std: float | None = None
+    max: float | None = None
+    infinite: int = Field(0, description="numeric only: rows with an infinite value.")
+    integer: bool = Field(False, description="numeric only: every value is a whole number.")
+    top: list[TopValue] | None = Field(None, description="categorical and boolean only: the most frequent values.")
+    not_numbers: list[TopValue] | None = Field(
+        None,
+        description="categorical only, where most values are numbers, or would be without a decimal comma, marks of "
+        "thousands or a sign of money: the values that keep the column from being numeric.",
+    )
+
+
+class Dataset(Contract):
+    """An immutable table."""
+
+    id: str
+    name: str
+    sha256: str = Field(description="Of the uploaded bytes, after decompression.")
+    bytes: int
+    media_type: str
+    rows: int
+    columns: list[Column]
+    created_at: UtcDatetime
+    remarks: list[str] | None = Field(
+        None,
+        description="What should be looked at before a fit, a sentence each: columns that name rows, what they cost, "
+        "numbers that were read as texts. Null in lists.",
+    )
+
+
+class Histogram(Contract):
+    """How many rows of a numeric column lie between each two ``edges``; of finite values only."""
+
+    column: str
+    edges: list[float] = Field(description="One more than counts. The last bin holds its right edge too.")
+    counts: list[int]
+    missing: int
+    infinite: int
+
+
+class DatasetRows(Contract):
+    """The first rows of a dataset."""
+
+    columns: list[str]
+    rows: list[list[Label | None]]

@@ -1,0 +1,102 @@
+"""Models as callers see them."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from worker.contracts.base import ColumnType, Contract, Label, Task, UtcDatetime
+
+ChosenBy = Literal["validation", "folds", "leave_one_out", "last"]
+
+
+class ModelColumn(Contract):
+    """A column that a model reads or answers."""
+
+    name: str
+    type: ColumnType
+
+
+class IterationSummary(Contract):
+    """One iteration of a fit. ``cosine_to_next`` is between M here and M one iteration later."""
+
+    iteration: int
+    metrics: dict[str, float]
+    ridge: float
+    bandwidth: float | None = None
+    seconds: float
+    trace: float
+    effective_rank: float
+    cosine_to_next: float | None = None
+    matrix: bool = Field(description="M of this iteration is stored.")
+
+
+class HeatSummary(Contract):
+    """One short run of a way to fit, on a part of the rows, judged on others: what an 'auto' was decided by."""
+
+    encoding: str
+    feature_matrix: str
+    exponent: float | None = None
+    update: str
+    lap: int = Field(description="From 1. Only the better third runs the next lap, on more rows.")
+    rows: int
+    loss: float | None = Field(None, description="Mean squared error of standardised targets, or the Brier score.")
+    iteration: int
+    ridge: float | None = None
+    seconds: float | None = None
+    failed: str | None = Field(None, description="Why it could not run to its end.")
+
+
+class Model(Contract):
+    """A trained model: named, versioned, immutable. Only what is said about it may change."""
+
+    id: str
+    name: str
+    version: int
+    default_version: int | None = Field(
+        None, description="Version that the name alone stands for, where one was chosen; else it is the newest."
+    )
+    description: str = ""
+    tags: list[str] = Field(default_factory=list)
+    task: Task
+    classes: list[Label] | None = None
+    features: list[ModelColumn]
+    targets: list[ModelColumn]
+    encoded_features: int
+    spec: dict[str, Any]
+    metrics: dict[str, float] = Field(
+        description="Of the chosen iteration. brier is the Brier score of the probabilities that are served: of two "
+        "classes the mean squared error of the probability of the second one, of more the sum over all classes. Models "
+        "that older versions stored have it of raw scores, over all classes also where there are two."
+    )
+    validation_chose: list[str] = Field(
+        default_factory=list,
+        description="What the rows of validation_ metrics also chose: options, and the iteration. Their figures are a "
+        "little too good then. Empty where they chose nothing.",
+    )
+    left_out_chose: list[str] = Field(
+        default_factory=list,
+        description="The same of leave_one_out_ metrics: what training rows chose, each left out of the solve in turn.",
+    )
+    iteration: int = Field(description="The chosen iteration.")
+    chosen_by: ChosenBy | None = Field(
+        None,
+        description="What chose the iteration: rows to validate on, folds, or the error of training rows that are left "
+        "out of the solve one at a time. last: there was one, or solver cg had no rows to choose by. Null in models of "
+        "older versions.",
+    )
+    iterations: int = Field(description="The last iteration that ran.")
+    ridge: float
+    bandwidth: float | None = None
+    precision: str
+    solver: str | None = Field(None, description="How the ridge systems were solved, and why so.")
+    refitted: bool = Field(False, description="The last solve has the held-out rows too; the metrics are from before.")
+    choices: list[HeatSummary] = Field(default_factory=list, description="What the options left to 'auto' came of.")
+    training_rows: int
+    versions: dict[str, str] = Field(
+        default_factory=dict, description="Of the programs that trained it: factrfm, torch, python."
+    )
+    bytes: int
+    sha256: str
+    dataset: str
+    job: str
+    created_at: UtcDatetime
