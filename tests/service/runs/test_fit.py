@@ -12,9 +12,9 @@ from worker.runs.__main__ import carry_out
 from worker.runs.fit import fit
 from worker.runs.machine import Machine
 from worker.settings import WorkerSettings
+from worker.shell.attempt import Attempt
 from worker.shell.lease import Lease
 from worker.shell.orders import build_order
-from worker.shell.attempt import Attempt
 from worker.shell.supervisor import Supervisor
 from worker.store import jobs
 from worker.store.files.safetensors_io import unpack

@@ -1,6 +1,17 @@
 """Rows of jobs: how they change (``transitions``) and what is asked of them (``queries``)."""
 
 from worker.store.jobs.claims import Claim
+from worker.store.jobs.endings import (
+    MAX_LOST,
+    Outcome,
+    cancel_running,
+    expire,
+    fail,
+    lose,
+    release,
+    succeed_fit,
+    succeed_with_file,
+)
 from worker.store.jobs.queries import (
     checkpoint,
     count_waiting,
@@ -14,25 +25,7 @@ from worker.store.jobs.queries import (
     result,
     unsent,
 )
-from worker.store.jobs.transitions import (
-    MAX_LOST,
-    Outcome,
-    Renewal,
-    cancel_running,
-    claim,
-    delete,
-    expire,
-    fail,
-    insert_job,
-    lose,
-    record,
-    release,
-    renew,
-    request_cancel,
-    retry,
-    succeed_fit,
-    succeed_with_file,
-)
+from worker.store.jobs.transitions import Renewal, claim, delete, insert_job, record, renew, request_cancel, retry
 
 __all__ = [
     "MAX_LOST",
