@@ -8,7 +8,7 @@ PEERS := $(VENV)/.peers-installed
 HOME_DIR ?= .factrfm
 PORT ?= 8000
 
-.PHONY: demo serve test arithmetic lint docs pictures bench faults fuzz screenshots
+.PHONY: demo serve test arithmetic lint client docs pictures bench faults fuzz screenshots
 
 demo: $(STAMP)
 	$(BIN)/factrfm demo
@@ -35,6 +35,10 @@ lint: $(STAMP)
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m pytest -q tests/test_containers.py tests/test_dependencies.py tests/test_dangerous_calls.py
 	FACTRFM_API_KEYS=check POSTGRES_PASSWORD=check $(BIN)/docker-compose config --quiet
+
+# writes the client that blocks, service/client/sync*.py, out of the one that awaits
+client: $(STAMP)
+	$(BIN)/python -m docs.tools.blocking_client
 
 # the pages under build/docs/; a dead link ends it
 docs: $(STAMP)

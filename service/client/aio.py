@@ -1,6 +1,5 @@
 """The client that awaits: the same as ``Client``, method by method."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack
@@ -8,17 +7,13 @@ from typing import Any, Literal, Self, TypeVar, Unpack
 import httpx
 
 from service.client import calls, flows
-from service.client.calls import Call
-from service.client.connection import Address, refusal, request_of
-from service.client.deadline import Deadline
-from service.client.events import AnyEvent, EventReader
+from service.client.aio_sender import AsyncSender
+from service.client.events import AnyEvent
 from service.client.flows import Flow, NetworkOptions, Report, TrainOptions, TuneOptions, Wait
-from service.client.retries import Retries
-from service.client.tables import Body, rows_of
+from service.client.tables import rows_of
 from worker.contracts.comparison import Comparison
 from worker.contracts.explanation import Explanations
 from worker.contracts.resources import (
-    FINAL_STATES,
     Batch,
     Dataset,
     DatasetRows,
@@ -33,7 +28,6 @@ from worker.contracts.results import NetworkReport, Trials, TuneResult
 
 T = TypeVar("T")
 Listed = TypeVar("Listed", Dataset, Job, Model)
-BLOCK = 2**20
 
 
 class AsyncClient:
@@ -57,15 +51,11 @@ class AsyncClient:
         retries: int = 5,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        address = Address.of(url, key)
-        self._retries = retries
-        self._http = httpx.AsyncClient(
-            base_url=address.url, headers=address.headers, timeout=timeout, transport=transport, follow_redirects=False
-        )
+        self._sender = AsyncSender(url, key, timeout=timeout, retries=retries, transport=transport)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._sender.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -85,15 +75,15 @@ class AsyncClient:
 
     async def dataset(self, dataset_id: str) -> Dataset:
         """Return a dataset."""
-        return await self._send(calls.dataset(dataset_id))
+        return await self._sender.send(calls.dataset(dataset_id))
 
     async def rows(self, dataset_id: str, limit: int = 20) -> DatasetRows:
         """Return the first rows of a dataset."""
-        return await self._send(calls.dataset_rows(dataset_id, limit))
+        return await self._sender.send(calls.dataset_rows(dataset_id, limit))
 
     async def delete_dataset(self, dataset_id: str) -> None:
         """Delete a dataset that no job needs."""
-        await self._send(calls.delete_dataset(dataset_id))
+        await self._sender.send(calls.delete_dataset(dataset_id))
 
     async def fit(
         self,
@@ -163,15 +153,15 @@ class AsyncClient:
 
     async def submit(self, request: Mapping[str, Any]) -> Job:
         """Queue a job, a body as of POST /v1/jobs; do not wait."""
-        return await self._send(calls.submit(request))
+        return await self._sender.send(calls.submit(request))
 
     async def dry_run(self, request: Mapping[str, Any]) -> DryRun:
         """Return what a job would be and take; nothing is queued."""
-        return await self._send(calls.dry_run(request))
+        return await self._sender.send(calls.dry_run(request))
 
     async def job(self, job_id: str) -> Job:
         """Return a job as it stands."""
-        return await self._send(calls.job(job_id))
+        return await self._sender.send(calls.job(job_id))
 
     async def wait(
         self, job_id: str, timeout: float | None = None, *, report: Report | None = None, check: bool = True
@@ -186,87 +176,87 @@ class AsyncClient:
 
     async def cancel(self, job_id: str) -> Job:
         """Ask a job to end."""
-        return await self._send(calls.job_action(job_id, "cancel"))
+        return await self._sender.send(calls.job_action(job_id, "cancel"))
 
     async def retry(self, job_id: str) -> Job:
         """Run a failed or cancelled job again, from its checkpoint if it has one."""
-        return await self._send(calls.job_action(job_id, "retry"))
+        return await self._sender.send(calls.job_action(job_id, "retry"))
 
     async def result(self, job_id: str) -> bytes:
         """Return the file that a job made."""
-        return await self._send(calls.result(job_id))
+        return await self._sender.send(calls.result(job_id))
 
     async def tune_result(self, job_id: str) -> TuneResult:
         """Return every trial of a search that has succeeded."""
-        return await self._send(calls.tune_result(job_id))
+        return await self._sender.send(calls.tune_result(job_id))
 
     async def trials(self, job_id: str) -> Trials:
         """Return the trials of a search that have ended so far."""
-        return await self._send(calls.trials(job_id))
+        return await self._sender.send(calls.trials(job_id))
 
     async def network_report(self, job_id: str) -> NetworkReport:
         """Return the report of a network that was trained."""
-        return await self._send(calls.network_report(job_id))
+        return await self._sender.send(calls.network_report(job_id))
 
     async def delete_job(self, job_id: str) -> None:
         """Forget a job that has ended."""
-        await self._send(calls.delete_job(job_id))
+        await self._sender.send(calls.delete_job(job_id))
 
     async def submit_batch(self, jobs: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> Batch:
         """Queue many jobs, all or none: a list of bodies, or a base and a grid."""
-        return await self._send(calls.submit_batch(jobs if isinstance(jobs, Mapping) else list(jobs)))
+        return await self._sender.send(calls.submit_batch(jobs if isinstance(jobs, Mapping) else list(jobs)))
 
     async def batch(self, batch_id: str) -> Batch:
         """Return a batch as it stands."""
-        return await self._send(calls.batch(batch_id))
+        return await self._sender.send(calls.batch(batch_id))
 
     async def cancel_batch(self, batch_id: str) -> Batch:
         """Ask every job of a batch to end."""
-        return await self._send(calls.cancel_batch(batch_id))
+        return await self._sender.send(calls.cancel_batch(batch_id))
 
     async def model(self, ref: str) -> Model:
         """Return a model by its id, its name (the latest version) or name@version."""
-        return await self._send(calls.get_model(ref))
+        return await self._sender.send(calls.get_model(ref))
 
     async def change_model(self, ref: str, change: Mapping[str, Any]) -> Model:
         """Change ``description``, ``tags``, or ``default_version``: what the name alone stands for."""
-        return await self._send(calls.change_model(ref, change))
+        return await self._sender.send(calls.change_model(ref, change))
 
     async def compare(self, ref: str, *others: str) -> Comparison:
         """Put models side by side."""
-        return await self._send(calls.compare(ref, others))
+        return await self._sender.send(calls.compare(ref, others))
 
     async def delete_model(self, ref: str) -> None:
         """Delete one version of a model, by its id or as name@version."""
-        await self._send(calls.delete_model(ref))
+        await self._sender.send(calls.delete_model(ref))
 
     async def features(self, ref: str) -> Features:
         """Return what a model looks at."""
-        return await self._send(calls.features(ref))
+        return await self._sender.send(calls.features(ref))
 
     async def matrix(self, ref: str, iteration: int | None = None) -> FeatureMatrix:
         """Return the learned feature matrix, of the chosen iteration where none is named."""
-        return await self._send(calls.matrix(ref, iteration))
+        return await self._sender.send(calls.matrix(ref, iteration))
 
     async def heatmap(self, ref: str, iteration: int | None = None) -> bytes:
         """Return the learned feature matrix as a picture (PNG)."""
-        return await self._send(calls.heatmap(ref, iteration))
+        return await self._sender.send(calls.heatmap(ref, iteration))
 
     async def history(self, ref: str) -> FeatureHistory:
         """Return every iteration of a model's fit."""
-        return await self._send(calls.history(ref))
+        return await self._sender.send(calls.history(ref))
 
     async def explain(self, ref: str, data: Any, *, neighbours: int = 5) -> Explanations:
         """Predict some rows, in any form that ``predict`` takes, and say why: training rows near to them, slopes."""
-        return await self._send(calls.explain(ref, rows_of(data), neighbours))
+        return await self._sender.send(calls.explain(ref, rows_of(data), neighbours))
 
     async def export(self, ref: str, format: Literal["safetensors", "onnx"] = "safetensors") -> bytes:  # noqa: A002
         """Return the whole model as one file: safetensors, which ``worker.prediction.load`` reads, or ONNX."""
-        return await self._send(calls.export(ref, format))
+        return await self._sender.send(calls.export(ref, format))
 
     async def card(self, ref: str) -> str:
         """Return the model card, in Markdown."""
-        return await self._send(calls.card(ref))
+        return await self._sender.send(calls.card(ref))
 
     def datasets(self) -> AsyncIterator[Dataset]:
         """Yield all datasets, newest first."""
@@ -282,43 +272,18 @@ class AsyncClient:
         """Yield models, newest first; all versions of one name where it is given."""
         return self._pages("/v1/models", Model, {"name": name})
 
-    async def follow(self, job_id: str, after: int = 0, *, timeout: float | None = None) -> AsyncIterator[AnyEvent]:
+    def follow(self, job_id: str, after: int = 0, *, timeout: float | None = None) -> AsyncIterator[AnyEvent]:
         """Yield the events of a job as they happen, each once, until it ends; broken connections are mended.
 
         Raises:
             TimedOut: the job did not end in ``timeout`` seconds.
         """
-        reader, retries = EventReader(after), Retries(self._retries)
-        deadline = Deadline(job_id, timeout)
-        while not reader.ended:
-            try:
-                async with self._http.stream(
-                    "GET", calls.events_path(job_id), headers=reader.headers(), timeout=deadline.read_timeout()
-                ) as response:
-                    if response.is_error:
-                        await response.aread()
-                        await self._pause(retries, response)
-                        continue
-                    async for line in response.aiter_lines():
-                        event = reader.take(line)
-                        if event is not None:
-                            retries = Retries(self._retries)
-                            yield event
-                        deadline.check()
-            except httpx.TransportError as error:
-                deadline.check()
-                await self._pause(retries, error)
-                continue
-            # a stream that ends before its job does was ended by a stop of the service, which will be back
-            if not reader.ended:
-                if (await self.job(job_id)).state in FINAL_STATES:
-                    return
-                await self._pause(retries, httpx.ReadError("the stream of events ended before the job did"))
+        return self._sender.events(job_id, after, timeout)
 
     async def _pages(self, path: str, kind: type[Listed], filters: Mapping[str, Any]) -> AsyncIterator[Listed]:
         after: str | None = None
         while True:
-            page = await self._send(calls.page(path, kind, filters, after))
+            page = await self._sender.send(calls.page(path, kind, filters, after))
             for item in page.items:
                 yield item
             if page.next is None:
@@ -330,7 +295,7 @@ class AsyncClient:
         try:
             while True:
                 step = flow.send(answer)
-                answer = await self._wait(step) if isinstance(step, Wait) else await self._send(step)
+                answer = await self._wait(step) if isinstance(step, Wait) else await self._sender.send(step)
         except StopIteration as end:
             found: T = end.value
             return found
@@ -340,42 +305,3 @@ class AsyncClient:
             if wait.report is not None:
                 wait.report(event)
         return await self.job(wait.job_id)
-
-    async def _send(self, call: Call[T]) -> T:
-        request = request_of(call)
-        retries = Retries(self._retries)
-        while True:
-            try:
-                response = await self._http.request(
-                    **request, content=None if call.body is None else _blocks(call.body)
-                )
-            except httpx.TransportError as error:
-                await self._pause(retries, error)
-                continue
-            if not response.is_error:
-                return call.parse(response)
-            if call.method == "DELETE" and response.status_code == 404 and retries.made:
-                # the try before this one did it, and its answer was lost
-                return call.parse(response)
-            await self._pause(retries, response)
-
-    async def _pause(self, retries: Retries, outcome: httpx.Response | httpx.TransportError) -> None:
-        """Sleep until the next try.
-
-        Raises:
-            Refused, NotReached: there is none.
-        """
-        seconds = retries.pause(outcome)
-        if seconds is None:
-            raise refusal(outcome, self._http.base_url)
-        await asyncio.sleep(seconds)
-
-
-async def _blocks(body: Body) -> AsyncIterator[bytes]:
-    """Read a body in a thread, block by block, so that no other task waits for the disk."""
-    source = await asyncio.to_thread(body.open)
-    try:
-        while block := await asyncio.to_thread(source.read, BLOCK):
-            yield block
-    finally:
-        source.close()

@@ -1,6 +1,6 @@
+# Made from service/client/aio.py by `make client`: change that file, not this one.
 """The client that blocks."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack
@@ -8,17 +8,13 @@ from typing import Any, Literal, Self, TypeVar, Unpack
 import httpx
 
 from service.client import calls, flows
-from service.client.calls import Call
-from service.client.connection import Address, refusal, request_of
-from service.client.deadline import Deadline
-from service.client.events import AnyEvent, EventReader
+from service.client.events import AnyEvent
 from service.client.flows import Flow, NetworkOptions, Report, TrainOptions, TuneOptions, Wait
-from service.client.retries import Retries
+from service.client.sync_sender import Sender
 from service.client.tables import rows_of
 from worker.contracts.comparison import Comparison
 from worker.contracts.explanation import Explanations
 from worker.contracts.resources import (
-    FINAL_STATES,
     Batch,
     Dataset,
     DatasetRows,
@@ -56,15 +52,11 @@ class Client:
         retries: int = 5,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        address = Address.of(url, key)
-        self._retries = retries
-        self._http = httpx.Client(
-            base_url=address.url, headers=address.headers, timeout=timeout, transport=transport, follow_redirects=False
-        )
+        self._sender = Sender(url, key, timeout=timeout, retries=retries, transport=transport)
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._sender.close()
 
     def __enter__(self) -> Self:
         return self
@@ -84,15 +76,15 @@ class Client:
 
     def dataset(self, dataset_id: str) -> Dataset:
         """Return a dataset."""
-        return self._send(calls.dataset(dataset_id))
+        return self._sender.send(calls.dataset(dataset_id))
 
     def rows(self, dataset_id: str, limit: int = 20) -> DatasetRows:
         """Return the first rows of a dataset."""
-        return self._send(calls.dataset_rows(dataset_id, limit))
+        return self._sender.send(calls.dataset_rows(dataset_id, limit))
 
     def delete_dataset(self, dataset_id: str) -> None:
         """Delete a dataset that no job needs."""
-        self._send(calls.delete_dataset(dataset_id))
+        self._sender.send(calls.delete_dataset(dataset_id))
 
     def fit(
         self,
@@ -162,15 +154,15 @@ class Client:
 
     def submit(self, request: Mapping[str, Any]) -> Job:
         """Queue a job, a body as of POST /v1/jobs; do not wait."""
-        return self._send(calls.submit(request))
+        return self._sender.send(calls.submit(request))
 
     def dry_run(self, request: Mapping[str, Any]) -> DryRun:
         """Return what a job would be and take; nothing is queued."""
-        return self._send(calls.dry_run(request))
+        return self._sender.send(calls.dry_run(request))
 
     def job(self, job_id: str) -> Job:
         """Return a job as it stands."""
-        return self._send(calls.job(job_id))
+        return self._sender.send(calls.job(job_id))
 
     def wait(
         self, job_id: str, timeout: float | None = None, *, report: Report | None = None, check: bool = True
@@ -185,87 +177,87 @@ class Client:
 
     def cancel(self, job_id: str) -> Job:
         """Ask a job to end."""
-        return self._send(calls.job_action(job_id, "cancel"))
+        return self._sender.send(calls.job_action(job_id, "cancel"))
 
     def retry(self, job_id: str) -> Job:
         """Run a failed or cancelled job again, from its checkpoint if it has one."""
-        return self._send(calls.job_action(job_id, "retry"))
+        return self._sender.send(calls.job_action(job_id, "retry"))
 
     def result(self, job_id: str) -> bytes:
         """Return the file that a job made."""
-        return self._send(calls.result(job_id))
+        return self._sender.send(calls.result(job_id))
 
     def tune_result(self, job_id: str) -> TuneResult:
         """Return every trial of a search that has succeeded."""
-        return self._send(calls.tune_result(job_id))
+        return self._sender.send(calls.tune_result(job_id))
 
     def trials(self, job_id: str) -> Trials:
         """Return the trials of a search that have ended so far."""
-        return self._send(calls.trials(job_id))
+        return self._sender.send(calls.trials(job_id))
 
     def network_report(self, job_id: str) -> NetworkReport:
         """Return the report of a network that was trained."""
-        return self._send(calls.network_report(job_id))
+        return self._sender.send(calls.network_report(job_id))
 
     def delete_job(self, job_id: str) -> None:
         """Forget a job that has ended."""
-        self._send(calls.delete_job(job_id))
+        self._sender.send(calls.delete_job(job_id))
 
     def submit_batch(self, jobs: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> Batch:
         """Queue many jobs, all or none: a list of bodies, or a base and a grid."""
-        return self._send(calls.submit_batch(jobs if isinstance(jobs, Mapping) else list(jobs)))
+        return self._sender.send(calls.submit_batch(jobs if isinstance(jobs, Mapping) else list(jobs)))
 
     def batch(self, batch_id: str) -> Batch:
         """Return a batch as it stands."""
-        return self._send(calls.batch(batch_id))
+        return self._sender.send(calls.batch(batch_id))
 
     def cancel_batch(self, batch_id: str) -> Batch:
         """Ask every job of a batch to end."""
-        return self._send(calls.cancel_batch(batch_id))
+        return self._sender.send(calls.cancel_batch(batch_id))
 
     def model(self, ref: str) -> Model:
         """Return a model by its id, its name (the latest version) or name@version."""
-        return self._send(calls.get_model(ref))
+        return self._sender.send(calls.get_model(ref))
 
     def change_model(self, ref: str, change: Mapping[str, Any]) -> Model:
         """Change ``description``, ``tags``, or ``default_version``: what the name alone stands for."""
-        return self._send(calls.change_model(ref, change))
+        return self._sender.send(calls.change_model(ref, change))
 
     def compare(self, ref: str, *others: str) -> Comparison:
         """Put models side by side."""
-        return self._send(calls.compare(ref, others))
+        return self._sender.send(calls.compare(ref, others))
 
     def delete_model(self, ref: str) -> None:
         """Delete one version of a model, by its id or as name@version."""
-        self._send(calls.delete_model(ref))
+        self._sender.send(calls.delete_model(ref))
 
     def features(self, ref: str) -> Features:
         """Return what a model looks at."""
-        return self._send(calls.features(ref))
+        return self._sender.send(calls.features(ref))
 
     def matrix(self, ref: str, iteration: int | None = None) -> FeatureMatrix:
         """Return the learned feature matrix, of the chosen iteration where none is named."""
-        return self._send(calls.matrix(ref, iteration))
+        return self._sender.send(calls.matrix(ref, iteration))
 
     def heatmap(self, ref: str, iteration: int | None = None) -> bytes:
         """Return the learned feature matrix as a picture (PNG)."""
-        return self._send(calls.heatmap(ref, iteration))
+        return self._sender.send(calls.heatmap(ref, iteration))
 
     def history(self, ref: str) -> FeatureHistory:
         """Return every iteration of a model's fit."""
-        return self._send(calls.history(ref))
+        return self._sender.send(calls.history(ref))
 
     def explain(self, ref: str, data: Any, *, neighbours: int = 5) -> Explanations:
         """Predict some rows, in any form that ``predict`` takes, and say why: training rows near to them, slopes."""
-        return self._send(calls.explain(ref, rows_of(data), neighbours))
+        return self._sender.send(calls.explain(ref, rows_of(data), neighbours))
 
     def export(self, ref: str, format: Literal["safetensors", "onnx"] = "safetensors") -> bytes:  # noqa: A002
         """Return the whole model as one file: safetensors, which ``worker.prediction.load`` reads, or ONNX."""
-        return self._send(calls.export(ref, format))
+        return self._sender.send(calls.export(ref, format))
 
     def card(self, ref: str) -> str:
         """Return the model card, in Markdown."""
-        return self._send(calls.card(ref))
+        return self._sender.send(calls.card(ref))
 
     def datasets(self) -> Iterator[Dataset]:
         """Yield all datasets, newest first."""
@@ -285,37 +277,12 @@ class Client:
         Raises:
             TimedOut: the job did not end in ``timeout`` seconds.
         """
-        reader, retries = EventReader(after), Retries(self._retries)
-        deadline = Deadline(job_id, timeout)
-        while not reader.ended:
-            try:
-                with self._http.stream(
-                    "GET", calls.events_path(job_id), headers=reader.headers(), timeout=deadline.read_timeout()
-                ) as response:
-                    if response.is_error:
-                        response.read()
-                        self._pause(retries, response)
-                        continue
-                    for line in response.iter_lines():
-                        event = reader.take(line)
-                        if event is not None:
-                            retries = Retries(self._retries)
-                            yield event
-                        deadline.check()
-            except httpx.TransportError as error:
-                deadline.check()
-                self._pause(retries, error)
-                continue
-            # a stream that ends before its job does was ended by a stop of the service, which will be back
-            if not reader.ended:
-                if self.job(job_id).state in FINAL_STATES:
-                    return
-                self._pause(retries, httpx.ReadError("the stream of events ended before the job did"))
+        return self._sender.events(job_id, after, timeout)
 
     def _pages(self, path: str, kind: type[Listed], filters: Mapping[str, Any]) -> Iterator[Listed]:
         after: str | None = None
         while True:
-            page = self._send(calls.page(path, kind, filters, after))
+            page = self._sender.send(calls.page(path, kind, filters, after))
             yield from page.items
             if page.next is None:
                 return
@@ -326,7 +293,7 @@ class Client:
         try:
             while True:
                 step = flow.send(answer)
-                answer = self._wait(step) if isinstance(step, Wait) else self._send(step)
+                answer = self._wait(step) if isinstance(step, Wait) else self._sender.send(step)
         except StopIteration as end:
             found: T = end.value
             return found
@@ -336,34 +303,3 @@ class Client:
             if wait.report is not None:
                 wait.report(event)
         return self.job(wait.job_id)
-
-    def _send(self, call: Call[T]) -> T:
-        request = request_of(call)
-        retries = Retries(self._retries)
-        while True:
-            body = call.body.open() if call.body is not None else None
-            try:
-                response = self._http.request(**request, content=body)
-            except httpx.TransportError as error:
-                self._pause(retries, error)
-                continue
-            finally:
-                if body is not None:
-                    body.close()
-            if not response.is_error:
-                return call.parse(response)
-            if call.method == "DELETE" and response.status_code == 404 and retries.made:
-                # the try before this one did it, and its answer was lost
-                return call.parse(response)
-            self._pause(retries, response)
-
-    def _pause(self, retries: Retries, outcome: httpx.Response | httpx.TransportError) -> None:
-        """Sleep until the next try.
-
-        Raises:
-            Refused, NotReached: there is none.
-        """
-        seconds = retries.pause(outcome)
-        if seconds is None:
-            raise refusal(outcome, self._http.base_url)
-        time.sleep(seconds)

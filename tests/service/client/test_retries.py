@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -128,3 +129,27 @@ def test_a_key_that_no_header_can_carry_is_refused_and_not_shown() -> None:
     with pytest.raises(ValueError, match="key") as refused:
         Client("http://service", "secret\nkey")
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_every_try_sends_the_whole_file_and_closes_it(
+    kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "long.csv"
+    path.write_bytes(b"x,y\n" + b"1,2\n" * 400_000)
+    opened = []
+    plain_open = Path.open
+
+    def remembered(self: Path, *arguments: Any, **options: Any) -> Any:
+        opened.append(plain_open(self, *arguments, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(Path, "open", remembered)
+    busy = problem(503, "not_ready", **{"Retry-After": "0"})
+    play = Answers(httpx.ReadError("cut"), busy, problem(422, "unreadable"))
+    client = kind("http://service", transport=httpx.MockTransport(play))
+    with pytest.raises(Refused):
+        _ = client.upload(path) if kind is Client else asyncio.run(client.upload(path))
+    assert [len(request.content) for request in play.requests] == [path.stat().st_size] * 3
+    assert len(opened) == 4, "once to see that it is there"
+    assert all(file.closed for file in opened)

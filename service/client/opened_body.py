@@ -1,0 +1,36 @@
+"""A body opened for one try: a file for the client that blocks, blocks of bytes for the client that awaits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import BinaryIO
+
+from service.client.tables import Body
+
+BLOCK_BYTES = 2**20
+
+
+@contextmanager
+def opened(body: Body | None) -> Iterator[BinaryIO | None]:
+    """Open a body, if there is one, and close it."""
+    if body is None:
+        yield None
+        return
+    with body.open() as source:
+        yield source
+
+
+@asynccontextmanager
+async def opened_async(body: Body | None) -> AsyncIterator[AsyncIterator[bytes] | None]:
+    """Open a body, if there is one, and close it. It is read in a thread, so that no other task waits for the disk."""
+    if body is None:
+        yield None
+        return
+    source = await asyncio.to_thread(body.open)
+    with source:
+        yield _blocks(source)
+
+
+async def _blocks(source: BinaryIO) -> AsyncIterator[bytes]:
+    while block := await asyncio.to_thread(source.read, BLOCK_BYTES):
+        yield block

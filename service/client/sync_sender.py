@@ -1,0 +1,103 @@
+# Made from service/client/aio_sender.py by `make client`: change that file, not this one.
+"""What sends the calls of the client that blocks, again where that may help."""
+
+import time
+from collections.abc import Iterator
+from typing import TypeVar
+
+import httpx
+
+from service.client import calls
+from service.client.calls import Call
+from service.client.connection import Address, refusal, request_of
+from service.client.deadline import Deadline
+from service.client.events import AnyEvent, EventReader
+from service.client.opened_body import opened
+from service.client.retries import Retries
+from worker.contracts.resources import FINAL_STATES
+
+T = TypeVar("T")
+
+
+class Sender:
+    """Holds the connections to one service."""
+
+    def __init__(
+        self,
+        url: str | None,
+        key: str | None,
+        *,
+        timeout: float,
+        retries: int,
+        transport: httpx.BaseTransport | None,
+    ) -> None:
+        address = Address.of(url, key)
+        self._retries = retries
+        self._http = httpx.Client(
+            base_url=address.url, headers=address.headers, timeout=timeout, transport=transport, follow_redirects=False
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def send(self, call: Call[T]) -> T:
+        request = request_of(call)
+        retries = Retries(self._retries)
+        while True:
+            try:
+                with opened(call.body) as content:
+                    response = self._http.request(**request, content=content)
+            except httpx.TransportError as error:
+                self._pause(retries, error)
+                continue
+            if not response.is_error:
+                return call.parse(response)
+            if call.method == "DELETE" and response.status_code == 404 and retries.made:
+                # the try before this one did it, and its answer was lost
+                return call.parse(response)
+            self._pause(retries, response)
+
+    def _pause(self, retries: Retries, outcome: httpx.Response | httpx.TransportError) -> None:
+        """Sleep until the next try.
+
+        Raises:
+            Refused, NotReached: there is none.
+        """
+        seconds = retries.pause(outcome)
+        if seconds is None:
+            raise refusal(outcome, self._http.base_url)
+        time.sleep(seconds)
+
+    def events(self, job_id: str, after: int, timeout: float | None) -> Iterator[AnyEvent]:
+        """Yield the events of a job as they happen, each once, until it ends; broken connections are mended.
+
+        Raises:
+            TimedOut: the job did not end in ``timeout`` seconds.
+        """
+        reader, retries = EventReader(after), Retries(self._retries)
+        deadline = Deadline(job_id, timeout)
+        while not reader.ended:
+            try:
+                with self._http.stream(
+                    "GET", calls.events_path(job_id), headers=reader.headers(), timeout=deadline.read_timeout()
+                ) as response:
+                    if response.is_error:
+                        response.read()
+                        self._pause(retries, response)
+                        continue
+                    for line in response.iter_lines():
+                        event = reader.take(line)
+                        if event is not None:
+                            retries = Retries(self._retries)
+                            yield event
+                        deadline.check()
+            except httpx.TransportError as error:
+                deadline.check()
+                self._pause(retries, error)
+                continue
+            # a stream that ends before its job does was ended by a stop of the service, which will be back
+            if not reader.ended:
+                job = self.send(calls.job(job_id))
+                if job.state in FINAL_STATES:
+                    return
+                self._pause(retries, httpx.ReadError("the stream of events ended before the job did"))
