@@ -1,9 +1,12 @@
 """Results that took long to make, as many as fit, the least recently used going first."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
+from operator import itemgetter
 from typing import Any, TypeVar, cast
+
+from cachetools import LRUCache
 
 V = TypeVar("V")
 
@@ -12,10 +15,8 @@ class BoundedCache:
     """Values that never change by key, bounded by their bytes together. Threads may share it."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-        self._bytes = 0
+        self._values: LRUCache[Hashable, tuple[Any, int]] = LRUCache(max_bytes, itemgetter(1))
 
     def get(self, key: Hashable, make: Callable[[], V], nbytes: Callable[[V], int]) -> V:
         """Return the value of ``key``, made where it is not there; one of more bytes than may be is not kept.
@@ -23,20 +24,15 @@ class BoundedCache:
         Two threads that miss at once both make it: the values are equal.
         """
         with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return cast("V", self._values[key][0])
+            kept = self._values.get(key)
+        if kept is not None:
+            return cast("V", kept[0])
         value = make()
-        size = nbytes(value)
-        if size <= self._max_bytes:
-            with self._lock:
-                self._bytes += size - self._values.pop(key, (None, 0))[1]
-                self._values[key] = value, size
-                while self._bytes > self._max_bytes:
-                    self._bytes -= self._values.popitem(last=False)[1][1]
+        with self._lock, suppress(ValueError):
+            self._values[key] = value, nbytes(value)
         return value
 
     @property
     def nbytes(self) -> int:
         """Bytes of all values that are kept."""
-        return self._bytes
+        return int(self._values.currsize)

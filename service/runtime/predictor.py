@@ -1,4 +1,4 @@
-"""Models in memory, as many as fit, and predictions in threads of their own, small ones together.
+"""Predictions in threads of their own, small ones together.
 
 Requests for a model that arrive while others are computed are computed together. Each is read and written by itself, so
 one that cannot be read or computed fails alone. What a row is answered does not depend on the rows beside it, but for
@@ -9,25 +9,23 @@ asked for, so an API process that takes in tables and follows jobs stays small a
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import pyarrow as pa
+from cachetools import LRUCache
 from prometheus_client import Counter, Histogram
 
-from service.runtime.gc_freeze import settle
 from service.runtime.microbatch import Batches, Compute
+from service.runtime.model_cache import ModelCache
 from worker.contracts.artifacts import ArtifactRef
 from worker.contracts.errors import ArtifactMissing, PredictionsBusy
 from worker.environment.cgroup import usable_cpus
 from worker.store import models
 from worker.store.database import Database
 from worker.store.files.artifacts import Artifacts
-from worker.store.files.safetensors_io import unpack
 from worker.store.models import ModelRecord
 from worker.tables.rows.table_rows import RowReader, Rows, joined
 
@@ -62,8 +60,6 @@ class Question(Generic[R]):
     write: Callable[[ModelRecord, "Answer"], R]
 
 
-CACHE = Counter("factrfm_model_cache_requests", "Predictions by whether their model was in memory", ["result"])
-LOADING = Histogram("factrfm_model_load_seconds", "Time to load a model from storage")
 PREDICTING = Histogram("factrfm_prediction_seconds", "Time to compute a prediction, without its wait for a thread")
 ROWS = Counter("factrfm_prediction_rows", "Rows predicted")
 
@@ -100,17 +96,14 @@ class Predictor:
         batch_rows: int = 256,
         wait_s: float = 0.0,
     ) -> None:
-        self._artifacts = artifacts
-        self._cache_bytes = cache_bytes
+        self._models = ModelCache(artifacts, cache_bytes)
         self._batch_rows = batch_rows
         self._batches: Batches[Question[object], object] = Batches(
             threads, batch_rows, BATCH_BYTES, SMALL_BYTES, wait_s
         )
         self._places = Places(threads + waiting)
         self._lock = threading.Lock()
-        self._models: OrderedDict[str, ServedModel] = OrderedDict()
-        self._known: OrderedDict[str, Known] = OrderedDict()
-        self._loading: dict[str, Future[ServedModel]] = {}
+        self._known: LRUCache[str, Known] = LRUCache(MOST_KNOWN)
 
     def place(self) -> "Places":
         """Return what holds a place in the line of predictions, from before a body is read.
@@ -155,11 +148,11 @@ class Predictor:
 
     def model(self, record: ModelRecord) -> "ServedModel":
         """Return a model to ask or to take apart, from memory or from storage."""
-        return self._model(record.resource.id, record.model)
+        return self._models.get(record.resource.id, record.model)
 
     def predict(self, model_id: str, ref: ArtifactRef, rows: Rows) -> "Answer":
         """Answer rows, in this thread."""
-        model = self._model(model_id, ref)
+        model = self._models.get(model_id, ref)
         import torch
 
         torch.set_num_threads(1 if rows.num_rows <= SMALL_ROWS else usable_cpus())
@@ -170,8 +163,8 @@ class Predictor:
 
     def forget(self, model_id: str) -> None:
         """Drop a model that was deleted."""
+        self._models.forget(model_id)
         with self._lock:
-            self._models.pop(model_id, None)
             self._known.pop(model_id, None)
 
     def _answer_all(
@@ -239,8 +232,6 @@ class Predictor:
             known = Known(record, RowReader(record.resource.features))
             with self._lock:
                 self._known[model_id] = known
-                if len(self._known) > MOST_KNOWN:
-                    self._known.popitem(last=False)
         return known
 
     @property
@@ -250,50 +241,7 @@ class Predictor:
 
     def cached(self) -> tuple[int, int]:
         """Return how many models the cache holds, and their bytes."""
-        with self._lock:
-            return len(self._models), sum(model.nbytes for model in self._models.values())
-
-    def _model(self, model_id: str, ref: ArtifactRef) -> "ServedModel":
-        """Return the model, loading it once however many ask at the same time."""
-        with self._lock:
-            cached = self._models.get(model_id)
-            CACHE.labels("miss" if cached is None else "hit").inc()
-            if cached is not None:
-                self._models.move_to_end(model_id)
-                return cached
-            under_way = self._loading.get(model_id)
-            mine: Future[ServedModel] = Future()
-            if under_way is None:
-                self._loading[model_id] = mine
-        if under_way is not None:
-            return under_way.result()
-        try:
-            with LOADING.time():
-                model = self._load(ref)
-        except BaseException as error:
-            with self._lock:
-                del self._loading[model_id]
-            mine.set_exception(error)
-            raise
-        with self._lock:
-            del self._loading[model_id]
-            self._keep(model_id, model)
-        mine.set_result(model)
-        return model
-
-    def _load(self, ref: ArtifactRef) -> "ServedModel":
-        from worker.serving.model import ServedModel
-
-        settle("torch")
-        return ServedModel.from_tensors(*unpack(self._artifacts.read_bytes(ref)))
-
-    def _keep(self, model_id: str, model: "ServedModel") -> None:
-        """Keep a model that fits at all, and let the least recently used go until all fit."""
-        if model.nbytes > self._cache_bytes:
-            return
-        self._models[model_id] = model
-        while sum(one.nbytes for one in self._models.values()) > self._cache_bytes:
-            self._models.popitem(last=False)
+        return self._models.held()
 
 
 def _written(question: Question[R], record: ModelRecord, answer: "Answer | Exception") -> R | Exception:

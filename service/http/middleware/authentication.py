@@ -8,12 +8,12 @@ Authorization, browsers in a cookie.
 import hashlib
 import hmac
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 import structlog
 from anyio import to_thread
+from cachetools import LRUCache
 from pydantic import SecretStr
 from sqlalchemy.exc import OperationalError
 from starlette.requests import Request
@@ -110,7 +110,7 @@ class KeyRing:
     def __init__(self, configured: Sequence[SecretStr], database: Callable[[], Database]) -> None:
         self._configured = [key.get_secret_value().encode() for key in configured]
         self._database = database
-        self._kept: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
+        self._kept: LRUCache[bytes, tuple[Caller, float]] = LRUCache(MOST_KEPT)
         self._any: tuple[bool, float] = (False, 0.0)
 
     async def find(self, text: str) -> Caller | None:
@@ -137,13 +137,11 @@ class KeyRing:
             if known is None:
                 raise
             return known[0]
-        self._kept.pop(digest, None)
         if found is None:
+            self._kept.pop(digest, None)
             return None
         caller = Caller(found.project, found.scopes, found.id)
         self._kept[digest] = caller, time.monotonic() + KEPT_SECONDS
-        while len(self._kept) > MOST_KEPT:
-            self._kept.popitem(last=False)
         return caller
 
     async def _any_stored(self) -> bool:

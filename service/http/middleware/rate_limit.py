@@ -1,8 +1,8 @@
 """How many requests of a project one API process takes a second."""
 
 import time
-from collections import OrderedDict
 
+from cachetools import LRUCache
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -37,7 +37,7 @@ class RateLimit:
     def __init__(self, app: ASGIApp, rate: float) -> None:
         self._app = app
         self._rate = rate
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._buckets: LRUCache[str, Bucket] = LRUCache(MOST_KEPT)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = scope.get("state", {}).get("caller") if scope["type"] == "http" else None
@@ -51,6 +51,4 @@ class RateLimit:
         bucket = self._buckets.get(project)
         if bucket is None:
             bucket = self._buckets[project] = Bucket(self._rate, time.monotonic())
-            if len(self._buckets) > MOST_KEPT:
-                self._buckets.popitem(last=False)
         return bucket
