@@ -9,8 +9,8 @@ import pytest
 from support.processes import REPOSITORY
 
 BREACHES = {
-    "the engine imports nothing of ours": ("worker/engine/kernels.py", "import worker.contracts.specs"),
-    "the engine imports torch alone": ("worker/engine/kernels.py", "import numpy"),
+    "the engine imports nothing of ours": ("worker/engine/kernels/points.py", "import worker.contracts.specs"),
+    "the engine imports torch alone": ("worker/engine/kernels/points.py", "import numpy"),
     "contracts import neither torch nor I/O": ("worker/contracts/specs.py", "import torch"),
     "layers of the worker": ("worker/store/ids.py", "import worker.tables.media"),
     "every module of the worker has a layer": ("worker/stray.py", ""),

@@ -8,17 +8,17 @@ import torch
 
 from worker.engine import solvers
 from worker.engine.errors import InvalidConfig
-from worker.engine.kernels import Kernel
+from worker.engine.kernels import KERNELS, Kernel, kernel_of
 
-GENERALIZED_EXPONENT = 1.3
-"""The exponent of kernel 'generalized' when none is given."""
+DEFAULT_EXPONENT = 1.3
+"""The exponent of a kernel that has one when none is given."""
 
 LEAST_LENGTH = 1e-30
 """Of bandwidths: powers of smaller ones overflow."""
 
 CHOICES = {
     "update": ("fact", "nfa", "none"),
-    "kernel": ("laplace", "gaussian", "generalized", "quadratic", "exponential"),
+    "kernel": tuple(KERNELS),
     "feature_matrix": ("full", "diagonal"),
     "scale": ("trace", "max", "none"),
     "solver": ("cholesky", "cg"),
@@ -100,14 +100,15 @@ class FitConfig:
             raise InvalidConfig(f"agop_power and center_gradients are for update 'nfa', not {self.update!r}")
         if self.solver == "cg" and self.ridge != "auto" and self.ridge <= 0:
             raise InvalidConfig(f"solver 'cg' needs a ridge above 0, not {self.ridge}; use solver 'cholesky'")
-        if self.exponent is not None and self.kernel != "generalized":
-            raise InvalidConfig(f"exponent is for kernel 'generalized', not {self.kernel!r}")
+        if self.exponent is not None and not KERNELS[self.kernel].has_exponent:
+            able = ", ".join(repr(name) for name, kernel in KERNELS.items() if kernel.has_exponent)
+            raise InvalidConfig(f"exponent is for kernel {able}, not {self.kernel!r}")
 
     @property
     def kernel_function(self) -> Kernel:
-        if self.kernel != "generalized":
-            return Kernel(self.kernel)
-        return Kernel(self.kernel, GENERALIZED_EXPONENT if self.exponent is None else self.exponent)
+        if not KERNELS[self.kernel].has_exponent:
+            return kernel_of(self.kernel)
+        return kernel_of(self.kernel, DEFAULT_EXPONENT if self.exponent is None else self.exponent)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -7,7 +7,7 @@ import torch
 from worker.engine.config import FitConfig
 from worker.engine.conjugate import PIVOTS
 from worker.engine.features import BLOCK_ROWS
-from worker.engine.kernels import TILE
+from worker.engine.kernels.points import TILE
 from worker.engine.recursion import KEPT_ROWS, MEDIAN_ROWS
 from worker.engine.solvers import INVERSE_BLOCK
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.engine.kernels import Kernel, Landmarks, outputs, times_metric
+from worker.engine.kernels import Landmarks, kernel_of, outputs, times_metric
 from worker.engine.model import FittedModel
 
 
@@ -31,7 +31,7 @@ def neighbours(model: FittedModel, X: Tensor, k: int) -> Neighbours:
     marks = model.landmarks
     products = marks.products(X)
     # the kernel's values are written over what they are made of
-    apart = products.clone() if model.kernel.radial else Landmarks(model.X, marks.M, Kernel("gaussian")).products(X)
+    apart = products.clone() if model.kernel.radial else Landmarks(model.X, marks.M, kernel_of("gaussian")).products(X)
     order = apart.sort(dim=1, stable=True)
     rows = order.indices[:, :k]
     weights = model.kernel.value_(products, model.bandwidth).gather(1, rows)

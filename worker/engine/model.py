@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from worker.engine import files
-from worker.engine.config import CHOICES, FitConfig
+from worker.engine.config import FitConfig
 from worker.engine.errors import DamagedFile, EngineError
-from worker.engine.kernels import Kernel, Landmarks
+from worker.engine.kernels import KERNELS, Kernel, Landmarks, kernel_of
 from worker.engine.recursion import Iterate, predict_rows
 from worker.engine.targets import ClassTargets, RegressionTargets, Targets
 
@@ -118,7 +118,9 @@ class FittedModel:
             targets = ClassTargets(metadata["n_classes"], frequencies)
         else:
             targets = RegressionTargets(tensors["target_mean"], tensors["target_scale"])
-        kernel = Kernel(metadata["kernel"], metadata["exponent"])
+        if metadata["kernel"] not in KERNELS:
+            raise DamagedFile(f"the model's kernel is {metadata['kernel']!r}, which is none")
+        kernel = kernel_of(metadata["kernel"], metadata["exponent"])
         model = cls(tensors["X"], tensors["alpha"], tensors["M"], kernel, metadata["bandwidth"], targets)
         _check(model)
         return model
@@ -162,6 +164,6 @@ def _check(model: FittedModel) -> None:
     ):
         shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in model.to_tensors()[0].items())
         raise DamagedFile(f"the model's tensors do not go together: {shapes}")
-    known = kernel.name in CHOICES["kernel"] and isinstance(kernel.exponent, int | float | None)
-    if not known or not (isinstance(model.bandwidth, int | float) or kernel.name == "quadratic"):
+    known = isinstance(kernel.exponent, int | float | None)
+    if not known or not (isinstance(model.bandwidth, int | float) or not kernel.has_bandwidth):
         raise DamagedFile(f"the model's kernel is {kernel.name!r} with bandwidth {model.bandwidth!r}, which is none")

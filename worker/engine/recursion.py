@@ -241,7 +241,7 @@ class _Problem:
             if self.config.bandwidth == "median"
             else float(self.config.bandwidth)
         )
-        if self.kernel.name == "quadratic":
+        if not self.kernel.has_bandwidth:
             bandwidth = None
         marks = self._landmarks(metric)
         directly = self.config.solver == "cholesky"

@@ -14,7 +14,7 @@ from service.runtime.predictor import Predictor, Question
 from tests.support.stored import at_once
 from worker.contracts.errors import InvalidRequest, PredictionsBusy
 from worker.contracts.resources import ModelColumn
-from worker.engine.kernels import Kernel
+from worker.engine.kernels import kernel_of
 from worker.engine.model import FittedModel
 from worker.engine.targets import RegressionTargets
 from worker.serving.model import ServedModel
@@ -31,7 +31,7 @@ def _model(slope):
     """A machine of one column whose answers tell models apart."""
     X = torch.linspace(-1, 1, ROWS).unsqueeze(1)
     targets = RegressionTargets(torch.tensor([float(slope)]).double(), torch.ones(1).double())
-    fitted = FittedModel(X, torch.zeros(ROWS, 1), torch.ones(1, 1).double(), Kernel("laplace"), 1.0, targets)
+    fitted = FittedModel(X, torch.zeros(ROWS, 1), torch.ones(1, 1).double(), kernel_of("laplace"), 1.0, targets)
     columns = [ModelColumn(name="x", type="numeric")]
     encoder = Encoder((ColumnCode("x", "numeric", False),), (), False)
     return ServedModel(encoder, fitted, "regression", None, columns, columns)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worker.engine.kernels import Kernel
+from worker.engine.kernels import Kernel, kernel_of
 
 
 @pytest.fixture(autouse=True)
@@ -12,12 +12,12 @@ def _few_threads(few_threads: None) -> None:
 
 
 KERNELS = [
-    Kernel("laplace"),
-    Kernel("gaussian"),
-    Kernel("generalized", 1.3),
-    Kernel("generalized", 0.7),
-    Kernel("quadratic"),
-    Kernel("exponential"),
+    kernel_of("laplace"),
+    kernel_of("gaussian"),
+    kernel_of("generalized", 1.3),
+    kernel_of("generalized", 0.7),
+    kernel_of("quadratic"),
+    kernel_of("exponential"),
 ]
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from worker.engine import kernels
 from worker.engine.config import FitConfig
+from worker.engine.kernels import points
 from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets
 
@@ -32,7 +32,7 @@ class _LargestTensor(TorchDispatchMode):
 
 
 def test_no_tensor_of_rows_by_outputs_by_columns_or_rows_by_rows_by_outputs_ever_exists(monkeypatch):
-    monkeypatch.setattr(kernels, "TILE", (64, 64 + 3))
+    monkeypatch.setattr(points, "TILE", (64, 64 + 3))
     n, d, c = 150, 40, 30
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(n, d, generator=generator)

@@ -4,17 +4,17 @@ import torch
 from worker.engine import conjugate, solvers
 from worker.engine.config import FitConfig
 from worker.engine.errors import InvalidConfig, NonFiniteValues, NotConverged
-from worker.engine.kernels import Kernel, Landmarks
+from worker.engine.kernels import Landmarks, kernel_of
 from worker.engine.model import FittedModel
 from worker.engine.recursion import iterate
 from worker.engine.targets import RegressionTargets
 
 KERNELS = [
-    Kernel("laplace"),
-    Kernel("gaussian"),
-    Kernel("generalized", 1.3),
-    Kernel("quadratic"),
-    Kernel("exponential"),
+    kernel_of("laplace"),
+    kernel_of("gaussian"),
+    kernel_of("generalized", 1.3),
+    kernel_of("quadratic"),
+    kernel_of("exponential"),
 ]
 
 
@@ -35,7 +35,7 @@ def _dense(K):
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
 def test_the_operator_is_the_kernel_matrix(kernel, monkeypatch):
-    monkeypatch.setattr("worker.engine.kernels.TILE", (64, 256))
+    monkeypatch.setattr("worker.engine.kernels.points.TILE", (64, 256))
     X, V = _rows()
     K = _operator(X, kernel)
     dense = _dense(K)
@@ -47,7 +47,7 @@ def test_the_operator_is_the_kernel_matrix(kernel, monkeypatch):
 
 @pytest.mark.parametrize("kept_bytes", [0, 2**20, None])
 def test_how_much_is_kept_changes_nothing(kept_bytes, monkeypatch):
-    monkeypatch.setattr("worker.engine.kernels.TILE", (64, 256))
+    monkeypatch.setattr("worker.engine.kernels.points.TILE", (64, 256))
     X, V = _rows()
     K = _operator(X, KERNELS[2], kept_bytes)
     first, second = K @ V, K @ V

@@ -2,12 +2,12 @@ import pytest
 import torch
 from support import naive
 
-from worker.engine import features, kernels
-from worker.engine.kernels import Landmarks
+from worker.engine import features
+from worker.engine.kernels import Landmarks, kernel_of, points
 
 
 def _blocks_of(rows, monkeypatch):
-    monkeypatch.setattr(kernels, "TILE", (rows, rows + 3))
+    monkeypatch.setattr(points, "TILE", (rows, rows + 3))
     monkeypatch.setattr(features, "BLOCK_ROWS", rows)
 
 
@@ -106,7 +106,7 @@ def test_powers_of_agop_of_few_rows_are_those_of_the_whole_matrix(kernel, wide, 
 def test_rows_that_occur_twice_and_no_signal_are_no_trouble_to_few_rows(wide):
     X, alpha, M = wide
     X, alpha = torch.cat([X[:3], X[:3]]), torch.cat([alpha[:3], alpha[:3]])
-    marks = Landmarks(X, M, kernels.Kernel("laplace"))
+    marks = Landmarks(X, M, kernel_of("laplace"))
     assert bool(torch.isfinite(features.next_from_few_rows(marks, alpha, 1.7, M)).all())
     nothing = torch.zeros_like(alpha)
     assert not bool(features.next_from_few_rows(marks, nothing, 1.7, M).any())

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from worker.engine import kernels
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
+from worker.engine.kernels import points
 from worker.engine.model import FittedModel
 from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets, RegressionTargets, on_simplex
@@ -37,7 +37,7 @@ def test_a_newer_format_is_refused():
 def test_prediction_in_blocks_is_the_prediction_at_once(monkeypatch):
     model, X = _fitted(FitConfig(iterations=1, precision="float64", ridge=0.1))
     whole = model.predict(X)
-    monkeypatch.setattr(kernels, "TILE", (7, 7 + 3))
+    monkeypatch.setattr(points, "TILE", (7, 7 + 3))
     torch.testing.assert_close(model.predict(X), whole)
     torch.testing.assert_close(torch.cat([model.predict(row.unsqueeze(0)) for row in X]), whole)
 

@@ -9,7 +9,7 @@ from support import naive
 from worker.engine import features
 from worker.engine.config import FitConfig
 from worker.engine.errors import Inconsistent, InvalidConfig, NonFiniteValues, NotPositiveDefinite
-from worker.engine.kernels import Kernel, Landmarks
+from worker.engine.kernels import Landmarks, kernel_of
 from worker.engine.model import FittedModel
 from worker.engine.recursion import iterate, predict_rows, refit
 from worker.engine.solvers import RIDGES
@@ -386,7 +386,7 @@ def test_large_weights_that_cancel_leave_an_answer_in_float32_as_exact_as_its_ke
     X = torch.cat([half, half + 1e-3 * torch.randn(2500, 4, generator=generator)])
     alpha = 1e3 * torch.randn(2500, 2, generator=generator)
     alpha = torch.cat([alpha, -alpha])
-    marks = Landmarks(X, torch.eye(4), Kernel("laplace"))
+    marks = Landmarks(X, torch.eye(4), kernel_of("laplace"))
     # in the same tiles, so that both have the same rounded kernel
     K = torch.cat([marks.kernel.value_(P, 1.0) for _, _, P in marks.blocks(X[:50])], 1)
     exact = K.double() @ alpha.double()

@@ -31,18 +31,12 @@ def raw_outputs(graph: Graph, fitted: FittedModel, X: str) -> str:
         # a training row among the rows is then just the one that the model keeps
         X = graph.cast(graph.cast(X, TYPES["float32"]), DOUBLE)
     P = _pairs(graph, exact, X)
-    if kernel.name == "quadratic":
+    formula = kernel.formula(L)
+    if formula is None:
         K = graph.add("Mul", P, P)
     else:
-        assert L is not None  # noqa: S101 - a model without the bandwidth that its kernel needs is not loaded
-        if kernel.name == "exponential":
-            inside = graph.add("Mul", P, graph.constant(np.array([L**-2])))
-        elif kernel.name == "gaussian":
-            inside = graph.add("Mul", P, graph.constant(np.array([-0.5 * L**-2])))
-        else:
-            raised = graph.add("Pow", P, graph.constant(np.array([kernel.power / 2])))
-            inside = graph.add("Mul", raised, graph.constant(np.array([-(L**-kernel.power)])))
-        K = graph.add("Exp", inside)
+        raised = P if formula.power == 1.0 else graph.add("Pow", P, graph.constant(np.array([formula.power])))
+        K = graph.add("Exp", graph.add("Mul", raised, graph.constant(np.array([formula.factor]))))
     return graph.add("MatMul", K, graph.constant(_numbers(fitted.alpha)))
 
 

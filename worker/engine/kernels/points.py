@@ -1,104 +1,23 @@
-"""Kernels under a feature matrix M: each a value and one derivative profile.
+"""The rows that a kernel is taken against, as a feature matrix M sees them, and pairs of rows in tiles.
 
-Radial kernels are functions of r = ‖x − z‖_M, inner-product kernels of t = xᵀMz. Only φ′(r)/r and k′(t) enter the
-feature updates. ``M`` is (d, d), or (d,) when diagonal.
+Radial kernels are functions of r = ‖x − z‖_M, inner-product kernels of t = xᵀMz; M is (d, d), or (d,) when diagonal.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from worker.engine.errors import NonFiniteValues
+from worker.engine.kernels.base import Kernel
 
-COINCIDENT = 1e-10
-"""Rows closer than this under M are one point: the kernel has no gradient between them."""
 TILE = (512, 2048)
 """Work on pairs of rows goes in tiles of so many: they stay in the cache, and matrix products with fewer are slow."""
 CARD_TILE = (4096, 8192)
 """The same on a GPU, which starts one piece of work after another and must not run dry between them."""
-LEAST_BANDWIDTH = 1e-100
-"""Powers of smaller ones overflow."""
 ORIGIN_ROWS = 1000
 """About so many rows, evenly apart, tell where the middle of all is."""
-LOG2_E = math.log2(math.e)
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A kernel by name. ``exponent`` is for ``generalized`` alone."""
-
-    name: str
-    exponent: float | None = None
-
-    @property
-    def radial(self) -> bool:
-        """Whether the kernel is a function of the distance; else of the inner product."""
-        return self.name in ("laplace", "gaussian", "generalized")
-
-    def value_(self, P: Tensor, bandwidth: float | None) -> Tensor:
-        """Turn squared distances, or inner products, into kernel values in place."""
-        if self.name == "quadratic":
-            return P.square_()
-        L = _needed(bandwidth)
-        if self.name == "exponential":
-            return _exp_(P, L**-2)
-        if self.power == 2.0:
-            return _exp_(P, -(self._length(L) ** -2))
-        return _exp_(_to_power_(P, self.power), -(L**-self.power))
-
-    def profile_(self, P: Tensor, bandwidth: float | None, work: Tensor | None = None) -> Tensor:
-        """Turn squared distances into φ′(r)/r, zero between coincident rows, or inner products into k′(t), in place.
-
-        ``work``: memory of the same shape to write over.
-        """
-        if self.name == "quadratic":
-            return P.mul_(2.0)
-        L = _needed(bandwidth)
-        if self.name == "exponential":
-            return _exp_(P, L**-2).mul_(L**-2)
-        # at an infinite distance every radial kernel is flat: one pass, where a mask takes several
-        torch.threshold_(P, COINCIDENT**2, math.inf)
-        q = self.power
-        if q == 2.0:
-            L = self._length(L)
-            return _exp_(P, -(L**-2)).mul_(-2 * L**-2)
-        # φ′(r)/r = −q L^−q r^(q−2) exp(−(r/L)^q)
-        if q == 1.0:
-            decay = torch.mul(P.sqrt_(), -LOG2_E / L, out=work).exp2_()
-            return P.reciprocal_().mul_(decay).mul_(-1 / L)
-        logarithm = P.log2_()
-        raised = torch.mul(logarithm, q / 2, out=work).exp2_()
-        return logarithm.mul_(q / 2 - 1).sub_(raised, alpha=LOG2_E * L**-q).exp2_().mul_(-q * L**-q)
-
-    @property
-    def power(self) -> float:
-        """The q of exp(−(r/L)^q), where the gaussian's L is √2 of its bandwidth."""
-        if self.name == "gaussian":
-            return 2.0
-        return 1.0 if self.exponent is None else self.exponent
-
-    def _length(self, bandwidth: float) -> float:
-        return bandwidth * math.sqrt(2) if self.name == "gaussian" else bandwidth
-
-
-def _needed(bandwidth: float | None) -> float:
-    if bandwidth is None:
-        raise ValueError("this kernel needs a bandwidth")
-    return bandwidth
-
-
-def _exp_(P: Tensor, factor: float) -> Tensor:
-    """Turn P into exp(factor · P) in place; powers of two are about three times as quick as torch's exp."""
-    return P.mul_(factor * LOG2_E).exp2_()
-
-
-def _to_power_(P: Tensor, q: float) -> Tensor:
-    """Turn r² into r^q in place; a square root, or a logarithm and its inverse, are quicker than a power."""
-    return P.sqrt_() if q == 1.0 else P.log2_().mul_(q / 2).exp2_()
 
 
 def outputs(P: Tensor, alpha: Tensor) -> Tensor:
@@ -244,27 +163,3 @@ def part(work: Tensor, rows: slice, columns: slice) -> Tensor:
     """Return the beginning of the memory ``work`` as a matrix of so many rows and columns."""
     shape = (rows.stop - rows.start, columns.stop - columns.start)
     return work[: shape[0] * shape[1]].view(shape)
-
-
-def median_bandwidth(X: Tensor, M: Tensor, kernel: Kernel, factor: float, rows: Tensor) -> float | None:
-    """Return ``factor`` times the median distance under M between the given ``rows`` (indices) of X.
-
-    For the exponential kernel it is ``factor`` times the median of ‖x‖_M, so that k stays finite; quadratic has none.
-
-    Raises:
-        NonFiniteValues: the rows are too far apart.
-    """
-    if kernel.name == "quadratic":
-        return None
-    S = X[rows]
-    if kernel.radial:
-        distances = Landmarks(S, M, kernel).own_distances()
-        typical = float(distances.median()) if distances.numel() else 0.0
-    else:
-        typical = float((times_metric(S, M) * S).sum(1).clamp(min=0).sqrt().median())
-    if not math.isfinite(factor * typical):
-        raise NonFiniteValues(
-            "the distances between rows are beyond all numbers; look for huge inputs, or use precision 'float64'"
-        )
-    # Rows that all coincide have no length of their own.
-    return max(factor * typical, LEAST_BANDWIDTH) if typical > 0 else factor

@@ -2,8 +2,7 @@ import pytest
 import torch
 from support import naive
 
-from worker.engine import kernels
-from worker.engine.kernels import Kernel, Landmarks, median_bandwidth
+from worker.engine.kernels import Landmarks, kernel_of, median_bandwidth, points
 
 
 def _between(X, Z, M, kernel, bandwidth):
@@ -11,7 +10,7 @@ def _between(X, Z, M, kernel, bandwidth):
 
 
 def test_kernel_matrix_equals_its_formula_entry_by_entry(kernel, M, rows, monkeypatch):
-    monkeypatch.setattr(kernels, "TILE", (5, 5 + 3))
+    monkeypatch.setattr(points, "TILE", (5, 5 + 3))
     X, _ = rows
     expected = torch.stack([torch.stack([naive.kernel_value(x, z, M, kernel, 1.7) for z in X]) for x in X])
     torch.testing.assert_close(Landmarks(X, M, kernel).triangle(1.7).triu(), expected.triu())
@@ -19,8 +18,8 @@ def test_kernel_matrix_equals_its_formula_entry_by_entry(kernel, M, rows, monkey
 
 
 def test_tiles_cover_every_pair_once(monkeypatch):
-    monkeypatch.setattr(kernels, "TILE", (2, 2 + 3))
-    marks = Landmarks(torch.zeros(17, 1), torch.eye(1), Kernel("laplace"))
+    monkeypatch.setattr(points, "TILE", (2, 2 + 3))
+    marks = Landmarks(torch.zeros(17, 1), torch.eye(1), kernel_of("laplace"))
     seen = torch.zeros(17, 17)
     for rows, columns in marks.tiles():
         assert columns.start >= rows.start
@@ -33,8 +32,8 @@ def test_moving_all_rows_changes_no_distance(precision):
     X = torch.randint(-3, 4, (30, 4), generator=torch.Generator().manual_seed(0)).to(precision)
     M = torch.eye(4, dtype=precision)
     whole = slice(0, 30)
-    here = Landmarks(X, M, Kernel("laplace")).own_products(whole, whole)
-    there = Landmarks(X + 2048, M, Kernel("laplace")).own_products(whole, whole)
+    here = Landmarks(X, M, kernel_of("laplace")).own_products(whole, whole)
+    there = Landmarks(X + 2048, M, kernel_of("laplace")).own_products(whole, whole)
     torch.testing.assert_close(there, here, atol=1e-3, rtol=0)
     torch.testing.assert_close(here, torch.cdist(X, X).square(), atol=1e-3, rtol=0)
 
@@ -54,7 +53,7 @@ def test_derivative_profile_equals_finite_differences(kernel):
 
 def test_laplace_is_the_generalized_kernel_with_exponent_1(M, rows):
     X, _ = rows
-    laplace, generalized = Kernel("laplace"), Kernel("generalized", 1.0)
+    laplace, generalized = kernel_of("laplace"), kernel_of("generalized", 1.0)
     torch.testing.assert_close(_between(X, X, M, laplace, 2.0), _between(X, X, M, generalized, 2.0))
     products = Landmarks(X, M, laplace).own_products(slice(0, len(X)), slice(0, len(X)))
     torch.testing.assert_close(laplace.profile_(products.clone(), 2.0), generalized.profile_(products.clone(), 2.0))
@@ -63,14 +62,14 @@ def test_laplace_is_the_generalized_kernel_with_exponent_1(M, rows):
 def test_gaussian_is_the_generalized_kernel_with_exponent_2_and_another_length(M, rows):
     X, _ = rows
     torch.testing.assert_close(
-        _between(X, X, M, Kernel("gaussian"), 1.5),
-        _between(X, X, M, Kernel("generalized", 2.0), 1.5 * 2**0.5),
+        _between(X, X, M, kernel_of("gaussian"), 1.5),
+        _between(X, X, M, kernel_of("generalized", 2.0), 1.5 * 2**0.5),
     )
 
 
 def test_coincident_rows_have_no_slope(M):
     X = torch.ones(3, 4, dtype=torch.float64)
-    for kernel in (Kernel("laplace"), Kernel("generalized", 0.7), Kernel("gaussian")):
+    for kernel in (kernel_of("laplace"), kernel_of("generalized", 0.7), kernel_of("gaussian")):
         marks = Landmarks(X, M, kernel)
         for products in (marks.own_products(slice(0, 3), slice(0, 3)), marks.products(X)):
             assert bool((kernel.profile_(products, 1.0) == 0).all())
@@ -80,9 +79,9 @@ def test_median_bandwidth_is_the_factor_times_the_median_distance(rows):
     X, _ = rows
     M = torch.eye(4, dtype=torch.float64)
     expected = 3.0 * torch.pdist(X).median().item()
-    assert median_bandwidth(X, M, Kernel("laplace"), 3.0, torch.arange(len(X))) == pytest.approx(expected)
+    assert median_bandwidth(X, M, kernel_of("laplace"), 3.0, torch.arange(len(X))) == pytest.approx(expected)
 
 
 def test_median_bandwidth_of_one_point_is_the_factor():
     X = torch.ones(4, 2)
-    assert median_bandwidth(X, torch.eye(2), Kernel("laplace"), 3.0, torch.arange(4)) == 3.0
+    assert median_bandwidth(X, torch.eye(2), kernel_of("laplace"), 3.0, torch.arange(4)) == 3.0
