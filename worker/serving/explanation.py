@@ -18,7 +18,8 @@ from worker.engine.explain import gradients, neighbours
 from worker.engine.targets import RegressionTargets
 from worker.serving.model import Answer, ServedModel
 from worker.tables.encoding.categories import UNKNOWN
-from worker.tables.encoding.encoder import ColumnCode, lengths
+from worker.tables.encoding.column_code import ColumnCode
+from worker.tables.encoding.encoder import lengths
 from worker.tables.rows.matching import match_columns
 from worker.tables.values import ARROW_TYPES
 

@@ -16,7 +16,8 @@ from support.tables import as_file
 from worker.contracts.errors import FactRFMError
 from worker.contracts.resources import Column, ModelColumn
 from worker.tables import media, values
-from worker.tables.encoding.encoder import ColumnCode, Encoder
+from worker.tables.encoding.column_code import ColumnCode
+from worker.tables.encoding.encoder import Encoder
 from worker.tables.encoding.plain_encoder import PlainEncoder
 from worker.tables.files.ingest import ingest
 from worker.tables.frames import frame_table

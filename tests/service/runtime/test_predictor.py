@@ -20,7 +20,8 @@ from worker.engine.targets import RegressionTargets
 from worker.serving.model import ServedModel
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import pack
-from worker.tables.encoding.encoder import ColumnCode, Encoder
+from worker.tables.encoding.column_code import ColumnCode
+from worker.tables.encoding.encoder import Encoder
 from worker.tables.media import JSON
 
 ROWS = 200

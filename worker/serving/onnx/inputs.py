@@ -6,7 +6,8 @@ import numpy as np
 
 from worker.serving.onnx.graph import DOUBLE, INT64, Graph
 from worker.tables.encoding.categories import GAP
-from worker.tables.encoding.encoder import VIEWS, ColumnCode, Encoder, Expansion
+from worker.tables.encoding.column_code import VIEWS, ColumnCode, Expansion
+from worker.tables.encoding.encoder import Encoder
 
 
 def encoded_rows(graph: Graph, encoder: Encoder) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 
 from worker.contracts.resources import ModelColumn
 from worker.tables.encoding.categories import GAP, UNKNOWN
-from worker.tables.encoding.encoder import VIEWS, ColumnCode, Encoder, Expansion
+from worker.tables.encoding.column_code import VIEWS, ColumnCode, Expansion
+from worker.tables.encoding.encoder import Encoder
 from worker.tables.rows.plain import PlainColumns, PlainRows
 
 

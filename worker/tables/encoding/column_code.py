@@ -1,0 +1,210 @@
+"""How one column is encoded: what was learned of it on training rows, and the columns of numbers that it becomes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import NormalDist
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from worker.contracts.base import ColumnType
+from worker.contracts.resources import ModelColumn
+from worker.tables.encoding.categories import GAP, UNKNOWN, Categories
+from worker.tables.values import as_floats, canonical
+
+KNOTS = 257
+"""The normal score of a value is read off so many quantiles of the training rows."""
+
+
+VIEWS = 3
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """Two further views of a numeric column.
+
+    ``knots`` (quantiles, non-decreasing) have the normal ``scores``, less ``score_shift`` over ``score_scale``.
+    ``edges`` (ascending) bound the bins, of which ``bin_means`` is subtracted before all are divided by ``bin_scale``.
+    """
+
+    knots: tuple[float, ...]
+    scores: tuple[float, ...]
+    score_shift: float
+    score_scale: float
+    edges: tuple[float, ...]
+    bin_means: tuple[float, ...]
+    bin_scale: float
+
+    @cached_property
+    def lines(self) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """Knots and scores, as they are and seen from the other end. They are read for every block of rows."""
+        knots, scores = np.array(self.knots), np.array(self.scores)
+        return (knots, scores), (-knots[::-1], -scores[::-1])
+
+    @cached_property
+    def bins(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Edges below and above each bin, and means."""
+        edges = np.array(self.edges)
+        return edges[:-1], edges[1:], np.array(self.bin_means)
+
+    @classmethod
+    def fit(cls, values: np.ndarray, bins: int) -> Self:
+        """Learn from the values (n,) of training rows, of which at least two differ."""
+        levels = np.linspace(0, 1, min(KNOTS, len(values)))
+        knots = np.quantile(values, levels)
+        # the outermost values stand for the middle of the first and the last 1/n
+        inside = np.clip(levels, 0.5 / len(values), 1 - 0.5 / len(values))
+        scores = np.array([NormalDist().inv_cdf(level) for level in inside])
+        edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
+        raw = cls(tuple(knots), tuple(scores), 0.0, 1.0, tuple(edges), (0.0,) * (len(edges) - 1), 1.0)
+        scored, shares = raw.scored(values), raw.binned(values)
+        return replace(
+            raw,
+            score_shift=float(scored.mean()),
+            score_scale=float(scored.std()) or 1.0,
+            bin_means=tuple(shares.mean(0)),
+            bin_scale=float(np.sqrt(shares.var(0).sum())) or 1.0,
+        )
+
+    def scored(self, values: np.ndarray) -> np.ndarray:
+        """Return the standardised normal score of every value, (n,); equal values at several knots take the middle."""
+        scored: np.ndarray = (self.middles(values) - self.score_shift) / self.score_scale
+        return scored
+
+    def middles(self, values: np.ndarray) -> np.ndarray:
+        """Return the normal score of every value before it is standardised, (n,)."""
+        forward, backward = self.lines
+        middles: np.ndarray = (np.interp(values, *forward) - np.interp(-values, *backward)) / 2
+        return middles
+
+    def binned(self, values: np.ndarray) -> np.ndarray:
+        """Return the share of each bin below every value, centred and scaled together, (n, bins)."""
+        low, high, means = self.bins
+        # halves keep the widths of bins of huge numbers finite
+        below = np.clip(values[:, None], low, high)
+        shares = (below / 2 - low / 2) / (high / 2 - low / 2)
+        binned: np.ndarray = (shares - means) / self.bin_scale
+        return binned
+
+
+@dataclass(frozen=True)
+class ColumnCode:
+    """How one column is encoded: (value − shift) / scale, a missing value as ``fill``; or ``categories`` as 0/1.
+
+    ``deviation``: standard deviation of the training rows; None in files of the first versions, and for categories.
+    """
+
+    name: str
+    type: ColumnType
+    missing: bool
+    fill: float = 0.0
+    shift: float = 0.0
+    scale: float = 1.0
+    categories: tuple[str, ...] = ()
+    expansion: Expansion | None = None
+    deviation: float | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The encoded columns."""
+        if self.type == "categorical":
+            own = [*(f"{self.name}={value}" for value in self.categories), f"{self.name}:other"]
+        else:
+            own = [self.name]
+        if self.expansion is not None:
+            bins = range(1, len(self.expansion.edges))
+            own += [f"{self.name}:rank", *(f"{self.name}:bin{number}" for number in bins)]
+        return [*own, f"{self.name}:missing"] if self.missing else own
+
+    def encode(self, column: pa.ChunkedArray) -> np.ndarray:
+        """Return float64 (n, number of names)."""
+        if self.type == "categorical":
+            block = np.zeros((len(column), len(self.names)))
+            block[np.arange(len(column)), self.columns_of(self.known.places(column))] = 1.0
+            return block
+        whole = column.null_count == 0
+        absent = np.zeros(len(column), bool) if whole else pc.is_null(column).to_numpy()
+        values = self.numbers(column)
+        # a value beyond all measure becomes infinite, and whoever predicts names its row
+        with np.errstate(over="ignore"):
+            block = ((values - self.shift) / self.scale)[:, None]
+        if self.expansion is not None:
+            further = [self.expansion.scored(values)[:, None], self.expansion.binned(values)]
+            block = np.hstack([block, *further]) / np.sqrt(VIEWS)
+            if not whole:
+                block[absent] = 0.0
+        return np.hstack([block, absent[:, None].astype(np.float64)]) if self.missing else block
+
+    def columns_of(self, places: np.ndarray) -> np.ndarray:
+        """Return which of the encoded columns of categories is 1 for each place of ``Categories``."""
+        other = len(self.categories)
+        return np.where(places == UNKNOWN, other, np.where(places == GAP, other + self.missing, places))
+
+    def strange(self, column: pa.ChunkedArray) -> np.ndarray:
+        """Return which values of a column of categories no training row had, (n,)."""
+        rows: np.ndarray = self.known.places(column) == UNKNOWN
+        return rows
+
+    def numbers(self, column: pa.ChunkedArray) -> np.ndarray:
+        """Return the values of a column that is no category, (n,) float64, missing ones filled."""
+        numbers = as_floats(column)
+        values: np.ndarray = (pc.fill_null(numbers, self.fill) if numbers.null_count else numbers).to_numpy()
+        return values
+
+    @property
+    def plain(self) -> bool:
+        """Whether the code is one number, (value − shift) / scale."""
+        return self.type != "categorical" and not self.missing and self.expansion is None
+
+    @cached_property
+    def known(self) -> Categories:
+        """The categories that training rows had."""
+        return Categories(self.categories)
+
+
+def code_of(document: Mapping[str, Any]) -> ColumnCode:
+    expansion = document.get("expansion")
+    return ColumnCode(
+        **{
+            **_tuples(document),
+            "expansion": None if expansion is None else Expansion(**_tuples(expansion)),
+        }
+    )
+
+
+def _tuples(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in document.items()}
+
+
+def learn(column: pa.ChunkedArray, described: ModelColumn, standardize: bool, bins: int | None) -> ColumnCode | None:
+    column = canonical(column)
+    missing = 0 < column.null_count < len(column)
+    if described.type == "categorical":
+        categories = sorted(value for value in pc.unique(column).to_pylist() if value is not None)
+        if len(categories) + missing < 2:
+            return None
+        return ColumnCode(described.name, described.type, missing, categories=tuple(categories))
+    values = as_floats(column.drop_null()).to_numpy()
+    if len(values) == 0 or (values.min() == values.max() and not missing):
+        return None
+    # a power of two changes no digit, and squares of huge numbers stay finite
+    unit = 2.0 ** (int(np.frexp(np.abs(values).max())[1]) - 1)
+    mean, deviation = float((values / unit).mean() * unit), float((values / unit).std() * unit)
+    scale = deviation if standardize and deviation > 0 else 1.0
+    shift = mean if standardize else 0.0
+    expansion = None
+    if bins is not None and described.type == "numeric" and len(np.unique(values)) > 2:
+        expansion = Expansion.fit(values, bins)
+    return ColumnCode(
+        described.name,
+        described.type,
+        missing,
+        fill=mean,
+        shift=shift,
+        scale=scale,
+        expansion=expansion,
+        deviation=deviation,
+    )
