@@ -17,7 +17,7 @@ from service.http.negotiation import content_type
 from service.http.request_body import whole_body
 from service.http.request_headers import header
 from service.runtime.context import Context
-from service.runtime.predictor import Known
+from service.runtime.predictor import ModelEntry
 from worker.contracts.reading import FileRowsOrder, RowsOrder
 from worker.tables.media import JSON, PARQUET, ROW_TYPES
 from worker.tables.rows.table_rows import Rows
@@ -26,7 +26,7 @@ from worker.tables.storage import load_arrow
 LONG_JSON = 2**20
 
 
-async def rows_of(context: Context, request: Request) -> tuple[int, Callable[[Known], Rows]]:
+async def rows_of(context: Context, request: Request) -> tuple[int, Callable[[ModelEntry], Rows]]:
     """Return how long a request's body is, and what makes of it rows for a model.
 
     Raises:
@@ -44,7 +44,7 @@ async def rows_of(context: Context, request: Request) -> tuple[int, Callable[[Kn
     if kind == PARQUET:
         table = await context.row_readers.run(partial(parquet_rows, context, body), request, context.database.project)
 
-    def read(known: Known) -> Rows:
+    def read(known: ModelEntry) -> Rows:
         if table is not None:
             return known.reader.fit(table, max_rows=most)
         if kind == JSON and len(body) > LONG_JSON and context.row_readers.apart:
@@ -54,7 +54,7 @@ async def rows_of(context: Context, request: Request) -> tuple[int, Callable[[Kn
     return len(body), read
 
 
-def _long_rows(context: Context, body: bytes, known: Known) -> pa.Table:
+def _long_rows(context: Context, body: bytes, known: ModelEntry) -> pa.Table:
     """Return the rows of a long body of JSON, in a thread of predictions.
 
     Raises:

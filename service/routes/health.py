@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from service.runtime.context import CurrentContext
 from service.runtime.readiness import Check, find_checks
-from service.upkeep.metrics import StateOfThings
+from service.upkeep.metrics import ServiceCollector
 
 router = APIRouter(tags=["operations"])
 log = structlog.get_logger()
@@ -51,4 +51,4 @@ def ready(context: CurrentContext) -> Response:
 def metrics(context: CurrentContext) -> Response:
     """Show the metrics of this process, and the state of all jobs, in the text form of Prometheus."""
     everything = replace(context, database=context.database.of(None))
-    return Response(generate_latest() + generate_latest(StateOfThings(everything)), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest() + generate_latest(ServiceCollector(everything)), media_type=CONTENT_TYPE_LATEST)

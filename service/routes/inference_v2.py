@@ -35,7 +35,7 @@ from service.inference.open_inference.tensors import (
     rows_from,
 )
 from service.runtime.context import Context, CurrentContext
-from service.runtime.predictor import Known, Question
+from service.runtime.predictor import ModelEntry, PendingPrediction
 from service.runtime.readiness import find_checks
 from service.settings import ServiceSettings
 from worker.contracts.errors import InvalidRequest
@@ -152,7 +152,7 @@ async def _infer(context: Context, request: Request, name: str, version: str | N
     with context.predictor.place():
         body = await whole_body(request)
         inference = _Inference(context.settings, body, length, request.headers)
-        question = Question(len(body), inference.read, inference.write)
+        question = PendingPrediction(len(body), inference.read, inference.write)
         return await context.predictor.answer(context.database, name, question, version)
 
 
@@ -177,7 +177,7 @@ class _Inference:
         self._id: str | None = None
         self._wanted: list[WantedOutput] = []
 
-    def read(self, known: Known) -> Rows:
+    def read(self, known: ModelEntry) -> Rows:
         model = known.record.resource
         plain = decoded(self._body, self._headers.get("content-encoding"), self._settings.max_json_bytes)
         asked = decode(plain, self._length, only_input(model))

@@ -18,7 +18,7 @@ from service.inference.request_rows import rows_of
 from service.openapi.rows_body import BODY
 from service.routes.parameters import Ref
 from service.runtime.context import CurrentContext
-from service.runtime.predictor import Question
+from service.runtime.predictor import PendingPrediction
 from worker.contracts.resources import Predictions
 from worker.store.models import ModelRecord
 from worker.tables.media import ARROW_STREAM, CSV, JSON, NPY
@@ -68,7 +68,7 @@ async def predict(
     form = choose(header(request.scope, b"accept"), ANSWER_TYPES)
     with context.predictor.place():
         size, read = await rows_of(context, request)
-        question = Question(size, read, lambda record, answer: _written(record, answer, form, spreadsheet))
+        question = PendingPrediction(size, read, lambda record, answer: _written(record, answer, form, spreadsheet))
         return await context.predictor.answer(context.database, ref, question)
 
 

@@ -1,9 +1,9 @@
-"""Questions that arrive while others are computed are computed together.
+"""Dynamic batching: items that arrive while others are computed are computed together.
 
-A lone question waits for nothing but the end of what the event loop is at; under load the batches grow by themselves.
-While a batch is computed, small questions about the same wait for its end even where a thread is free: two batches at
-once would share the interpreter, and each would be half as long. They do not wait for large ones: where those have all
-threads there is one more for small ones. Owners take turns: whoever asks much delays himself.
+A lone item waits for nothing but the end of the event loop's current turn; under load the batches grow by themselves.
+While a batch is computed, small items of the same key wait for its end even where a thread is free: two batches at once
+would share the interpreter, and each would be half as long. They do not wait for large ones: where those have all
+threads there is one more for small ones. Owners take turns: an owner of many items delays himself.
 """
 
 import asyncio
@@ -19,123 +19,123 @@ import anyio.to_thread
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-Topic = tuple[Hashable, bool]
-"""What a question is about, and whether it is small."""
-Line = tuple[Hashable, Topic]
-"""Who asks what: questions that may be computed together."""
+BatchKey = tuple[Hashable, bool]
+"""What an item is about, and whether it is small."""
+QueueKey = tuple[Hashable, BatchKey]
+"""Whose items may be computed together."""
 Compute = Callable[[Sequence[Q]], Sequence[A | Exception]]
 
 
 @dataclass
-class _Asked(Generic[Q, A]):
-    question: Q
+class _Pending(Generic[Q, A]):
+    item: Q
     size: int
     compute: Compute[Q, A]
-    answered: asyncio.Future[A]
+    future: asyncio.Future[A]
 
 
 class Batches(Generic[Q, A]):
     """Batches of one event loop.
 
-    ``threads``: batches computed at once, and one of small questions beside them. ``most``: questions in a batch.
-    ``most_size``: the same of the sizes that are said of them; a larger question goes alone. ``small``: largest size of
-    a small question. ``wait_s``: how long a question waits for company.
+    ``threads``: batches computed at once, and one of small items beside them. ``max_items``: items in a batch.
+    ``max_size``: sum of their sizes; a larger item goes alone. ``small``: largest size of a small item. ``wait_s``: how
+    long an item waits for others.
     """
 
-    def __init__(self, threads: int, most: int, most_size: int, small: int, wait_s: float = 0.0) -> None:
+    def __init__(self, threads: int, max_items: int, max_size: int, small: int, wait_s: float = 0.0) -> None:
         self._threads = threads
-        self._most = most
-        self._most_size = most_size
+        self._max_items = max_items
+        self._max_size = max_size
         self._small = small
         self._wait_s = wait_s
         self._limiter: anyio.CapacityLimiter | None = None
         self._running: set[asyncio.Task[None]] = set()
-        self._busy: Counter[Line] = Counter()
-        """How many batches of small questions are computed of each line."""
-        self._lines: OrderedDict[Hashable, OrderedDict[Topic, deque[_Asked[Q, A]]]] = OrderedDict()
+        self._busy: Counter[QueueKey] = Counter()
+        """How many batches of small items are computed of each queue."""
+        self._queues: OrderedDict[Hashable, OrderedDict[BatchKey, deque[_Pending[Q, A]]]] = OrderedDict()
         self._called = False
 
-    async def ask(self, owner: Hashable, about: Hashable, compute: Compute[Q, A], question: Q, size: int) -> A:
-        """Return the answer to a question, which may be computed with others of the same owner ``about`` the same.
+    async def submit(self, owner: Hashable, about: Hashable, compute: Compute[Q, A], item: Q, size: int) -> A:
+        """Return the answer to an item, which may be computed with others of the same owner ``about`` the same.
 
         ``compute`` answers several in a thread, each by a value or by the exception to raise here.
         """
         loop = asyncio.get_running_loop()
-        asked: _Asked[Q, A] = _Asked(question, size, compute, loop.create_future())
-        topic = about, size <= self._small
-        self._lines.setdefault(owner, OrderedDict()).setdefault(topic, deque()).append(asked)
+        pending: _Pending[Q, A] = _Pending(item, size, compute, loop.create_future())
+        batch_key = about, size <= self._small
+        self._queues.setdefault(owner, OrderedDict()).setdefault(batch_key, deque()).append(pending)
         if self._wait_s > 0:
             loop.call_later(self._wait_s, self._start)
         elif not self._called:
             # behind all that is ready now: requests that came together are then computed together
             self._called = True
             loop.call_soon(self._start)
-        return await asked.answered
+        return await pending.future
 
     def _start(self) -> None:
         self._called = False
-        while (line := self._next()) is not None:
-            batch = self._take(*line)
+        while (key := self._next()) is not None:
+            batch = self._take(*key)
             if batch:
                 task = asyncio.get_running_loop().create_task(self._answer(batch))
                 self._running.add(task)
-                _, (_, small) = line
+                _, (_, small) = key
                 if small:
-                    self._busy[line] += 1
-                task.add_done_callback(partial(self._ended, line if small else None))
+                    self._busy[key] += 1
+                task.add_done_callback(partial(self._ended, key if small else None))
 
-    def _ended(self, line: Line | None, task: asyncio.Task[None]) -> None:
+    def _ended(self, key: QueueKey | None, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        if line is not None:
-            self._busy[line] -= 1
-            if not self._busy[line]:
-                del self._busy[line]
+        if key is not None:
+            self._busy[key] -= 1
+            if not self._busy[key]:
+                del self._busy[key]
         self._start()
 
-    def _next(self) -> Line | None:
-        """Return the line whose turn it is, of those that need not wait."""
+    def _next(self) -> QueueKey | None:
+        """Return the key of the queue whose turn it is, of those that need not wait."""
         full = len(self._running) >= self._threads
         if full and (self._busy or len(self._running) > self._threads):
             return None
-        for owner, lines in self._lines.items():
-            for topic in lines:
-                _, small = topic
-                waits = self._most > 1 and (owner, topic) in self._busy if small else full
+        for owner, queues in self._queues.items():
+            for batch_key in queues:
+                _, small = batch_key
+                waits = self._max_items > 1 and (owner, batch_key) in self._busy if small else full
                 if not waits:
-                    return owner, topic
+                    return owner, batch_key
         return None
 
-    def _take(self, owner: Hashable, topic: Topic) -> list[_Asked[Q, A]]:
-        """Take the next batch of a line and put it last; who asked and went away is left out."""
-        lines = self._lines.pop(owner)
-        line = lines.pop(topic)
-        batch: list[_Asked[Q, A]] = []
+    def _take(self, owner: Hashable, batch_key: BatchKey) -> list[_Pending[Q, A]]:
+        """Take the next batch of a queue and put it last; who went away is left out."""
+        queues = self._queues.pop(owner)
+        queue = queues.pop(batch_key)
+        batch: list[_Pending[Q, A]] = []
         size = 0
-        while line and len(batch) < self._most and (not batch or size + line[0].size <= self._most_size):
-            asked = line.popleft()
-            if not asked.answered.done():
-                batch.append(asked)
-                size += asked.size
-        if line:
-            lines[topic] = line
-        if lines:
-            self._lines[owner] = lines
+        while queue and len(batch) < self._max_items and (not batch or size + queue[0].size <= self._max_size):
+            pending = queue.popleft()
+            if not pending.future.done():
+                batch.append(pending)
+                size += pending.size
+        if queue:
+            queues[batch_key] = queue
+        if queues:
+            self._queues[owner] = queues
         return batch
 
-    async def _answer(self, batch: list[_Asked[Q, A]]) -> None:
+    async def _answer(self, batch: list[_Pending[Q, A]]) -> None:
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(self._threads + 1)
         answers: Sequence[A | Exception]
         try:
             answers = await anyio.to_thread.run_sync(
-                batch[0].compute, [asked.question for asked in batch], limiter=self._limiter
+                batch[0].compute, [pending.item for pending in batch], limiter=self._limiter
             )
         except Exception as error:
             answers = [error] * len(batch)
-        for asked, answer in zip(batch, answers, strict=True):
-            if asked.answered.done():
+        for pending, answer in zip(batch, answers, strict=True):
+            if pending.future.done():
                 continue
             if isinstance(answer, Exception):
-                asked.answered.set_exception(answer)
+                pending.future.set_exception(answer)
             else:
-                asked.answered.set_result(answer)
+                pending.future.set_result(answer)

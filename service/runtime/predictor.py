@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-MOST_KNOWN = 1000
+MAX_ENTRIES = 1000
 BATCH_BYTES = 2**20
 """Bodies of so many bytes go into one batch; a longer one has a thread for itself."""
 SMALL_BYTES = 2**13
@@ -44,7 +44,7 @@ SMALL_ROWS = 1024
 
 
 @dataclass(frozen=True)
-class Known:
+class ModelEntry:
     """What never changes of a model: its row, and what makes rows for it."""
 
     record: ModelRecord
@@ -52,11 +52,11 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Question(Generic[R]):
+class PendingPrediction(Generic[R]):
     """Rows to predict. ``read`` makes them of a body of ``size`` bytes; ``write`` answers."""
 
     size: int
-    read: Callable[[Known], Rows]
+    read: Callable[[ModelEntry], Rows]
     write: Callable[[ModelRecord, "Answer"], R]
 
 
@@ -64,7 +64,7 @@ PREDICTING = Histogram("factrfm_prediction_seconds", "Time to compute a predicti
 ROWS = Counter("factrfm_prediction_rows", "Rows predicted")
 
 
-class Places:
+class AdmissionLimit:
     """A context that so many requests are in at most."""
 
     def __init__(self, most: int) -> None:
@@ -98,23 +98,25 @@ class Predictor:
     ) -> None:
         self._models = ModelCache(artifacts, cache_bytes)
         self._batch_rows = batch_rows
-        self._batches: Batches[Question[object], object] = Batches(
+        self._batches: Batches[PendingPrediction[object], object] = Batches(
             threads, batch_rows, BATCH_BYTES, SMALL_BYTES, wait_s
         )
-        self._places = Places(threads + waiting)
+        self._admission = AdmissionLimit(threads + waiting)
         self._lock = threading.Lock()
-        self._known: LRUCache[str, Known] = LRUCache(MOST_KNOWN)
+        self._entries: LRUCache[str, ModelEntry] = LRUCache(MAX_ENTRIES)
 
-    def place(self) -> "Places":
+    def place(self) -> "AdmissionLimit":
         """Return what holds a place in the line of predictions, from before a body is read.
 
         To enter it raises:
             PredictionsBusy: as many wait as may.
         """
-        return self._places
+        return self._admission
 
-    async def answer(self, database: Database, ref: str, question: Question[R], version: str | None = None) -> R:
-        """Return what ``question`` writes of the predictions of the model that ``ref`` and perhaps a version name.
+    async def answer(
+        self, database: Database, ref: str, pending: PendingPrediction[R], version: str | None = None
+    ) -> R:
+        """Return what ``pending`` writes of the predictions of the model that ``ref`` and perhaps a version name.
 
         It runs in one of the threads of predictions, and takes none from other requests. Which model it is is looked
         up after the request came, once a batch: the newest version is never a matter of what was kept.
@@ -122,29 +124,31 @@ class Predictor:
         Raises:
             NotFound: no such model.
         """
-        compute: Compute[Question[object], object] = partial(self._answer_all, database, ref, version)
-        asked = self._batches.ask(
-            database.project, (ref, version), compute, cast("Question[object]", question), question.size
+        compute: Compute[PendingPrediction[object], object] = partial(self._answer_all, database, ref, version)
+        asked = self._batches.submit(
+            database.project, (ref, version), compute, cast("PendingPrediction[object]", pending), pending.size
         )
         return cast("R", await asked)
 
-    async def use(self, database: Database, ref: str, use: Callable[[Known, "ServedModel"], R]) -> R:
+    async def use(self, database: Database, ref: str, use: Callable[[ModelEntry, "ServedModel"], R]) -> R:
         """Return what ``use`` makes of the model that ``ref`` names, alone in one of the threads of predictions.
 
         Raises:
             NotFound: no such model.
         """
 
-        def compute(_: Sequence[Question[object]]) -> list[object]:
+        def compute(_: Sequence[PendingPrediction[object]]) -> list[object]:
             def used(model_id: str) -> list[object]:
-                known = self._find(database, model_id)
-                return [use(known, self.model(known.record))]
+                entry = self._find(database, model_id)
+                return [use(entry, self.model(entry.record))]
 
             return models.used(database, lambda: models.get_id(database, ref), used)
 
-        nothing: Question[object] = Question(0, lambda known: pa.table({}), lambda record, answer: None)
+        nothing: PendingPrediction[object] = PendingPrediction(
+            0, lambda entry: pa.table({}), lambda record, answer: None
+        )
         # about a thing of its own: it is computed with no other
-        return cast("R", await self._batches.ask(database.project, object(), compute, nothing, 0))
+        return cast("R", await self._batches.submit(database.project, object(), compute, nothing, 0))
 
     def model(self, record: ModelRecord) -> "ServedModel":
         """Return a model to ask or to take apart, from memory or from storage."""
@@ -165,39 +169,39 @@ class Predictor:
         """Drop a model that was deleted."""
         self._models.forget(model_id)
         with self._lock:
-            self._known.pop(model_id, None)
+            self._entries.pop(model_id, None)
 
     def _answer_all(
-        self, database: Database, ref: str, version: str | None, questions: Sequence[Question[R]]
+        self, database: Database, ref: str, version: str | None, batch: Sequence[PendingPrediction[R]]
     ) -> list[R | Exception]:
         return models.used(
             database,
             lambda: models.get_id(database, ref, version),
-            lambda model_id: self._answers(self._find(database, model_id), questions),
+            lambda model_id: self._answers(self._find(database, model_id), batch),
         )
 
-    def _answers(self, known: Known, questions: Sequence[Question[R]]) -> list[R | Exception]:
-        answers: list[R | Exception | None] = [None] * len(questions)
+    def _answers(self, entry: ModelEntry, pending: Sequence[PendingPrediction[R]]) -> list[R | Exception]:
+        answers: list[R | Exception | None] = [None] * len(pending)
         alike: dict[type, list[tuple[int, Rows]]] = {}
-        for index, question in enumerate(questions):
+        for index, prediction in enumerate(pending):
             try:
-                rows = question.read(known)
+                rows = prediction.read(entry)
             except Exception as error:
                 answers[index] = error
             else:
                 alike.setdefault(type(rows), []).append((index, rows))
         for together in alike.values():
             for batch in self._blocks(together):
-                found = self._together(known.record, [one for _, one in batch])
+                found = self._together(entry.record, [one for _, one in batch])
                 for (index, _), answer in zip(batch, found, strict=True):
-                    answers[index] = _written(questions[index], known.record, answer)
+                    answers[index] = _written(pending[index], entry.record, answer)
         return cast("list[R | Exception]", answers)
 
-    def _blocks(self, questions: Sequence[tuple[int, Rows]]) -> Iterator[list[tuple[int, Rows]]]:
+    def _blocks(self, numbered: Sequence[tuple[int, Rows]]) -> Iterator[list[tuple[int, Rows]]]:
         """Yield neighbours of so many rows together as may be; one of more rows alone."""
         block: list[tuple[int, Rows]] = []
         count = 0
-        for index, rows in questions:
+        for index, rows in numbered:
             if block and count + rows.num_rows > self._batch_rows:
                 yield block
                 block, count = [], 0
@@ -223,31 +227,31 @@ class Predictor:
             start += part.num_rows
         return answers
 
-    def _find(self, database: Database, model_id: str) -> Known:
-        """Return what is known of a model. It is read once: of what may change in its row, predictions use nothing."""
+    def _find(self, database: Database, model_id: str) -> ModelEntry:
+        """Return the entry of a model. It is read once: of what may change in its row, predictions use nothing."""
         with self._lock:
-            known = self._known.get(model_id)
-        if known is None:
+            entry = self._entries.get(model_id)
+        if entry is None:
             record = models.get(database, model_id)
-            known = Known(record, RowReader(record.resource.features))
+            entry = ModelEntry(record, RowReader(record.resource.features))
             with self._lock:
-                self._known[model_id] = known
-        return known
+                self._entries[model_id] = entry
+        return entry
 
     @property
     def under_way(self) -> int:
         """How many predictions wait or compute."""
-        return self._places.taken
+        return self._admission.taken
 
     def cached(self) -> tuple[int, int]:
         """Return how many models the cache holds, and their bytes."""
         return self._models.held()
 
 
-def _written(question: Question[R], record: ModelRecord, answer: "Answer | Exception") -> R | Exception:
+def _written(pending: PendingPrediction[R], record: ModelRecord, answer: "Answer | Exception") -> R | Exception:
     if isinstance(answer, Exception):
         return answer
     try:
-        return question.write(record, answer)
+        return pending.write(record, answer)
     except Exception as error:
         return error

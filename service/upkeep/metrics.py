@@ -18,7 +18,7 @@ from worker.store.jobs.tallies import tallies
 log = structlog.get_logger()
 
 
-class StateOfThings(Collector):
+class ServiceCollector(Collector):
     """The queue, the models in memory and the disk, as they are now. ``context`` sees the rows of all projects."""
 
     def __init__(self, context: Context) -> None:

@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY, generate_latest
 from support.processes import REPOSITORY
 
 from service.settings import ServiceSettings, variable
-from service.upkeep.metrics import StateOfThings
+from service.upkeep.metrics import ServiceCollector
 from worker.settings import WorkerSettings
 from worker.telemetry import metrics
 
@@ -28,7 +28,9 @@ def exported(context, tmp_path):
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho '0, 1024, 81559'\n")
     program.chmod(0o755)
-    told = b"".join(generate_latest(one) for one in (REGISTRY, StateOfThings(context), metrics.GpuMemory(str(program))))
+    told = b"".join(
+        generate_latest(one) for one in (REGISTRY, ServiceCollector(context), metrics.GpuMemory(str(program)))
+    )
     kinds = re.findall(r"^# TYPE (\S+) (\S+)$", told.decode(), re.MULTILINE)
     names = set(OF_PROMETHEUS)
     for name, kind in kinds:

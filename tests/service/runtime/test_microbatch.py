@@ -43,7 +43,7 @@ async def _ask_all(batches, held, first, others, beside):
 
     async def ask(owner, about, question, size):
         try:
-            answers[question] = await batches.ask(owner, about, held, question, size)
+            answers[question] = await batches.submit(owner, about, held, question, size)
         except ValueError as error:
             answers[question] = error
 
@@ -125,7 +125,7 @@ def test_questions_that_come_at_once_are_computed_together():
         batches = Batches(2, 10, 100, 5)
         async with anyio.create_task_group() as group:
             for k in range(4):
-                group.start_soon(batches.ask, "p", "m", held, k, 1)
+                group.start_soon(batches.submit, "p", "m", held, k, 1)
 
     anyio.run(ask)
     assert held.together == [[0, 1, 2, 3]]
@@ -145,8 +145,8 @@ def test_a_computation_that_fails_fails_its_batch_and_the_next_is_computed():
 
     async def ask():
         with pytest.raises(ValueError, match="broken"):
-            await batches.ask("p", "m", failing, 1, 1)
-        return await batches.ask("p", "m", lambda questions: questions, 2, 1)
+            await batches.submit("p", "m", failing, 1, 1)
+        return await batches.submit("p", "m", lambda questions: questions, 2, 1)
 
     assert anyio.run(ask) == 2
 
@@ -157,11 +157,11 @@ def test_who_went_away_is_not_computed_and_the_others_are():
     async def ask():
         batches = Batches(1, 10, 100, 5)
         async with anyio.create_task_group() as group:
-            group.start_soon(batches.ask, "p", "m", held, 0, 1)
+            group.start_soon(batches.submit, "p", "m", held, 0, 1)
             await anyio.to_thread.run_sync(held.begun.acquire)
             with anyio.move_on_after(0):
-                await batches.ask("p", "m", held, 1, 1)
-            group.start_soon(batches.ask, "p", "m", held, 2, 1)
+                await batches.submit("p", "m", held, 1, 1)
+            group.start_soon(batches.submit, "p", "m", held, 2, 1)
             await anyio.wait_all_tasks_blocked()
             held.free()
 
@@ -177,7 +177,7 @@ def test_with_a_wait_the_first_has_company_too():
         batches = Batches(1, 10, 100, 5, wait_s=0.05)
         async with anyio.create_task_group() as group:
             for k in range(3):
-                group.start_soon(batches.ask, "p", "m", held, k, 1)
+                group.start_soon(batches.submit, "p", "m", held, k, 1)
 
     anyio.run(ask)
     assert held.together == [[0, 1, 2]]

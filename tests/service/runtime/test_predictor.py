@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from service.runtime.predictor import Predictor, Question
+from service.runtime.predictor import PendingPrediction, Predictor
 from tests.support.stored import at_once
 from worker.contracts.errors import InvalidRequest, PredictionsBusy
 from worker.contracts.resources import ModelColumn
@@ -128,7 +128,7 @@ def _question(table, write=lambda record, answer: answer.predictions[:, 0].tolis
     def read(known):
         return known.reader.fit(table, max_rows=1000)
 
-    return Question(100, read, write)
+    return PendingPrediction(100, read, write)
 
 
 def _rows(*sizes):
