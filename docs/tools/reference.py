@@ -28,7 +28,7 @@ from service.client.flows import NetworkOptions, TrainOptions, TuneOptions
 from service.commands import session
 from service.http import problems
 from service.settings import ServiceSettings
-from service.upkeep.metrics import StateOfThings
+from service.upkeep.metrics import ServiceCollector
 from worker.contracts import errors as own_errors
 from worker.contracts.events import Event
 from worker.contracts.requests import BatchGrid, FitRequest, NetworkRequest, PredictRequest, TuneRequest
@@ -253,7 +253,7 @@ def _labels(metric: Any) -> tuple[str, ...]:
 
 async def _families(app: FastAPI) -> list[Any]:
     async with app.router.lifespan_context(app):
-        collectors = [REGISTRY, StateOfThings(app.state.context), GpuMemory("true")]
+        collectors = [REGISTRY, ServiceCollector(app.state.context), GpuMemory("true")]
         found = [family for one in collectors for family in one.collect()]
     return sorted((one for one in found if one.name.startswith("factrfm_")), key=lambda one: str(one.name))
 
