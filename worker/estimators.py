@@ -32,7 +32,7 @@ from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
 from worker.engine.estimate import choose_solver, within
 from worker.engine.model import FittedModel
-from worker.engine.recursion import FitState, iterate, refit, verify
+from worker.engine.recursion import FitState, iterate, refit, verified
 from worker.engine.targets import ClassTargets, RegressionTargets
 from worker.serving.model import Answer, ServedModel, load
 from worker.store.files.safetensors_io import pack
@@ -250,7 +250,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         rows, device = choice.rows, torch.device(self.device)
         n, d = rows.X.shape
         m = 0 if rows.validation is None else len(rows.validation[0])
-        self._config = FitConfig(**choice.spec.engine_options())
+        self._config = FitConfig(**choice.spec.engine_options(), raise_ridge=self.ridge == "auto")
         c = rows.targets.n_outputs
         free = int(psutil.virtual_memory().available if device.type == "cpu" else torch.cuda.mem_get_info(device)[0])
         self.solver_reason_ = f"{self.solver}: as asked for"
@@ -284,7 +284,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
             except EngineError as error:
                 warnings.warn(f"the validation rows could not join the last solve: {error}", stacklevel=3)
         if not self.refitted_:
-            verify(X.to(device), rows.Y.to(device), rows.targets.to(device), self._config, best)
+            best = verified(X.to(device), rows.Y.to(device), rows.targets.to(device), self._config, best)
         fitted = FittedModel.from_iterate(X.to(device), best, self._config, rows.targets.to(device))
         task: Task = "regression" if rows.classes is None else "classification"
         outputs = [ModelColumn(name=f"y{index}", type="numeric") for index in range(rows.targets.n_outputs)]

@@ -118,9 +118,11 @@ def check_match(request: Request, tag: str, what: str) -> None:
     Raises:
         PreconditionFailed: it does not.
     """
+    if "If-Match" not in request.headers:
+        return
     given = _tags(request, "If-Match")
-    # a weak tag, and what is no tag at all, is no state that there is
-    if given and given != ["*"] and tag not in given:
+    # a weak tag, what is no tag at all, and a list of none, is no state that there is
+    if given != ["*"] and tag not in given:
         raise PreconditionFailed(f"{what} has another state than If-Match names: it is {tag} now; look again before")
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from worker.engine.config import FitConfig
-from worker.engine.errors import EngineError, InvalidConfig, NonFiniteValues, NotPositiveDefinite
-from worker.engine.recursion import iterate
+from worker.engine.errors import EngineError, InvalidConfig, NonFiniteValues
+from worker.engine.recursion import UNSOLVED, iterate
 from worker.engine.targets import ClassTargets, Targets
 
 LAPS = ((1 / 3, 2, 1.0), (1 / 2, 3, 1 / 3))
@@ -69,7 +69,7 @@ def race(
 
     Raises:
         InvalidConfig: there is no row left to judge on.
-        NonFiniteValues, NotPositiveDefinite: every candidate broke down; the error is that of the first.
+        NonFiniteValues, NotPositiveDefinite, NotConverged: every candidate broke down; the error is that of the first.
     """
     if len(Y) < 2 and validation is None:
         raise InvalidConfig(f"choosing between ways to fit needs at least 2 rows, not {len(Y)}")
@@ -89,7 +89,7 @@ def race(
             began = clock() if clock is not None else None
             try:
                 heat = _run(candidate, ridges, lap, X[rows], Y[rows], targets, judging, updates)
-            except (NonFiniteValues, NotPositiveDefinite) as error:
+            except (NonFiniteValues, *UNSOLVED) as error:
                 errors.append(error)
                 heat = Heat(candidate, lap, len(rows), (math.inf,), 0, math.nan, failed=str(error))
             if clock is not None and began is not None:

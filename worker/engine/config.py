@@ -1,7 +1,7 @@
 """How to fit: every option of a recursion, checked when it is made."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -30,6 +30,9 @@ CHOICES = {
 class FitConfig:
     """How to fit. ``ridges`` are those that ridge 'auto' chooses from.
 
+    ``raise_ridge``: ``ridge`` is a preference; where its system cannot be solved, the next larger of ``ridges`` takes
+    its place, at that iteration alone.
+
     Of solver 'cg' alone: ``tolerance`` on the residual relative to the targets, ``max_steps`` to reach it, ``rank`` of
     the preconditioner, and ``kept_bytes`` of the kernel matrix that may stay in memory (None: all of it).
 
@@ -47,6 +50,7 @@ class FitConfig:
     exponent: float | None = None
     ridge: float | Literal["auto"] = "auto"
     ridges: tuple[float, ...] = solvers.RIDGES
+    raise_ridge: bool = False
     iterations: int = 5
     feature_matrix: str = "full"
     scale: str = "trace"
@@ -109,6 +113,25 @@ class FitConfig:
         if not KERNELS[self.kernel].has_exponent:
             return kernel_of(self.kernel)
         return kernel_of(self.kernel, DEFAULT_EXPONENT if self.exponent is None else self.exponent)
+
+    @property
+    def ridges_to_try(self) -> tuple[float, ...]:
+        """Ridges in the order in which they are tried: all that 'auto' chooses from, or one and what may replace it."""
+        if self.ridge == "auto":
+            return self.ridges
+        ridge = float(self.ridge)
+        larger = sorted(other for other in self.ridges if other > ridge) if self.raise_ridge else []
+        return (ridge, *larger)
+
+    @property
+    def precise(self) -> "FitConfig":
+        """The same in float64."""
+        return replace(self, precision="float64")
+
+    @property
+    def may_be_precise(self) -> bool:
+        """Whether float32 is what precision 'auto' comes to, so that float64 changes nothing that was asked for."""
+        return self.precision == "auto" and self.dtype == torch.float32
 
     @property
     def dtype(self) -> torch.dtype:

@@ -88,10 +88,12 @@ def choose_solver(n: int, d: int, c: int, m: int, config: FitConfig, available_b
 
 
 def within(n: int, d: int, c: int, m: int, config: FitConfig, available_bytes: int) -> FitConfig:
-    """Return the config with as much of the kernel matrix kept as the memory allows, where its solver can do with less.
+    """Return the config that keeps to the memory: float64 is closed to precision 'auto' where it does not fit.
 
-    What is kept changes the time that a fit takes, and nothing of what it finds.
+    With solver 'cg' as much of the kernel matrix is kept as fits; that changes the time, and nothing of what is found.
     """
+    if config.may_be_precise and estimate(n, d, c, m, replace(config.precise, kept_bytes=0)).bytes > available_bytes:
+        config = replace(config, precision="float32")
     if config.solver != "cg":
         return config
     bare = estimate(n, d, c, m, replace(config, kept_bytes=0)).bytes

@@ -19,6 +19,8 @@ MEDIAN_ROWS = 1000
 INCONSISTENT = 0.1
 KEPT_ROWS = 4000
 """Up to so many rows the kernel matrix is kept from one ridge to the next."""
+UNSOLVED = (NotPositiveDefinite, NotConverged)
+"""What a larger ridge or more digits can mend."""
 SUM_ROWS = 128
 """Rows of a tile that are summed in float64 at a time."""
 
@@ -40,7 +42,7 @@ class Iterate:
 class FitState:
     """Where a fit stands after a solve. ``stopped`` says why no iteration follows, None when one does.
 
-    ``skipped_ridges``: ridges of the automatic choice whose system could not be factored at this iteration.
+    ``skipped_ridges``: ridges that were tried at this iteration and whose system could not be solved.
     """
 
     current: Iterate
@@ -74,11 +76,15 @@ def iterate(
     tell it from, and with solver 'cg' the last iterate is the best. ``choose``: false where the last is wanted. ``M``:
     where to start instead of the identity. ``clock``: seconds, for ``timings``.
 
+    A system that float32 cannot solve is solved in float64, and so are all that follow, where precision is 'auto'.
+
     Raises:
         NonFiniteValues: X or the targets hold NaN or infinities, or the recursion produced them.
         NotPositiveDefinite: a ridge system could not be factored.
         NotConverged: conjugate gradients did not reach the tolerance.
     """
+    if state is not None and state.current.alpha.dtype == torch.float64:
+        config = config.precise
     problem = _Problem(X, Y, targets, config, validation, clock, choose=choose)
     if state is None:
         iteration, metric, best, since_best = 0, problem.first_metric(M), None, 0
@@ -91,7 +97,19 @@ def iterate(
         iteration, metric, best, since_best = state.current.iteration + 1, following, state.best, state.since_best
     while True:
         problem.start_timing()
-        current, skipped = problem.solve(metric, iteration)
+        try:
+            solved = problem.solve(metric, iteration)
+        except UNSOLVED:
+            if not config.may_be_precise:
+                raise
+            solved = None
+        if solved is None:
+            # not in the handler: there the error still holds the memory of the solve that failed
+            config = config.precise
+            problem = _Problem(X, Y, targets, config, validation, clock, choose=choose)
+            problem.start_timing()
+            solved = problem.solve(metric, iteration)
+        current, skipped = solved
         since_best += 1
         if best is None or current.loss is None or best.loss is None or current.loss < best.loss:
             best, since_best = current, 0
@@ -122,21 +140,33 @@ def refit(X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, chosen: Ite
         Inconsistent: the solution does not answer its own rows as it was solved to.
     """
     kept: float | Literal["median"] = "median" if chosen.bandwidth is None else chosen.bandwidth
-    precision = "float64" if config.dtype == torch.float64 else "float32"
-    closed = replace(config, ridge=chosen.ridge, bandwidth=kept, precision=precision)
+    precision = str(chosen.alpha.dtype).removeprefix("torch.")
+    closed = replace(config, ridge=chosen.ridge, raise_ridge=False, bandwidth=kept, precision=precision)
     problem = _Problem(X, Y, targets, closed, None, None)
     solved, _ = problem.solve(chosen.M, chosen.iteration)
     problem.check(solved)
     return replace(solved, loss=chosen.loss, metrics=chosen.metrics)
 
 
-def verify(X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, chosen: Iterate) -> None:
-    """See that an iterate of a fit on these rows answers them as it was solved to; arguments as of ``iterate``.
+def verified(X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, chosen: Iterate) -> Iterate:
+    """Return an iterate of a fit on these rows that answers them as it was solved to; arguments as of ``iterate``.
+
+    It is ``chosen``, or, where rounding has eaten that one and precision is 'auto', the same solved in float64.
 
     Raises:
-        Inconsistent: it does not; rounding has eaten the solution.
+        Inconsistent: rounding has eaten the solution.
+        NonFiniteValues, NotPositiveDefinite, NotConverged: as of ``refit``.
     """
-    _Problem(X, Y, targets, config, None, None).check(chosen)
+    own = replace(config, precision=str(chosen.alpha.dtype).removeprefix("torch."))
+    try:
+        _Problem(X, Y, targets, own, None, None).check(chosen)
+    except Inconsistent:
+        if own.dtype == torch.float64 or not config.may_be_precise:
+            raise
+    else:
+        return chosen
+    precise = replace(chosen, alpha=chosen.alpha.double())
+    return refit(X, Y, targets, config.precise, precise)
 
 
 class _Problem:
@@ -326,18 +356,20 @@ class _Problem:
         return self._each_ridge(solved)
 
     def _each_ridge(self, solved: Callable[[float], "_Fit"]) -> tuple[list["_Fit"], tuple[float, ...]]:
-        """Return the fit of every ridge to choose from, and those of an automatic choice that could not be solved."""
-        automatic = self.config.ridge == "auto"
-        ridges = self.config.ridges if automatic else (float(self.config.ridge),)
+        """Return the fit of every ridge to choose from, or of the first that can be solved, and those that cannot."""
+        ridges = self.config.ridges_to_try
         fits: list[_Fit] = []
         skipped: list[float] = []
         for ridge in ridges:
             try:
                 fits.append(solved(ridge))
-            except (NotPositiveDefinite, NotConverged):
-                if not automatic or (ridge == ridges[-1] and not fits):
+            except UNSOLVED:
+                if ridge == ridges[-1] and not fits:
                     raise
                 skipped.append(ridge)
+            else:
+                if self.config.ridge != "auto":
+                    break
         return fits, tuple(skipped)
 
     def _loss(self, fit: "_Fit") -> tuple[float, ...]:

@@ -28,9 +28,9 @@ from worker.engine import summary
 from worker.engine.choice import Heat, heats_to_run
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
-from worker.engine.estimate import choose_solver
+from worker.engine.estimate import choose_solver, within
 from worker.engine.model import FittedModel
-from worker.engine.recursion import FitState, refit, verify
+from worker.engine.recursion import FitState, refit, verified
 from worker.runs.checkpoints import Checkpoints, Score, Trail, without_old_scores
 from worker.runs.data import load_rows, origin_of
 from worker.runs.machine import Machine, versions
@@ -55,8 +55,17 @@ TOLD_OF: dict[ChosenBy, str] = {
 """How the log says which iteration was chosen."""
 
 
-def fit(order: FitOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]) -> FitDone:
+def fit(
+    order: FitOrder,
+    artifacts: Artifacts,
+    machine: Machine,
+    report: Callable[[AnyReport], None],
+    *,
+    raise_ridge: bool = False,
+) -> FitDone:
     """Train a model, from the order's checkpoint if it has one. Everything is stored under the order's prefix.
+
+    ``raise_ridge``: the ridge is a search's choice; where its system cannot be solved a larger one takes its place.
 
     Raises:
         InvalidRequest: the rows cannot be learned from.
@@ -64,14 +73,19 @@ def fit(order: FitOrder, artifacts: Artifacts, machine: Machine, report: Callabl
         EngineError: the mathematics broke down.
         ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
     """
-    return _Fit(without_old_scores(order, report), artifacts, machine, report).run()
+    return _Fit(without_old_scores(order, report), artifacts, machine, report, raise_ridge).run()
 
 
 class _Fit:
     """One fit under way."""
 
     def __init__(
-        self, order: FitOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]
+        self,
+        order: FitOrder,
+        artifacts: Artifacts,
+        machine: Machine,
+        report: Callable[[AnyReport], None],
+        raise_ridge: bool,
     ) -> None:
         self._order = order
         self._artifacts = artifacts
@@ -80,6 +94,8 @@ class _Fit:
         self._spec = order.request.spec
         # choosing settles in the order what the spec left open
         self._asked = order.request.model_dump()
+        self._raise_ridge = raise_ridge or self._spec.ridge == "auto"
+        self._told_precise = False
         self._begun = 0.0
         self._shown = Progress()
         self._folds = (order.request.validation.folds or 0) if order.request.validation is not None else 0
@@ -101,7 +117,7 @@ class _Fit:
         else:
             self._decided(trail.spec, bool(trail.heats))
         resumed_fold = None if self._order.checkpoint is None else self._order.checkpoint.fold
-        config = FitConfig(**self._spec.engine_options())
+        config = FitConfig(**self._spec.engine_options(), raise_ridge=self._raise_ridge)
         while trail.fold <= self._folds:
             resumed = state if resumed_fold == trail.fold else None
             self._run_fold(resumed, config, trail)
@@ -222,7 +238,11 @@ class _Fit:
         else:
             trail.scores.append(Score(loss=current.loss or (), ridge=current.ridge))
         for ridge in state.skipped_ridges:
-            message = f"iteration {current.iteration}: ridge {ridge:g} was skipped, its system could not be factored"
+            message = f"iteration {current.iteration}: ridge {ridge:g} was skipped, its system could not be solved"
+            self._report(LogReport(data=LogData(level="warning", message=message)))
+        if current.alpha.dtype != config.dtype and not self._told_precise:
+            self._told_precise = True
+            message = f"from iteration {current.iteration} on in float64: float32 could not solve ridge {config.ridge}"
             self._report(LogReport(data=LogData(level="warning", message=message)))
         if state.stopped in ("patience", "no_signal"):
             message = f"stopped after iteration {current.iteration}: {state.stopped}"
@@ -304,7 +324,9 @@ class _Fit:
                 message = f"the rows held out did not join the last solve: {error}"
                 self._report(LogReport(data=LogData(level="warning", message=message)))
         if not refitted:
-            verify(X, rows.Y.to(self._machine.device), rows.targets.to(self._machine.device), config, best)
+            n, d = X.shape
+            own = within(n, d, rows.targets.n_outputs, 0, config, self._machine.available_bytes())
+            best = verified(X, rows.Y.to(self._machine.device), rows.targets.to(self._machine.device), own, best)
         fitted = FittedModel.from_iterate(X, best, config, rows.targets)
         request = self._order.request
         types = {column.name: column.type for column in self._order.table.columns}
@@ -341,7 +363,7 @@ class _Fit:
                 iterations=state.current.iteration,
                 ridge=best.ridge,
                 bandwidth=best.bandwidth,
-                precision=str(config.dtype).removeprefix("torch."),
+                precision=str(best.alpha.dtype).removeprefix("torch."),
                 solver=trail.solver,
                 refitted=refitted,
                 choices=trail.heats,

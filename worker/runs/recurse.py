@@ -3,6 +3,8 @@
 import time
 from collections.abc import Iterator
 
+import torch
+
 from worker.engine.config import FitConfig
 from worker.engine.estimate import estimate, within
 from worker.engine.recursion import FitState, iterate
@@ -22,6 +24,8 @@ def recurse(
     n, d = rows.X.shape
     held_out = rows.validation
     m = 0 if held_out is None else held_out[0].shape[0]
+    if state is not None and state.current.alpha.dtype == torch.float64:
+        config = config.precise
     config = bounded(n, d, rows.targets.n_outputs, m, config, machine)
     device = machine.device
     yield from iterate(

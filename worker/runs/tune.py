@@ -151,7 +151,7 @@ class _Tune:
         """Yield the loss after each iteration of one trial; over folds, which go step by step together, the mean."""
         self._metrics = []
         spec = self._configured(params)
-        config = FitConfig(**spec.engine_options())
+        config = FitConfig(**spec.engine_options(), raise_ridge=self._raise_ridge)
         self._report_trial(number, None, config)
         for states in zip(*(recurse(rows, config, self._machine) for rows in self._load(spec)), strict=False):
             reached = [state.current for state in states]
@@ -161,9 +161,12 @@ class _Tune:
 
     def _configured(self, params: Params) -> FitSpec:
         """Return the whole spec of a trial, which the fit of the best one repeats to the last bit."""
-        spec = precise_if_few(search_space.configured(self._spec, params), self._fitted)
-        precision = str(FitConfig(**spec.engine_options()).dtype).removeprefix("torch.")
-        return FitSpec.model_validate({**spec.model_dump(), "precision": precision})
+        return precise_if_few(search_space.configured(self._spec, params), self._fitted)
+
+    @property
+    def _raise_ridge(self) -> bool:
+        """Whether ridges are drawn or raced, and not given."""
+        return self._order.request.spec.ridge == "auto" or "ridge" in self._space
 
     @cached_property
     def _fitted(self) -> int:
@@ -266,7 +269,8 @@ class _Tune:
                 answer = answer.model_copy(update={"checkpoint": checkpoint})
             self._report(answer)
 
-        done = fit(self._fit_order(spec, checkpoint), self._artifacts, self._machine, report)
+        fit_order = self._fit_order(spec, checkpoint)
+        done = fit(fit_order, self._artifacts, self._machine, report, raise_ridge=self._raise_ridge)
         chose = validation_chose(self._order.request.model_dump())
         done = done.model_copy(update={"summary": done.summary.model_copy(update={"validation_chose": chose})})
         result = TuneResult(

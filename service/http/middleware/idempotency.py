@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import IO
@@ -87,13 +87,17 @@ class Idempotency:
     async def _run(
         self, database: Database, started: idempotency.Started, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        answer = _Answer(send)
         settled = False
-        STARTED.set(started)
-        try:
-            async with self._kept(database, started):
-                await self._app(scope, receive, answer)
-            if answer.whole and _is_kept(scope, answer.status):
+
+        async def settle(answer: _Answer) -> None:
+            # before the caller has the end of the answer, for it may send the same again at once
+            nonlocal settled
+            if settled:
+                return
+            if not _is_kept(scope, answer.status):
+                settled = True
+                await _abandon(database, started)
+            elif answer.whole:
                 settled = True
                 with _unsettled_at_worst():
                     await to_thread.run_sync(
@@ -105,10 +109,15 @@ class Idempotency:
                         bytes(answer.body),
                         self._now(),
                     )
+
+        STARTED.set(started)
+        try:
+            async with self._kept(database, started):
+                await self._app(scope, receive, _Answer(send, settle))
         finally:
             if not settled:
-                with contextlib.suppress(asyncio.CancelledError), _unsettled_at_worst():
-                    await to_thread.run_sync(idempotency.abandon, database, started)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await _abandon(database, started)
 
     @asynccontextmanager
     async def _kept(self, database: Database, started: idempotency.Started) -> AsyncIterator[None]:
@@ -144,11 +153,17 @@ def _unsettled_at_worst() -> Iterator[None]:
         log.warning("idempotency key not settled", error=type(error).__name__)
 
 
-class _Answer:
-    """Passes an answer on and remembers it."""
+async def _abandon(database: Database, started: idempotency.Started) -> None:
+    with _unsettled_at_worst():
+        await to_thread.run_sync(idempotency.abandon, database, started)
 
-    def __init__(self, send: Send) -> None:
+
+class _Answer:
+    """Passes an answer on and remembers it; ``settle`` hears of its status, and of its end, before they are sent."""
+
+    def __init__(self, send: Send, settle: Callable[["_Answer"], Awaitable[None]]) -> None:
         self._send = send
+        self._settle = settle
         self.status = 500
         self.headers: dict[str, str] = {}
         self.body = bytearray()
@@ -162,6 +177,7 @@ class _Answer:
         elif message["type"] == "http.response.body":
             self.body += message.get("body", b"")
             self.whole = not message.get("more_body", False)
+        await self._settle(self)
         await self._send(message)
 
 

@@ -16,6 +16,11 @@ REFUSED = [
     '"*"',
     f"*, {OTHER}",
     '"a, b"',
+    # a list of no tags: none of them matches
+    "",
+    " ",
+    ",",
+    " , ,",
 ]
 TAKEN = ["{tag}", "*", " {tag} ", f"{OTHER}, {{tag}}", f"{OTHER},,{{tag}},", "W/{tag}, {tag}"]
 

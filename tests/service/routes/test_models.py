@@ -282,7 +282,7 @@ def test_a_model_has_an_etag_of_all_that_is_shown(client, model):
     assert named.headers["etag"] == _tag(client) != changed.headers["etag"]
 
 
-@pytest.mark.parametrize("given", ['"other"', "W/{tag}", "{bare}", '"a", "b"'])
+@pytest.mark.parametrize("given", ['"other"', "W/{tag}", "{bare}", '"a", "b"', ""])
 def test_a_change_of_another_state_is_refused(client, model, given):
     tag = _tag(client)
     headers = {"If-Match": given.format(tag=tag, bare=tag.strip('"'))}
@@ -293,7 +293,7 @@ def test_a_change_of_another_state_is_refused(client, model, given):
     assert _tag(client) == tag
 
 
-@pytest.mark.parametrize("given", ["{tag}", '"other", {tag}', "*", ""])
+@pytest.mark.parametrize("given", ["{tag}", '"other", {tag}', "*"])
 def test_a_change_of_the_state_that_is_meant_is_made(client, model, given):
     headers = {"If-Match": given.format(tag=_tag(client))}
     changed = client.patch("/v1/models/prices", json={"description": "Other"}, headers=headers)

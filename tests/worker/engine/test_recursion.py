@@ -11,7 +11,7 @@ from worker.engine.config import FitConfig
 from worker.engine.errors import Inconsistent, InvalidConfig, NonFiniteValues, NotPositiveDefinite
 from worker.engine.kernels import Landmarks, kernel_of
 from worker.engine.model import FittedModel
-from worker.engine.recursion import iterate, predict_rows, refit
+from worker.engine.recursion import _Problem, iterate, predict_rows, refit, verified
 from worker.engine.solvers import RIDGES
 from worker.engine.targets import RegressionTargets
 
@@ -444,3 +444,105 @@ def test_a_ridge_whose_loss_is_no_number_is_left_out():
     config = FitConfig(kernel="exponential", bandwidth=1.0, ridge="auto", iterations=1, precision="float64")
     with pytest.raises(NonFiniteValues, match="validate on"):
         list(iterate(X, Y, RegressionTargets.fit(Y), config, validation=far))
+
+
+def _rows_that_float32_cannot_tell_apart(n=400, seed=0):
+    """Many rows close together and some far away: rounding of their distances is more than a small ridge."""
+    generator = torch.Generator().manual_seed(seed)
+    X = torch.randn(n, 3, generator=generator, dtype=torch.float64) * torch.tensor([1e-5, 1e-5, 1e-5])
+    X[::20] += torch.randn(len(X[::20]), 3, generator=generator, dtype=torch.float64)
+    return X, X.sum(1, keepdim=True) + 0.1 * torch.randn(n, 1, generator=generator, dtype=torch.float64)
+
+
+UNSOLVABLE = {"kernel": "gaussian", "bandwidth": 0.5, "ridge": 1e-6, "iterations": 3}
+"""In float32, of those rows."""
+
+
+def _states(**options):
+    X, Y = _rows_that_float32_cannot_tell_apart()
+    return list(iterate(X, Y, RegressionTargets.fit(Y), FitConfig(**UNSOLVABLE, **options)))
+
+
+def test_a_ridge_and_a_precision_that_were_given_fail_with_their_reason():
+    with pytest.raises(NotPositiveDefinite, match=r"ridge 1e-06 .* float32"):
+        _states(precision="float32")
+
+
+def test_a_preferred_ridge_gives_way_to_the_next_larger_one_and_says_so():
+    states = _states(precision="float32", raise_ridge=True, ridges=(1.0, 1e-7, 1e-3, 10.0))
+    assert {state.current.ridge for state in states} == {1e-3}
+    assert all(state.skipped_ridges == (1e-6,) for state in states)
+
+
+def test_a_preferred_ridge_that_can_be_solved_is_the_one_ridge():
+    [*preferred], [*given_] = (_states(precision="float64", raise_ridge=raised) for raised in (True, False))
+    assert all(torch.equal(a.current.alpha, b.current.alpha) for a, b in zip(preferred, given_, strict=True))
+    assert not any(state.skipped_ridges for state in preferred)
+
+
+def _two_clusters(n=200, seed=0):
+    """Two clusters far apart: in float32 the distances within one of them are rounding."""
+    generator = torch.Generator().manual_seed(seed)
+    X = 0.1 * torch.randn(n, 3, generator=generator, dtype=torch.float64)
+    X[::2] += 100
+    return X, X[:, :1] / 100 + 0.1 * torch.randn(n, 1, generator=generator, dtype=torch.float64)
+
+
+def _clusters(**options):
+    return FitConfig(kernel="laplace", bandwidth=1.0, ridge=1e-3, iterations=3, **options)
+
+
+def test_what_float32_cannot_solve_is_solved_in_float64_where_the_precision_is_open():
+    X, Y = _two_clusters()
+    targets = RegressionTargets.fit(Y)
+    with pytest.raises(NotPositiveDefinite):
+        list(iterate(X, Y, targets, _clusters(precision="float32")))
+    states = list(iterate(X, Y, targets, _clusters()))
+    expected = list(iterate(X, Y, targets, _clusters(precision="float64")))
+    assert states[0].current.alpha.dtype == torch.float64
+    assert torch.equal(states[-1].current.alpha, expected[-1].current.alpha)
+    assert {state.current.ridge for state in states} == {1e-3}
+
+
+@pytest.mark.parametrize("fails_at", [0, 1, 2])
+@pytest.mark.parametrize("options", [{}, {"precision": "float32", "raise_ridge": True}])
+def test_resuming_after_a_system_that_could_not_be_solved_is_bit_for_bit_the_same(fails_at, options, monkeypatch):
+    X, Y = _regression()
+    targets = RegressionTargets.fit(Y)
+    config = FitConfig(kernel="laplace", ridge=1e-3, iterations=4, **options)
+    solve = _Problem.solve
+
+    def once(self, metric, iteration):
+        config = self.config
+        if iteration == fails_at and config.dtype == torch.float32 and config.ridge == 1e-3:
+            if not config.raise_ridge:
+                raise NotPositiveDefinite("in float32")
+            self.config = replace(config, ridge=1e-2)
+        try:
+            return solve(self, metric, iteration)
+        finally:
+            self.config = config
+
+    monkeypatch.setattr(_Problem, "solve", once)
+    whole = list(iterate(X, Y, targets, config))
+    assert (whole[-1].current.alpha.dtype == torch.float64) == (not options)
+    for position, state in enumerate(whole):
+        rest = list(iterate(X, Y, targets, config, state=state))
+        for again, expected in zip(rest, whole[position + 1 :], strict=True):
+            assert torch.equal(again.current.alpha, expected.current.alpha)
+            assert torch.equal(again.current.M, expected.current.M)
+            assert torch.equal(again.best.alpha, expected.best.alpha)
+
+
+def test_a_solution_that_rounding_has_eaten_is_solved_in_float64_where_the_precision_is_open():
+    X, Y = _regression()
+    targets = RegressionTargets.fit(Y)
+    config = FitConfig(kernel="laplace", ridge=1e-3, iterations=0)
+    *_, last = iterate(X, Y, targets, config)
+    damaged = replace(last.best, alpha=1.5 * last.best.alpha)
+    with pytest.raises(Inconsistent):
+        verified(X, Y, targets, replace(config, precision="float32"), damaged)
+    found = verified(X, Y, targets, config, damaged)
+    assert found.alpha.dtype == torch.float64
+    torch.testing.assert_close(found.alpha.float(), last.best.alpha, rtol=1e-2, atol=1e-2)
+    assert verified(X, Y, targets, config, last.best) is last.best

@@ -1,12 +1,17 @@
+import asyncio
 import json
+from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
+from starlette.responses import Response
 
+from service.http.middleware.idempotency import Idempotency
 from service.jobs import submission
 from service.runtime.context import Context
 from worker.store import idempotency
+from worker.store.schema.tables import IdempotencyRow
 
 KEY = {"Idempotency-Key": "k-1"}
 
@@ -175,3 +180,22 @@ def test_a_request_that_lost_its_key_while_its_process_slept_makes_nothing(clien
     answer = client.post("/v1/jobs", json=body, headers=KEY)
     assert (answer.status_code, answer.json()["code"]) == (409, "request_in_flight")
     assert client.get("/v1/jobs").json()["items"] == []
+
+
+@pytest.mark.parametrize(("status", "kept"), [(200, True), (202, True), (422, True), (404, False), (503, False)])
+def test_a_key_is_settled_before_the_answer_ends(context: Context, status, kept):
+    """A caller who has the whole answer may send the same again at once, and is never told that the first one runs."""
+    settled = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            with context.database.transaction() as session:
+                settled.extend(session.scalars(select(IdempotencyRow.status)))
+
+    app = Idempotency(Response(b"answered", status), lambda request: context.database, lambda: datetime.now(UTC))
+    scope = {"type": "http", "method": "POST", "path": "/v1/x", "headers": [(b"idempotency-key", b"k")]}
+    asyncio.run(app(scope, receive, send))
+    assert settled == ([status] if kept else [])
