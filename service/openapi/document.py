@@ -94,7 +94,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         # without configured keys the empty alternative holds
         operation["security"] = [{"key": []}, {}]
         _answers(responses, 401, 403, 429, 503)
-    _answers(responses, 421)
+    _answers(responses, 421, 431)
     if method == "post":
         operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
         for status in [one for one in responses if one.startswith("2")]:
