@@ -81,7 +81,7 @@ def _drawn(n: int, seed: int) -> tuple[Tensor, Tensor]:
 def _whole(
     what: str, X: Tensor, y: Tensor, X_test: Tensor, y_test: Tensor, ridge: float, before: int = 0
 ) -> dict[str, Any]:
-    from worker.estimators import FactRFMRegressor
+    from factrfm import FactRFMRegressor
 
     del what, ridge
     started = time.perf_counter()

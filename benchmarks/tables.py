@@ -276,7 +276,7 @@ def _is_classes(data: Path, name: str) -> bool:
 
 def _ours(**options: Any) -> Callable[[Task], Predict]:
     def fit(task: Task) -> Predict:
-        from worker.estimators import FactRFMClassifier, FactRFMRegressor
+        from factrfm import FactRFMClassifier, FactRFMRegressor
 
         model = (FactRFMRegressor if task.classes is None else FactRFMClassifier)(**options)
         return model.fit(task.X, task.y, validation=(task.X_val, task.y_val)).predict

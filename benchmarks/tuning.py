@@ -101,7 +101,7 @@ def _loss(task: "Task", predict: Predict) -> tuple[float, ...]:
 
 
 def _ours(task: "Task", trials: int, seed: int, *, features: bool) -> Predict:
-    from worker.estimators import FactRFMClassifier, FactRFMRegressor
+    from factrfm import FactRFMClassifier, FactRFMRegressor
 
     kind = FactRFMRegressor if task.classes is None else FactRFMClassifier
     held_out = (task.X_val, task.y_val)

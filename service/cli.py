@@ -99,6 +99,7 @@ def up(
     settings, _ = read_every_setting(**{name: value for name, value in flags.items() if value is not None})
     if settings.port == 0:
         raise WrongSetting("FACTRFM_PORT is 0: up needs a port that callers can be told, from 1 to 65535")
+    preflight.check_packages()
     preflight.check_exposure(settings)
     preflight.check_state(settings)
     _say_who_may_look(settings)
@@ -139,6 +140,7 @@ def demo(
             typer.echo(json.dumps(found, indent=2))
         return
     _leave_on_signals()
+    preflight.check_packages()
     with private_service(console.print) as (address, service):
         found = run_demo(address, None, out, console)
         if as_json:
@@ -157,6 +159,7 @@ def serve_api() -> None:
     """Run the API alone, with the settings of the environment."""
     settings = read_settings(ServiceSettings)
     settings = _fitted_to_container(settings)
+    preflight.check_packages()
     preflight.check_exposure(settings)
     preflight.check_state(settings)
     _say_who_may_look(settings)
@@ -174,6 +177,7 @@ def serve_api() -> None:
 def worker() -> None:
     """Run one worker, with the settings of the environment."""
     settings = read_settings(WorkerSettings)
+    preflight.check_packages()
     preflight.check_state(settings)
     _say_who_may_look(settings)
     preflight.check_device(settings.device)

@@ -176,7 +176,7 @@ def _helps(command: Any, name: str, parent: click.Context | None) -> Iterator[st
 
 
 def _python_client() -> str:
-    lines = [f"# Python client\n{MADE}", "`from service.client import Client, AsyncClient`", ""]
+    lines = [f"# Python client\n{MADE}", "`from factrfm import Client, AsyncClient`", ""]
     for kind in (Client, AsyncClient):
         lines += [f"## {kind.__name__}", "", f"```python\n{_signature(kind.__name__, kind)}\n```", "", _prose(kind), ""]
     lines += ["## Methods", "", "Those of `AsyncClient` are the same, to be awaited.", ""]

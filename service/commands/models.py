@@ -16,7 +16,7 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from service.client.progress import Bar
+from service.client.progress import ProgressBar
 from service.commands.session import Limit, Session, remote, table
 from service.errors import WrongSetting
 from worker.contracts.errors import UnknownCategories
@@ -125,7 +125,7 @@ def predict(
             raise WrongSetting("--job needs a file: it is uploaded as a dataset")
         if probabilities and session.client.model(ref).task == "regression":
             raise WrongSetting("the model is a regression and has no probabilities")
-        with Bar("predict", session.notes) as bar:
+        with ProgressBar("predict", session.notes) as bar:
             content = session.client.predict_dataset(ref, data, form=form, spreadsheet=spreadsheet, report=bar)
         if session.as_json:
             typer.echo(json.dumps(pa.ipc.open_file(content).read_all().to_pylist()))

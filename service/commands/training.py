@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from service.client.progress import Bar
+from service.client.progress import ProgressBar
 from service.commands.datasets import tell
 from service.commands.documents import read_document, read_spec, read_validation
 from service.commands.models import chosen_lines
@@ -153,7 +153,7 @@ def batch(
     if wait:
         for link in made.jobs:
             job_id = link.rsplit("/", 1)[-1]
-            with Bar(job_id, session.notes, partial(session.client.job, job_id)) as bar:
+            with ProgressBar(job_id, session.notes, partial(session.client.job, job_id)) as bar:
                 session.client.wait(job_id, report=bar, check=False)
         made = session.client.batch(made.id)
     session.show(made, lambda: _batch_table(made))
@@ -198,7 +198,7 @@ def _run(session: Session, body: dict[str, Any], timeout: float | None, no_wait:
     if no_wait:
         session.show(job, lambda: f"{job.id} is {job.state}; follow it by: factrfm watch {job.id}")
         return None
-    with Bar(body["kind"], session.notes, partial(session.client.job, job.id)) as bar:
+    with ProgressBar(body["kind"], session.notes, partial(session.client.job, job.id)) as bar:
         return session.client.wait(job.id, timeout, report=bar)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from service.errors import CannotStart, WrongSetting
+from service.local import shadowing
 from service.settings import ServiceSettings
 from worker.environment.home import make_home
 from worker.settings import SharedSettings
@@ -50,6 +51,16 @@ def check_exposure(settings: ServiceSettings) -> None:
                 f"FACTRFM_HOST (--host of up) is {settings.host!r}: it can be reached from other machines, so callers "
                 "need keys; make one by 'factrfm keys create', set FACTRFM_API_KEYS, or listen on 127.0.0.1"
             )
+
+
+def check_packages() -> None:
+    """See that the processes that this one will start import our packages.
+
+    Raises:
+        CannotStart: Python finds packages of others first.
+    """
+    if shadows := shadowing.find_shadows():
+        raise CannotStart(f"for the processes to start {shadowing.told(shadows)}")
 
 
 def check_port(host: str, port: int, names: tuple[str, str] = LISTENING) -> None:

@@ -1,0 +1,1 @@
+"""What people import: the folder ``factrfm`` here is installed as a package of that name."""
