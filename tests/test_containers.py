@@ -292,4 +292,4 @@ def test_health_checks_are_those_that_cost_nothing(image: str) -> None:
     [command] = re.findall(r"^HEALTHCHECK .* CMD (\[.*\])$", STAGES[image][1], re.M)
     assert json.loads(command) in (["factrfm", "check"], ["factrfm", "check", "--worker"])
     script = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]["factrfm"]
-    assert script == "service.__main__:main", "which answers them before it loads the command line"
+    assert script == "factrfm.__main__:main", "which answers them before it loads the command line"

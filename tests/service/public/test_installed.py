@@ -97,6 +97,14 @@ def test_the_command_runs(installed: Environment) -> None:
     assert "factrfm doctor" in installed.run("python", "-m", "factrfm", "doctor", "--help")
 
 
+def test_a_health_check_loads_neither_the_command_line_nor_what_it_needs(installed: Environment) -> None:
+    told = installed.run("python", "-X", "importtime", "-m", "factrfm", "check", "--worker", code=1)
+    assert "no worker runs here" in told
+    loaded = set(re.findall(r"\| +(\w+)", told))
+    assert {"service", "worker"} & loaded
+    assert {"typer", "pydantic", "httpx", "torch", "sqlalchemy"} & loaded == set()
+
+
 @pytest.mark.parametrize(("name", "form"), [("service", "package"), ("worker", "module"), ("factrfm", "package")])
 def test_a_package_of_another_is_named(installed: Environment, tmp_path: Path, name: str, form: str) -> None:
     theirs = tmp_path / (f"{name}.py" if form == "module" else f"{name}/__init__.py")
