@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from starlette.types import Scope
 
-HEADER = "Idempotency-Key"
-LONGEST_KEY = 255
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+MAX_KEY_LENGTH = 255
 
 
 def header(scope: Scope, name: bytes) -> str | None:

@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 
 from service.http import problems
 from service.http.caller import GUARDED
-from service.http.request_headers import HEADER, LONGEST_KEY
+from service.http.request_headers import IDEMPOTENCY_HEADER, MAX_KEY_LENGTH
 from service.openapi.examples import EXAMPLES
 from service.openapi.links import add_links
 from service.settings import ServiceSettings
@@ -19,12 +19,12 @@ LOCATION: dict[str, Any] = {
 }
 """The headers of an answer that made something, or went on with it."""
 IDEMPOTENCY_KEY: dict[str, Any] = {
-    "name": HEADER,
+    "name": IDEMPOTENCY_HEADER,
     "in": "header",
     "description": "The same key and request again gives the same answer, and nothing is done twice. For a day answers "
     "of success are kept, and refusals (400, 413, 415, 422) for which the request alone was wrong; where something was "
     "missing or busy the request is judged anew.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
 }
 REPLAYED = {"description": "The answer is that of an earlier request.", "schema": {"const": "true"}}
 REQUEST_ID: dict[str, Any] = {

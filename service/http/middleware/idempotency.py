@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.http.caller import ASKING
 from service.http.problems import LASTING, on_database_away, on_own_error
 from service.http.request_context import STARTED
-from service.http.request_headers import HEADER, LONGEST_KEY, header
+from service.http.request_headers import IDEMPOTENCY_HEADER, MAX_KEY_LENGTH, header
 from worker.contracts.errors import FactRFMError, InvalidRequest
 from worker.store import idempotency
 from worker.store.database import Database
@@ -33,7 +33,7 @@ from worker.store.files.disk_full import needing_room
 
 log = structlog.get_logger()
 
-RAW_HEADER = HEADER.lower().encode()
+RAW_IDEMPOTENCY_HEADER = IDEMPOTENCY_HEADER.lower().encode()
 IN_MEMORY = 2**20
 BLOCK = 2**18
 KEEP_SECONDS = 5.0
@@ -60,14 +60,14 @@ class Idempotency:
         self._now = now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        key = header(scope, RAW_HEADER) if scope["type"] == "http" and scope["method"] == "POST" else None
+        key = header(scope, RAW_IDEMPOTENCY_HEADER) if scope["type"] == "http" and scope["method"] == "POST" else None
         if key is None:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
         try:
-            if not 0 < len(key) <= LONGEST_KEY:
-                raise InvalidRequest(f"{HEADER} must have 1 to {LONGEST_KEY} characters, not {len(key)}")
+            if not 0 < len(key) <= MAX_KEY_LENGTH:
+                raise InvalidRequest(f"{IDEMPOTENCY_HEADER} must have 1 to {MAX_KEY_LENGTH} characters, not {len(key)}")
             with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as body:
                 with needing_room("the request"):
                     fingerprint = await _spool(scope, receive, body)
