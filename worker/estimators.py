@@ -7,8 +7,9 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NoReturn, Self
 
 import numpy as np
 import pandas as pd
@@ -38,9 +39,9 @@ from worker.serving.model import Answer, ServedModel, load
 from worker.store.files.safetensors_io import pack
 from worker.tables import values
 from worker.tables.encoding import splits
-from worker.tables.encoding.encoder import Encoder, check_width
+from worker.tables.encoding.encoder import Encoder, check_finite, check_width
 from worker.tables.files.inference import typed_table
-from worker.tables.frames import frame_table, is_frame
+from worker.tables.frames import arrow_column, frame_table, is_frame
 from worker.tables.rows.matching import match_columns
 from worker.training.model_selection import Choice, TrainingRows, choose, described
 
@@ -194,7 +195,11 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
                 return self._frame(table, fitting=fitting)
             except (InvalidRequest, UnreadableTable) as error:
                 raise ValueError(f"X: {error.detail}") from error
-        X = validate_data(self, X, reset=fitting, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=1)
+        with np.errstate(invalid="ignore"):
+            # a sum over numbers whose sum has no meaning; the encoder names their column
+            X = validate_data(
+                self, X, reset=fitting, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=1
+            )
         if np.isinf(X).any():
             raise ValueError("Input X contains infinity; missing values are NaN")
         names = [f"x{index}" for index in range(X.shape[1])]
@@ -379,15 +384,13 @@ class FactRFMRegressor(RegressorMixin, _FactRFM):  # type: ignore[misc]
     def _targets(self, y: Any) -> tuple[np.ndarray, list[Any] | None]:
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
-        _check_given(y)
-        Y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+        Y = _outputs(y)
         self._flat = Y.ndim == 1
         Y = Y.reshape(len(Y), -1)
         return Y, None
 
     def _codes(self, y: Any, classes: list[Any] | None) -> np.ndarray:
-        _check_given(y)
-        Y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+        Y = _outputs(y)
         reshaped: np.ndarray = Y.reshape(len(Y), -1)
         return reshaped
 
@@ -442,6 +445,27 @@ class FactRFMClassifier(ClassifierMixin, _FactRFM):  # type: ignore[misc]
         super()._describe(model)
 
 
+def _outputs(y: Any) -> np.ndarray:
+    """Return targets of a regression as float64.
+
+    Raises:
+        ValueError: one is missing, or whole numbers differ that are one number in float64.
+    """
+    y = _array(y)
+    _check_given(y)
+    Y: np.ndarray = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+    exact = np.asarray(y)
+    if exact.shape == Y.shape and exact.dtype.kind in "iuO" and len(Y):
+        constant = (Y[0] == Y).reshape(len(Y), -1).all(axis=0)
+        differ = (exact != exact[0]).reshape(len(Y), -1).any(axis=0)
+        if (constant & differ).any():
+            number = exact.reshape(len(Y), -1)[0, int(np.argmax(constant & differ))]
+            raise ValueError(
+                f"y holds numbers near {number} that differ by less than float64 can tell; take off what they share"
+            )
+    return Y
+
+
 def _check_given(y: Any) -> None:
     """Check that every row has a target.
 
@@ -469,9 +493,47 @@ def _label_array(classes: Sequence[Label]) -> np.ndarray:
     return np.array(classes)
 
 
+def _array(y: Any) -> Any:
+    """Return targets of Arrow or polars as an array of numpy; others as they are."""
+    if not isinstance(y, pa.Array | pa.ChunkedArray) and hasattr(y, "to_arrow") and not hasattr(y, "columns"):
+        y = arrow_column("y", y)
+    if not isinstance(y, pa.Array | pa.ChunkedArray):
+        return y
+    whole = y.combine_chunks() if isinstance(y, pa.ChunkedArray) else y
+    return values.decoded(whole).to_numpy(zero_copy_only=False)
+
+
+def _label_values(y: Any) -> np.ndarray:
+    """Return labels one by one: exact where numpy would round whole numbers, and moments of categories as texts."""
+    kind = getattr(y, "dtype", None)
+    if isinstance(kind, pd.CategoricalDtype) and kind.categories.dtype.kind == "M":
+        column = frame_table(pd.DataFrame({"y": y})).column(0).combine_chunks()
+        return np.array(values.typed("y", column, "categorical").to_pylist(), dtype=object)
+    labels = np.asarray(y)
+    if labels.dtype.kind == "f" and isinstance(y, list | tuple) and any(isinstance(one, int) for one in y):
+        labels = np.array(y, dtype=object)
+    if labels.dtype.kind != "O" or labels.ndim != 1 or not all(map(_is_number, labels)):
+        return labels
+    fraction = next((one for one in labels if one != one or one % 1), None)
+    if fraction is not None:
+        return labels if isinstance(fraction, float) else _refused(fraction)
+    numbers = [int(one) for one in labels]
+    beyond = next((one for one in numbers if not -(2**63) <= one < (2**63 if min(numbers) < 0 else 2**64)), None)
+    return _label_array(numbers) if beyond is None else _refused(beyond)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | Decimal | np.integer) and not isinstance(value, bool)
+
+
+def _refused(label: Any) -> NoReturn:
+    raise ValueError(f"y holds the label {label}; labels are whole numbers of 64 bits, truth values or texts")
+
+
 def _labels(y: Any) -> np.ndarray:
+    y = y if isinstance(getattr(y, "dtype", None), pd.CategoricalDtype) else _array(y)
     _check_given(y)
-    labels: np.ndarray = column_or_1d(np.asarray(y), warn=True)
+    labels: np.ndarray = column_or_1d(_label_values(y), warn=True)
     if labels.dtype.kind == "O" and len({str if isinstance(one, str) else float for one in labels}) > 1:
         text, other = (next(one for one in labels if isinstance(one, str) is kind) for kind in (True, False))
         raise ValueError(f"y mixes texts and other labels, such as {text!r} and {other!r}; labels are of one kind")
@@ -501,4 +563,6 @@ def _encoded(
     if held_out is not None:
         validation = (torch.from_numpy(encoder.encode(held_out[0])), torch.tensor(held_out[1]))
     coded = RegressionTargets.fit(raw) if classes is None else ClassTargets.fit(raw, len(classes))
-    return TrainingRows(torch.from_numpy(encoder.encode(table)), raw, coded, classes, encoder, validation)
+    X = encoder.encode(table)
+    check_finite(encoder, X)
+    return TrainingRows(torch.from_numpy(X), raw, coded, classes, encoder, validation)

@@ -16,7 +16,7 @@ from worker.engine.targets import ClassTargets, RegressionTargets, Targets
 from worker.serving.model import Origin
 from worker.store.files.artifacts import Artifacts
 from worker.tables.encoding import splits
-from worker.tables.encoding.encoder import Encoder
+from worker.tables.encoding.encoder import Encoder, check_finite
 from worker.tables.encoding.targets import class_codes, regression_targets
 from worker.tables.rows.matching import match_columns
 from worker.tables.storage import load_table
@@ -43,6 +43,8 @@ def load_rows(order: FitOrder | NetworkOrder, artifacts: Artifacts, fold: int | 
         normalize_rows=request.spec.normalize_rows,
         expanded=request.spec.encoding == "expanded",
     )
+    X = encoder.encode(table.take(fitted))
+    check_finite(encoder, X)
     validation = None
     numbers = np.arange(0)
     if held_out is not None:
@@ -64,7 +66,7 @@ def load_rows(order: FitOrder | NetworkOrder, artifacts: Artifacts, fold: int | 
         centred = isinstance(order, FitOrder)
         targets = ClassTargets.fit(own_Y, len(classes)) if centred else ClassTargets(len(classes))
     return TrainingRows(
-        X=torch.from_numpy(encoder.encode(table.take(fitted))),
+        X=torch.from_numpy(X),
         Y=own_Y,
         targets=targets,
         classes=classes,

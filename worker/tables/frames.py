@@ -31,12 +31,35 @@ def frame_table(frame: Any) -> pa.Table:
     if isinstance(frame, pa.Table):
         return checked(frame)
     if not hasattr(frame, "iloc"):
-        return checked(frame.to_arrow())
+        return checked(_of_polars(frame))
     names = [str(name) for name in frame.columns]
     [(most, count)] = Counter(names).most_common(1) or [("", 1)]
     if count > 1:
         raise ValueError(f"the data frame has several columns named {most!r}; names must differ")
     return checked(pa.table({name: _column(name, frame.iloc[:, place]) for place, name in enumerate(names)}))
+
+
+def _of_polars(frame: Any) -> pa.Table:
+    try:
+        return frame.to_arrow()
+    except pa.ArrowException as error:
+        for name in frame.columns:
+            arrow_column(f"column {name!r}", frame[name])
+        raise ValueError(f"the data frame cannot be read: {error}") from error
+
+
+def arrow_column(what: str, column: Any) -> pa.Array:
+    """Return a column of polars.
+
+    Raises:
+        ValueError: naming it ``what``: Arrow has no such type.
+    """
+    try:
+        return column.to_arrow()
+    except pa.ArrowException as error:
+        raise ValueError(
+            f"{what} holds {column.dtype}, for which Arrow has no type; cast it to Int64, Float64 or String"
+        ) from error
 
 
 def checked(table: pa.Table) -> pa.Table:

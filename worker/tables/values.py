@@ -9,12 +9,12 @@ Tables keep the texts as they came, declared categories as dictionaries; ``canon
 """
 
 import re
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cache
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -293,6 +293,23 @@ def _clock(minutes: str, seconds: str | None, fraction: str | None) -> str:
     return f"{minutes}:{seconds or '00'}{'.' if fraction else ''}{fraction}"
 
 
+def whole_digits(text: str) -> str | None:
+    """Return the digits of a whole number, however it is written; None of other texts and of what is beyond float64."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return None
+    if not value.is_finite() or value.adjusted() > sys.float_info.max_10_exp or value != value.to_integral_value():
+        return None
+    return decimal_text(value)
+
+
+def float_tells(text: str) -> bool:
+    """Return whether a number is one that float64 gives back: as it writes that number, or to its last digit."""
+    number = float(text)
+    return Decimal(text) in (Decimal(repr(number)), Decimal(number))
+
+
 def cell_text(value: bool | float | str) -> str:
     """Return a single value as the text of a category."""
     if isinstance(value, str):
@@ -314,5 +331,6 @@ def spelling(text: str) -> str:
         if fraction is point is exponent is None:
             return str(int(text))
         value = float(text)
-        return number_text(value) if np.isfinite(value) else text
+        rounded = abs(value) >= EXACT_INTEGERS and not float_tells(text)
+        return text if rounded else number_text(value)
     return moment_text(text)

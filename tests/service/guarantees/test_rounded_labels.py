@@ -1,6 +1,10 @@
 """Labels that float64 has rounded are no labels: they are refused, and told how to be exact."""
 
+from decimal import Decimal
+
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from worker.tables.frames import frame_table
@@ -42,3 +46,45 @@ def test_categories_of_whole_numbers_and_fractions_are_exact():
     column = pd.Series(pd.Categorical.from_codes([0, -1, 1, 2], categories))
     found = frame_table(pd.DataFrame({"a": column})).column("a")
     assert found.to_pylist() == [str(LARGE + 1), None, str(LARGE + 3), "1.5"]
+
+
+SPELLINGS = ["{}.0", "{}e0", "{}.000E+0", "+{}.", "{}"]
+
+
+def _uploaded(client, kind, labels):
+    if kind == "json":
+        rows = ",".join(f"[{x},{labels[x % len(labels)]}]" for x in range(12))
+        content, media = f'{{"columns":["x","label"],"rows":[{rows}]}}', "application/json"
+    elif kind == "csv":
+        content = "x,label\n" + "".join(f"{x},{labels[x % len(labels)]}\n" for x in range(12))
+        media = "text/csv"
+    else:
+        numbers = pa.array([Decimal(labels[x % len(labels)]) for x in range(12)], pa.decimal128(38, 10))
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.table({"x": range(12), "label": numbers}), sink)
+        content, media = sink.getvalue().to_pybytes(), "application/vnd.apache.parquet"
+    answer = client.post("/v1/datasets", content=content, headers={"Content-Type": media})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+@pytest.mark.parametrize("kind", ["json", "csv", "parquet"])
+@pytest.mark.parametrize("spelled", SPELLINGS)
+@pytest.mark.parametrize("first", [LARGE, -LARGE - 1, 2**64, 10**20])
+def test_whole_numbers_are_exact_however_they_are_written(client, kind, spelled, first):
+    if kind == "json" and spelled.startswith("+"):
+        spelled = "{}.0"
+    if kind == "parquet" and spelled != "{}":
+        pytest.skip("a decimal number has one spelling")
+    labels = [str(first), spelled.format(first + 1).replace("+-", "-"), str(first + 2)]
+    label = next(column for column in _uploaded(client, kind, labels)["columns"] if column["name"] == "label")
+    assert label["distinct"] == 3
+
+
+@pytest.mark.parametrize("kind", ["json", "csv", "parquet"])
+def test_fractions_beside_rounded_whole_numbers_are_no_labels_however_they_are_written(client, kind):
+    made = _uploaded(client, kind, [str(LARGE), f"{LARGE + 1}.0", "0.5"])
+    body = {"kind": "fit", "dataset": made["id"], "target": "label", "task": "classification"}
+    answer = client.post("/v1/jobs?dry_run=true", json=body)
+    assert answer.status_code == 422
+    assert "'label' holds whole numbers of 2^53 and more beside fractions" in answer.json()["detail"]

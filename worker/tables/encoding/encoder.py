@@ -156,6 +156,20 @@ def check_width(encoder: Encoder) -> None:
         raise TooWide.of(counts, MAX_ENCODED_COLUMNS)
 
 
+def check_finite(encoder: Encoder, X: np.ndarray) -> None:
+    """See that encoded training rows are numbers.
+
+    Raises:
+        InvalidRequest: naming the first column that is beyond them.
+    """
+    wrong = np.flatnonzero(~np.isfinite(X).all(axis=0))
+    if len(wrong):
+        name = encoder.sources[wrong[0]]
+        raise InvalidRequest(
+            f"column {name!r} holds numbers whose spread is beyond all numbers; give them in a larger unit"
+        )
+
+
 def lengths(X: np.ndarray) -> np.ndarray:
     """Return what rows are divided by to have length 1, (n, 1); 1 for rows of zeros."""
     with np.errstate(over="ignore"):

@@ -141,6 +141,13 @@ class _Look:
     plain: pa.DataType = values.ARROW_TYPES["numeric"]
     integers: set[pa.DataType] = field(default_factory=lambda: set(WIDE_INTEGERS))
     whole: bool = True
+    all_digits: bool = True
+    all_told: bool = True
+
+    @property
+    def names(self) -> bool:
+        """Whether all are written digit by digit, or float64 does not give one of them back."""
+        return self.all_digits or not self.all_told
 
     @property
     def settled(self) -> bool:
@@ -159,7 +166,7 @@ class _Look:
             stored = next((kind for kind in WIDE_INTEGERS if kind in self.integers), None)
             if stored is not None:
                 return ColumnForm("numeric", stored, self.digits_differ)
-            if self.whole:
+            if self.whole and self.names:
                 # integers of so many digits are names of something, of which each digit counts
                 return ColumnForm("categorical", pa.string())
         if self.type == "categorical":
@@ -171,7 +178,7 @@ class _Look:
         if self.declared or not values.is_text(kind):
             self.known = "categorical" if self.declared else values.type_of(self.name, kind)
             self.plain = values.numeric_type(kind)
-            self.wide = not self.declared and (kind in WIDE_INTEGERS or (pa.types.is_decimal(kind) and kind.scale <= 0))
+            self.wide = not self.declared and (kind in WIDE_INTEGERS or pa.types.is_decimal(kind))
             self.rounded = self.rounded or (self.wide and _is_rounded(column))
             return
         if self.repetitive is None and len(column):
@@ -196,8 +203,10 @@ class _Look:
         """Look at a column whose numbers float64 rounds: are all of them integers, and which type holds them?"""
         if not self.rounded or not self.whole:
             return
-        digits = _digits(column)
+        digits, others = _digits(column), _not_digits(column)
         self.whole = bool(pc.all(pc.match_substring_regex(digits.drop_null(), values.INTEGERS), min_count=0).as_py())
+        self.all_digits = self.all_digits and not others
+        self.all_told = self.all_told and all(map(values.float_tells, others))
         if not self.whole:
             self.integers = set()
         for kind in set(self.integers):
@@ -211,9 +220,28 @@ class _Look:
 
 
 def _digits(column: pa.Array) -> pa.Array:
-    """Return integers as text without a plus sign, which Arrow does not read; missing ones as null."""
-    texts = values.without_missing(values.decoded(column).cast(pa.string()))
+    """Return whole numbers as text, digit by digit and without a plus sign, which Arrow does not read.
+
+    Missing ones are null, and what is no whole number stays as it is written.
+    """
+    texts = _written(column)
+    plain = pc.match_substring_regex(texts, values.INTEGERS).fill_null(True)
+    if not pc.all(plain, min_count=0).as_py():
+        coded = texts.dictionary_encode()
+        spelled = [values.whole_digits(text) or text for text in coded.dictionary.to_pylist()]
+        texts = pc.if_else(plain, texts, pa.array(spelled, pa.string()).take(coded.indices))
     return pc.replace_substring_regex(texts, r"^\+([0-9])", r"\1")
+
+
+def _not_digits(column: pa.Array) -> list[str]:
+    """Return the numbers that are not written digit by digit, each once."""
+    texts = _written(column)
+    found: list[str] = texts.filter(pc.invert(pc.match_substring_regex(texts, values.INTEGERS))).unique().to_pylist()
+    return [text for text in found if text is not None]
+
+
+def _written(column: pa.Array) -> pa.Array:
+    return values.without_missing(values.decoded(column).cast(pa.string()))
 
 
 def _is_rounded(numbers: pa.Array) -> bool:

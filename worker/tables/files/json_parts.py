@@ -10,6 +10,7 @@ import ijson
 
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.tables.files.size_limits import LONGEST_TEXT, check_columns
+from worker.tables.values import EXACT_INTEGERS, float_tells, whole_digits
 
 ROWS = ("rows", "data")
 """What the list of rows may be called; pandas calls it data, and puts the index of the frame beside it."""
@@ -66,15 +67,23 @@ def json_parts(source: Path) -> Iterator[tuple[str, list[Any]]]:
                     )
                 elif depth > 1 and key != "index":
                     if isinstance(value, Decimal):
-                        value = float(value)
-                        if isinf(value):
+                        if isinf(float(value)):
                             raise UnreadableTable(f"row {rows + 1} holds a number that is too large")
+                        value = _number(value)
                     if isinstance(value, str) and len(value) > LONGEST_TEXT:
                         raise TableTooLarge(f"row {rows + 1} holds a text of more than {LONGEST_TEXT} characters")
                     current.append(value)
                     check_columns(len(current))
         except ijson.JSONError as error:
             raise UnreadableTable(f"the body is not JSON: {' '.join(str(error).split())[:300]}") from error
+
+
+def _number(value: Decimal) -> float | int:
+    """Return a float, or an integer where it is a whole number that a float rounds."""
+    number = float(value)
+    if abs(number) < EXACT_INTEGERS or float_tells(str(value)) or whole_digits(str(value)) is None:
+        return number
+    return int(value)
 
 
 class _Watched:
