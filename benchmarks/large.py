@@ -19,7 +19,8 @@ from benchmarks import memory
 from benchmarks.report import Cell, Report
 from worker.engine.config import FitConfig
 from worker.engine.model import FittedModel
-from worker.engine.recursion import Iterate, iterate
+from worker.engine.problem import Iterate
+from worker.engine.recursion import iterate
 from worker.engine.targets import RegressionTargets
 
 ROWS, COLUMNS, TEST_ROWS = 50_000, 50, 2000

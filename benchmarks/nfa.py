@@ -26,7 +26,8 @@ from worker.engine.config import FitConfig
 from worker.engine.features import agop, fact, matrix_power
 from worker.engine.kernels import Landmarks
 from worker.engine.network import LOSSES, NetworkConfig, agreement, build, correlation, statistics
-from worker.engine.recursion import Iterate, iterate
+from worker.engine.problem import Iterate
+from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets
 
 MODULUS, QUICK_MODULUS = 61, 31

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError, InvalidConfig, NonFiniteValues
-from worker.engine.recursion import UNSOLVED, iterate
+from worker.engine.problem import UNSOLVED
+from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets, Targets
 
 LAPS = ((1 / 3, 2, 1.0), (1 / 2, 3, 1 / 3))

@@ -13,7 +13,8 @@ from worker.engine import files
 from worker.engine.config import FitConfig
 from worker.engine.errors import DamagedFile, EngineError
 from worker.engine.kernels import KERNELS, Kernel, Landmarks, kernel_of
-from worker.engine.recursion import Iterate, predict_rows
+from worker.engine.kernels.points import predict_rows
+from worker.engine.problem import Iterate
 from worker.engine.targets import ClassTargets, RegressionTargets, Targets
 
 FORMAT_VERSION = 1

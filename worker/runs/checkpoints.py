@@ -17,7 +17,8 @@ from worker.contracts.events import LogData
 from worker.contracts.messages import FitOrder, LogReport, TuneOrder
 from worker.contracts.resources import HeatSummary, IterationSummary
 from worker.contracts.specs import FitSpec
-from worker.engine.recursion import FitState, Iterate
+from worker.engine.problem import Iterate
+from worker.engine.recursion import FitState
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import pack, unpack
 

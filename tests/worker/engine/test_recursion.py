@@ -10,8 +10,10 @@ from worker.engine import features
 from worker.engine.config import FitConfig
 from worker.engine.errors import Inconsistent, InvalidConfig, NonFiniteValues, NotPositiveDefinite
 from worker.engine.kernels import Landmarks, kernel_of
+from worker.engine.kernels.points import predict_rows
 from worker.engine.model import FittedModel
-from worker.engine.recursion import _Problem, iterate, predict_rows, refit, verified
+from worker.engine.problem import Problem
+from worker.engine.recursion import iterate, refit, verified
 from worker.engine.solvers import RIDGES
 from worker.engine.targets import RegressionTargets
 
@@ -433,7 +435,7 @@ def test_a_refit_that_rounding_has_eaten_is_refused(monkeypatch):
     X, Y = _regression()
     config = FitConfig(ridge=1e-3, iterations=0, precision="float32")
     *_, last = iterate(X, Y, RegressionTargets.fit(Y), config)
-    monkeypatch.setattr("worker.engine.recursion.predict_rows", lambda rows, marks, alpha, bandwidth: 0 * alpha)
+    monkeypatch.setattr("worker.engine.kernels.points.predict_rows", lambda rows, marks, alpha, bandwidth: 0 * alpha)
     with pytest.raises(Inconsistent, match="misses what it was solved for"):
         refit(X, Y, RegressionTargets.fit(Y), config, last.best)
 
@@ -510,7 +512,7 @@ def test_resuming_after_a_system_that_could_not_be_solved_is_bit_for_bit_the_sam
     X, Y = _regression()
     targets = RegressionTargets.fit(Y)
     config = FitConfig(kernel="laplace", ridge=1e-3, iterations=4, **options)
-    solve = _Problem.solve
+    solve = Problem.solve
 
     def once(self, metric, iteration):
         config = self.config
@@ -523,7 +525,7 @@ def test_resuming_after_a_system_that_could_not_be_solved_is_bit_for_bit_the_sam
         finally:
             self.config = config
 
-    monkeypatch.setattr(_Problem, "solve", once)
+    monkeypatch.setattr(Problem, "solve", once)
     whole = list(iterate(X, Y, targets, config))
     assert (whole[-1].current.alpha.dtype == torch.float64) == (not options)
     for position, state in enumerate(whole):

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from worker.engine.kernels.base import Kernel
 
+SUM_ROWS = 128
+"""Rows of a tile that are summed in float64 at a time."""
+
 TILE = (512, 2048)
 """Work on pairs of rows goes in tiles of so many: they stay in the cache, and matrix products with fewer are slow."""
 CARD_TILE = (4096, 8192)
@@ -163,3 +166,20 @@ def part(work: Tensor, rows: slice, columns: slice) -> Tensor:
     """Return the beginning of the memory ``work`` as a matrix of so many rows and columns."""
     shape = (rows.stop - rows.start, columns.stop - columns.start)
     return work[: shape[0] * shape[1]].view(shape)
+
+
+def predict_rows(X: Tensor, marks: Landmarks, alpha: Tensor, bandwidth: float | None) -> Tensor:
+    """Return f(X) = K alpha, (m, c), with K between X and the training rows, in tiles.
+
+    Sums are of float64 in any case: large alpha of both signs cancel, and in float32 an answer would change in its
+    third digit with the rows beside it.
+    """
+    wide = alpha.double()
+    found = wide.new_zeros((len(X), alpha.shape[1]))
+    for rows, columns, P in marks.blocks(X):
+        K = marks.kernel.value_(P, bandwidth)
+        # in parts, so that a processor finds what it has just widened in its cache
+        size = SUM_ROWS if K.device.type == "cpu" else len(K)
+        parts = (K[start : start + size].double() for start in range(0, len(K), size))
+        found[rows] += torch.cat([outputs(part, wide[columns]) for part in parts])
+    return found.to(alpha.dtype)

@@ -1,0 +1,289 @@
+"""The two steps of the recursion on the rows and targets of one fit: solve at M, and the next M."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from worker.engine import conjugate, features, solvers
+from worker.engine.config import FitConfig
+from worker.engine.errors import Inconsistent, InvalidConfig, NonFiniteValues, NotConverged, NotPositiveDefinite
+from worker.engine.kernels import Landmarks, median_bandwidth
+from worker.engine.kernels.points import predict_rows
+from worker.engine.targets import Targets
+
+MEDIAN_ROWS = 1000
+"""The median distance is taken between so many rows at most, drawn by the seed."""
+
+
+INCONSISTENT = 0.1
+
+
+KEPT_ROWS = 4000
+"""Up to so many rows the kernel matrix is kept from one ridge to the next."""
+
+
+UNSOLVED = (NotPositiveDefinite, NotConverged)
+"""What a larger ridge or more digits can mend."""
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """One solve: M (d, d) or (d,) in float64, ``alpha`` (n, c), and how it did."""
+
+    iteration: int
+    M: Tensor
+    alpha: Tensor
+    ridge: float
+    bandwidth: float | None
+    loss: tuple[float, ...] | None
+    metrics: dict[str, float]
+
+
+class Problem:
+    """The rows and targets of one fit, and the two steps on them: solve at M, and the next M."""
+
+    def __init__(
+        self,
+        X: Tensor,
+        Y: Tensor,
+        targets: Targets,
+        config: FitConfig,
+        validation: tuple[Tensor, Tensor] | None,
+        clock: Callable[[], float] | None,
+        *,
+        choose: bool = False,
+    ) -> None:
+        self.config = config
+        # with one iterate there is nothing to choose
+        self.choosing = choose and config.iterations > 0 and config.update != "none"
+        self.kernel = config.kernel_function
+        self.targets = targets
+        self.raw_Y = Y
+        self.X = X.to(config.dtype)
+        self.Y = targets.encode(Y).to(config.dtype)
+        self.validation = None if validation is None else (validation[0].to(config.dtype), validation[1])
+        for name, values in (("X", self.X), ("Y", self.Y)):
+            if not bool(torch.isfinite(values).all()):
+                raise NonFiniteValues(
+                    f"{name} holds NaN or infinite values (as {config.dtype}); look for huge numbers in the columns"
+                )
+        generator = torch.Generator().manual_seed(config.seed)
+        n = X.shape[0]
+        drawn = torch.arange(n) if n <= MEDIAN_ROWS else torch.randperm(n, generator=generator)[:MEDIAN_ROWS]
+        self.median_rows = drawn.to(X.device)
+        self._clock = clock
+        self._marks: list[tuple[str, float]] = []
+        self._seen: tuple[Tensor, Landmarks] | None = None
+        # of the kernel matrix, and of a copy to keep: taken once, for fresh pages at every solve cost as much as K
+        self._memory: tuple[Tensor, Tensor | None] | None = None
+
+    def start_timing(self) -> None:
+        self._marks = []
+        self._mark("start")
+
+    def timings(self) -> dict[str, float]:
+        """Return seconds by step, empty without a clock."""
+        return {name: ended - began for (_, began), (name, ended) in zip(self._marks, self._marks[1:], strict=False)}
+
+    def first_metric(self, M: Tensor | None) -> Tensor:
+        d = self.X.shape[1]
+        diagonal = self.config.feature_matrix == "diagonal"
+        if M is None:
+            identity = torch.ones(d, dtype=torch.float64, device=self.X.device)
+            return identity if diagonal else torch.diag(identity)
+        expected = (d,) if diagonal else (d, d)
+        if M.shape != expected:
+            raise InvalidConfig(f"M must have shape {expected} for feature_matrix, not {tuple(M.shape)}")
+        return M.to(self.X.device, torch.float64)
+
+    def next_metric(self, iterate: Iterate) -> Tensor | None:
+        """Return the next M, None when the fitted function says nothing of any feature."""
+        config = self.config
+        marks = self._landmarks(iterate.M)
+        few_rows = iterate.M.ndim == 2 and len(marks) < len(iterate.M)
+        if config.update == "nfa":
+            power = 1.0 if config.agop_power is None else config.agop_power
+            centered = config.center_gradients
+            if few_rows:
+                following = features.agop_power_of_few_rows(
+                    marks, iterate.alpha, iterate.bandwidth, power, centered=centered
+                )
+            else:
+                G = features.agop(marks, iterate.alpha, iterate.bandwidth, centered=centered)
+                following = features.matrix_power(G, power)
+        elif few_rows:
+            following = features.next_from_few_rows(
+                marks, iterate.alpha, iterate.bandwidth, iterate.M, geometric=config.geometric_average
+            )
+        else:
+            F = features.fact(marks, iterate.alpha, iterate.bandwidth)
+            following = features.next_from_fact(F, iterate.M, geometric=config.geometric_average)
+        self._mark("update")
+        if not bool((following != 0).any()):
+            return None
+        following = features.rescaled(following, config.scale)
+        trace = following.sum() if following.ndim == 1 else following.trace()
+        if not (bool(torch.isfinite(following).all()) and bool(torch.isfinite(trace))):
+            raise NonFiniteValues("the feature matrix grew beyond all numbers; use scale 'trace' or a larger ridge")
+        return following
+
+    def _landmarks(self, metric: Tensor) -> Landmarks:
+        """Return the rows under a metric; the last are kept, for a solve and the update after it share them."""
+        if self._seen is None or self._seen[0] is not metric:
+            self._seen = (metric, Landmarks(self.X, metric.to(self.X.dtype), self.kernel))
+        return self._seen[1]
+
+    def solve(self, metric: Tensor, iteration: int) -> tuple[Iterate, tuple[float, ...]]:
+        """Fit at M and return the iterate, with the ridges that could not be used."""
+        M = metric.to(self.X.dtype)
+        bandwidth = (
+            median_bandwidth(self.X, M, self.kernel, self.config.bandwidth_factor, self.median_rows)
+            if self.config.bandwidth == "median"
+            else float(self.config.bandwidth)
+        )
+        if not self.kernel.has_bandwidth:
+            bandwidth = None
+        marks = self._landmarks(metric)
+        directly = self.config.solver == "cholesky"
+        fits, skipped = self._direct(marks, bandwidth) if directly else self._iterative(marks, bandwidth, iteration)
+        self._mark("solve")
+        if self.validation is not None:
+            found = predict_rows(self.validation[0], marks, torch.cat([fit.alpha for fit in fits], 1), bandwidth)
+            parts = torch.split(found, self.targets.n_outputs, 1)
+            fits = [replace(fit, validated=part) for fit, part in zip(fits, parts, strict=True)]
+        fits, skipped = self._told_apart(fits, skipped)
+        chosen = min(fits, key=self._loss) if len(fits) > 1 else fits[0]
+        judged = self.validation is not None or (self.choosing and chosen.left_out is not None)
+        loss = self._loss(chosen) if judged else None
+        metrics = self._metrics(chosen)
+        self._mark("metrics")
+        return Iterate(iteration, metric, chosen.alpha, chosen.ridge, bandwidth, loss, metrics), skipped
+
+    def check(self, solved: Iterate) -> None:
+        """Compare what a solution predicts for some of its own rows with what it was solved for, Y − λ alpha.
+
+        Raises:
+            Inconsistent: they differ by more than a tenth of the targets' deviation.
+        """
+        some = self.median_rows
+        found = predict_rows(self.X[some], self._landmarks(solved.M), solved.alpha, solved.bandwidth)
+        missed = found - (self.Y[some] - solved.ridge * solved.alpha[some])
+        apart = float(missed.square().mean().sqrt())
+        if not apart <= INCONSISTENT:
+            raise Inconsistent(
+                f"the solution of all {len(self.X)} rows misses what it was solved for by {apart:.2g} of the targets' "
+                "deviation; look for rows that are far from all others, or use precision 'float64'"
+            )
+
+    def _told_apart(self, fits: list["_Fit"], skipped: tuple[float, ...]) -> tuple[list["_Fit"], tuple[float, ...]]:
+        """Return the fits whose loss is a number, and the ridges skipped, those of the other fits included."""
+        if self.validation is None and fits[0].left_out is None:
+            return fits, skipped
+        finite = [fit for fit in fits if all(map(math.isfinite, self._loss(fit)))]
+        if not finite:
+            judges = "rows to validate on" if self.validation is not None else "rows left out"
+            raise NonFiniteValues(f"the loss on the {judges} is not finite; look for huge inputs or targets in them")
+        return finite, (*skipped, *(fit.ridge for fit in fits if not any(fit is one for one in finite)))
+
+    def _direct(self, marks: Landmarks, bandwidth: float | None) -> tuple[list["_Fit"], tuple[float, ...]]:
+        """Return the fit of every ridge to choose from, and the ridges whose system could not be factored."""
+        again = self.config.ridge == "auto" and len(self.config.ridges) > 1
+        n = len(marks)
+        if self._memory is None:
+            kept = self.X.new_empty((n, n)) if again and n <= KEPT_ROWS else None
+            self._memory = self.X.new_empty((n, n)), kept
+        memory, kept = self._memory
+        if kept is not None:
+            marks.triangle(bandwidth, kept)
+
+        def solved(ridge: float) -> _Fit:
+            # a factorisation destroys its kernel matrix; of many rows it is built again, for want of a second place
+            K = marks.triangle(bandwidth, memory) if kept is None else memory.copy_(kept)
+            factor = solvers.cholesky_(K, ridge)
+            alpha = solvers.solve(factor, self.Y)
+            wanted = self.validation is None and (self.choosing or self.config.ridge == "auto")
+            return _Fit(ridge, alpha, solvers.leave_one_out_residuals(factor, alpha) if wanted else None)
+
+        return self._each_ridge(solved)
+
+    def _iterative(
+        self, marks: Landmarks, bandwidth: float | None, iteration: int
+    ) -> tuple[list["_Fit"], tuple[float, ...]]:
+        """Return the same by conjugate gradients, all ridges with one preconditioner."""
+        config = self.config
+        if config.ridge == "auto" and self.validation is None:
+            raise InvalidConfig("ridge 'auto' with solver 'cg' needs validation rows: nothing tells the ridges apart")
+        K = conjugate.KernelOperator(marks, bandwidth, config.kept_bytes)
+        generator = torch.Generator().manual_seed(config.seed + iteration)
+        preconditioner = conjugate.Preconditioner(K, config.rank, generator)
+
+        def solved(ridge: float) -> _Fit:
+            tolerance, max_steps = config.tolerance, config.max_steps
+            found = conjugate.solve(K, self.Y, ridge, preconditioner, tolerance=tolerance, max_steps=max_steps)
+            told = {"solve_steps": float(found.steps), "solve_residual": found.relative_residual}
+            return _Fit(ridge, found.alpha, unsolved=found.residual, told=told)
+
+        return self._each_ridge(solved)
+
+    def _each_ridge(self, solved: Callable[[float], "_Fit"]) -> tuple[list["_Fit"], tuple[float, ...]]:
+        """Return the fit of every ridge to choose from, or of the first that can be solved, and those that cannot."""
+        ridges = self.config.ridges_to_try
+        fits: list[_Fit] = []
+        skipped: list[float] = []
+        for ridge in ridges:
+            try:
+                fits.append(solved(ridge))
+            except UNSOLVED:
+                if ridge == ridges[-1] and not fits:
+                    raise
+                skipped.append(ridge)
+            else:
+                if self.config.ridge != "auto":
+                    break
+        return fits, tuple(skipped)
+
+    def _loss(self, fit: "_Fit") -> tuple[float, ...]:
+        """Return the loss on validation rows, or else of the rows left out."""
+        if self.validation is not None and fit.validated is not None:
+            return self.targets.loss(fit.validated, self.validation[1])
+        if fit.left_out is not None:
+            return self.targets.loss(self.Y - fit.left_out, self.raw_Y)
+        raise ValueError("a fit without validation rows and leave-one-out residuals has no loss")
+
+    def _metrics(self, fit: "_Fit") -> dict[str, float]:
+        # the residual is free: Y − f(X) = λ alpha, and what the solver left over
+        outputs = self.Y - fit.ridge * fit.alpha
+        if fit.unsolved is not None:
+            outputs -= fit.unsolved
+        found = {f"train_{name}": value for name, value in self.targets.metrics(outputs, self.raw_Y).items()}
+        found |= fit.told
+        if self.validation is not None and fit.validated is not None:
+            held_out = self.targets.metrics(fit.validated, self.validation[1])
+            found |= {f"validation_{name}": value for name, value in held_out.items()}
+        if fit.left_out is not None:
+            left_out = self.targets.metrics(self.Y - fit.left_out, self.raw_Y)
+            found |= {f"leave_one_out_{name}": value for name, value in left_out.items()}
+        return found
+
+    def _mark(self, name: str) -> None:
+        if self._clock is not None:
+            self._marks.append((name, self._clock()))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """One ridge's solution.
+
+    alpha (n, c), leave-one-out residuals (n, c), outputs of the validation rows (m, c), what an iterative solver left
+    over of Y (n, c), and what it tells of itself.
+    """
+
+    ridge: float
+    alpha: Tensor
+    left_out: Tensor | None = None
+    validated: Tensor | None = None
+    unsolved: Tensor | None = None
+    told: dict[str, float] = field(default_factory=dict)
