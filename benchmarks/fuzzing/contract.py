@@ -14,7 +14,7 @@ KNOWN_SHARE = 0.6
 """How often a parameter of a path names something that there is."""
 REQUEST_SECONDS = 30
 REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "422", "428", "429", "431"]
-"""What a request that its schema forbids may be answered. A long list makes the body too long, 413, or the head, 431."""
+"""What a request that its schema forbids may be answered. A long list makes a body too long, 413, or a head, 431."""
 
 # Every check is on. What a schema cannot say of a request is whether its dataset, model, columns or key exist and fit
 # together, whether a file is a table, how long a file is, which versions a model has, and which state If-Match names:

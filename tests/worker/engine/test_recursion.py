@@ -435,7 +435,7 @@ def test_a_refit_that_rounding_has_eaten_is_refused(monkeypatch):
     X, Y = _regression()
     config = FitConfig(ridge=1e-3, iterations=0, precision="float32")
     *_, last = iterate(X, Y, RegressionTargets.fit(Y), config)
-    monkeypatch.setattr("worker.engine.kernels.points.predict_rows", lambda rows, marks, alpha, bandwidth: 0 * alpha)
+    monkeypatch.setattr("worker.engine.problem.predict_rows", lambda rows, marks, alpha, bandwidth: 0 * alpha)
     with pytest.raises(Inconsistent, match="misses what it was solved for"):
         refit(X, Y, RegressionTargets.fit(Y), config, last.best)
 
