@@ -20,6 +20,7 @@ BREACHES = {
     "nothing in worker imports service": ("worker/shell/lease.py", "import service.settings"),
     "service never reaches the Celery shell": ("service/runtime/job_queue.py", "import worker.shell.tasks"),
     "layers of the service": ("service/runtime/predictor.py", "import service.routes.jobs"),
+    "nothing imports what is made for others": ("service/cli.py", "import service.public.factrfm"),
     "what every request meets knows no use case": ("service/http/problems.py", "import service.jobs.planning"),
     "every module of the service has a layer": ("service/stray.py", ""),
     "the client knows contracts alone": ("service/client/calls.py", "import torch"),

@@ -96,7 +96,8 @@ def test_a_worker_whose_queue_goes_away_is_well(tmp_path: Path) -> None:
 
 HANGS = """
 import signal, time
-from worker import app, liveness
+from worker import app
+from worker.shell import liveness
 liveness.MAX_LOOP_SECONDS = 3
 signal.signal(signal.SIGALRM, lambda *_: time.sleep(600))
 app.main()

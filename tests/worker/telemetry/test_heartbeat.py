@@ -21,7 +21,7 @@ BEAT = """
 import signal
 import sys
 from pathlib import Path
-from worker import heartbeat
+from worker.telemetry import heartbeat
 heartbeat.BEAT_SECONDS = 0.05
 with heartbeat.beating(Path(sys.argv[1]), lambda: None):
     signal.pause()
