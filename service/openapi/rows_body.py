@@ -7,51 +7,55 @@ from worker.contracts.base import MOST_COLUMNS
 from worker.tables.files.readers import LONGEST_NAME
 from worker.tables.media import JSON, ROW_TYPES
 
+NAMES: dict[str, Any] = {
+    "type": "array",
+    "items": {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME},
+    "minItems": 1,
+    "maxItems": MOST_COLUMNS,
+}
+LISTS: dict[str, Any] = {
+    "type": "array",
+    "items": {"type": "array", "items": CELL, "maxItems": MOST_COLUMNS},
+    "minItems": 1,
+}
+OBJECTS: dict[str, Any] = {
+    "type": "array",
+    "items": {"type": "object", "additionalProperties": CELL, "maxProperties": MOST_COLUMNS},
+    "minItems": 1,
+}
+TABLE: dict[str, Any] = {
+    "anyOf": [
+        {
+            "type": "object",
+            "required": ["rows"],
+            "not": {"anyOf": [{"required": ["columns"]}, {"required": ["data"]}]},
+            "properties": {"rows": OBJECTS},
+        },
+        {
+            "type": "object",
+            "required": ["columns", "rows"],
+            "not": {"required": ["data"]},
+            "properties": {"columns": NAMES, "rows": LISTS},
+        },
+        {
+            "type": "object",
+            "required": ["columns", "data"],
+            "not": {"required": ["rows"]},
+            "properties": {"columns": NAMES, "data": LISTS},
+        },
+    ]
+}
+"""The shapes of a table in JSON, to train on and to predict."""
+
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             JSON: {
-                "schema": {
-                    "anyOf": [
-                        {
-                            "type": "object",
-                            "required": ["rows"],
-                            "not": {"anyOf": [{"required": ["columns"]}, {"required": ["data"]}]},
-                            "properties": {
-                                "rows": {
-                                    "type": "array",
-                                    "items": {
-                                        "type": "object",
-                                        "additionalProperties": CELL,
-                                        "maxProperties": MOST_COLUMNS,
-                                    },
-                                    "minItems": 1,
-                                }
-                            },
-                        },
-                        {
-                            "type": "object",
-                            "required": ["columns", "data"],
-                            "not": {"required": ["rows"]},
-                            "properties": {
-                                "columns": {
-                                    "type": "array",
-                                    "items": {"type": "string", "maxLength": LONGEST_NAME},
-                                    "maxItems": MOST_COLUMNS,
-                                },
-                                "data": {
-                                    "type": "array",
-                                    "items": {"type": "array", "items": CELL, "maxItems": MOST_COLUMNS},
-                                    "minItems": 1,
-                                },
-                            },
-                        },
-                    ]
-                },
+                "schema": TABLE,
                 "examples": {
                     "rows": {"value": {"rows": [{"rooms": 3, "city": "Bern"}]}},
-                    "matrix": {"value": {"columns": ["rooms", "city"], "data": [[3, "Bern"], [5, None]]}},
+                    "lists": {"value": {"columns": ["rooms", "city"], "rows": [[3, "Bern"], [5, None]]}},
                 },
             },
             **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in ROW_TYPES if kind != JSON},

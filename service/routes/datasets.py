@@ -13,9 +13,9 @@ from service.datasets.warnings import remarks
 from service.http.downloads import PARAMETERS, downloads, send_artifact
 from service.http.pagination import AfterDataset, Id, Limit
 from service.http.problems import problems
-from service.openapi.document import CELL, LOCATION
+from service.openapi.document import LOCATION
+from service.openapi.rows_body import TABLE
 from service.runtime.context import CurrentContext
-from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import InvalidRequest, NotFound
 from worker.contracts.resources import Dataset, DatasetRows, Histogram, Page
 from worker.store import datasets
@@ -54,23 +54,7 @@ BODY: dict[str, Any] = {
             },
             "text/csv": {"schema": {"type": "string"}, "example": CSV_EXAMPLE},
             "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["columns", "rows"],
-                    "properties": {
-                        "columns": {
-                            "type": "array",
-                            "items": {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME},
-                            "minItems": 1,
-                            "maxItems": MOST_COLUMNS,
-                        },
-                        "rows": {
-                            "type": "array",
-                            "items": {"type": "array", "items": CELL, "maxItems": MOST_COLUMNS},
-                            "minItems": 1,
-                        },
-                    },
-                },
+                "schema": TABLE,
                 "example": {"columns": ["rooms", "city", "price"], "rows": [[3, "Bern", 510], [5, "Basel", 730]]},
             },
             "multipart/form-data": {

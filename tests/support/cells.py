@@ -92,6 +92,17 @@ def json_table(frame: pd.DataFrame) -> dict[str, list[Any]]:
     return {"columns": list(frame), "rows": rows}
 
 
+def json_shapes(frame: pd.DataFrame) -> dict[str, dict[str, list[Any]]]:
+    """Return every shape of a table in JSON, by its name."""
+    table = json_table(frame)
+    names, rows = table["columns"], table["rows"]
+    return {
+        "lists": table,
+        "data": {"columns": names, "data": rows},
+        "objects": {"rows": [dict(zip(names, row, strict=True)) for row in rows]},
+    }
+
+
 def cells_as_texts(frame: pd.DataFrame) -> list[list[str]]:
     """Return rows of texts; nothing is an empty one."""
     return [["" if cell is None else as_text(cell) for cell in row] for row in json_table(frame)["rows"]]
@@ -114,7 +125,10 @@ FORMS: dict[str, Callable[[pd.DataFrame], tuple[bytes, str]]] = {
     "Arrow file": lambda frame: (as_file(frame_table(frame)), media.ARROW_FILE),
     "Arrow stream": lambda frame: (as_stream(frame_table(frame)), media.ARROW_STREAM),
     "NPZ of texts": lambda frame: (_wide_texts(frame), media.NPZ),
-    "JSON": lambda frame: (json.dumps(json_table(frame)).encode(), media.JSON),
+    **{
+        f"JSON, {shape}": lambda frame, shape=shape: (json.dumps(json_shapes(frame)[shape]).encode(), media.JSON)
+        for shape in ("lists", "data", "objects")
+    },
     "frame of the client": lambda frame: (body_of(frame).open().read(), body_of(frame).media_type),
 }
 

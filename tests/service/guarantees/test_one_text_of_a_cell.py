@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.cells import DTYPES, FORMS, ROWS, as_text, json_table
+from support.cells import DTYPES, FORMS, ROWS, as_text, json_shapes, json_table
 from support.tables import as_parquet
 
 from service.inference.open_inference.codec import decode
@@ -55,10 +55,8 @@ def _ways_to_ask(folder, frame):
             yield name, lambda reader, _, body=body, kind=kind: reader.read(body, kind, max_rows=100)
     document = json_table(frame)
     names, rows = document["columns"], document["rows"]
-    lists = {"columns": names, "data": rows}
-    objects = {"rows": [dict(zip(names, row, strict=True)) for row in rows]}
     one_row = {"columns": names, "data": rows[:1]}
-    for name, asked in (("JSON lists", lists), ("JSON objects", objects), ("one row of JSON", one_row)):
+    for name, asked in {**json_shapes(frame), "one row of JSON": one_row}.items():
         body = json.dumps(asked).encode()
         yield name, lambda reader, _, body=body: reader.read(body, media.JSON, max_rows=100)
     tensors = decode(

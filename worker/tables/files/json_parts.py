@@ -1,101 +1,204 @@
-"""A table in JSON, part by part as it comes."""
+"""A table in JSON, part by part as it comes. Each part is parsed as the JSON of every other request is."""
 
+import io
+import json
+import re
 from collections.abc import Iterator
-from decimal import Decimal
-from math import isinf
 from pathlib import Path
-from typing import IO, Any
-
-import ijson
+from typing import Any, BinaryIO
 
 from worker.contracts.errors import TableTooLarge, UnreadableTable
-from worker.tables.files.size_limits import LONGEST_TEXT, check_columns
-from worker.tables.values import EXACT_INTEGERS, float_tells, whole_digits
+from worker.contracts.json_text import LONGEST_TOLD, MAX_JSON_DEPTH, parse_json
 
 ROWS = ("rows", "data")
 """What the list of rows may be called; pandas calls it data, and puts the index of the frame beside it."""
-JSON_SHAPE = 'a JSON table is {"columns": ["a", "b"], "rows": [[1, 2], [3, 4]]}'
-LONGEST_QUIET = 8 * LONGEST_TEXT
+JSON_SHAPE = 'a JSON table is {"columns": ["a", "b"], "rows": [[1, 2], [3, 4]]} or {"rows": [{"a": 1, "b": 2}]}'
+BLOCK = 2**20
+LONGEST_PIECE = 2**26
+"""Bytes of one row, or of one other member of the table."""
+MOST_MEMBERS = 100
+
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_SPACE = re.compile(rb"[ \t\r\n]*+")
+_TEXT = re.compile(_STRING, re.DOTALL)
+_WORD = re.compile(rb'[^ \t\r\n,:\[\]{}"]*+')
+_NEXT_MARK = re.compile(rb'[^\[\]{}"]*+(?:' + _STRING + rb"|[\[\]{}])", re.DOTALL)
+_FLAT_ROW = re.compile(
+    rb'[ \t\r\n]*+([\[{][^\[\]{}"]*+(?:' + _STRING + rb'[^\[\]{}"]*+)*+[\]}])[ \t\r\n]*+([,\]])', re.DOTALL
+)
+"""A row as nearly all are, with what stands behind it."""
+
+Row = tuple[bytes, Any]
+"""A row as it is written, and what that says."""
 
 
-def json_parts(source: Path) -> Iterator[tuple[str, list[Any]]]:
-    """Yield ("columns", names) and ("row", cells) as they come. What is nested deeper than a row is refused at once.
+def json_parts(source: Path) -> Iterator[tuple[str, Any]]:
+    """Yield ("columns", whatever is called so) and ("rows", some rows) in the order in which they come.
 
     Raises:
         UnreadableTable: this is not JSON, or not a table in JSON.
-        TableTooLarge: a row has too many cells, or a text is too long.
+        TableTooLarge: a part is too long.
     """
-    key, depth, rows = "", 0, 0
-    rows_key: str | None = None
-    named = False
-    current: list[Any] = []
     with source.open("rb") as file:
-        watched = _Watched(file)
-        try:
-            for event, value in ijson.basic_parse(watched):
-                watched.quiet_bytes = 0
-                if event in ("start_map", "start_array"):
-                    depth += 1
-                    expected = {1: "start_map", 2: "start_array", 3: "start_array"}.get(depth)
-                    if (
-                        event != expected
-                        or (depth == 2 and key not in ("columns", "index", *ROWS))
-                        or (depth == 3 and key not in ROWS)
-                    ):
-                        raise UnreadableTable(f"unexpected nesting after {rows} rows; {JSON_SHAPE}")
-                    current = []
-                elif event in ("end_map", "end_array"):
-                    if depth == 2 and key == "columns":
-                        yield "columns", current
-                    elif depth == 3:
-                        rows += 1
-                        yield "row", current
-                    depth -= 1
-                elif event == "map_key":
-                    key = value
-                    if depth == 1 and key in ROWS:
-                        if rows_key is not None:
-                            raise UnreadableTable(f"the rows are there twice, as {rows_key!r} and as {key!r}")
-                        rows_key = key
-                    elif depth == 1 and key == "columns":
-                        if named:
-                            raise UnreadableTable("the columns are there twice; a JSON table names them once")
-                        named = True
-                elif depth == 0 or (depth == 1 and key in ("columns", *ROWS)) or (depth == 2 and key in ROWS):
-                    raise UnreadableTable(
-                        f"a list was expected and {value!r:.80} found after {rows} rows; {JSON_SHAPE}"
-                    )
-                elif depth > 1 and key != "index":
-                    if isinstance(value, Decimal):
-                        if isinf(float(value)):
-                            raise UnreadableTable(f"row {rows + 1} holds a number that is too large")
-                        value = _number(value)
-                    if isinstance(value, str) and len(value) > LONGEST_TEXT:
-                        raise TableTooLarge(f"row {rows + 1} holds a text of more than {LONGEST_TEXT} characters")
-                    current.append(value)
-                    check_columns(len(current))
-        except ijson.JSONError as error:
-            raise UnreadableTable(f"the body is not JSON: {' '.join(str(error).split())[:300]}") from error
+        pieces = _Pieces(file)
+        if pieces.next() != b"{":
+            raise UnreadableTable(f"the body is not an object; {JSON_SHAPE}")
+        pieces.take(b"{")
+        seen: set[str] = set()
+        more = pieces.next() != b"}"
+        while more:
+            name = _member(pieces, seen)
+            if name in ROWS:
+                if pieces.next() != b"[":
+                    raise UnreadableTable(f"{name!r} is not a list; {JSON_SHAPE}")
+                yield from (("rows", rows) for rows in _rows(pieces))
+            else:
+                value = _parsed(pieces.value())
+                if name == "columns":
+                    yield "columns", value
+            more = pieces.next() == b","
+            if more:
+                pieces.take(b",")
+        pieces.take(b"}")
+        pieces.check_end()
 
 
-def _number(value: Decimal) -> float | int:
-    """Return a float, or an integer where it is a whole number that a float rounds."""
-    number = float(value)
-    if abs(number) < EXACT_INTEGERS or float_tells(str(value)) or whole_digits(str(value)) is None:
-        return number
-    return int(value)
+def _member(pieces: "_Pieces", seen: set[str]) -> str:
+    name = _parsed(pieces.value())
+    if not isinstance(name, str):
+        raise UnreadableTable(f"the body is not JSON: the key of an object is a text; {JSON_SHAPE}")
+    pieces.take(b":")
+    other = next((one for one in seen if name == one or (name in ROWS and one in ROWS)), None)
+    if other is not None:
+        what = "rows" if name in ROWS else "columns" if name == "columns" else None
+        told = f"the key {name[:LONGEST_TOLD]!r} is" if what is None else f"the {what} are"
+        raise UnreadableTable(f"{told} there twice{f', as {other!r} and as {name!r}' if what == 'rows' else ''}")
+    seen.add(name)
+    if len(seen) > MOST_MEMBERS:
+        raise UnreadableTable(f"the body has more than {MOST_MEMBERS} keys; {JSON_SHAPE}")
+    return name
 
 
-class _Watched:
-    """A file whose reader must find something in it now and then: the time for one text grows with its square."""
+def _rows(pieces: "_Pieces") -> Iterator[list[Row]]:
+    pieces.take(b"[")
+    if pieces.next() == b"]":
+        pieces.take(b"]")
+        return
+    first, size, mark = 1, 0, b","
+    waiting: list[bytes] = []
+    while mark == b",":
+        row, mark = pieces.row(first + len(waiting))
+        waiting.append(row)
+        size += len(row)
+        if size >= BLOCK or mark != b",":
+            yield _parsed_rows(waiting, first)
+            first, size, waiting = first + len(waiting), 0, []
 
-    def __init__(self, file: IO[bytes]) -> None:
+
+def _parsed_rows(rows: list[bytes], first: int) -> list[Row]:
+    try:
+        return list(zip(rows, parse_json(b"[" + b",".join(rows) + b"]", long_numbers=True), strict=True))
+    except ValueError as error:
+        for number, row in enumerate(rows, first):
+            _parsed(row, f"row {number}")
+        raise UnreadableTable(f"the body is not JSON: {error}") from error
+
+
+def _parsed(text: bytes, what: str = "the body") -> Any:
+    try:
+        return parse_json(text, long_numbers=True)
+    except ValueError as error:
+        raise UnreadableTable(f"{what} is not JSON: {str(error)[:300]}") from error
+
+
+class _Pieces:
+    """Finds where values of a JSON file end, with memory for one of them and the time of one look at each byte."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        encoding = json.detect_encoding(file.read(4))
+        file.seek(3 if encoding == "utf-8-sig" else 0)
         self._file = file
-        self.quiet_bytes = 0
+        self._decoded = None if encoding.startswith("utf-8") else io.TextIOWrapper(file, encoding, newline="")
+        self._buffer = b""
+        self._place = 0
 
-    def read(self, size: int = -1) -> bytes:
-        block = self._file.read(size)
-        self.quiet_bytes += len(block)
-        if self.quiet_bytes > LONGEST_QUIET:
-            raise TableTooLarge(f"the JSON holds a text of more than {LONGEST_TEXT} characters")
-        return block
+    def next(self) -> bytes:
+        """Go to the next byte that is no white space, and return it; nothing at the end."""
+        while True:
+            self._place = self._space_ends()
+            if self._place < len(self._buffer):
+                return self._buffer[self._place : self._place + 1]
+            if not self._read():
+                return b""
+
+    def take(self, mark: bytes) -> None:
+        """Go past a mark, which must be the next."""
+        found = self.next()
+        if found != mark:
+            raise UnreadableTable(
+                f"the body is not JSON: {mark.decode()!r} was expected"
+                + (f" and {found.decode(errors='replace')!r} found" if found else ", but the body ends")
+            )
+        self._place += 1
+
+    def check_end(self) -> None:
+        """See that nothing follows."""
+        if found := self.next():
+            raise UnreadableTable(f"the body is not JSON: {found.decode(errors='replace')!r} follows its end")
+
+    def row(self, number: int) -> tuple[bytes, bytes]:
+        """Return the next value of a list, and the mark behind it."""
+        if found := _FLAT_ROW.match(self._buffer, self._place):
+            self._place = found.end()
+            return found[1], found[2]
+        value = self.value()
+        mark = self.next()
+        if mark not in (b",", b"]"):
+            raise UnreadableTable(f"the body is not JSON: neither ',' nor ']' is behind row {number}")
+        self._place += 1
+        return value, mark
+
+    def value(self) -> bytes:
+        """Return the next value as it is written."""
+        self.next()
+        while (end := self._value_ends()) is None:
+            if not self._read():
+                raise UnreadableTable("the body is not JSON: it ends inside of a value")
+        value = self._buffer[self._place : end]
+        self._place = end
+        return value
+
+    def _value_ends(self) -> int | None:
+        """Return where the value ends that begins here; None where that has not been read yet."""
+        first = self._buffer[self._place : self._place + 1]
+        if first == b'"':
+            text = _TEXT.match(self._buffer, self._place)
+            return text.end() if text else None
+        if first not in (b"[", b"{"):
+            word = _WORD.match(self._buffer, self._place)
+            end = self._place if word is None else word.end()
+            return end if end < len(self._buffer) else None
+        place, depth = self._place, 0
+        while found := _NEXT_MARK.match(self._buffer, place):
+            place = found.end()
+            mark = self._buffer[place - 1 : place]
+            depth += (mark in (b"[", b"{")) - (mark in (b"]", b"}"))
+            if depth > MAX_JSON_DEPTH:
+                raise UnreadableTable(f"the body is nested more than {MAX_JSON_DEPTH} levels deep; {JSON_SHAPE}")
+            if depth == 0:
+                return place
+        return None
+
+    def _space_ends(self) -> int:
+        space = _SPACE.match(self._buffer, self._place)
+        return self._place if space is None else space.end()
+
+    def _read(self) -> bool:
+        """Read on: at least as much again as waits already, so that long values are not looked at too often."""
+        rest = self._buffer[self._place :]
+        if len(rest) > LONGEST_PIECE:
+            raise TableTooLarge(f"the JSON holds a row or another value of more than {LONGEST_PIECE} bytes")
+        size = max(BLOCK, len(rest))
+        block = self._file.read(size) if self._decoded is None else self._decoded.read(size).encode()
+        self._buffer, self._place = rest + block, 0
+        return bool(block)

@@ -28,10 +28,10 @@ from worker.tables import media
 from worker.tables.files.arrow_footer import check_arrow_file
 from worker.tables.files.blank_lines import rows_of_lines
 from worker.tables.files.declarations import check_types, declared_categories, index_columns
-from worker.tables.files.json_parts import JSON_SHAPE, json_parts
+from worker.tables.files.json_table import JsonTable
 from worker.tables.files.npz import arrays
 from worker.tables.files.size_limits import check_arrow, check_columns, check_parquet, check_texts
-from worker.tables.values import EXACT_INTEGERS, cell_text, is_text
+from worker.tables.values import is_text
 
 BATCH_ROWS = 16_384
 BATCH_CELLS = 2**22
@@ -409,59 +409,5 @@ def _native(block: np.ndarray) -> np.ndarray:
 
 
 def _json(source: Path) -> RawTable:
-    names = _json_names(source)
-    kinds: list[set[type]] = [set() for _ in names]
-    exact = [True] * len(names)
-    for row in _json_rows(source, len(names)):
-        for index, value in enumerate(row):
-            kinds[index].add(type(value))
-            if type(value) is int and abs(value) > EXACT_INTEGERS:
-                exact[index] = False
-    as_text = [_as_text(kind - {type(None)}, whole) for kind, whole in zip(kinds, exact, strict=True)]
-
-    def batches() -> Iterator[list[pa.Array]]:
-        block: list[list[Any]] = []
-        for row in _json_rows(source, len(names)):
-            block.append(row)
-            if len(block) == _rows_at_once(len(names)):
-                yield _json_columns(block, as_text, kinds)
-                block = []
-        if block:
-            yield _json_columns(block, as_text, kinds)
-
-    return RawTable(names, batches)
-
-
-def _as_text(kinds: set[type], exact: bool) -> bool:
-    """Return whether a column's cells are read as texts: they are of several kinds, or integers that float64 rounds."""
-    return str in kinds or not exact or not (kinds <= {bool} or kinds <= {int, float})
-
-
-def _json_columns(rows: list[list[Any]], as_text: list[bool], kinds: list[set[type]]) -> list[pa.Array]:
-    columns = []
-    for values, text, kind in zip(zip(*rows, strict=True), as_text, kinds, strict=True):
-        if text:
-            columns.append(pa.array([None if v is None else cell_text(v) for v in values], pa.string()))
-        elif bool in kind:
-            columns.append(pa.array(values, pa.bool_()))
-        else:
-            columns.append(pa.array([None if v is None else float(v) for v in values], pa.float64()))
-    return columns
-
-
-def _json_names(source: Path) -> list[str]:
-    names = next((values for part, values in json_parts(source) if part == "columns"), None)
-    if names is None or not all(isinstance(name, str) for name in names):
-        raise UnreadableTable(f'"columns" is missing or holds other things than names; {JSON_SHAPE}')
-    return names
-
-
-def _json_rows(source: Path, width: int) -> Iterator[list[Any]]:
-    number = 0
-    for part, row in json_parts(source):
-        if part != "row":
-            continue
-        number += 1
-        if len(row) != width:
-            raise UnreadableTable(f"row {number} has {len(row)} values and the table {width} columns")
-        yield row
+    table = JsonTable(source)
+    return RawTable(table.names, lambda: table.batches(_rows_at_once(len(table.names))))

@@ -11,17 +11,19 @@ import pyarrow as pa
 
 from worker.contracts.base import MOST_COLUMNS
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
-from worker.contracts.json_text import parse_json
+from worker.contracts.json_text import parse_json, told_number
 from worker.contracts.resources import ModelColumn
 from worker.tables.files.readers import LONGEST_NAME
 from worker.tables.files.size_limits import check_columns
+from worker.tables.json_cells import CELL_TYPES, LARGEST, mistake
 from worker.tables.rows.matching import WrongCell, check_rows, match_columns, selected
 from worker.tables.rows.plain import PlainColumns, PlainRows, plain_rows
 from worker.tables.values import ARROW_TYPES, cell_text
 
 NUMBERS, BOOLEANS, TEXTS = (ARROW_TYPES[kind] for kind in ("numeric", "boolean", "categorical"))
-CELL_TYPES = frozenset({str, int, float, bool, NoneType})
-SHAPES = '{"rows": [{"column": value}]} or {"columns": ["a", "b"], "data": [[1, 2]]}'
+LISTS = ("data", "rows")
+"""What rows that are lists may be called beside the names of their columns."""
+SHAPES = '{"rows": [{"column": value}]} or {"columns": ["a", "b"], "rows": [[1, 2]]}, or "data" for "rows" of lists'
 
 
 def parsed(body: bytes) -> dict[str, Any]:
@@ -32,18 +34,21 @@ def parsed(body: bytes) -> dict[str, Any]:
         InvalidRequest: it is no object of one of the two ``SHAPES``.
     """
     try:
-        document = parse_json(body)
+        document = parse_json(body, long_numbers=True)
     except ValueError as error:
         raise UnreadableTable(f"the body is not JSON: {error}; send {SHAPES}") from error
     if not isinstance(document, dict):
         raise InvalidRequest(f"the body must be an object: {SHAPES}")
-    if "rows" in document:
-        other = next((name for name in ("columns", "data") if name in document), None)
-        if other is not None:
-            raise InvalidRequest(f"the body has both 'rows' and {other!r}; it must be {SHAPES}")
-    elif "columns" not in document or "data" not in document:
+    if "rows" in document and "data" in document:
+        raise InvalidRequest(f"the body has both 'rows' and 'data'; it must be {SHAPES}")
+    if "rows" not in document and not ("columns" in document and "data" in document):
         raise InvalidRequest(f"the body must be {SHAPES}")
     return document
+
+
+def _named_lists(document: Mapping[str, Any]) -> str | None:
+    """Return under which name the rows of a document are lists; None where they are objects."""
+    return next(name for name in LISTS if name in document) if "columns" in document else None
 
 
 def plain_of(document: Mapping[str, Any], columns: PlainColumns, *, max_rows: int) -> PlainRows | None:
@@ -51,8 +56,8 @@ def plain_of(document: Mapping[str, Any], columns: PlainColumns, *, max_rows: in
 
     None says nothing but that ``table_of`` has to look more closely.
     """
-    listed = "rows" not in document
-    rows = document["data" if listed else "rows"]
+    listed = _named_lists(document)
+    rows = document[listed or "rows"]
     if type(rows) is not list or not 0 < len(rows) <= max_rows or set(map(type, rows)) != {list if listed else dict}:
         return None
     names = document["columns"] if listed else list(rows[0])
@@ -92,8 +97,9 @@ def table_of(document: Mapping[str, Any], features: Sequence[ModelColumn], *, ma
         InvalidRequest: the rows are no table, there are none or more than ``max_rows``, or a cell does not fit its
             column; its place in the document is told.
     """
-    listed = None if "rows" in document else document["columns"]
-    columns = _of_objects(document["rows"]) if listed is None else _of_lists(listed, document["data"])
+    called = _named_lists(document)
+    names = None if called is None else document["columns"]
+    columns = _of_objects(document["rows"]) if called is None else _of_lists(names, called, document[called])
     check_columns(len(columns))
     try:
         for name, cells in columns.items():
@@ -103,7 +109,7 @@ def table_of(document: Mapping[str, Any], features: Sequence[ModelColumn], *, ma
         arrays = {column.name: _array(column, columns[column.name]) for column in features}
         return match_columns(pa.table(arrays), features)
     except WrongCell as error:
-        raise error.pointed(listed) from error
+        raise error.pointed(called or "rows", names) from error
 
 
 def _of_objects(rows: Any) -> dict[str, list[Any]]:
@@ -122,14 +128,14 @@ def _of_objects(rows: Any) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in names}
 
 
-def _of_lists(names: Any, data: Any) -> dict[str, list[Any]]:
+def _of_lists(names: Any, called: str, data: Any) -> dict[str, list[Any]]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
         raise InvalidRequest.at("/columns", "columns must be a list of different names")
     if not isinstance(data, list):
-        raise InvalidRequest.at("/data", "data must be a list of rows")
+        raise InvalidRequest.at(f"/{called}", f"{called} must be a list of rows")
     for index, row in enumerate(data):
         if not isinstance(row, list) or len(row) != len(names):
-            raise InvalidRequest.at(f"/data/{index}", f"row {index + 1} must be a list of {len(names)} values")
+            raise InvalidRequest.at(f"/{called}/{index}", f"row {index + 1} must be a list of {len(names)} values")
     return {name: [row[index] for row in data] for index, name in enumerate(names)}
 
 
@@ -142,7 +148,7 @@ def _check_cells(name: str, cells: Sequence[Any]) -> None:
         raise InvalidRequest(f"the name of a column is no valid Unicode: {name!r:.80}") from error
     if not CELL_TYPES.issuperset(map(type, cells)):
         row = next(row for row, cell in enumerate(cells) if type(cell) not in CELL_TYPES)
-        raise WrongCell(row, name, "a cell is a number, text, boolean or null")
+        raise WrongCell(row, name, mistake(cells[row]) or "")
 
 
 def _array(wanted: ModelColumn, cells: Sequence[Any]) -> pa.Array:
@@ -152,14 +158,22 @@ def _array(wanted: ModelColumn, cells: Sequence[Any]) -> pa.Array:
         # a type of Arrow or of a tensor is meant; ``true`` among numbers of JSON is a slip that would pass for 1
         row, cell = next((row, cell) for row, cell in enumerate(cells) if cell is not None)
         raise WrongCell(row, wanted.name, f"{json.dumps(cell)} is not numeric")
+    if not present <= {bool}:
+        for row, cell in enumerate(cells):
+            if (wrong := mistake(cell)) is not None:
+                raise WrongCell(row, wanted.name, wrong)
+    if present <= {int, float} and wanted.type != "categorical":
+        return pa.array(
+            [None if cell is None else _float(cell, row, wanted) for row, cell in enumerate(cells)], NUMBERS
+        )
+    if present == {bool} and wanted.type != "categorical":
+        return pa.array(cells, BOOLEANS)
+    # what a cell says does not depend on the cells beside it
+    return pa.array([None if cell is None or cell != cell else cell_text(cell) for cell in cells], TEXTS)
+
+
+def _float(cell: float, row: int, wanted: ModelColumn) -> float:
     try:
-        if present <= {int, float} and wanted.type != "categorical":
-            return pa.array([None if cell is None else float(cell) for cell in cells], NUMBERS)
-        if present == {bool} and wanted.type != "categorical":
-            return pa.array(cells, BOOLEANS)
-        # what a cell says does not depend on the cells beside it
-        return pa.array([None if cell is None or cell != cell else cell_text(cell) for cell in cells], TEXTS)
+        return float(cell)
     except OverflowError as error:
-        raise InvalidRequest(f"column {wanted.name!r} holds a number that is too large") from error
-    except (pa.ArrowException, UnicodeEncodeError) as error:
-        raise InvalidRequest(f"column {wanted.name!r} holds a text that is no valid Unicode") from error
+        raise WrongCell(row, wanted.name, f"{told_number(str(cell))} is too large; {LARGEST}") from error

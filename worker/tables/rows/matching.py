@@ -36,15 +36,13 @@ class WrongCell(WrongRow):
         self.column = column
         self.message = message
 
-    def pointed(self, listed: Sequence[str] | None) -> InvalidRequest:
+    def pointed(self, rows: str, listed: Sequence[str] | None) -> InvalidRequest:
         """Return the error with the cell's place in a body of JSON.
 
-        ``listed``: the names in the order of the body's lists; None where its rows are objects.
+        ``rows``: what the rows are called there. ``listed``: the names in the order of its lists; None where its rows
+        are objects.
         """
-        if listed is None:
-            place = pointer("rows", self.row, self.column)
-        else:
-            place = pointer("data", self.row, listed.index(self.column))
+        place = pointer(rows, self.row, self.column if listed is None else listed.index(self.column))
         return InvalidRequest(self.detail, errors=(FieldError(place, self.message),))
 
 

@@ -179,7 +179,7 @@ def test_more_cells_than_allowed_are_refused_with_the_limit(take, kind):
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "1" + "0" * 5000])
 def test_numbers_in_json_beyond_what_fits_are_refused(take, number):
-    with pytest.raises(UnreadableTable, match=r"too large|digits"):
+    with pytest.raises(UnreadableTable, match=r"row 1, column 'a': .*(numbers end at|digits)"):
         take('{"columns": ["a"], "rows": [[' + number + "]]}", media.JSON)
 
 
