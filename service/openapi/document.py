@@ -59,11 +59,14 @@ def _add_bounds(paths: dict[str, Any], settings: ServiceSettings) -> None:
     values = grid["properties"]["grid"]["additionalProperties"]
     for one in (jobs, values):
         one["maxItems"] = settings.max_batch_jobs
-    json_of("/v1/datasets")["properties"]["rows"]["maxItems"] = settings.max_cells
-    for path in ("/v1/models/{ref}/predict", "/v1/models/{ref}/explain"):
-        objects, lists = json_of(path)["anyOf"]
-        objects["properties"]["rows"]["maxItems"] = settings.max_predict_rows
-        lists["properties"]["data"]["maxItems"] = settings.max_predict_rows
+    most_rows = {
+        "/v1/datasets": settings.max_cells,
+        "/v1/models/{ref}/predict": settings.max_predict_rows,
+        "/v1/models/{ref}/explain": settings.max_predict_rows,
+    }
+    for path, most in most_rows.items():
+        for shape in json_of(path)["anyOf"]:
+            shape["properties"]["data" if "data" in shape["properties"] else "rows"]["maxItems"] = most
     for path in [one for one in paths if one.endswith("/infer")]:
         # of values there are no more than bytes
         tensor = json_of(path)["properties"]["inputs"]["items"]

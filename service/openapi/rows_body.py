@@ -1,5 +1,6 @@
 """The body of a request for answers to rows, as the OpenAPI document has it."""
 
+from copy import deepcopy
 from typing import Any
 
 from service.openapi.document import CELL
@@ -52,7 +53,7 @@ BODY: dict[str, Any] = {
         "required": True,
         "content": {
             JSON: {
-                "schema": TABLE,
+                "schema": deepcopy(TABLE),
                 "examples": {
                     "rows": {"value": {"rows": [{"rooms": 3, "city": "Bern"}]}},
                     "lists": {"value": {"columns": ["rooms", "city"], "rows": [[3, "Bern"], [5, None]]}},

@@ -1,6 +1,7 @@
 """Datasets: immutable tables."""
 
 import itertools
+from copy import deepcopy
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -54,7 +55,7 @@ BODY: dict[str, Any] = {
             },
             "text/csv": {"schema": {"type": "string"}, "example": CSV_EXAMPLE},
             "application/json": {
-                "schema": TABLE,
+                "schema": deepcopy(TABLE),
                 "example": {"columns": ["rooms", "city", "price"], "rows": [[3, "Bern", 510], [5, "Basel", 730]]},
             },
             "multipart/form-data": {
