@@ -56,10 +56,10 @@ def of_columns(columns: Sequence[Column], rows: int, *, expanded: bool = False) 
 def of_header(dataset: Dataset) -> str | None:
     """Tell of a first row that was taken for names and may be a row; columns that are numbered in order are not."""
     names = [column.name for column in dataset.columns]
-    if dataset.media_type in GUESSED and all(map(_is_unique, dataset.columns)):
+    if dataset.media_type in GUESSED and all(column.type == "categorical" for column in dataset.columns):
         return (
-            f"the first row was taken for names: {_listed(names)}. All columns hold texts of which none comes twice, "
-            "and nothing tells such a text from a name; where the first row is data, upload with ?header=false"
+            f"the first row was taken for names: {_listed(names)}. All columns hold texts, and nothing tells such a "
+            "text from a name; where the first row is data, upload with ?header=false"
         )
     if not all(map(_number, names)) or names in ([str(k + first) for k in range(len(names))] for first in (0, 1)):
         return None
@@ -67,10 +67,6 @@ def of_header(dataset: Dataset) -> str | None:
         f"the names of all columns are numbers: {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}. Where "
         "that is the first row of a table without names, it is missing now; put a row of names before it"
     )
-
-
-def _is_unique(column: Column) -> bool:
-    return column.type == "categorical" and column.distinct > 1 and column.top is not None and column.top[0].count == 1
 
 
 def _number(text: str) -> bool:

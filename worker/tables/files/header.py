@@ -1,5 +1,6 @@
 """Whether the first row of a text is a row of data that was taken for names."""
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -14,26 +15,56 @@ from worker.tables.files.readers import NO_HEADER
 SHOWN = 3
 NAMES_OUTWEIGH = 3
 """One name says as much as three cells that are like those below: years and numbers are names of columns, too."""
+LOOKED_AT = 1000
+"""Cells of a column that are compared with its name."""
+MOST_UNLIKE = 0.1
+_CLOCK = r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?( ?[APap][Mm])?"
+_DAY = r"([0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}|[0-9]{1,2}[ -][A-Za-z]{3,9}[ -][0-9]{2,4})"
+_SUM = r"[0-9][0-9 .,']*"
+WRITTEN = tuple(
+    re.compile(f"^{pattern}$", re.ASCII)
+    for pattern in (
+        rf"{_DAY}([T ]{_CLOCK})?( ?(Z|UTC|[+-][0-9]{{2}}:?[0-9]{{2}}))?",
+        _CLOCK,
+        rf"[+-]?{_SUM}%",
+        rf"([+-]?[€$£¥] ?[+-]?{_SUM}|[+-]?{_SUM}[€$£¥])",
+    )
+)
+"""Dates, times, percentages and money, as they are written."""
+NUMBERED = re.compile(r"(.*[^0-9])[0-9]+")
 
 
-def check_header(names: Sequence[str], types: Sequence[ColumnType], repeated: Sequence[bool], repetitive: int) -> None:
+def check_header(
+    names: Sequence[str],
+    types: Sequence[ColumnType],
+    repeated: Sequence[bool],
+    repetitive: int,
+    alike: Sequence[bool | None],
+) -> None:
     """Refuse names that are data by all that can be seen: cells of the kind that stands below them.
 
     ``repeated``: whether a column of texts that come again and again holds its own name as a value; ``repetitive``: how
-    many such columns there are. A number above numbers and true above booleans are of a row of data, and so is a row
-    whose texts stand below themselves; texts above numbers or booleans are names. Numbers that count columns, and
-    years, are names.
+    many such columns there are. ``alike``: see ``looks_alike``. A number above numbers, true above booleans, and a date
+    above dates are of a row of data, and so is a row whose texts stand below themselves; other texts above numbers,
+    booleans or dates are names. Numbers that count columns, and years, are names.
 
     Raises:
         UnreadableTable: naming the cells, and what to do.
     """
     columns = list(zip(names, types, repeated, strict=True))
+    written = [
+        (name, like)
+        for (name, kind, _), like in zip(columns, alike, strict=True)
+        if kind == "categorical" and name.strip() not in values.MISSING
+    ]
     numbers = [name for name, kind, _ in columns if kind == "numeric" and _is(name, "numeric")]
     data = [] if _counts(numbers) else numbers
     data += [name for name, kind, _ in columns if kind == "boolean" and _is(name, "boolean")]
+    data += [name for name, like in written if like]
     there = [column for column in columns if column[0].strip() not in values.MISSING]
     named = sum(kind != "categorical" and not _is(name, kind) for name, kind, _ in there)
-    texts = [name for name, _, found in there if found]
+    named += sum(like is False for _, like in written)
+    texts = [name for name, _, found in there if found and name not in data]
     # one column may hold its name by chance: "y" among y and n
     if not named and 2 * len(texts) > repetitive:
         data += texts
@@ -48,6 +79,30 @@ def check_header(names: Sequence[str], types: Sequence[ColumnType], repeated: Se
 def holds_name(name: str, column: pa.Array) -> bool:
     """Return whether a column of texts holds its own name as a value."""
     return bool(pc.any(pc.equal(column, name), min_count=0).as_py())
+
+
+def looks_alike(name: str, column: pa.Array) -> bool | None:
+    """Return whether a name is written as its column's cells are, where these are of a kind: dates, money, "web01".
+
+    None: they are of no kind, so the name may be one of them or not.
+    """
+    text = name.strip()
+    numbered = NUMBERED.fullmatch(text) if len(text) <= values.LONGEST_NUMBER and text.isprintable() else None
+    kinds = [*WRITTEN, *([re.compile(rf"^{re.escape(numbered[1])}[0-9]+$", re.ASCII)] if numbered else [])]
+    first = (column[0].as_py() or "").strip()
+    # one look at one cell spares most columns the others
+    likely = [kind for kind in kinds if first in values.MISSING or kind.fullmatch(first)]
+    if not likely:
+        return None
+    cells = values.without_missing(column.slice(0, LOOKED_AT)).drop_null()
+    found = next((kind for kind in likely if _share(cells, kind.pattern) >= 1 - MOST_UNLIKE), None)
+    if found is None:
+        return None
+    return found.fullmatch(text) is not None
+
+
+def _share(cells: pa.Array, pattern: str) -> float:
+    return pc.mean(pc.match_substring_regex(cells, pattern)).as_py() or 0.0
 
 
 def _is(name: str, kind: ColumnType) -> bool:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from worker.contracts.base import ColumnType
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.tables import values, written
-from worker.tables.files.header import check_header, holds_name
+from worker.tables.files.header import check_header, holds_name, looks_alike
 from worker.tables.files.readers import RawTable
 
 WIDE_INTEGERS = (pa.int64(), pa.uint64())
@@ -81,7 +81,7 @@ def column_forms(raw: RawTable, max_cells: int) -> list[ColumnForm]:
     types = [look.type for look in looks]
     if raw.guessed_header:
         repetitive = sum(bool(look.repetitive) and look.type == "categorical" for look in looks)
-        check_header(raw.names, types, [look.repeated for look in looks], repetitive)
+        check_header(raw.names, types, [look.repeated for look in looks], repetitive, [look.alike for look in looks])
     if any(look.rounded for look in looks):
         for batch in raw.batches():
             for look, column in zip(looks, batch, strict=True):
@@ -134,6 +134,7 @@ class _Look:
     seen: bool = False
     repetitive: bool | None = None
     repeated: bool = False
+    alike: bool | None = None
     wide: bool = False
     rounded: bool = False
     differ: bool = False
@@ -183,6 +184,7 @@ class _Look:
             return
         if self.repetitive is None and len(column):
             self.repetitive = 4 * len(column.unique()) <= 3 * len(column)
+            self.alike = looks_alike(self.name, column) if self.guessed else None
         self.repeated = self.repeated or (self.guessed and bool(self.repetitive) and holds_name(self.name, column))
         if not self.number and not self.boolean:
             return

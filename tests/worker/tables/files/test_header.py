@@ -14,6 +14,15 @@ HEADERLESS = {
     "truth values": "true,x1\nfalse,x2\ntrue,x3\n",
     "integers": "6,148,72\n1,85,66\n8,183,64\n",
     "a text that is unlike all below": "17.5,ford torino\n16,buick\n15,plymouth\n",
+    "moments and machines": "2019-12-31T10:00,web01,web02\n"
+    + "".join(f"2020-01-{day:02}T10:00,web{day:02},web{day + 1:02}\n" for day in range(1, 29)),
+    "percent, money and times": "50%,$1.20,12:30\n51%,$2.20,12:31\n52%,$3,12:32\n",
+    "money behind": "1.20 €,x\n1.30 €,y\n2 €,z\n",
+    "days and a word of them": "2020-01-01,open\n2020-01-02,open\n2020-01-03,closed\n2020-01-04,closed\n",
+    "days as people write them": "31.12.2019,a\n01.01.2020,b\n02.01.2020,c\n",
+    "days with gaps": "12/31/2019,a\n?,b\n01/02/2020,c\n",
+    "names of months": "1-Jan-2020 10:00:00 PM,a\n2-Feb-2020 09:00:00 AM,b\n",
+    "identifiers": "user-7\nuser-9\nuser-12\n",
     "numbers in quotes": '"1.5","2.5"\n"3.5","4.5"\n',
 }
 NAMED = {
@@ -22,6 +31,11 @@ NAMED = {
     "columns of an array": "0,1,2\n0.5,1.5,2.5\n3,4,5\n",
     "one name above numbers": "x,y,1\n1,u,2\n3,v,4\n",
     "a name that is a value by chance": "city,y\nBern,y\nUri,n\n",
+    "days above numbers": "shop,2020-01-01,2020-01-02\nBern,1,2\nUri,3,4\n",
+    "names above days and money": "day,cost,share\n2020-01-01,$1,5%\n2020-01-02,$2,6%\n",
+    "a name above days and a number above numbers": "day,1.5\n2020-01-01,1\n2020-01-02,2\n",
+    "numbered names above numbered texts and numbers": "item1,price\nitem7,3\nitem8,4\n",
+    "numbered names": "q1,q2,q3\nyes,no,yes\nno,no,yes\n",
     "texts alone": "city,size\nBern,large\nUri,small\n",
 }
 
