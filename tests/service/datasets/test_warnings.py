@@ -107,7 +107,7 @@ def test_a_first_row_above_unique_texts_is_told_of(client, columns):
 def test_a_dry_run_tells_of_a_first_row_too(client):
     body = "".join(f"{'a' * number},{'b' * number}\n" for number in range(1, 31))
     dataset = client.post("/v1/datasets", content=body, headers={"Content-Type": "text/csv"}).json()["id"]
-    job = {"kind": "fit", "dataset": dataset, "target": "b0"}
+    job = {"kind": "fit", "dataset": dataset, "target": "b"}
     answer = client.post("/v1/jobs?dry_run=true", json={**job, "task": "classification"})
     assert answer.status_code == 200, answer.text
     assert "first row was taken for names" in answer.json()["remarks"][0]
