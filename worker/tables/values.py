@@ -307,7 +307,11 @@ def whole_digits(text: str) -> str | None:
 def float_tells(text: str) -> bool:
     """Return whether a number is one that float64 gives back: as it writes that number, or to its last digit."""
     number = float(text)
-    return Decimal(text) in (Decimal(repr(number)), Decimal(number))
+    try:
+        return Decimal(text) in (Decimal(repr(number)), Decimal(number))
+    except InvalidOperation:
+        # an exponent of more digits than a decimal number has room for
+        return False
 
 
 def cell_text(value: bool | float | str) -> str:

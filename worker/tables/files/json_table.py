@@ -1,6 +1,7 @@
 """A table in JSON as columns of texts, numbers or booleans. Its rows are lists, or objects that name each cell."""
 
 from collections.abc import Callable, Iterator, Sequence
+from math import isinf
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from worker.contracts.json_text import numbers_as_written, told_number
 from worker.tables.files.json_parts import JSON_SHAPE, Row, json_parts
 from worker.tables.files.size_limits import LONGEST_TEXT, check_columns
 from worker.tables.json_cells import mistake
-from worker.tables.values import EXACT_INTEGERS, cell_text
+from worker.tables.values import EXACT_INTEGERS, cell_text, float_tells, whole_digits
 
 
 class JsonTable:
@@ -64,8 +65,9 @@ class JsonTable:
         cells = self._of_list(found, number) if self._listed else self._of_object(found, number)
         for place, cell in enumerate(cells):
             kind = type(cell)
-            if kind is float and cell != cell:
-                cells[place] = None
+            if kind is float and not abs(cell) < EXACT_INTEGERS and not isinf(cell):
+                told = numbers_as_written(written)[place if self._listed else self.names[place]]
+                cells[place] = None if cell != cell else _exact(told, cell)
             elif kind is str and len(cell) > LONGEST_TEXT:
                 raise TableTooLarge(f"row {number} holds a text of more than {LONGEST_TEXT} characters")
             elif not (kind is str and cell.isascii()) and mistake(cell) is not None:
@@ -104,6 +106,12 @@ def _names(source: Path) -> tuple[list[str], bool]:
                 break
             return found, True
     raise UnreadableTable(f'"columns" is missing or holds other things than names; {JSON_SHAPE}')
+
+
+def _exact(written: str, number: float) -> float | int:
+    """Return a number, as an integer where it is a whole one that a float rounds."""
+    digits = None if float_tells(written) else whole_digits(written)
+    return number if digits is None else int(digits)
 
 
 def _lacks(names: Sequence[str], found: dict[str, Any], number: int) -> UnreadableTable:
