@@ -41,9 +41,9 @@ BAD_TABLES: dict[str, tuple[bytes, str, int, str]] = {
     "bare pickle": (pickle.dumps([1, 2]), NPZ, 422, "looks like"),
     "Parquet said to be CSV": (_parquet(), CSV, 422, "looks like"),
     "CSV said to be Parquet": (b"a,b\n1,2\n", PARQUET, 422, "looks like text"),
-    "CSV said to be JSON": (b"a,b\n1,2\n", "application/json", 422, "not JSON"),
+    "CSV said to be JSON": (b"a,b\n1,2\n", "application/json", 422, "not an object"),
     "unknown type": (b"a,b\n1,2\n", "text/plain", 415, "text/plain"),
-    "deep JSON": (b'{"columns":["a"],"rows":[' + b"[" * 50_000, "application/json", 422, "nesting"),
+    "deep JSON": (b'{"columns":["a"],"rows":[' + b"[" * 50_000, "application/json", 422, "nested more than"),
 }
 
 

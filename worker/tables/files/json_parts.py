@@ -14,7 +14,7 @@ ROWS = ("rows", "data")
 """What the list of rows may be called; pandas calls it data, and puts the index of the frame beside it."""
 JSON_SHAPE = 'a JSON table is {"columns": ["a", "b"], "rows": [[1, 2], [3, 4]]} or {"rows": [{"a": 1, "b": 2}]}'
 BLOCK = 2**20
-LONGEST_PIECE = 2**26
+LONGEST_PIECE = 2**24
 """Bytes of one row, or of one other member of the table."""
 MOST_MEMBERS = 100
 
