@@ -1,6 +1,8 @@
 """A table in JSON as columns of texts, numbers or booleans. Its rows are lists, or objects that name each cell."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache, cached_property
+from itertools import islice
 from math import isinf
 from pathlib import Path
 from typing import Any
@@ -29,16 +31,11 @@ class JsonTable:
             UnreadableTable: naming a row.
             TableTooLarge: a row has too many cells, or a text is too long.
         """
-        makers = self._makers()
-        block: list[list[Any]] = []
-        for row in self._rows():
-            block.append(row)
-            if len(block) == rows_at_once:
-                yield [make(cells) for make, cells in zip(makers, zip(*block, strict=True), strict=True)]
-                block = []
-        if block:
-            yield [make(cells) for make, cells in zip(makers, zip(*block, strict=True), strict=True)]
+        rows = self._rows()
+        while block := list(islice(rows, rows_at_once)):
+            yield [make(cells) for make, cells in zip(self._makers, zip(*block, strict=True), strict=True)]
 
+    @cached_property
     def _makers(self) -> list[Callable[[Sequence[Any]], pa.Array]]:
         """Return what makes an array of the cells of each column, by the kinds of all of them."""
         kinds: list[set[type]] = [set() for _ in self.names]
@@ -63,16 +60,19 @@ class JsonTable:
     def _cells(self, row: Row, number: int) -> list[Any]:
         written, found = row
         cells = self._of_list(found, number) if self._listed else self._of_object(found, number)
+        # parsed once a row, and only where a cell needs it
+        as_written = cache(lambda: numbers_as_written(written))
         for place, cell in enumerate(cells):
             kind = type(cell)
-            if kind is float and not abs(cell) < EXACT_INTEGERS and not isinf(cell):
-                told = numbers_as_written(written)[place if self._listed else self.names[place]]
-                cells[place] = None if cell != cell else _exact(told, cell)
+            if kind is float and cell != cell:
+                cells[place] = None
+            elif kind is float and abs(cell) >= EXACT_INTEGERS and not isinf(cell):
+                cells[place] = _exact(as_written()[place if self._listed else self.names[place]], cell)
             elif kind is str and len(cell) > LONGEST_TEXT:
                 raise TableTooLarge(f"row {number} holds a text of more than {LONGEST_TEXT} characters")
             elif not (kind is str and cell.isascii()) and mistake(cell) is not None:
                 name = self.names[place]
-                raise _wrong(numbers_as_written(written)[place if self._listed else name], cell, name, number)
+                raise _wrong(as_written()[place if self._listed else name], cell, name, number)
         return cells
 
     def _of_list(self, found: Any, number: int) -> list[Any]:
