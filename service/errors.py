@@ -1,7 +1,8 @@
-"""What ends a command: one message for the person who typed it, and an exit code.
+"""Errors of the service: of commands, each a message and an exit code, and of HTTP, each a problem document.
 
 ``CannotStart``, code 1: something on this machine or in its reach stands in the way.
 ``WrongSetting``, code 2: a flag, an argument or a variable asks for what cannot be.
+The others have a stable ``code``; their status is in ``service.http.problems``.
 """
 
 from worker.contracts import errors

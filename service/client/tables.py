@@ -11,18 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from worker.tables.frames import checked, frame_table
-from worker.tables.media import ARROW_FILE, ARROW_STREAM, CSV, JSON, NPY, NPZ, PARQUET, TSV
+from worker.tables.media import NPY, NPZ, PARQUET, SUFFIXES
 
-SUFFIXES = {
-    ".csv": CSV,
-    ".tsv": TSV,
-    ".parquet": PARQUET,
-    ".arrow": ARROW_FILE,
-    ".arrows": ARROW_STREAM,
-    ".npz": NPZ,
-    ".npy": NPY,
-    ".json": JSON,
-}
 ENCODINGS = {".gz": "gzip", ".zst": "zstd"}
 
 

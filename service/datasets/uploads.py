@@ -20,21 +20,14 @@ from worker.contracts.resources import Dataset
 from worker.store import datasets
 from worker.store.datasets import DatasetRecord
 from worker.store.ids import new_id
+from worker.tables import media
 from worker.tables.files.decompress import decompress
-from worker.tables.media import ARROW_FILE, ARROW_STREAM, CSV, DATASET_TYPES, JSON, NPZ, PARQUET, TSV
+from worker.tables.media import CSV, DATASET_TYPES, TSV
 
 log = structlog.get_logger()
 
 MULTIPART = "multipart/form-data"
-SUFFIXES = {
-    ".csv": CSV,
-    ".tsv": TSV,
-    ".parquet": PARQUET,
-    ".arrow": ARROW_FILE,
-    ".arrows": ARROW_STREAM,
-    ".npz": NPZ,
-    ".json": JSON,
-}
+SUFFIXES = {suffix: kind for suffix, kind in media.SUFFIXES.items() if kind in DATASET_TYPES}
 ENCODINGS = ("gzip", "zstd")
 BLOCK = 2**20
 

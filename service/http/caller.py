@@ -6,18 +6,10 @@ from worker.contracts.keys import Scope as KeyScope
 from worker.store.schema.tables import DEFAULT_PROJECT
 
 GUARDED = ("/v1", "/v2", "/metrics")
-
-
 PAGES = ("/datasets", "/jobs", "/models", "/compare", "/batches", "/queue")
 """The dashboard, beside '/' itself: a browser without a key is sent to LOGIN."""
-
-
 LOGIN = "/login"
-
-
 READING = ("GET", "HEAD", "OPTIONS")
-
-
 ASKING = ("/predict", "/explain", "/infer")
 """Endings of paths where a POST changes nothing."""
 

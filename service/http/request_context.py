@@ -7,8 +7,6 @@ from worker.store import idempotency
 
 STARTED: ContextVar[idempotency.Started | None] = ContextVar("started", default=None)
 """The record of the request under way: a route that stores something durable finishes it in the same transaction."""
-
-
 FOLLOWED = "factrfm.followed"
 """In a request's scope when its answer is a stream with no end of its own: a caller who sends nothing more has left."""
 

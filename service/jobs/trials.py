@@ -6,7 +6,7 @@ from service.runtime.context import Context
 from worker.contracts.errors import Conflict
 from worker.contracts.events import TrialData
 from worker.contracts.resources import Job
-from worker.contracts.results import Trials
+from worker.contracts.results import Trials, search_metric
 from worker.store.jobs import events
 
 
@@ -21,7 +21,7 @@ def trials_of(context: Context, job: Job) -> Trials:
     found = events.list_trials(context.database, job.id)
     best = _best(found)
     return Trials(
-        metric="validation_brier" if job.request["task"] == "classification" else "validation_rmse",
+        metric=search_metric(job.request["task"]),
         best=None if best is None else best.trial,
         metrics={} if best is None else best.metrics,
         validation_chose=job.validation_chose,

@@ -9,21 +9,16 @@ from service.http.pagination import LONGEST_NAME
 
 SAFETENSORS = "application/vnd.safetensors"
 
-
 PNG = "image/png"
-
 
 Ref = Annotated[
     str, Path(description="mdl_…, a name (its default or newest version), or name@version.", max_length=LONGEST_NAME)
 ]
 
-
 Accept = Annotated[str | None, Header(include_in_schema=False)]
-
 
 LONGEST_ENCODED = 10_000
 """Of the name of an encoded column: a column and one of its categories."""
-
 
 Folded = Annotated[
     bool,
@@ -32,7 +27,6 @@ Folded = Annotated[
         "of their block."
     ),
 ]
-
 
 Columns = Annotated[
     list[Annotated[str, Field(max_length=LONGEST_ENCODED)]],

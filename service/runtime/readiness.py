@@ -9,8 +9,6 @@ from pydantic import BaseModel
 from service.runtime.context import Context
 
 log = structlog.get_logger()
-
-
 READY = Gauge("factrfm_ready", "Whether a part was in reach when /readyz was last asked", ["part"])
 
 

@@ -8,6 +8,11 @@ from worker.contracts.base import Contract, Task
 from worker.contracts.events import StepData, TrialData
 
 
+def search_metric(task: Task) -> str:
+    """Return the name of the metric that trials of a search are compared by."""
+    return "validation_brier" if task == "classification" else "validation_rmse"
+
+
 class TuneResult(Contract):
     """Every trial of a search. The best is the complete one with the least validation loss; it became the model."""
 

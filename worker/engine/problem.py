@@ -16,15 +16,9 @@ from worker.engine.targets import Targets
 
 MEDIAN_ROWS = 1000
 """The median distance is taken between so many rows at most, drawn by the seed."""
-
-
 INCONSISTENT = 0.1
-
-
 KEPT_ROWS = 4000
 """Up to so many rows the kernel matrix is kept from one ridge to the next."""
-
-
 UNSOLVED = (NotPositiveDefinite, NotConverged)
 """What a larger ridge or more digits can mend."""
 

@@ -27,7 +27,7 @@ from worker.contracts.messages import (
 )
 from worker.contracts.requests import FitRequest
 from worker.contracts.resources import Progress
-from worker.contracts.results import TuneResult
+from worker.contracts.results import TuneResult, search_metric
 from worker.contracts.specs import CHOICES, FitSpec
 from worker.contracts.validation import validation_chose
 from worker.engine.choice import Heat, heats_to_run
@@ -274,7 +274,7 @@ class _Tune:
         chose = validation_chose(self._order.request.model_dump())
         done = done.model_copy(update={"summary": done.summary.model_copy(update={"validation_chose": chose})})
         result = TuneResult(
-            metric="validation_brier" if self._order.task == "classification" else "validation_rmse",
+            metric=search_metric(self._order.task),
             best=winner.number + 1,
             spec=done.summary.spec,
             metrics=self._ended[winner.number].metrics,

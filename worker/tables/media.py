@@ -12,6 +12,18 @@ JSON = "application/json"
 DATASET_TYPES = (CSV, TSV, PARQUET, ARROW_STREAM, ARROW_FILE, NPZ, JSON)
 ROW_TYPES = (JSON, CSV, TSV, PARQUET, ARROW_STREAM, ARROW_FILE, NPY)
 
+SUFFIXES = {
+    ".csv": CSV,
+    ".tsv": TSV,
+    ".parquet": PARQUET,
+    ".arrow": ARROW_FILE,
+    ".arrows": ARROW_STREAM,
+    ".npz": NPZ,
+    ".npy": NPY,
+    ".json": JSON,
+}
+"""How names of files end, by their form."""
+
 MAGIC = (
     (b"PAR1", PARQUET),
     (b"ARROW1", ARROW_FILE),

@@ -9,6 +9,7 @@ from worker.contracts.base import Label
 from worker.engine.model import FittedModel
 from worker.engine.targets import UNIFORM_SHARE, ClassTargets, RegressionTargets
 from worker.serving.onnx.graph import BOOL, DOUBLE, INT64, STRING, TYPES, Graph
+from worker.tables.encoding.targets import integer_labels
 
 PREDICT, PROBABILITIES = "predict", "probabilities"
 
@@ -106,8 +107,8 @@ def _labels(classes: list[Label]) -> tuple[np.ndarray, int]:
     if kinds == {bool}:
         return np.array(classes), BOOL
     if kinds == {int}:
-        wide = any(int(label) >= 2**63 for label in classes)
-        return (np.array(classes, np.uint64), TYPES["uint64"]) if wide else (np.array(classes, np.int64), INT64)
+        labels = integer_labels(classes)
+        return labels, TYPES[labels.dtype.name]
     return np.array(classes, dtype=np.float64), TYPES["float64"]
 
 

@@ -17,8 +17,6 @@ from worker.tables.values import as_floats, canonical
 
 KNOTS = 257
 """The normal score of a value is read off so many quantiles of the training rows."""
-
-
 VIEWS = 3
 
 

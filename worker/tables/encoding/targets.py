@@ -1,5 +1,7 @@
 """Target columns as arrays: outputs of a regression, codes of classes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -75,3 +77,8 @@ def label(value: bool | float | str) -> Label:
     """Return a value of a target column as a class is named: whole numbers are integers."""
     # Arrow takes no larger integer for a float, though it be exact
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53 else value
+
+
+def integer_labels(classes: Sequence[Label]) -> np.ndarray:
+    """Return whole numbers in the type of 64 bits that holds them all."""
+    return np.array(classes, np.uint64 if any(int(value) >= 2**63 for value in classes) else np.int64)
