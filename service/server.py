@@ -66,7 +66,7 @@ def serve(settings: ServiceSettings, now: Callable[[], datetime] = utc_now) -> N
         server_header=False,
         # a request that came right behind another would inherit what was bound to the log and to the trace for that one
         reset_contextvars=True,
-        http=timed(settings.head_seconds, settings.stall_seconds),
+        http=timed(settings.head_seconds, settings.stall_seconds, settings.hsts_seconds),
         loop="uvloop",
         ws="none",
         # nothing here depends on where a request comes from or by which scheme, so nobody is believed about it

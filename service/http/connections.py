@@ -5,7 +5,8 @@ reader. A body that is being read is timed where it is counted, in ``limits``.
 """
 
 import asyncio
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import Context, copy_context
 from http import HTTPStatus
@@ -15,6 +16,8 @@ import h11
 import structlog
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
+from service.http.middleware.request_log import ID
+from service.http.middleware.security_headers import Header, marking
 from service.http.problems import MEDIA_TYPE, RETRY_AFTER, Problem
 from service.http.request_context import FOLLOWED
 from service.http.request_headers import told_twice
@@ -36,6 +39,7 @@ class TimedConnection(H11Protocol):
 
     head_seconds: ClassVar[float]
     stall_seconds: ClassVar[float]
+    marked: Callable[[Sequence[Header]], list[Header]]
     conn: StrictConnection
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -161,11 +165,14 @@ class TimedConnection(H11Protocol):
             title=HTTPStatus(status).phrase, status=status, detail=detail, instance="", code=code, error=detail
         )
         body = problem.model_dump_json(exclude_none=True).encode()
+        # an answer like every other: with an id that the log knows, and the headers for browsers
+        request_id = secrets.token_hex(16)
+        log.info("refused", status=status, why=detail, request_id=request_id)
         headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
         if status in RETRY_AFTER:
             headers.append((b"retry-after", RETRY_AFTER[status].encode()))
-        headers.append((b"connection", b"close"))
-        answer = h11.Response(status_code=status, headers=headers, reason=STATUS_PHRASES[status])
+        headers += [(ID, request_id.encode()), (b"connection", b"close")]
+        answer = h11.Response(status_code=status, headers=self.marked(headers), reason=STATUS_PHRASES[status])
         self.transport.write(self.conn.send(answer))
         # the answer to a HEAD has no body
         with suppress(h11.LocalProtocolError):
@@ -176,9 +183,10 @@ class TimedConnection(H11Protocol):
         return _Timer(self.loop, seconds, lambda: self.drop(why), self.context)
 
 
-def timed(head_seconds: float, stall_seconds: float) -> type[TimedConnection]:
+def timed(head_seconds: float, stall_seconds: float, hsts_seconds: int) -> type[TimedConnection]:
     """Return the protocol with its times, in the form in which uvicorn takes one."""
-    return type("Connection", (TimedConnection,), {"head_seconds": head_seconds, "stall_seconds": stall_seconds})
+    times = {"head_seconds": head_seconds, "stall_seconds": stall_seconds}
+    return type("Connection", (TimedConnection,), {**times, "marked": staticmethod(marking(hsts_seconds))})
 
 
 class _Timer:

@@ -1,6 +1,6 @@
 """Headers that keep browsers from more than they were asked for, on every answer, errors included."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,9 +29,7 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, hsts_seconds: int) -> None:
         self._app = app
-        hsts = {"Strict-Transport-Security": f"max-age={hsts_seconds}"} if hsts_seconds else {}
-        self._always = [_raw(name, value) for name, value in {**ALWAYS, **hsts}.items()]
-        self._names = frozenset(name for name, _ in self._always)
+        self._marked = marking(hsts_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,15 +43,24 @@ class SecurityHeaders:
 
         await self._app(scope, receive, marked)
 
-    def _marked(self, headers: Sequence[Header]) -> list[Header]:
+
+def marking(hsts_seconds: int) -> Callable[[Sequence[Header]], list[Header]]:
+    """Return what adds the headers to those of an answer, also of one that no application gave."""
+    hsts = {"Strict-Transport-Security": f"max-age={hsts_seconds}"} if hsts_seconds else {}
+    always = [_raw(name, value) for name, value in {**ALWAYS, **hsts}.items()]
+    names = frozenset(name for name, _ in always)
+
+    def marked(headers: Sequence[Header]) -> list[Header]:
         # names and values as they are sent: an object over them costs more than all else that is done here
-        found = [header for header in headers if header[0] not in self._names]
+        found = [header for header in headers if header[0] not in names]
         said = dict(found)
         if b"cache-control" not in said:
             found.append(NOT_KEPT)
         if b"content-security-policy" not in said:
             found.append(OF_PAGES if said.get(b"content-type", b"").startswith(b"text/html") else OF_DATA)
-        return found + self._always
+        return found + always
+
+    return marked
 
 
 def _raw(name: str, value: str) -> Header:

@@ -11,6 +11,7 @@ import pytest
 from support.processes import System
 from support.wire import HEAD_SECONDS, LIVE, OFFER, all_of, is_alive, length_in, one_answer
 
+from service.http.middleware.security_headers import ALWAYS
 from service.http.strict_http import MAX_HEAD_BYTES
 
 KEEP_ALIVE_SECONDS = 4
@@ -126,6 +127,11 @@ def test_bytes_that_two_servers_could_read_in_two_ways_are_answered_once_and_ref
     assert answer.count(b"HTTP/1.1 ") == 1, answer
     assert answer.startswith(b"HTTP/1.1 4"), answer
     assert b"application/problem+json" in answer
+    head = answer.partition(b"\r\n\r\n")[0].lower().decode().split("\r\n")[1:]
+    headers = dict(line.split(": ", 1) for line in head)
+    assert {name.lower(): value for name, value in ALWAYS.items()}.items() <= headers.items()
+    assert len(headers["x-request-id"]) == 32
+    assert headers["cache-control"] == "no-store"
     assert is_alive(system)
 
 
