@@ -199,9 +199,14 @@ def compare(ref: str, others: Sequence[str]) -> Call[Comparison]:
     return Call("GET", path("/v1/models/{model}/compare", model=ref), model(Comparison), params={"with": list(others)})
 
 
-def predict(ref: str, body: Body) -> Call[tuple[bytes, Mapping[str, int]]]:
+def predict(ref: str, body: Body, header: bool | None) -> Call[tuple[bytes, Mapping[str, int]]]:
     return Call(
-        "POST", path("/v1/models/{model}/predict", model=ref), predicted, body=body, headers={"Accept": ARROW_STREAM}
+        "POST",
+        path("/v1/models/{model}/predict", model=ref),
+        predicted,
+        params={} if header is None else {"header": header},
+        body=body,
+        headers={"Accept": ARROW_STREAM},
     )
 
 
@@ -236,8 +241,8 @@ def history(ref: str) -> Call[FeatureHistory]:
     return Call("GET", path("/v1/models/{model}/features/history", model=ref), model(FeatureHistory))
 
 
-def explain(ref: str, body: Body, neighbours: int) -> Call[Explanations]:
-    params = {"neighbours": neighbours}
+def explain(ref: str, body: Body, neighbours: int, header: bool | None) -> Call[Explanations]:
+    params: dict[str, Any] = {"neighbours": neighbours} | ({} if header is None else {"header": header})
     return Call("POST", path("/v1/models/{model}/explain", model=ref), model(Explanations), params=params, body=body)
 
 

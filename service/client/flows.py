@@ -96,10 +96,10 @@ def network(
     return found
 
 
-def predict(ref: str, data: Any, *, probabilities: bool) -> Flow[Any]:
+def predict(ref: str, data: Any, *, probabilities: bool, header: bool | None) -> Flow[Any]:
     """Predict rows at once, in one call."""
     body = rows_of(data)
-    content, unknown = yield calls.predict(ref, body)
+    content, unknown = yield calls.predict(ref, body, header)
     if unknown:
         # of whoever called the client, past the flow and its driver
         warnings.warn(UnknownCategories.of(unknown), stacklevel=4)
@@ -107,10 +107,16 @@ def predict(ref: str, data: Any, *, probabilities: bool) -> Flow[Any]:
 
 
 def predict_dataset(
-    ref: str, data: Any, form: str, spreadsheet: bool, seconds: float | None, report: Report | None
+    ref: str,
+    data: Any,
+    form: str,
+    spreadsheet: bool,
+    header: bool | None,
+    seconds: float | None,
+    report: Report | None,
 ) -> Flow[bytes]:
     """Predict a stored table, of any length, by a job; the answer is a file."""
-    dataset = yield from _dataset_id(data)
+    dataset = yield from _dataset_id(data, header)
     body = {"kind": "predict", "model": ref, "dataset": dataset, "format": form}
     job = yield from run(body | ({"spreadsheet": True} if spreadsheet else {}), seconds, report)
     content: bytes = yield calls.result(job.id)
@@ -122,12 +128,12 @@ def _request(kind: str, data: Any, target: Any, options: Mapping[str, Any]) -> F
     return body | {name: _plain(value) for name, value in options.items()}
 
 
-def _dataset_id(data: Any) -> Flow[str]:
+def _dataset_id(data: Any, header: bool | None = None) -> Flow[str]:
     if isinstance(data, Dataset):
         return data.id
     if isinstance(data, str) and data.startswith("ds_"):
         return data
-    return (yield from upload(data, None)).id
+    return (yield from upload(data, None, header)).id
 
 
 def _plain(value: Any) -> Any:

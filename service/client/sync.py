@@ -128,13 +128,13 @@ class Client:
         """Train a multilayer perceptron and return how the theorem holds for its layers."""
         return self._run(flows.network(data, target, options, timeout, report))
 
-    def predict(self, ref: str, data: Any, *, probabilities: bool = False) -> Any:
+    def predict(self, ref: str, data: Any, *, probabilities: bool = False, header: bool | None = None) -> Any:
         """Predict rows. A data frame gives a data frame with its index, an array an array, a file an Arrow table.
 
         With ``probabilities`` a classification has a column ``probability:<class>`` for each class. Categories that no
-        training row had are warned of: ``UnknownCategories``.
+        training row had are warned of: ``UnknownCategories``. ``header``: as of ``upload``.
         """
-        return self._run(flows.predict(ref, data, probabilities=probabilities))
+        return self._run(flows.predict(ref, data, probabilities=probabilities, header=header))
 
     def predict_dataset(
         self,
@@ -143,14 +143,16 @@ class Client:
         *,
         form: Literal["parquet", "csv", "arrow"] = "parquet",
         spreadsheet: bool = False,
+        header: bool | None = None,
         timeout: float | None = None,
         report: Report | None = None,
     ) -> bytes:
         """Predict a stored table of any length by a job; return the file.
 
-        With ``spreadsheet`` a CSV has an apostrophe before texts that a spreadsheet would take for formulas.
+        With ``spreadsheet`` a CSV has an apostrophe before texts that a spreadsheet takes for formulas. ``header``: as
+        of ``upload``.
         """
-        return self._run(flows.predict_dataset(ref, data, form, spreadsheet, timeout, report))
+        return self._run(flows.predict_dataset(ref, data, form, spreadsheet, header, timeout, report))
 
     def submit(self, request: Mapping[str, Any]) -> Job:
         """Queue a job, a body as of POST /v1/jobs; do not wait."""
@@ -247,9 +249,9 @@ class Client:
         """Return every iteration of a model's fit."""
         return self._sender.send(calls.history(ref))
 
-    def explain(self, ref: str, data: Any, *, neighbours: int = 5) -> Explanations:
+    def explain(self, ref: str, data: Any, *, neighbours: int = 5, header: bool | None = None) -> Explanations:
         """Predict some rows, in any form that ``predict`` takes, and say why: training rows near to them, slopes."""
-        return self._sender.send(calls.explain(ref, rows_of(data), neighbours))
+        return self._sender.send(calls.explain(ref, rows_of(data), neighbours, header))
 
     def export(self, ref: str, format: Literal["safetensors", "onnx"] = "safetensors") -> bytes:  # noqa: A002
         """Return the whole model as one file: safetensors, which ``factrfm.load`` reads, or ONNX."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Group
 
-from service.commands.session import Limit, Session, remote, table
+from service.commands.session import HeaderRow, Limit, Session, remote, table
 from service.datasets.warnings import remarks
 from service.errors import WrongSetting
 from worker.contracts.resources import Column, Dataset
@@ -21,10 +21,7 @@ def upload(
     session: Session,
     files: Annotated[list[Path], typer.Argument(help="CSV, TSV, Parquet, Arrow, NPZ or JSON files, also .gz or .zst.")],
     name: Annotated[str | None, typer.Option(help="What to call the dataset. Default: the file's name.")] = None,
-    header: Annotated[
-        bool | None,
-        typer.Option("--header/--no-header", help="Whether the first row of a CSV or TSV holds the names."),
-    ] = None,
+    header: HeaderRow = None,
 ) -> None:
     """Upload tables. The same bytes again are the same dataset."""
     if name is not None and len(files) > 1:

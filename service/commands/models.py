@@ -17,7 +17,7 @@ from rich.console import Group
 from rich.text import Text
 
 from service.client.progress import ProgressBar
-from service.commands.session import Limit, Session, remote, table
+from service.commands.session import HeaderRow, Limit, Session, remote, table
 from service.errors import WrongSetting
 from worker.contracts.errors import UnknownCategories
 from worker.contracts.explanation import Explanation, Sensitivity
@@ -115,6 +115,7 @@ def predict(
     spreadsheet: Annotated[
         bool, typer.Option("--spreadsheet", help="Of CSV: mark texts that a spreadsheet would take for formulas.")
     ] = False,
+    header: HeaderRow = None,
 ) -> None:
     """Predict the rows of a table. Columns are matched by name, others are ignored."""
     if session.as_json and out != STANDARD:
@@ -126,7 +127,9 @@ def predict(
         if probabilities and session.client.model(ref).task == "regression":
             raise WrongSetting("the model is a regression and has no probabilities")
         with ProgressBar("predict", session.notes) as bar:
-            content = session.client.predict_dataset(ref, data, form=form, spreadsheet=spreadsheet, report=bar)
+            content = session.client.predict_dataset(
+                ref, data, form=form, spreadsheet=spreadsheet, header=header, report=bar
+            )
         if session.as_json:
             typer.echo(json.dumps(pa.ipc.open_file(content).read_all().to_pylist()))
             return
@@ -134,7 +137,7 @@ def predict(
         body = _standard_input() if data == STANDARD else Path(data)
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", UnknownCategories)
-            answer = _as_table(session.client.predict(ref, body, probabilities=probabilities))
+            answer = _as_table(session.client.predict(ref, body, probabilities=probabilities, header=header))
         for one in told:
             session.note(str(one.message))
         if session.as_json:
@@ -158,10 +161,11 @@ def explain(
     ] = STANDARD,
     neighbours: Annotated[int, typer.Option(min=0, max=50, help="Training rows to name for each row.")] = 3,
     top: Annotated[int, typer.Option(min=1, help="How many columns to show.")] = MOST_SHOWN,
+    header: HeaderRow = None,
 ) -> None:
     """Predict rows and show why: what each column changes, and the training rows nearest to them."""
     body = _standard_input() if data == STANDARD else Path(data)
-    found = session.client.explain(ref, body, neighbours=neighbours)
+    found = session.client.explain(ref, body, neighbours=neighbours, header=header)
     session.show(found, lambda: Group(*(_shown(item, row, top) for row, item in enumerate(found.items, 1))))
 
 

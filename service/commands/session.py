@@ -26,6 +26,10 @@ from service.errors import Complaint, WrongSetting
 
 P = ParamSpec("P")
 Limit = Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")]
+HeaderRow = Annotated[
+    bool | None,
+    typer.Option("--header/--no-header", help="Whether the first row of a CSV or TSV holds the names."),
+]
 PROFILE = "FACTRFM_PROFILE"
 WRONG_USE = (400, 404, 409, 413, 415, 416, 422)
 """Answers that another command line would change."""

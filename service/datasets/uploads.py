@@ -11,6 +11,7 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
+from service.datasets.upload_options import UploadOptions, check_header, with_fields
 from service.errors import UnsupportedMediaType
 from service.http.negotiation import content_type
 from service.runtime.context import Context
@@ -22,7 +23,7 @@ from worker.store.datasets import DatasetRecord
 from worker.store.ids import new_id
 from worker.tables import media
 from worker.tables.files.decompress import decompress
-from worker.tables.media import CSV, DATASET_TYPES, TSV
+from worker.tables.media import DATASET_TYPES
 
 log = structlog.get_logger()
 
@@ -39,46 +40,44 @@ class Received:
     path: Path
     media_type: str
     filename: str | None
+    options: UploadOptions
 
 
-async def receive(request: Request, folder: Path) -> Received:
-    """Write the body, or the file of a form, to ``folder``.
+async def receive(request: Request, folder: Path, options: UploadOptions) -> Received:
+    """Write the body, or the file of a form, to ``folder``. Fields of a form are options too.
 
     Raises:
         UnsupportedMediaType: no reader knows the type.
-        InvalidRequest: the form holds no file, or several.
+        InvalidRequest: the form holds no file or several, or see ``with_fields``.
     """
     kind = content_type(request, [*DATASET_TYPES, MULTIPART])
     path = folder / "body"
     if kind == MULTIPART:
-        return await _receive_form(request, path)
+        return await _receive_form(request, path, options)
     with path.open("wb") as target:
         async for block in request.stream():
             await to_thread.run_sync(target.write, block)
-    return Received(path, kind, None)
+    return Received(path, kind, None, options)
 
 
-def store(
-    context: Context, received: Received, encoding: str | None, name: str | None, header: bool | None = None
-) -> tuple[Dataset, bool]:
+def store(context: Context, received: Received, encoding: str | None) -> tuple[Dataset, bool]:
     """Type the table and keep it: artifacts first, then the row. Returns the dataset and whether it is new.
 
     Bytes that are a dataset already take the place of its files where those are lost or damaged. It is called in a
-    thread of ``context.readers.run``. ``header``: whether the first row of a text holds the names. The same bytes read
-    in another way are another dataset, so what was said of it is a parameter of the media type, as RFC 4180 has it.
+    thread of ``context.readers.run``. The same bytes read in another way are another dataset, so what was said of the
+    header is a parameter of the media type, as RFC 4180 has it.
 
     Raises:
-        InvalidRequest: ``header`` is told of a form that has names of its own.
+        InvalidRequest: a header is told of a form that has names of its own.
         UnreadableTable, TableTooLarge, StorageFull: see ``TableReaders.read``.
     """
     settings = context.settings
     path = _decompressed(received.path, encoding, settings.max_body_bytes)
     with path.open("rb") as body:
         sha256 = hashlib.file_digest(body, "sha256").hexdigest()
-    media_type = received.media_type
+    media_type, header = received.media_type, received.options.header
+    check_header(header, media_type)
     if header is not None:
-        if media_type not in (CSV, TSV):
-            raise InvalidRequest.at("/header", f"header is for {CSV} and {TSV}, not {media_type}, which names columns")
         media_type = f"{media_type};header={'present' if header else 'absent'}"
     existing = datasets.find_by_sha256(context.database, sha256, media_type)
     if existing is not None and _is_whole(context, existing):
@@ -99,7 +98,7 @@ def store(
     now = context.now()
     dataset = Dataset(
         id=new_id("ds", now),
-        name=name or received.filename or f"{sha256[:12]}",
+        name=received.options.name or received.filename or f"{sha256[:12]}",
         sha256=sha256,
         bytes=path.stat().st_size,
         media_type=media_type,
@@ -160,13 +159,16 @@ def check_encoding(request: Request) -> str | None:
     return encoding
 
 
-async def _receive_form(request: Request, path: Path) -> Received:
+async def _receive_form(request: Request, path: Path, options: UploadOptions) -> Received:
     try:
         async with request.form(max_files=2, max_fields=20) as form:
             files = [value for value in form.getlist("file") if isinstance(value, UploadFile)]
             if len(files) != 1:
                 raise InvalidRequest.at("/file", f"the form must hold one file in the field 'file', not {len(files)}")
             [file] = files
+            options = with_fields(
+                options, ((name, value) for name, value in form.multi_items() if isinstance(value, str))
+            )
             filename = Path((file.filename or "").replace("\\", "/")).name[:200] or None
             given = (file.content_type or "").partition(";")[0].strip().lower()
             suffix = Path(filename or "").suffix.lower()
@@ -179,7 +181,7 @@ async def _receive_form(request: Request, path: Path) -> Received:
             with path.open("wb") as target:
                 while block := await file.read(BLOCK):
                     await to_thread.run_sync(target.write, block)
-            return Received(path, media_type, filename)
+            return Received(path, media_type, filename, options)
     except MultiPartException as error:
         raise InvalidRequest(f"the form cannot be read: {error.message}") from error
 

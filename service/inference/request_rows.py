@@ -12,6 +12,7 @@ from anyio import to_thread
 from fastapi import Request
 
 from service.datasets.upload_folder import upload_folder
+from service.datasets.upload_options import check_header
 from service.http.content_encoding import decoded
 from service.http.negotiation import content_type
 from service.http.request_body import whole_body
@@ -26,15 +27,21 @@ from worker.tables.storage import load_arrow
 LONG_JSON = 2**20
 
 
-async def rows_of(context: Context, request: Request) -> tuple[int, Callable[[ModelEntry], Rows]]:
+async def rows_of(
+    context: Context, request: Request, header_row: bool | None
+) -> tuple[int, Callable[[ModelEntry], Rows]]:
     """Return how long a request's body is, and what makes of it rows for a model.
 
+    ``header_row``: whether the first row of a text holds the names.
+
     Raises:
+        InvalidRequest: a header is told of a form that has names of its own.
         UnsupportedMediaType: the body is of a form that holds no rows, or encoded in an unknown way.
         BodyTooLarge: it is too large once it is decompressed.
         UnreadableTable, TableTooLarge, StorageFull: it is Parquet, and see ``TableReaders.read``.
     """
     kind = content_type(request, ROW_TYPES, default=JSON)
+    check_header(header_row, kind)
     body = await whole_body(request)
     encoding = header(request.scope, b"content-encoding")
     if encoding is not None:
@@ -49,7 +56,7 @@ async def rows_of(context: Context, request: Request) -> tuple[int, Callable[[Mo
             return known.reader.fit(table, max_rows=most)
         if kind == JSON and len(body) > LONG_JSON and context.row_readers.apart:
             return _long_rows(context, body, known)
-        return known.reader.read(body, kind, max_rows=most)
+        return known.reader.read(body, kind, max_rows=most, header=header_row)
 
     return len(body), read
 

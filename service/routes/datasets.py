@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from service.datasets import uploads
 from service.datasets.upload_folder import upload_folder
+from service.datasets.upload_options import HeaderRow, Name, UploadOptions
 from service.datasets.warnings import remarks
 from service.http.downloads import PARAMETERS, downloads, send_artifact
 from service.http.pagination import AfterDataset, Id, Limit
@@ -30,17 +31,6 @@ from worker.tables.storage import iter_column, iter_tables
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
 MOST_ROWS = 1000
-Name = Annotated[
-    str | None,
-    Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="What to call the dataset."),
-]
-Header = Annotated[
-    bool | None,
-    Query(
-        description="CSV and TSV: whether the first row holds the names. Without them columns are named column_1, "
-        "column_2, … Default: it does; a first row that looks like data is refused."
-    ),
-]
 ColumnInPath = Annotated[str, Path(max_length=LONGEST_NAME)]
 CSV_EXAMPLE = "rooms,city,price\n3,Bern,510\n5,Basel,730\n"
 BODY: dict[str, Any] = {
@@ -62,7 +52,12 @@ BODY: dict[str, Any] = {
                 "schema": {
                     "type": "object",
                     "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
+                    "additionalProperties": False,
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "name": {"type": "string", "minLength": 1, "maxLength": 200, "description": "As in the query."},
+                        "header": {"type": "boolean", "description": "As in the query."},
+                    },
                 },
                 "encoding": {"file": {"contentType": ", ".join(DATASET_TYPES)}},
             },
@@ -82,14 +77,14 @@ BODY: dict[str, Any] = {
     },
 )
 async def upload_dataset(
-    context: CurrentContext, request: Request, response: Response, name: Name = None, header: Header = None
+    context: CurrentContext, request: Request, response: Response, name: Name = None, header: HeaderRow = None
 ) -> Dataset:
     """Upload a table. The same bytes again give the dataset that they made first."""
     encoding = uploads.check_encoding(request)
     with upload_folder(context.settings.home) as folder:
-        received = await uploads.receive(request, folder)
+        received = await uploads.receive(request, folder, UploadOptions(name=name, header=header))
         dataset, new = await context.readers.run(
-            lambda: uploads.store(context, received, encoding, name, header), request, context.database.project
+            lambda: uploads.store(context, received, encoding), request, context.database.project
         )
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"

@@ -8,7 +8,7 @@ from service.http.problems import problems
 from service.inference.request_rows import rows_of
 from service.models.explanations import explained
 from service.openapi.rows_body import BODY
-from service.routes.parameters import Ref
+from service.routes.parameters import HeaderOfRows, Ref
 from service.runtime.context import CurrentContext
 from worker.contracts.explanation import Explanations
 
@@ -21,13 +21,14 @@ async def explain(
     request: Request,
     ref: Ref,
     neighbours: Annotated[int, Query(ge=0, le=50, description="Training rows to name for each row.")] = 5,
+    header_row: HeaderOfRows = None,
 ) -> Explanations:
     """Predict up to 20 rows, in any form that a prediction takes, and say why.
 
     Each has the training rows nearest to it under the learned metric, and how much the answer changes with each column.
     """
     with context.predictor.place():
-        _, read = await rows_of(context, request)
+        _, read = await rows_of(context, request, header_row)
         return await context.predictor.use(
             context.database,
             ref,

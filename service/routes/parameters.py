@@ -15,6 +15,15 @@ Ref = Annotated[
     str, Path(description="mdl_…, a name (its default or newest version), or name@version.", max_length=LONGEST_NAME)
 ]
 
+HeaderOfRows = Annotated[
+    bool | None,
+    Query(
+        alias="header",
+        description="CSV and TSV: whether the first row holds the names. false for a model that learned from a file "
+        "without them: columns are column_1, column_2, … Default: it does.",
+    ),
+]
+
 Accept = Annotated[str | None, Header(include_in_schema=False)]
 
 LONGEST_ENCODED = 10_000

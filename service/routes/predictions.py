@@ -16,7 +16,7 @@ from service.inference import unknown_categories
 from service.inference.direct_route import DirectRoute
 from service.inference.request_rows import rows_of
 from service.openapi.rows_body import BODY
-from service.routes.parameters import Ref
+from service.routes.parameters import HeaderOfRows, Ref
 from service.runtime.context import CurrentContext
 from service.runtime.predictor import PendingPrediction
 from worker.contracts.resources import Predictions
@@ -57,6 +57,7 @@ async def predict(
     request: Request,
     ref: Ref,
     spreadsheet: Spreadsheet = False,
+    header_row: HeaderOfRows = None,
 ) -> Response:
     """Predict rows. Columns are matched by name; others are ignored; null is a missing value.
 
@@ -67,7 +68,7 @@ async def predict(
     """
     form = choose(header(request.scope, b"accept"), ANSWER_TYPES)
     with context.predictor.place():
-        size, read = await rows_of(context, request)
+        size, read = await rows_of(context, request, header_row)
         question = PendingPrediction(size, read, lambda record, answer: _written(record, answer, form, spreadsheet))
         return await context.predictor.answer(context.database, ref, question)
 

@@ -12,6 +12,9 @@ JSON = "application/json"
 DATASET_TYPES = (CSV, TSV, PARQUET, ARROW_STREAM, ARROW_FILE, NPZ, JSON)
 ROW_TYPES = (JSON, CSV, TSV, PARQUET, ARROW_STREAM, ARROW_FILE, NPY)
 
+TEXTS = (CSV, TSV)
+"""Rows of texts, whose first row may hold the names."""
+
 SUFFIXES = {
     ".csv": CSV,
     ".tsv": TSV,

@@ -43,11 +43,13 @@ SEPARATORS = (";", "\t", "|", ",")
 NAMED_SEPARATORS = {",": "commas", "\t": "tabs, or say text/csv"}
 FREE_DICTIONARY_ENTRIES, DICTIONARY_ENTRIES_A_ROW = 2**24, 16
 LONGEST_NAME = 1000
+NUMBERED = "column_"
+"""How names of columns begin that have none, before their number."""
 NO_TEXT = re.compile("[\0\ud800-\udfff]")
 """NUL and halves of surrogate pairs: no text that is stored holds them."""
 HEADER_BYTES = 2**20
 NO_HEADER = (
-    "where the first row is data, upload with ?header=false, which names the columns column_1, column_2, …; where it "
+    "where the first row is data, send it with ?header=false, which names the columns column_1, column_2, …; where it "
     "holds the names all the same, with ?header=true"
 )
 RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
@@ -162,9 +164,14 @@ def _check_names(table: RawTable) -> None:
         seen.add(name)
 
 
+def is_numbered(name: str) -> bool:
+    """Return whether a name is one of those that columns of a text without a header get."""
+    return name.removeprefix(NUMBERED).isdecimal() and name.startswith(NUMBERED)
+
+
 def _csv(source: Path, separator: str, header: bool | None) -> RawTable:
     first_row = _first_row(source, separator)
-    names = [f"column_{number}" for number in range(1, len(first_row) + 1)] if header is False else first_row
+    names = [f"{NUMBERED}{number}" for number in range(1, len(first_row) + 1)] if header is False else first_row
 
     def batches() -> Iterator[list[pa.Array]]:
         placeholders = [str(index) for index in range(len(names))]

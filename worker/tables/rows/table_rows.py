@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from worker.contracts.base import MOST_COLUMNS
-from worker.contracts.errors import InvalidRequest, UnreadableTable
+from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
 from worker.contracts.resources import ModelColumn
 from worker.tables import media
-from worker.tables.files.readers import NOT_AS_SAID, Limits, read
+from worker.tables.files.readers import NOT_AS_SAID, Limits, is_numbered, read
 from worker.tables.rows import json_rows, plain
 from worker.tables.rows.matching import check_rows, match_columns
 from worker.tables.rows.plain import PlainColumns, PlainRows, plain_rows
@@ -23,6 +23,10 @@ MOST_BYTES = 2**28
 """Of a file of rows, once decompressed."""
 FEW_ROWS = 64
 """A table of more rows is worth the steps that a table takes."""
+NUMBERED_COLUMNS = (
+    "the model learned from a file without a header; where the first row of this one is data too, send it with "
+    "?header=false"
+)
 
 Rows: TypeAlias = pa.Table | PlainRows
 """A table has the columns of a model, in its order and types."""
@@ -37,8 +41,8 @@ class RowReader:
         kinds = np.array([column.type for column in features])
         self._places = [np.flatnonzero(kinds == kind) for kind in ("numeric", "boolean", "categorical")]
 
-    def read(self, body: bytes, media_type: str, *, max_rows: int) -> Rows:
-        """Return the rows of a request's body.
+    def read(self, body: bytes, media_type: str, *, max_rows: int, header: bool | None = None) -> Rows:
+        """Return the rows of a request's body. ``header``: of a text, see ``readers.read``.
 
         Raises:
             UnreadableTable: the body is not what ``media_type`` says.
@@ -52,7 +56,13 @@ class RowReader:
             return json_rows.table_of(document, self._features, max_rows=max_rows) if found is None else found
         if media_type == media.NPY:
             return self.fit_matrix(_matrix(body, len(self._features)), max_rows=max_rows)
-        return self.fit(_file_table(body, media_type, max_rows), max_rows=max_rows)
+        table = _file_table(body, media_type, max_rows, header)
+        try:
+            return self.fit(table, max_rows=max_rows)
+        except ColumnMismatch as error:
+            if media_type in media.TEXTS and header is None and all(is_numbered(one.name) for one in self._features):
+                raise ColumnMismatch(f"{error.detail}; {NUMBERED_COLUMNS}") from error
+            raise
 
     def fit(self, table: pa.Table, *, max_rows: int) -> Rows:
         """Return the rows of any table.
@@ -142,21 +152,21 @@ def _matrix(body: bytes, columns: int) -> np.ndarray:
     return X.astype(np.float64, copy=False)
 
 
-def _file_table(body: bytes, media_type: str, max_rows: int) -> pa.Table:
+def _file_table(body: bytes, media_type: str, max_rows: int, header: bool | None) -> pa.Table:
     with tempfile.NamedTemporaryFile(prefix="factrfm-rows-") as file:
         file.write(body)
         file.flush()
-        return read_rows(Path(file.name), media_type, max_rows)
+        return read_rows(Path(file.name), media_type, max_rows, header)
 
 
-def read_rows(source: Path, media_type: str, max_rows: int) -> pa.Table:
-    """Return the rows to predict of a file, their cells as they are.
+def read_rows(source: Path, media_type: str, max_rows: int, header: bool | None = None) -> pa.Table:
+    """Return the rows to predict of a file, their cells as they are. ``header``: see ``readers.read``.
 
     Raises:
         UnreadableTable, TableTooLarge: see ``readers.read``.
         InvalidRequest: there are no rows, or more than ``max_rows``.
     """
-    raw = read(source, media_type, Limits(MOST_BYTES, max_rows * MOST_COLUMNS))
+    raw = read(source, media_type, Limits(MOST_BYTES, max_rows * MOST_COLUMNS), header=header)
     batches: list[list[pa.Array]] = []
     rows = 0
     for batch in raw.batches():

@@ -1,0 +1,60 @@
+"""What a caller says of a table that is sent: in the query, or in the fields of a form."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import Field, ValidationError
+
+from service.http.validation_errors import field_errors
+from worker.contracts.base import Contract
+from worker.contracts.errors import InvalidRequest
+from worker.tables.media import TEXTS
+
+Name = Annotated[
+    str | None,
+    Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="What to call the dataset."),
+]
+HeaderRow = Annotated[
+    bool | None,
+    Query(
+        description="CSV and TSV: whether the first row holds the names. Without them columns are named column_1, "
+        "column_2, … Default: it does; a first row that looks like data is refused."
+    ),
+]
+
+
+class UploadOptions(Contract):
+    """The options of an upload. ``header``: whether the first row of a text holds the names."""
+
+    name: Name = Field(default=None)
+    header: HeaderRow = Field(default=None)
+
+
+def with_fields(options: UploadOptions, fields: Iterable[tuple[str, str]]) -> UploadOptions:
+    """Return the options of a query and of the fields of a form together.
+
+    Raises:
+        InvalidRequest: a field is no option or has no value of it, or it is told twice.
+    """
+    told: dict[str, str] = {}
+    for name, value in fields:
+        if name in told or getattr(options, name, None) is not None:
+            raise InvalidRequest.at(f"/{name}", f"the field {name!r} of the form is told twice; tell it once")
+        told[name] = value
+    try:
+        found = UploadOptions.model_validate(told)
+    except ValidationError as error:
+        errors = tuple(field_errors(told, error.errors(include_url=False)))
+        raise InvalidRequest(f"{errors[0].pointer}: {errors[0].message}", errors=errors) from error
+    return options.model_copy(update=found.model_dump(exclude_unset=True))
+
+
+def check_header(header: bool | None, media_type: str) -> None:
+    """See that ``header`` is told of a text alone.
+
+    Raises:
+        InvalidRequest: the form of the table has names of its own.
+    """
+    if header is not None and media_type not in TEXTS:
+        raise InvalidRequest.at("query:header", f"header is for {' and '.join(TEXTS)}, not {media_type}")
