@@ -104,10 +104,12 @@ def predicted(response: httpx.Response) -> tuple[bytes, Mapping[str, int]]:
         ) from error
 
 
+def _header(header: bool | None) -> dict[str, Any]:
+    return {} if header is None else {"header": header}
+
+
 def upload(body: Body, name: str | None, header: bool | None) -> Call[Dataset]:
-    params: dict[str, Any] = {} if name is None else {"name": name}
-    if header is not None:
-        params["header"] = header
+    params = {**({} if name is None else {"name": name}), **_header(header)}
     return Call("POST", "/v1/datasets", model(Dataset), params=params, body=body)
 
 
@@ -204,7 +206,7 @@ def predict(ref: str, body: Body, header: bool | None) -> Call[tuple[bytes, Mapp
         "POST",
         path("/v1/models/{model}/predict", model=ref),
         predicted,
-        params={} if header is None else {"header": header},
+        params=_header(header),
         body=body,
         headers={"Accept": ARROW_STREAM},
     )
@@ -242,7 +244,7 @@ def history(ref: str) -> Call[FeatureHistory]:
 
 
 def explain(ref: str, body: Body, neighbours: int, header: bool | None) -> Call[Explanations]:
-    params: dict[str, Any] = {"neighbours": neighbours} | ({} if header is None else {"header": header})
+    params = {"neighbours": neighbours, **_header(header)}
     return Call("POST", path("/v1/models/{model}/explain", model=ref), model(Explanations), params=params, body=body)
 
 

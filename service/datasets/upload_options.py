@@ -8,7 +8,8 @@ from pydantic import Field, ValidationError
 
 from service.http.validation_errors import field_errors
 from worker.contracts.base import Contract
-from worker.contracts.errors import InvalidRequest
+from worker.contracts.errors import InvalidRequest, pointer
+from worker.tables.close_names import shown
 from worker.tables.media import TEXTS
 
 Name = Annotated[
@@ -37,17 +38,16 @@ def with_fields(options: UploadOptions, fields: Iterable[tuple[str, str]]) -> Up
     Raises:
         InvalidRequest: a field is no option or has no value of it, or it is told twice.
     """
-    told: dict[str, str] = {}
+    told: dict[str, object] = options.model_dump(exclude_none=True)
     for name, value in fields:
-        if name in told or getattr(options, name, None) is not None:
-            raise InvalidRequest.at(f"/{name}", f"the field {name!r} of the form is told twice; tell it once")
+        if name in told:
+            raise InvalidRequest.at(pointer(name), f"the field {shown(name)!r} of the form is told twice; tell it once")
         told[name] = value
     try:
-        found = UploadOptions.model_validate(told)
+        return UploadOptions.model_validate(told)
     except ValidationError as error:
         errors = tuple(field_errors(told, error.errors(include_url=False)))
         raise InvalidRequest(f"{errors[0].pointer}: {errors[0].message}", errors=errors) from error
-    return options.model_copy(update=found.model_dump(exclude_unset=True))
 
 
 def check_header(header: bool | None, media_type: str) -> None:

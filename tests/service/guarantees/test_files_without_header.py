@@ -83,6 +83,9 @@ def test_fields_of_a_form_are_options_as_in_the_query(client: TestClient) -> Non
         ({"name": ""}, "", "/name"),
         ({"name": "a\nb"}, "", "/name"),
         ({"heading": "false"}, "", "/heading"),
+        # also a name that the program has for itself
+        ({"model_fields": "1"}, "", "/model_fields"),
+        ({"a/b": "1"}, "", "/a~1b"),
     ],
 )
 def test_a_field_of_a_form_that_says_nothing_is_refused(client: TestClient, data, query: str, pointer: str) -> None:
