@@ -1,22 +1,24 @@
 """Which category of a column a text stands for, whichever way it came."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from worker.tables.values import MISSING, spelling
+from worker.tables.values import MISSING, NUMBER, number_text, spelling
 
 UNKNOWN, GAP = -1, -2
 """In the place of a category: none that is known, and no value."""
+TRUTH_VALUES = {"true": "1", "false": "0"}
 
 
 class Categories:
     """The categories of a column, in their order.
 
     A text is looked up as it is, then without its outer white space; then it may be a word for a missing value; then it
-    is a category that is written in another way: 1.50 for 1.5, TRUE for true, T for the blank between date and time.
+    is a category that is written in another way: 1.50 for 1.5, TRUE for true, T for the blank between date and time,
+    1 for true where all categories are truth values, and 0.10000000149011612 for 0.1, which it is in float32.
     So whatever a training row held is found, also in models whose files were read before all texts were trimmed.
     """
 
@@ -30,6 +32,8 @@ class Categories:
             # of several ways to write one number that are categories each, only the plain one stands for others
             if counts[written] == 1 or written == text
         }
+        for written, other in _further_spellings(self._spelled):
+            self._spelled.setdefault(other, self._spelled[written])
         self._places[None] = GAP
 
     @property
@@ -61,3 +65,18 @@ class Categories:
         if place is not None:
             return place
         return GAP if trimmed in MISSING else self._spelled.get(spelling(trimmed), UNKNOWN)
+
+
+def _further_spellings(spelled: Collection[str]) -> list[tuple[str, str]]:
+    """Return of categories, as ``spelling`` writes them, those that another type may write otherwise, each with how."""
+    if spelled and all(written in TRUTH_VALUES for written in spelled):
+        return [(written, TRUTH_VALUES[written]) for written in spelled]
+    singles = [(written, _single(written)) for written in spelled if NUMBER.fullmatch(written)]
+    return [(written, number_text(float(single))) for written, single in singles if single is not None]
+
+
+def _single(written: str) -> np.float32 | None:
+    """Return the number of float32 that is written so; None where there is none."""
+    with np.errstate(over="ignore"):
+        single = np.float32(written)
+    return single if np.isfinite(single) and number_text(float(str(single))) == written else None

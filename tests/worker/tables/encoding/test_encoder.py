@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from worker.contracts.errors import InvalidRequest
 from worker.contracts.resources import ModelColumn
+from worker.tables.encoding.categories import Categories
 from worker.tables.encoding.encoder import Encoder
 
 FEATURES = [
@@ -76,6 +77,28 @@ def test_a_category_that_training_never_saw_is_other():
     encoder = _fit()
     X = encoder.encode(pa.table({"size": [1.0], "city": ["Lima"], "new": [True]}))
     assert [_column(encoder, X, f"city{end}")[0] for end in ("=Oslo", "=Rome", ":other", ":missing")] == [0, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("categories", "text", "place"),
+    [
+        (["false", "true"], "1", 1),
+        (["false", "true"], "0", 0),
+        (["False", "True"], "1.0", 1),
+        (["true"], "0", -1),
+        (["false", "true"], "2", -1),
+        (["0", "true", "false"], "1", -1),
+        (["false", "true", "unknown"], "1", -1),
+        (["0.1", "0.2"], repr(float(np.float32(0.1))), 0),
+        (["-1.5e-07"], repr(float(np.float32(-1.5e-7))), 0),
+        (["0.1", repr(float(np.float32(0.1)))], repr(float(np.float32(0.1))), 1),
+        (["16777217"], "16777216", -1),
+        (["0.30000000000000004"], repr(float(np.float32(0.3))), -1),
+        (["1e300"], "inf", -1),
+    ],
+)
+def test_a_category_may_come_in_another_type(categories, text, place):
+    assert Categories(categories).place(text) == place
 
 
 def test_a_missing_text_where_training_had_none_counts_as_other():
