@@ -51,7 +51,8 @@ class FitSpec(Contract):
     ridge: Annotated[float, Field(ge=0, le=1e9)] | Literal["auto"] = Field(
         "auto",
         description="Added to the kernel matrix's diagonal as it is. 'auto' tries 0.001, 0.01, 0.1, 1 and 10 at every "
-        "iteration and keeps the best on validation rows, or by the leave-one-out error where there are none.",
+        "iteration and keeps the best on validation rows, or by the leave-one-out error where there are none; "
+        "those that cannot be solved are left out.",
     )
     iterations: int = Field(5, ge=0, le=1000, description="Updates of M. 0 is the plain kernel machine.")
     feature_matrix: Literal["auto", "full", "diagonal"] = Field(
@@ -72,7 +73,9 @@ class FitSpec(Contract):
         "memory.",
     )
     precision: Literal["auto", "float32", "float64"] = Field(
-        "auto", description="auto: float32 for radial kernels with ridge ≥ 0.001, else float64."
+        "auto",
+        description="auto: float32 for radial kernels with ridge ≥ 0.001, else float64; and float64 "
+        "from the iteration on that float32 cannot solve.",
     )
     standardize: bool = Field(
         True, description="Numeric and boolean columns to mean 0 and deviation 1 (training rows)."

@@ -62,7 +62,8 @@ def type_of(name: str, kind: pa.DataType) -> ColumnType:
         return "boolean"
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
         return "numeric"
-    if is_text(kind) or (pa.types.is_temporal(kind) and not pa.types.is_duration(kind)):
+    of_a_length = pa.types.is_duration(kind) or pa.types.is_interval(kind)
+    if is_text(kind) or (pa.types.is_temporal(kind) and not of_a_length):
         return "categorical"
     if isinstance(kind, pa.BaseExtensionType):
         raise UnreadableTable(f"column {name!r} holds {kind.extension_name}; {HOLDS}")

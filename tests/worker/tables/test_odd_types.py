@@ -12,7 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from service.client.tables import body_of
+from worker.contracts.errors import UnreadableTable
 from worker.estimators import FactRFMRegressor
+from worker.tables import media
+from worker.tables.files.readers import Limits, read
+from worker.tables.values import type_of
 
 MONTHS = pd.Series(pd.period_range("2024-01", periods=3, freq="M"))
 HOURS = pd.Series(pd.to_timedelta([1, 2, 3], unit="h"))
@@ -120,3 +124,32 @@ def test_a_table_of_arrow_is_looked_at_too():
             refuse(table)
     with pytest.raises(ValueError, match="'odd column' holds duration"):
         FactRFMRegressor(iterations=1).fit(table, [1.0, 2.0, 3.0])
+
+
+def test_an_interval_of_calendar_units_has_no_place_in_a_table():
+    with pytest.raises(UnreadableTable, match=r"'odd column' holds month_day_nano_interval"):
+        type_of("odd column", pa.month_day_nano_interval())
+
+
+@pytest.mark.parametrize("kind", ["g", "F", "S3", "m8[s]", "V4", "i4,i4"])
+@pytest.mark.parametrize("name", ["X", "y"])
+def test_an_array_of_what_is_no_cell_is_named(tmp_path, name, kind):
+    arrays = {"X": np.zeros((3, 2)), "y": np.zeros(3)}
+    arrays[name] = np.zeros(arrays[name].shape, kind)
+    np.savez(tmp_path / "file.npz", **arrays)
+    with pytest.raises(UnreadableTable, match=rf"'{name}'.* holds .*; a table holds numbers"):
+        read(tmp_path / "file.npz", media.NPZ, Limits(2**20, 2**20))
+
+
+@pytest.mark.parametrize("kind", [">f4", ">i8", "u1", "?", "f2", "U3", "M8[D]", "M8[h]", "M8[ms]"])
+def test_an_array_of_cells_is_read(tmp_path, kind):
+    np.savez(tmp_path / "file.npz", X=np.ones((3, 2), kind), y=np.zeros(3))
+    table = read(tmp_path / "file.npz", media.NPZ, Limits(2**20, 2**20))
+    assert sum(len(batch[0]) for batch in table.batches()) == 3
+
+
+def test_a_row_longer_than_is_read_at_once_is_told_so(tmp_path):
+    (tmp_path / "file.csv").write_text('a,b\n1,2\n3,"' + "x" * 2**22 + '"\n5,6\n')
+    table = read(tmp_path / "file.csv", media.CSV, Limits(2**30, 2**20))
+    with pytest.raises(UnreadableTable, match="a row of the CSV is longer than 1 MiB, or an open quote"):
+        list(table.batches())

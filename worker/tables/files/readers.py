@@ -31,7 +31,7 @@ from worker.tables.files.declarations import check_types, declared_categories, i
 from worker.tables.files.json_table import JsonTable
 from worker.tables.files.npz import arrays
 from worker.tables.files.size_limits import check_arrow, check_columns, check_parquet, check_texts
-from worker.tables.values import is_text
+from worker.tables.values import HOLDS, is_text, type_of
 
 BATCH_ROWS = 16_384
 BATCH_CELLS = 2**22
@@ -208,6 +208,10 @@ def _csv(source: Path, separator: str, header: bool | None) -> RawTable:
                 row, expected, found = ragged.groups()
                 raise UnreadableTable(
                     f"the CSV is ragged: row {row} has {found} values and the header {expected}"
+                ) from error
+            if "straddl" in str(error):
+                raise UnreadableTable(
+                    f"a row of the CSV is longer than {block // 2**20} MiB, or an open quote makes it so"
                 ) from error
             if "UTF8" in str(error) or "UTF-8" in str(error):
                 raise UnreadableTable("the CSV is not UTF-8 text; save it in that encoding") from error
@@ -393,6 +397,8 @@ def _npz(source: Path, max_bytes: int) -> RawTable:
     given = found.get("feature_names")
     if X.ndim != 2 or y.ndim not in (1, 2) or len(X) != len(y):
         raise UnreadableTable(f"the npz needs X [n, d] and y [n] or [n, c]; X has shape {X.shape} and y {y.shape}")
+    for name, array in (("X", X), ("y", y)):
+        _check_kind(name, array.dtype)
     # before there is a name for each: a few bytes can say that there are billions
     check_columns(X.shape[1] + (1 if y.ndim == 1 else y.shape[1]))
     outputs = ["y"] if y.ndim == 1 else [f"y{index}" for index in range(y.shape[1])]
@@ -410,9 +416,18 @@ def _npz(source: Path, max_bytes: int) -> RawTable:
     return RawTable(names + outputs, batches)
 
 
+def _check_kind(name: str, kind: np.dtype[Any]) -> None:
+    try:
+        type_of(name, pa.array(_native(np.empty(0, kind))).type)
+    except pa.ArrowException as error:
+        raise UnreadableTable(f"array {name!r} of the npz holds {kind}; {HOLDS}") from error
+
+
 def _native(block: np.ndarray) -> np.ndarray:
-    """Return a copy in memory, in this machine's order of bytes."""
-    return np.array(block, block.dtype.newbyteorder("="))
+    """Return a copy in memory, in this machine's order of bytes, and with times in a unit that Arrow knows."""
+    block = np.array(block, block.dtype.newbyteorder("="))
+    coarse = block.dtype.kind == "M" and np.datetime_data(block.dtype)[0] in ("Y", "M", "W", "h", "m")
+    return block.astype("M8[s]") if coarse else block
 
 
 def _json(source: Path) -> RawTable:

@@ -12,7 +12,7 @@ from worker.tables import values
 from worker.tables.close_names import close_names, shown
 
 SHOWN = 3
-HINTS = {"boolean": "; give true and false, or 1 and 0"}
+NOT_BOOLEAN = "is not boolean; give true and false, or 1 and 0"
 
 
 class WrongRow(InvalidRequest):
@@ -130,20 +130,32 @@ def _is_ready(column: pa.ChunkedArray, wanted: ModelColumn) -> bool:
 
 def _from_texts(wanted: ModelColumn, found: pa.Array) -> pa.Array:
     texts = values.without_missing(found)
-    if wanted.type == "boolean" and values.could_be_number(texts):
-        return _as_booleans(wanted.name, values.parsed(texts, "numeric"))
-    fits = values.could_be_number if wanted.type == "numeric" else values.could_be_boolean
-    if fits(texts):
-        return values.parsed(texts, wanted.type)
+    if wanted.type == "boolean":
+        return _booleans_of_texts(wanted.name, texts)
+    return _numbers_of_texts(wanted.name, texts, "is not numeric")
+
+
+def _booleans_of_texts(name: str, texts: pa.Array) -> pa.Array:
+    """Return truth values, each of its own text: rows may come in blocks, and are answered alike in all of them."""
+    truth = pc.is_in(pc.utf8_lower(texts), value_set=pa.array(["true", "false"]))
+    others = pc.if_else(truth, None, texts)
+    numbers = _numbers_of_texts(name, others, NOT_BOOLEAN)
+    return pc.if_else(truth, values.parsed(texts, "boolean"), _as_booleans(name, numbers))
+
+
+def _numbers_of_texts(name: str, texts: pa.Array, otherwise: str) -> pa.Array:
+    numbers = values.numbers(texts)
+    if numbers is not None:
+        return numbers
     for row, text in enumerate(texts.to_pylist()):
-        if text is not None and not fits(pa.array([text])):
-            raise WrongCell(row, wanted.name, f"{text[:80]!r} is not {wanted.type}{HINTS.get(wanted.type, '')}")
-    raise InvalidRequest(f"column {wanted.name!r} is not {wanted.type}")
+        if text is not None and not values.could_be_number(pa.array([text])):
+            raise WrongCell(row, name, f"{text[:80]!r} {otherwise}")
+    raise InvalidRequest(f"a cell of column {name!r} {otherwise}")
 
 
 def _as_booleans(name: str, found: pa.Array) -> pa.Array:
     numbers = values.typed(name, found, "numeric")
     row = pc.index(pc.is_in(numbers, value_set=pa.array([0.0, -0.0, 1.0, None])), False).as_py()
     if row >= 0:
-        raise WrongCell(row, name, f"{found[row].as_py()} is not boolean{HINTS['boolean']}")
+        raise WrongCell(row, name, f"{found[row].as_py()} {NOT_BOOLEAN}")
     return numbers.cast(pa.bool_())

@@ -183,6 +183,8 @@ def test_texts_come_to_the_encoder_as_they_are():
         [1.0, 0.0, None],
         ["True", "false", ""],
         ["1", "0", "n/a"],
+        ["TRUE", "0", None],
+        ["1.0", "false", "NA"],
     ],
 )
 def test_every_writing_of_a_boolean_is_understood(cells):
