@@ -65,13 +65,20 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def upload(self, data: Any, name: str | None = None, *, header: bool | None = None) -> Dataset:
+    async def upload(
+        self,
+        data: Any,
+        name: str | None = None,
+        *,
+        header: bool | None = None,
+        missing: Sequence[str] | None = None,
+    ) -> Dataset:
         """Upload a table: a path, a pandas or polars DataFrame, an Arrow table, a mapping of columns, or arrays (X, y).
 
         The same bytes again give the dataset that they made first. ``header``: whether the first row of a CSV or TSV
-        holds the names.
+        holds the names. ``missing``: the words that mean no value, so that others, such as None, are values.
         """
-        return await self._run(flows.upload(data, name, header))
+        return await self._run(flows.upload(data, name, header, missing))
 
     async def dataset(self, dataset_id: str) -> Dataset:
         """Return a dataset."""

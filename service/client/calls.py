@@ -108,8 +108,9 @@ def _header(header: bool | None) -> dict[str, Any]:
     return {} if header is None else {"header": header}
 
 
-def upload(body: Body, name: str | None, header: bool | None) -> Call[Dataset]:
-    params = {**({} if name is None else {"name": name}), **_header(header)}
+def upload(body: Body, name: str | None, header: bool | None, missing: Sequence[str] | None) -> Call[Dataset]:
+    told = {"name": name, "header": header, "missing": None if missing is None else list(missing)}
+    params = {option: value for option, value in told.items() if value is not None}
     return Call("POST", "/v1/datasets", model(Dataset), params=params, body=body)
 
 

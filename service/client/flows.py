@@ -57,10 +57,12 @@ Step = Call[Any] | Wait
 Flow = Generator[Step, Any, T]
 
 
-def upload(data: Any, name: str | None, header: bool | None = None) -> Flow[Dataset]:
+def upload(
+    data: Any, name: str | None, header: bool | None = None, missing: Sequence[str] | None = None
+) -> Flow[Dataset]:
     """Upload a table, or take the dataset that ``data`` names."""
     body = table_of(data)
-    dataset: Dataset = yield calls.upload(body, name if name is not None else body.name, header)
+    dataset: Dataset = yield calls.upload(body, name if name is not None else body.name, header, missing)
     return dataset
 
 

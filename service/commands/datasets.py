@@ -22,11 +22,15 @@ def upload(
     files: Annotated[list[Path], typer.Argument(help="CSV, TSV, Parquet, Arrow, NPZ or JSON files, also .gz or .zst.")],
     name: Annotated[str | None, typer.Option(help="What to call the dataset. Default: the file's name.")] = None,
     header: HeaderRow = None,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(help="A word that means no value; repeat it for several. Others, such as None, are values then."),
+    ] = None,
 ) -> None:
     """Upload tables. The same bytes again are the same dataset."""
     if name is not None and len(files) > 1:
         raise WrongSetting("--name is for one file; each of several is called by its own name")
-    found = [session.client.upload(path, name, header=header) for path in files]
+    found = [session.client.upload(path, name, header=header, missing=missing or None) for path in files]
     session.show(found, lambda: _table(found))
     for one in found:
         tell(session, one)

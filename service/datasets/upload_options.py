@@ -1,10 +1,12 @@
 """What a caller says of a table that is sent: in the query, or in the fields of a form."""
 
+import json
 from collections.abc import Iterable
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import Query
-from pydantic import Field, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
 from service.http.validation_errors import field_errors
 from worker.contracts.base import Contract
@@ -23,13 +25,44 @@ HeaderRow = Annotated[
         "column_2, … Default: it does; a first row that looks like data is refused."
     ),
 ]
+Missing = Annotated[
+    list[Annotated[str, StringConstraints(strip_whitespace=True, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]]
+    | None,
+    Query(
+        max_length=50,
+        description="The words that mean no value, one a parameter; others are values then, and may be classes. Blank "
+        "cells mean none in any case. Default: NA, N/A, n/a, #N/A, <NA>, NaN, nan, NaT, null, NULL, None and ?.",
+    ),
+]
+LISTS = ("missing",)
+"""Options that may be told several times."""
 
 
 class UploadOptions(Contract):
-    """The options of an upload. ``header``: whether the first row of a text holds the names."""
+    """The options of an upload.
+
+    ``header``: whether the first row of a text holds the names. ``missing``: the words that mean no value.
+    """
 
     name: Name = Field(default=None)
     header: HeaderRow = Field(default=None)
+    missing: Missing = Field(default=None)
+
+    @property
+    def missing_words(self) -> tuple[str, ...] | None:
+        """The words that mean no value, each once, in one order; None where nothing was said."""
+        return None if self.missing is None else tuple(sorted(set(self.missing)))
+
+    def media_type(self, media_type: str) -> str:
+        """Return the type of a body with what was said of how to read it, as parameters.
+
+        The same bytes read in another way are another dataset. ``header`` is such a parameter in RFC 4180.
+        """
+        if self.header is not None:
+            media_type += f";header={'present' if self.header else 'absent'}"
+        if self.missing is not None:
+            media_type += f";missing={quote(json.dumps(self.missing_words))}"
+        return media_type
 
 
 def with_fields(options: UploadOptions, fields: Iterable[tuple[str, str]]) -> UploadOptions:
@@ -40,6 +73,9 @@ def with_fields(options: UploadOptions, fields: Iterable[tuple[str, str]]) -> Up
     """
     told: dict[str, object] = options.model_dump(exclude_none=True)
     for name, value in fields:
+        if name in LISTS and isinstance(told.setdefault(name, []), list):
+            told[name].append(value)  # type: ignore[attr-defined]
+            continue
         if name in told:
             raise InvalidRequest.at(pointer(name), f"the field {shown(name)!r} of the form is told twice; tell it once")
         told[name] = value

@@ -64,8 +64,7 @@ def store(context: Context, received: Received, encoding: str | None) -> tuple[D
     """Type the table and keep it: artifacts first, then the row. Returns the dataset and whether it is new.
 
     Bytes that are a dataset already take the place of its files where those are lost or damaged. It is called in a
-    thread of ``context.readers.run``. The same bytes read in another way are another dataset, so what was said of the
-    header is a parameter of the media type, as RFC 4180 has it.
+    thread of ``context.readers.run``.
 
     Raises:
         InvalidRequest: a header is told of a form that has names of its own.
@@ -75,10 +74,9 @@ def store(context: Context, received: Received, encoding: str | None) -> tuple[D
     path = _decompressed(received.path, encoding, settings.max_body_bytes)
     with path.open("rb") as body:
         sha256 = hashlib.file_digest(body, "sha256").hexdigest()
-    media_type, header = received.media_type, received.options.header
-    check_header(header, media_type)
-    if header is not None:
-        media_type = f"{media_type};header={'present' if header else 'absent'}"
+    options = received.options
+    check_header(options.header, received.media_type)
+    media_type = options.media_type(received.media_type)
     existing = datasets.find_by_sha256(context.database, sha256, media_type)
     if existing is not None and _is_whole(context, existing):
         return existing.resource, False
@@ -90,7 +88,8 @@ def store(context: Context, received: Received, encoding: str | None) -> tuple[D
             destination=table_path,
             max_cells=settings.max_cells,
             max_bytes=settings.max_body_bytes,
-            header=header,
+            header=options.header,
+            missing=options.missing_words,
         )
     )
     if existing is not None and _heal(context, existing, path, table_path, table):
@@ -161,7 +160,7 @@ def check_encoding(request: Request) -> str | None:
 
 async def _receive_form(request: Request, path: Path, options: UploadOptions) -> Received:
     try:
-        async with request.form(max_files=2, max_fields=20) as form:
+        async with request.form(max_files=2, max_fields=100) as form:
             files = [value for value in form.getlist("file") if isinstance(value, UploadFile)]
             if len(files) != 1:
                 raise InvalidRequest.at("/file", f"the form must hold one file in the field 'file', not {len(files)}")

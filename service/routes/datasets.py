@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from service.datasets import uploads
 from service.datasets.upload_folder import upload_folder
-from service.datasets.upload_options import HeaderRow, Name, UploadOptions
+from service.datasets.upload_options import HeaderRow, Missing, Name, UploadOptions
 from service.datasets.warnings import remarks
 from service.http.downloads import PARAMETERS, downloads, send_artifact
 from service.http.pagination import AfterDataset, Id, Limit
@@ -57,6 +57,12 @@ BODY: dict[str, Any] = {
                         "file": {"type": "string", "format": "binary"},
                         "name": {"type": "string", "minLength": 1, "maxLength": 200, "description": "As in the query."},
                         "header": {"type": "boolean", "description": "As in the query."},
+                        "missing": {
+                            "type": "array",
+                            "items": {"type": "string", "maxLength": 100},
+                            "maxItems": 50,
+                            "description": "As in the query.",
+                        },
                     },
                 },
                 "encoding": {"file": {"contentType": ", ".join(DATASET_TYPES)}},
@@ -77,12 +83,17 @@ BODY: dict[str, Any] = {
     },
 )
 async def upload_dataset(
-    context: CurrentContext, request: Request, response: Response, name: Name = None, header: HeaderRow = None
+    context: CurrentContext,
+    request: Request,
+    response: Response,
+    name: Name = None,
+    header: HeaderRow = None,
+    missing: Missing = None,
 ) -> Dataset:
     """Upload a table. The same bytes again give the dataset that they made first."""
     encoding = uploads.check_encoding(request)
     with upload_folder(context.settings.home) as folder:
-        received = await uploads.receive(request, folder, UploadOptions(name=name, header=header))
+        received = await uploads.receive(request, folder, UploadOptions(name=name, header=header, missing=missing))
         dataset, new = await context.readers.run(
             lambda: uploads.store(context, received, encoding), request, context.database.project
         )

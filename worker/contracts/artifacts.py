@@ -1,11 +1,12 @@
 """Files in storage and what they are for: tables, results, and where a run may go on."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from worker.contracts.base import Contract
-from worker.contracts.resources import Column
+from worker.contracts.resources import Column, ModelColumn
 
 
 class ArtifactRef(Contract):
@@ -23,6 +24,13 @@ class TableRef(Contract):
     table: ArtifactRef
     rows: int
     columns: list[Column]
+
+    def model_columns(self, names: Iterable[str]) -> list[ModelColumn]:
+        """Return columns as a model that learns of them has them."""
+        known = {column.name: column for column in self.columns}
+        return [
+            ModelColumn(name=name, type=known[name].type, missing_words=known[name].missing_words) for name in names
+        ]
 
 
 class ResultFile(Contract):

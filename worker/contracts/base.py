@@ -13,6 +13,11 @@ MOST_FIELDS = 200
 """More than any contract has: an object of more is refused as a whole, and not field by field."""
 
 
+MISSING_WORDS = (
+    "The words that mean no value, as the upload said; blank texts do in any case. Null: the usual ones, as NA and ?."
+)
+
+
 class Contract(BaseModel):
     """A frozen value that refuses unknown fields. Not-a-number and infinities become null in JSON."""
 

@@ -19,6 +19,7 @@ class ReadOrder(Contract):
     max_cells: int
     max_bytes: int
     header: bool | None = None
+    missing: tuple[str, ...] | None = None
 
 
 class RowsOrder(Contract):

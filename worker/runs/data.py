@@ -11,7 +11,6 @@ import torch
 from worker.contracts.artifacts import TableRef
 from worker.contracts.base import Label
 from worker.contracts.messages import FitOrder, NetworkOrder
-from worker.contracts.resources import ModelColumn
 from worker.engine.targets import ClassTargets, RegressionTargets, Targets
 from worker.serving.model import Origin
 from worker.store.files.artifacts import Artifacts
@@ -34,8 +33,7 @@ def load_rows(order: FitOrder | NetworkOrder, artifacts: Artifacts, fold: int | 
     table = _read(order.table, artifacts, [*(request.features or ()), *request.targets])
     Y, classes = _raw_targets(order, table, None)
     fitted, held_out = _split(order, Y, fold)
-    types = {column.name: column.type for column in order.table.columns}
-    features = [ModelColumn(name=name, type=types[name]) for name in request.features or ()]
+    features = order.table.model_columns(request.features or ())
     encoder = Encoder.fit(
         table.take(fitted),
         features,
@@ -51,7 +49,7 @@ def load_rows(order: FitOrder | NetworkOrder, artifacts: Artifacts, fold: int | 
         numbers = held_out
         validation = (torch.from_numpy(encoder.encode(table.take(held_out))), torch.from_numpy(Y[held_out]))
     elif order.validation is not None:
-        columns = [ModelColumn(name=name, type=types[name]) for name in (*(request.features or ()), *request.targets)]
+        columns = [*features, *order.table.model_columns(request.targets)]
         names = [column.name for column in columns]
         other = _read(order.validation, artifacts, names, categories_among(columns))
         other_Y, _ = _raw_targets(order, other, classes)

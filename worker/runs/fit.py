@@ -21,7 +21,7 @@ from worker.contracts.messages import (
     LogReport,
     ProgressReport,
 )
-from worker.contracts.resources import ChosenBy, IterationSummary, ModelColumn, Progress
+from worker.contracts.resources import ChosenBy, IterationSummary, Progress
 from worker.contracts.specs import CHOICES, FitSpec
 from worker.contracts.validation import left_out_chose, validation_chose
 from worker.engine import summary
@@ -329,9 +329,7 @@ class _Fit:
             best = verified(X, rows.Y.to(self._machine.device), rows.targets.to(self._machine.device), own, best)
         fitted = FittedModel.from_iterate(X, best, config, rows.targets)
         request = self._order.request
-        types = {column.name: column.type for column in self._order.table.columns}
-        features = [ModelColumn(name=name, type=types[name]) for name in request.features or ()]
-        targets = [ModelColumn(name=name, type=types[name]) for name in request.targets]
+        features, targets = map(self._order.table.model_columns, (request.features or (), request.targets))
         origin = origin_of(self._order, rows, together=refitted)
         model = ServedModel(rows.encoder, fitted, self._order.task, rows.classes, features, targets, origin)
         folder = f"models/{self._order.prefix}"

@@ -86,6 +86,7 @@ def carry_out(order: AnyOrder) -> ReadDone:
         max_cells=order.max_cells,
         max_bytes=order.max_bytes,
         header=order.header,
+        missing=order.missing,
     )
     return ReadDone(rows=table.rows, columns=table.columns)
 

@@ -16,8 +16,9 @@ from worker.tables.values import EXACT_INTEGERS
 MOST_AUTO_CLASSES = 20
 MOST_CLASSES = 1000
 MISSING_WORDS = (
-    ". Words such as NA, None and ? mean that nothing is there; where they are classes, write other words, or send the "
-    "column as categories (a dictionary of Arrow, a category of pandas or polars), which are taken as they are"
+    ". Words such as NA, None and ? mean that nothing is there; where they are classes, upload the table with the "
+    "words that mean so, ?missing=NA, or with none, ?missing=; or send the column as categories (a dictionary of "
+    "Arrow, a category of pandas or polars), which are taken as they are"
 )
 
 
@@ -208,12 +209,14 @@ def check_rows(request: TableRequest, rows: int) -> None:
 
 
 def _check_target(target: Column, task: Task) -> None:
+    # a column of nothing but such words is numeric
+    words = target.type == "categorical" or not target.distinct
     for count, what in ((target.missing, "missing"), (target.infinite, "infinite")):
         if count:
             raise InvalidRequest.at(
                 "/target",
                 f"target {target.name!r} has {count} {what} values; every row needs a finite one"
-                f"{MISSING_WORDS if what == 'missing' and target.type == 'categorical' else ''}",
+                f"{MISSING_WORDS if what == 'missing' and words else ''}",
             )
     if target.distinct < 2:
         raise InvalidRequest.at("/target", f"target {target.name!r} has only one value; there is nothing to learn")

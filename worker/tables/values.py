@@ -3,14 +3,15 @@
 A table has three types: float64, bool, string. Null and NaN are missing. A column of texts is looked at as a whole:
 numbers where all of its texts are numbers, booleans where all are true or false, else categories. A text is taken
 without its outer white space, and is missing where it is one of the words for that. A column that its file declares to
-be categories (dictionaries of Arrow, categories of pandas and polars) stays one, with its texts as they are.
+be categories (dictionaries of Arrow, categories of pandas and polars) stays one, with its texts as they are. A caller
+may name the words for a missing value; then no others are, and columns of texts are stored as declared categories.
 
 Tables keep the texts as they came, declared categories as dictionaries; ``canonical`` is what is learned of them.
 """
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import cache
@@ -123,10 +124,14 @@ def as_floats(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     return column if column.type == ARROW_TYPES["numeric"] else column.cast(ARROW_TYPES["numeric"], safe=False)
 
 
-def without_missing(texts: pa.Array) -> pa.Array:
-    """Return texts with their outer white space off and the words for a missing value as null."""
+def without_missing(texts: pa.Array, words: Sequence[str] | None = None) -> pa.Array:
+    """Return texts with their outer white space off and the words for a missing value as null.
+
+    ``words``: those that a caller named; blank texts are missing in any case. None: ``MISSING``.
+    """
     texts = pc.utf8_trim_whitespace(texts)
-    return pc.if_else(pc.is_in(texts, options=_gaps()), None, texts)
+    gaps = _gaps() if words is None else pc.SetLookupOptions(pa.array(["", *words], pa.string()))
+    return pc.if_else(pc.is_in(texts, options=gaps), None, texts)
 
 
 def canonical(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

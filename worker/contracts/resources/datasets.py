@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from worker.contracts.base import ColumnType, Contract, Label, UtcDatetime
+from worker.contracts.base import MISSING_WORDS, ColumnType, Contract, Label, UtcDatetime
 
 LONGEST_TOP = 100
 CUT_MARK = "…"
@@ -28,6 +28,7 @@ class Column(Contract):
     type: ColumnType
     index: bool = Field(False, description="It is the index of the data frame that was sent: no feature unless named.")
     missing: int = Field(description="Rows without a value.")
+    missing_words: tuple[str, ...] | None = Field(None, description=MISSING_WORDS)
     distinct: int = Field(description="Distinct values, the missing one not counted.")
     min: float | None = Field(None, description="numeric only, over finite values; likewise mean, std, max.")
     mean: float | None = None

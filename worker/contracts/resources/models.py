@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from worker.contracts.base import ColumnType, Contract, Label, Task, UtcDatetime
+from worker.contracts.base import MISSING_WORDS, ColumnType, Contract, Label, Task, UtcDatetime
 
 ChosenBy = Literal["validation", "folds", "leave_one_out", "last"]
 
@@ -14,6 +14,7 @@ class ModelColumn(Contract):
 
     name: str
     type: ColumnType
+    missing_words: tuple[str, ...] | None = Field(None, description=MISSING_WORDS)
 
 
 class IterationSummary(Contract):

@@ -20,9 +20,11 @@ class Categories:
     is a category that is written in another way: 1.50 for 1.5, TRUE for true, T for the blank between date and time,
     1 for true where all categories are truth values, and 0.10000000149011612 for 0.1, which it is in float32.
     So whatever a training row held is found, also in models whose files were read before all texts were trimmed.
+    ``missing_words``: see ``values.without_missing``.
     """
 
-    def __init__(self, categories: Sequence[str]) -> None:
+    def __init__(self, categories: Sequence[str], missing_words: Sequence[str] | None = None) -> None:
+        self._gaps = frozenset(MISSING if missing_words is None else ("", *missing_words))
         self._places: dict[str | None, int] = {text: place for place, text in enumerate(categories)}
         spelled = [spelling(text) for text in categories]
         counts = Counter(spelled)
@@ -39,7 +41,7 @@ class Categories:
     @property
     def keys(self) -> Mapping[str, int]:
         """Return the texts that are known without a look at how they are written, each with its place."""
-        words = dict.fromkeys(MISSING, GAP)
+        words = dict.fromkeys(self._gaps, GAP)
         return {**self._spelled, **words, **{text: place for text, place in self._places.items() if text is not None}}
 
     def place(self, text: str | None) -> int:
@@ -64,7 +66,7 @@ class Categories:
         place = self._places.get(trimmed)
         if place is not None:
             return place
-        return GAP if trimmed in MISSING else self._spelled.get(spelling(trimmed), UNKNOWN)
+        return GAP if trimmed in self._gaps else self._spelled.get(spelling(trimmed), UNKNOWN)
 
 
 def _further_spellings(spelled: Collection[str]) -> list[tuple[str, str]]:

@@ -104,6 +104,7 @@ class ColumnCode:
     categories: tuple[str, ...] = ()
     expansion: Expansion | None = None
     deviation: float | None = None
+    missing_words: tuple[str, ...] | None = None
 
     @property
     def names(self) -> list[str]:
@@ -160,7 +161,7 @@ class ColumnCode:
     @cached_property
     def known(self) -> Categories:
         """The categories that training rows had."""
-        return Categories(self.categories)
+        return Categories(self.categories, self.missing_words)
 
 
 def code_of(document: Mapping[str, Any]) -> ColumnCode:
@@ -184,7 +185,13 @@ def learn(column: pa.ChunkedArray, described: ModelColumn, standardize: bool, bi
         categories = sorted(value for value in pc.unique(column).to_pylist() if value is not None)
         if len(categories) + missing < 2:
             return None
-        return ColumnCode(described.name, described.type, missing, categories=tuple(categories))
+        return ColumnCode(
+            described.name,
+            described.type,
+            missing,
+            categories=tuple(categories),
+            missing_words=described.missing_words,
+        )
     values = as_floats(column.drop_null()).to_numpy()
     if len(values) == 0 or (values.min() == values.max() and not missing):
         return None

@@ -69,7 +69,7 @@ def column_forms(raw: RawTable, max_cells: int) -> list[ColumnForm]:
     rows = 0
     for batch in raw.batches():
         if looks is None:
-            looks = [_Look(name, name in raw.declared, raw.guessed_header) for name in raw.names]
+            looks = [_Look(name, name in raw.declared, raw.guessed_header, raw.missing) for name in raw.names]
         rows += len(batch[0])
         check_cells(rows, len(raw.names), max_cells)
         for look, column in zip(looks, batch, strict=True):
@@ -128,6 +128,7 @@ class _Look:
     name: str
     declared: bool
     guessed: bool
+    missing: tuple[str, ...] | None
     known: ColumnType | None = None
     number: bool = True
     boolean: bool = True
@@ -171,7 +172,9 @@ class _Look:
                 # integers of so many digits are names of something, of which each digit counts
                 return ColumnForm("categorical", pa.string())
         if self.type == "categorical":
-            return ColumnForm(self.type, values.DECLARED if self.declared else values.ARROW_TYPES[self.type])
+            # texts that are values by a caller's word stay so
+            as_they_are = self.declared or self.missing is not None
+            return ColumnForm(self.type, values.DECLARED if as_they_are else values.ARROW_TYPES[self.type])
         return ColumnForm(self.type, self.plain if self.type == "numeric" else pa.bool_(), self.differ)
 
     def at(self, column: pa.Array) -> None:
@@ -189,7 +192,7 @@ class _Look:
         if not self.number and not self.boolean:
             return
         cells = values.typed(self.name, column, "categorical")
-        texts = values.without_missing(cells)
+        texts = values.without_missing(cells, self.missing)
         self.seen = self.seen or texts.null_count < len(texts)
         self.boolean = self.boolean and values.could_be_boolean(texts)
         if self.number:

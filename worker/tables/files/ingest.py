@@ -31,16 +31,18 @@ def ingest(
     max_cells: int,
     max_bytes: int,
     header: bool | None = None,
+    missing: tuple[str, ...] | None = None,
 ) -> IngestedTable:
     """Write the typed table of ``source`` to ``destination`` as Parquet, and describe its columns.
 
-    Memory is bounded by a group of rows, whatever the length of the table. ``header``: see ``readers.read``.
+    Memory is bounded by a group of rows, whatever the length of the table. ``header``, ``missing``: see
+    ``readers.read``.
 
     Raises:
         UnreadableTable: naming row and column where they are known.
         TableTooLarge: more than ``max_cells`` cells or ``max_bytes`` bytes.
     """
-    raw = read(source, media_type, Limits(max_bytes, max_cells), header=header)
+    raw = read(source, media_type, Limits(max_bytes, max_cells), header=header, missing=missing)
     forms = column_forms(raw, max_cells)
     rows = _write(raw, forms, destination, max_cells)
     if rows == 0:
@@ -50,7 +52,7 @@ def ingest(
             describe(name, form.type, _blocks(file, name, rows), destination.parent, index=name in raw.index)
             for name, form in zip(raw.names, forms, strict=True)
         ]
-    return IngestedTable(rows, columns)
+    return IngestedTable(rows, [column.model_copy(update={"missing_words": missing}) for column in columns])
 
 
 def _blocks(file: pq.ParquetFile, name: str, rows: int) -> Blocks:

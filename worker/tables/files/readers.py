@@ -31,7 +31,7 @@ from worker.tables.files.declarations import check_types, declared_categories, i
 from worker.tables.files.json_table import JsonTable
 from worker.tables.files.npz import arrays
 from worker.tables.files.size_limits import check_arrow, check_columns, check_parquet, check_texts
-from worker.tables.values import HOLDS, is_text, type_of
+from worker.tables.values import HOLDS, decoded, decoded_type, is_text, type_of, without_missing
 
 BATCH_ROWS = 16_384
 BATCH_CELLS = 2**22
@@ -76,7 +76,8 @@ class RawTable:
     """Column names, and batches of columns without a name of their own.
 
     ``declared``: columns that the file declares to be categories. ``index``: those that are a data frame's index.
-    ``guessed_header``: the first row was taken for names without anybody having said that it is.
+    ``guessed_header``: the first row was taken for names without anybody having said that it is. ``missing``: the words
+    for a missing value that a caller named, of which no batch holds one any more.
     """
 
     names: list[str]
@@ -84,6 +85,7 @@ class RawTable:
     declared: frozenset[str] = frozenset()
     index: frozenset[str] = frozenset()
     guessed_header: bool = False
+    missing: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,11 +96,18 @@ class Limits:
     max_cells: int
 
 
-def read(source: Path, media_type: str, limits: Limits, *, header: bool | None = None) -> RawTable:
+def read(
+    source: Path,
+    media_type: str,
+    limits: Limits,
+    *,
+    header: bool | None = None,
+    missing: tuple[str, ...] | None = None,
+) -> RawTable:
     """Open a file. Reading its batches may raise the same errors later.
 
     ``header``: whether the first row of a text holds the names; without it they are ``column_1`` and so on. None: it
-    does, unless it looks like data.
+    does, unless it looks like data. ``missing``: see ``values.without_missing``.
 
     Raises:
         UnreadableTable: the file is not what ``media_type`` says, or its columns have no proper names.
@@ -123,12 +132,25 @@ def read(source: Path, media_type: str, limits: Limits, *, header: bool | None =
     with _errors_named(media_type):
         table = readers[media_type]()
     _check_names(table)
-    return replace(table, batches=lambda: _guarded(table, media_type))
+    return replace(table, batches=lambda: _guarded(table, media_type, missing), missing=missing)
 
 
-def _guarded(table: RawTable, media_type: str) -> Iterator[list[pa.Array]]:
+def _guarded(table: RawTable, media_type: str, missing: tuple[str, ...] | None) -> Iterator[list[pa.Array]]:
     with _errors_named(media_type):
-        yield from table.batches()
+        for batch in table.batches():
+            if missing is None:
+                yield batch
+            else:
+                yield [
+                    column if name in table.declared else _without(missing, column)
+                    for name, column in zip(table.names, batch, strict=True)
+                ]
+
+
+def _without(missing: tuple[str, ...], column: pa.Array) -> pa.Array:
+    if not is_text(decoded_type(column.type)):
+        return column
+    return without_missing(decoded(column).cast(pa.string()), missing)
 
 
 @contextmanager

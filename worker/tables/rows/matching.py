@@ -129,7 +129,7 @@ def _is_ready(column: pa.ChunkedArray, wanted: ModelColumn) -> bool:
 
 
 def _from_texts(wanted: ModelColumn, found: pa.Array) -> pa.Array:
-    texts = values.without_missing(found)
+    texts = values.without_missing(found, wanted.missing_words)
     if wanted.type == "boolean":
         return _booleans_of_texts(wanted.name, texts)
     return _numbers_of_texts(wanted.name, texts, "is not numeric")

@@ -1,0 +1,147 @@
+"""A caller says which words mean no value: others are values, in training as in prediction, however they come."""
+
+import io
+import json
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from starlette.testclient import TestClient
+
+from worker.tables import media
+
+WORDS = ["-", "unbekannt"]
+ROWS = 48
+PAY = ["None", "NA", "gold", "-", " gold ", "unbekannt"]
+TABLE = pd.DataFrame(
+    {
+        "row": [str(row) for row in range(ROWS)],
+        "pay": [PAY[row % len(PAY)] for row in range(ROWS)],
+        "size": ["-" if row % 7 == 0 else f"{row / 4}" for row in range(ROWS)],
+        "new": ["unbekannt" if row % 5 == 0 else "true" if row % 2 else "false" for row in range(ROWS)],
+        "y": ["None" if row % 3 == 0 else "NA" if row % 3 == 1 else "?" for row in range(ROWS)],
+    }
+)
+SPEC = {"iterations": 1, "encoding": "plain", "feature_matrix": "full", "exponent": 1, "ridge": 1e-6, "refit": False}
+
+
+def _bytes(kind: str, table: pd.DataFrame) -> bytes:
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    sink = io.BytesIO()
+    if kind == media.PARQUET:
+        pq.write_table(arrow, sink)
+    elif kind == media.ARROW_STREAM:
+        with pa.ipc.new_stream(sink, arrow.schema) as writer:
+            writer.write_table(arrow)
+    elif kind == media.JSON:
+        return json.dumps({"columns": list(table.columns), "rows": table.to_numpy().tolist()}).encode()
+    else:
+        return table.to_csv(index=False, sep="\t" if kind == media.TSV else ",").encode()
+    return sink.getvalue()
+
+
+KINDS = [media.CSV, media.TSV, media.PARQUET, media.ARROW_STREAM, media.JSON]
+
+
+def _upload(client: TestClient, kind: str, words: list[str] | None = WORDS, table: pd.DataFrame = TABLE) -> dict:
+    params = {} if words is None else {"missing": words}
+    answer = client.post("/v1/datasets", params=params, content=_bytes(kind, table), headers={"Content-Type": kind})
+    assert answer.status_code in (200, 201), answer.text
+    return answer.json()
+
+
+def _fit(client: TestClient, run_job, dataset: str, name: str) -> None:
+    body = {"kind": "fit", "dataset": dataset, "target": "y", "model": name, "spec": SPEC, "validation": None}
+    answer = client.post("/v1/jobs", json=body)
+    assert answer.status_code == 202, answer.text
+    run_job(answer.json()["id"])
+
+
+def _predict_job(client: TestClient, run_job, dataset: str) -> list[str]:
+    body = {"kind": "predict", "model": "model", "dataset": dataset, "format": "csv"}
+    job = client.post("/v1/jobs", json=body).json()["id"]
+    run_job(job)
+    result = io.BytesIO(client.get(f"/v1/jobs/{job}/result").content)
+    return pd.read_csv(result, keep_default_na=False)["y"].tolist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_word_for_nothing_is_a_value(client: TestClient, kind: str) -> None:
+    columns = {one["name"]: one for one in _upload(client, kind)["columns"]}
+    assert {name: one["type"] for name, one in columns.items()} == {
+        "row": "numeric",
+        "pay": "categorical",
+        "size": "numeric",
+        "new": "boolean",
+        "y": "categorical",
+    }
+    assert {one["value"] for one in columns["pay"]["top"]} == {"None", "NA", "gold"}
+    assert {one["value"] for one in columns["y"]["top"]} == {"None", "NA", "?"}
+    counts = {name: int(TABLE[name].isin(WORDS).sum()) for name in columns}
+    assert {name: one["missing"] for name, one in columns.items()} == counts
+    assert all(one["missing_words"] == WORDS for one in columns.values())
+
+
+def test_rows_that_trained_are_answered_as_in_training_whichever_way_they_come(client: TestClient, run_job) -> None:
+    dataset = _upload(client, media.CSV)["id"]
+    _fit(client, run_job, dataset, "model")
+    features = {one["name"]: one for one in client.get("/v1/models/model").json()["features"]}
+    assert all(one["missing_words"] == WORDS for one in features.values())
+    said = _predict_job(client, run_job, dataset)
+    assert said == TABLE["y"].tolist()
+    gone = TABLE.drop(columns="y")
+    nulls = gone.map(lambda cell: None if cell in WORDS else cell.strip())
+    for kind in KINDS:
+        for table in (gone, nulls):
+            answer = client.post(
+                "/v1/models/model/predict", content=_bytes(kind, table), headers={"Content-Type": kind}
+            )
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["predictions"] == said, kind
+            assert "unknown-categories" not in answer.headers
+    for kind in KINDS:
+        other = _upload(client, kind, table=gone)["id"]
+        assert _predict_job(client, run_job, other) == said
+
+
+def test_the_same_bytes_with_other_words_are_another_dataset(client: TestClient) -> None:
+    usual, told = _upload(client, media.CSV, None), _upload(client, media.CSV)
+    assert usual["id"] != told["id"]
+    assert _upload(client, media.CSV, ["unbekannt", "-", "-"])["id"] == told["id"]
+    assert usual["columns"][1]["missing_words"] is None
+    content = client.get(f"/v1/datasets/{told['id']}/content")
+    assert content.content == _bytes(media.CSV, TABLE)
+
+
+def test_with_a_blank_word_alone_every_text_is_a_value(client: TestClient) -> None:
+    columns = {one["name"]: one for one in _upload(client, media.CSV, [""])["columns"]}
+    assert [one["missing"] for one in columns.values()] == [0] * 5
+    assert columns["size"]["type"] == "categorical"
+
+
+def test_fields_of_a_form_name_words_too(client: TestClient) -> None:
+    file = {"file": ("t.csv", _bytes(media.CSV, TABLE), "text/csv")}
+    answer = client.post("/v1/datasets", files=file, data={"missing": WORDS})
+    assert (answer.status_code, answer.json()["id"]) == (201, _upload(client, media.CSV)["id"])
+    both = client.post("/v1/datasets?missing=unbekannt", files=file, data={"missing": "-"})
+    assert (both.status_code, both.json()["id"]) == (200, answer.json()["id"])
+
+
+@pytest.mark.parametrize("words", [["x" * 101], ["a\0b"], ["a\nb"], [str(number) for number in range(51)]])
+def test_words_have_bounds(client: TestClient, words: list[str]) -> None:
+    answer = client.post(
+        "/v1/datasets", params={"missing": words}, content=b"a,y\n1,2\n", headers={"Content-Type": "text/csv"}
+    )
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"].startswith("query:missing")
+    form = client.post("/v1/datasets", files={"file": ("t.csv", b"a,y\n1,2\n", "text/csv")}, data={"missing": words})
+    assert form.status_code == 422
+    assert form.json()["errors"][0]["pointer"].startswith("/missing")
+
+
+def test_the_usual_words_are_refused_as_classes_with_the_remedy(client: TestClient) -> None:
+    dataset = _upload(client, media.CSV, None)["id"]
+    answer = client.post("/v1/jobs", json={"kind": "fit", "dataset": dataset, "target": "y"})
+    assert answer.status_code == 422
+    assert "?missing=" in answer.json()["detail"]
