@@ -55,7 +55,7 @@ XRFM_BATCH, XRFM_BYTES = 10_000, 4 * 2**30
 LARGE = 8000
 """From so many rows on the fit is compared with its own Cholesky solves, and its memory with n² numbers."""
 
-MOST_OUTPUTS = 10
+MAX_OUTPUTS = 10
 """Beyond those rows."""
 
 
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     work = arguments.work
     if arguments.quick:
         sizes, columns, outputs, work = (1000,), (20,), (1, 10), arguments.out or Path("build/speed-quick")
-    cells = [(n, d, c) for n, d, c in product(sizes, columns, outputs) if n <= LARGE or c <= MOST_OUTPUTS]
+    cells = [(n, d, c) for n, d, c in product(sizes, columns, outputs) if n <= LARGE or c <= MAX_OUTPUTS]
     measured = {
         cell: {method: _measured(method, *cell, arguments, work) for method in _methods(cell[0])} for cell in cells
     }

@@ -52,7 +52,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     },
 }
 TEST_ROWS = 3000
-LEAST_ERROR = 0.01
+MIN_ERROR = 0.01
 PATIENCE = 50
 ROUNDS = 2000
 
@@ -221,7 +221,7 @@ def _tell_ablation(
             own = [name for name in names if _is_classes(arguments.data, name) == kind]
             pairs = [(cells[name, seed, variant]["error"], cells[name, seed, FIVE[0]]["error"]) for name in own]
             # a set where one test row more or less is half of the error would outweigh all others
-            ratios = [math.log(theirs / ours) for theirs, ours in pairs if min(theirs, ours) >= LEAST_ERROR]
+            ratios = [math.log(theirs / ours) for theirs, ours in pairs if min(theirs, ours) >= MIN_ERROR]
             row.append(math.exp(sum(ratios) / len(ratios)) if ratios else None)
             row.append(f"{sum(t < o for t, o in pairs)}-{sum(t == o for t, o in pairs)}-{sum(t > o for t, o in pairs)}")
         row.append(float(np.mean([cells[name, seed, variant]["fit_s"] for name in names])))
@@ -231,9 +231,7 @@ def _tell_ablation(
     ways = [(f"{kind}, error / ours", "better-equal-worse") for kind in ("regression", "classification")]
     columns = ["variant", *(name for way in ways for name in way), "fit, s"]
     report.table(f"Ablation, seed {seed}: geometric mean of the error over that of no options", columns, rows)
-    report.note(
-        f"Sets where either error is below {LEAST_ERROR} are left out of the geometric mean, not of the counts."
-    )
+    report.note(f"Sets where either error is below {MIN_ERROR} are left out of the geometric mean, not of the counts.")
     single = [cells[name, seed, FIVE[0]]["fit_s"] / cells[name, seed, "single ridge"]["fit_s"] for name in names]
     report.note(
         f"A fit without options takes {np.exp(np.mean(np.log(single))):.2f} times as long as one with a single ridge, "

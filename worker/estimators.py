@@ -45,7 +45,7 @@ from worker.training.estimator_targets import exact_labels, label_array, regress
 from worker.training.model_selection import Choice, TrainingRows, choose, described
 
 Rows = tuple[Any, Any]
-LEAST_ROWS = 3
+MIN_ROWS = 3
 """Of fewer rows none is held out."""
 
 
@@ -245,7 +245,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
             if held_Y.shape[1:] != Y.shape[1:]:
                 raise ValueError(f"y of the validation rows has the shape {held_Y.shape}, and y has {Y.shape}")
             return (table, Y), (held_out, held_Y)
-        if self.validation_fraction is None or len(Y) < LEAST_ROWS:
+        if self.validation_fraction is None or len(Y) < MIN_ROWS:
             return (table, Y), None
         fitted, held = splits.holdout(len(Y), self.validation_fraction, self.seed, None if classes is None else Y)
         return (table.take(fitted), Y[fitted]), (table.take(held), Y[held])

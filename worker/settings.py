@@ -13,7 +13,7 @@ GIB = 2**30
 MAX_BYTES = 2**50
 HOUR, DAY, YEAR = 3600, 86_400, 31_536_000
 """Bounds of times, in seconds. Beyond some centuries clocks, dates and timers of the system overflow one by one."""
-LONGEST_RENEWAL_PAUSE = 2.0
+MAX_RENEWAL_PAUSE = 2.0
 """A lease is renewed every third of its length, after so many seconds at most: that is also the look for a cancel."""
 
 

@@ -19,7 +19,7 @@ REAL = {
     "diagnosis": "city",
 }
 KEY, LONG, FRESH_SHARE = "Idempotency-Key", 200, 0.8
-LONGEST_LIST, MOST_ITEMS = 5000, 50
+MAX_LIST_LENGTH, MAX_ITEMS = 5000, 50
 """A list in a query makes a head of up to twelve times its characters, and a head of more than 64 KiB is no request."""
 EVENT_STREAM = "text/event-stream"
 draw = random.Random(int(os.environ.get("FUZZ_SEED", "0")))
@@ -37,8 +37,8 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     if isinstance(case.body, dict | list) and "multipart" not in (case.media_type or ""):
         case.body = _real(case.body)
     for name, given in (case.query or {}).items():
-        if isinstance(given, list) and sum(len(str(one)) for one in given) > LONGEST_LIST:
-            case.query[name] = given[:MOST_ITEMS]
+        if isinstance(given, list) and sum(len(str(one)) for one in given) > MAX_LIST_LENGTH:
+            case.query[name] = given[:MAX_ITEMS]
     key = (case.headers or {}).get(KEY)
     if isinstance(key, str) and 0 < len(key) < LONG and draw.random() < FRESH_SHARE:
         case.headers[KEY] = f"{key}{draw.getrandbits(64):x}"

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Sequence
 
 LENGTHS = (0, 1, 2, 7, 127, 128, 255, 2**15, 2**16 - 1, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**64 - 1)
-MOST_STEPS = 6
+MAX_STEPS = 6
 
 
 def mutate(draw: random.Random, body: bytes, others: Sequence[bytes]) -> bytes:
@@ -15,7 +15,7 @@ def mutate(draw: random.Random, body: bytes, others: Sequence[bytes]) -> bytes:
     if body.startswith(b"PK") and draw.random() < 0.6:
         return _inside_zip(draw, body)
     changed = bytearray(body)
-    for _ in range(draw.randint(1, MOST_STEPS)):
+    for _ in range(draw.randint(1, MAX_STEPS)):
         draw.choice(DAMAGES)(draw, changed, others)
     return bytes(changed)
 

@@ -22,7 +22,7 @@ LOOKS = {
     "dark": {"viewport": {"width": 1280, "height": 960}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light", "has_touch": True, "is_mobile": True},
 }
-MOST_BYTES = 200_000
+MAX_BYTES = 200_000
 
 
 def pages(made: dict[str, str]) -> dict[str, str]:
@@ -56,8 +56,8 @@ def take(browser: Browser, address: str, made: dict[str, str], out: Path, whole:
                 picture = out / f"{name}-{look}.png"
                 page.screenshot(path=picture, full_page=whole, animations="disabled")
                 size = picture.stat().st_size
-                if not whole and size > MOST_BYTES:
-                    raise SystemExit(f"{picture} has {size} bytes; {MOST_BYTES} are the most")
+                if not whole and size > MAX_BYTES:
+                    raise SystemExit(f"{picture} has {size} bytes; {MAX_BYTES} are the most")
 
 
 @contextmanager

@@ -7,8 +7,8 @@ import httpx
 
 AGAIN = (429, 502, 503, 504)
 IN_FLIGHT = "request_in_flight"
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
-MOST_OBEYED = 60.0
+FIRST_PAUSE, MAX_PAUSE = 0.2, 10.0
+MAX_RETRY_AFTER = 60.0
 """A Retry-After of more seconds than these ends the tries: the caller decides whether to wait so long."""
 
 
@@ -28,14 +28,14 @@ class Retries:
             if not _passing(outcome):
                 return None
             wanted = _asked(outcome)
-            if wanted is not None and wanted > MOST_OBEYED:
+            if wanted is not None and wanted > MAX_RETRY_AFTER:
                 return None
         elif isinstance(outcome, httpx.UnsupportedProtocol) or is_no_tls(outcome):
             return None
         self.made += 1
         if wanted is not None:
             return wanted
-        longest = min(FIRST_PAUSE * 2.0 ** (self.made - 1), LONGEST_PAUSE)
+        longest = min(FIRST_PAUSE * 2.0 ** (self.made - 1), MAX_PAUSE)
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads clients, it hides nothing
 
 

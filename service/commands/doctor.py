@@ -24,7 +24,7 @@ from service.settings import ServiceSettings, read_every_setting
 from worker.environment.home import open_to_others
 from worker.settings import GIB
 
-LEAST_FREE = 2 * GIB
+MIN_FREE = 2 * GIB
 Url, Key, Profile, AsJson = (option.annotation for option in OPTIONS)
 
 
@@ -102,7 +102,7 @@ def _state() -> Iterator[Finding]:
         yield _tried("storage", "can be written and read", lambda: preflight.reach_storage(settings))
     if there:
         free = shutil.disk_usage(settings.home).free
-        yield Finding("disk", free >= LEAST_FREE, f"{free / GIB:.1f} GiB are free under {settings.home.absolute()}")
+        yield Finding("disk", free >= MIN_FREE, f"{free / GIB:.1f} GiB are free under {settings.home.absolute()}")
 
 
 def _exists(path: Path) -> bool:

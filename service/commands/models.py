@@ -27,7 +27,7 @@ from worker.tables.spreadsheets import shown_table
 
 Ref = Annotated[str, typer.Argument(help="A model's id, its name (the latest version), or name@version.")]
 STANDARD = "-"
-MOST_SHOWN = 5
+MAX_SHOWN = 5
 SHARE = "share of distance"
 UNLEARNED = "learned nothing of its columns: shares only tell how much each varies"
 FORMS = {".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
@@ -160,7 +160,7 @@ def explain(
         str, typer.Argument(help="A CSV, Parquet or Arrow file of few rows; - reads CSV from standard input.")
     ] = STANDARD,
     neighbours: Annotated[int, typer.Option(min=0, max=50, help="Training rows to name for each row.")] = 3,
-    top: Annotated[int, typer.Option(min=1, help="How many columns to show.")] = MOST_SHOWN,
+    top: Annotated[int, typer.Option(min=1, help="How many columns to show.")] = MAX_SHOWN,
     header: HeaderRow = None,
 ) -> None:
     """Predict rows and show why: what each column changes, and the training rows nearest to them."""

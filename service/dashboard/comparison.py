@@ -10,7 +10,7 @@ from service.dashboard.damage import unless_damaged
 from service.dashboard.pages import page_router, render
 from service.dashboard.work import flat
 from service.models import feature_matrix
-from service.models.comparison import MOST_COMPARED, similarity
+from service.models.comparison import MAX_COMPARED, similarity
 from service.models.feature_matrix import LearnedMatrix
 from service.runtime.context import Context, CurrentContext
 from worker.contracts.errors import InvalidRequest
@@ -53,15 +53,15 @@ def compare(
 ) -> Response:
     """Show jobs and models side by side: metrics, what was asked differently, matrices."""
     refs = list(dict.fromkeys(ref))
-    if not 2 <= len(refs) <= MOST_COMPARED:
+    if not 2 <= len(refs) <= MAX_COMPARED:
         return render(
             request,
             "choose_two.html",
-            422 if len(refs) > MOST_COMPARED else 200,
+            422 if len(refs) > MAX_COMPARED else 200,
             models=models.list_page(context.database, limit=OFFERED).items,
             jobs=[job for job in jobs.list_page(context.database, limit=OFFERED).items if job.kind != "predict"],
             chosen=refs,
-            most=MOST_COMPARED,
+            most=MAX_COMPARED,
         )
     sides = [_side(context, one) for one in refs]
     names = list(dict.fromkeys(name for side in sides for name in side.asked))

@@ -11,10 +11,10 @@ from worker.tables.media import CSV, TSV
 SHOWN = 3
 GUESSED = (CSV, TSV)
 """Without the parameter ``header``: nobody has said what the first row is."""
-MANY, MOST_SHARE = 50, 0.5
+MANY, MAX_SHARE = 50, 0.5
 COSTLY = 500
 """A column of categories is told of from so many encoded columns on, however often each category comes."""
-MOST_TOLD = 10
+MAX_WARNINGS = 10
 MIB = 2**20
 NAMES_ROWS = re.compile(r"(^|[\s_.-])(?i:id|uuid|guid|key|nr|no|index|row)$|[a-z]I[dD]$|^(?i:unnamed: \d+)$")
 LOOKS = (
@@ -41,7 +41,7 @@ def of_columns(columns: Sequence[Column], rows: int, *, expanded: bool = False) 
     """Return what should be looked at in columns that are to be learned from; ``expanded``: as they may be encoded."""
     width = schema.encoded_width(columns, expanded)
     told = [remark for column in columns if (remark := _remark(column, rows, width)) is not None]
-    left = len(told) - MOST_TOLD
+    left = len(told) - MAX_WARNINGS
     more = [] if left <= 0 else [f"{left} more columns are like these"]
     constant = [column.name for column in columns if column.distinct <= 1 and not (column.distinct and column.missing)]
     if constant:
@@ -50,7 +50,7 @@ def of_columns(columns: Sequence[Column], rows: int, *, expanded: bool = False) 
             f"{_listed(constant)} {'holds' if one else 'hold'} the same in every row, or nothing, and "
             f"{'tells' if one else 'tell'} no row from another"
         )
-    return [*told[:MOST_TOLD], *more]
+    return [*told[:MAX_WARNINGS], *more]
 
 
 def of_header(dataset: Dataset) -> str | None:
@@ -81,7 +81,7 @@ def _remark(column: Column, rows: int, width: int) -> str | None:
     name = shown(column.name)
     if column.type == "numeric":
         return _counting(column, rows)
-    unique = column.type == "categorical" and column.distinct > max(MANY, MOST_SHARE * rows)
+    unique = column.type == "categorical" and column.distinct > max(MANY, MAX_SHARE * rows)
     cost = _cost(column, rows, width) if unique or column.distinct > COSTLY else ""
     if column.not_numbers:
         odd = column.not_numbers

@@ -6,7 +6,7 @@ from fastapi import Path, Query
 
 from worker.store.ids import LENGTH
 
-LONGEST_NAME = 200
+MAX_NAME_LENGTH = 200
 """Of a text in the path; longer ones are refused by FastAPI."""
 
 
@@ -21,4 +21,4 @@ AfterJob = Annotated[str | None, _cursor("job")]
 AfterModel = Annotated[str | None, _cursor("mdl")]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
 Filter = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
-Id = Annotated[str, Path(max_length=LONGEST_NAME)]
+Id = Annotated[str, Path(max_length=MAX_NAME_LENGTH)]

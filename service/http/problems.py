@@ -28,14 +28,14 @@ from service.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
-from service.http.validation_errors import MOST_PLACES, field_errors
+from service.http.validation_errors import MAX_PLACES, field_errors
 from worker.contracts import errors
 from worker.store.database import is_full
 
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
-LONGEST_PATH, LONGEST_METHOD = 500, 20
+MAX_PATH_LENGTH, MAX_METHOD_LENGTH = 500, 20
 """Of what a caller wrote, as far as it is said again."""
 LASTING = "lasting"
 """In a request's state: whether the error that refused it is."""
@@ -126,7 +126,7 @@ def problem(
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,
-        instance=request.url.path[:LONGEST_PATH],
+        instance=request.url.path[:MAX_PATH_LENGTH],
         code=code,
         error=detail,
         errors=list(fields) or None,
@@ -182,7 +182,7 @@ def on_own_error(request: Request, error: Exception) -> JSONResponse:
         headers = {"WWW-Authenticate": "Bearer"}
     elif isinstance(error, RangeNotSatisfiable):
         headers = {"Content-Range": f"bytes */{error.length}"}
-    fields = [FieldProblem(pointer=one.pointer, message=one.message) for one in error.errors[:MOST_PLACES]]
+    fields = [FieldProblem(pointer=one.pointer, message=one.message) for one in error.errors[:MAX_PLACES]]
     return problem(request, status, error.code, error.detail, fields=fields, headers=headers)
 
 
@@ -196,7 +196,7 @@ def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
 
 def _fields(error: RequestValidationError) -> list[FieldProblem]:
     """Return one entry a place: JSON pointers into the body, names of query parameters and headers."""
-    found = error.errors()[:MOST_PLACES]
+    found = error.errors()[:MAX_PLACES]
     if found[0]["type"] == "json_invalid":
         why = found[0].get("ctx", {}).get("error", found[0]["msg"])
         return [FieldProblem(pointer="", message=f"the body is not JSON: {why}")]
@@ -224,12 +224,12 @@ def _on_http_exception(request: Request, error: Exception) -> Response:
     detail = str(error.detail)
     if error.status_code == 404:
         path = request.url.path
-        page: Response | None = request.app.state.missing_page(request, path[:LONGEST_PATH])
+        page: Response | None = request.app.state.missing_page(request, path[:MAX_PATH_LENGTH])
         if page is not None:
             return page
-        detail = f"there is nothing at {path[:LONGEST_PATH]}; see /docs"
+        detail = f"there is nothing at {path[:MAX_PATH_LENGTH]}; see /docs"
     elif error.status_code == 405:
-        detail = f"{request.url.path[:LONGEST_PATH]} does not answer {request.method[:LONGEST_METHOD]}"
+        detail = f"{request.url.path[:MAX_PATH_LENGTH]} does not answer {request.method[:MAX_METHOD_LENGTH]}"
         return problem(request, 405, code, detail, headers={"Allow": ", ".join(_allowed(request))})
     return problem(request, error.status_code, code, detail, headers=error.headers)
 

@@ -4,7 +4,7 @@ from fastapi import Request, params
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 
-from service.http.validation_errors import MOST_PLACES
+from service.http.validation_errors import MAX_PLACES
 from worker.contracts.errors import FieldError, InvalidRequest
 from worker.tables.close_names import close_names, shown
 
@@ -18,7 +18,7 @@ async def known_queries(request: Request) -> None:
     if not request.scope["query_string"]:
         return
     known = _known(request.scope["route"])
-    unknown = [name for name in request.query_params if name not in known][:MOST_PLACES]
+    unknown = [name for name in request.query_params if name not in known][:MAX_PLACES]
     if unknown:
         errors = tuple(FieldError(f"query:{shown(name)}", _message(name, known)) for name in unknown)
         raise InvalidRequest(f"{errors[0].pointer}: {errors[0].message}", errors=errors)

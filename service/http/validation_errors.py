@@ -8,7 +8,7 @@ from worker.contracts.base import Contract
 from worker.contracts.errors import FieldError, pointer
 from worker.tables.close_names import close_names
 
-MOST_PLACES = 20
+MAX_PLACES = 20
 """Places that a problem names; there may be more that are wrong."""
 NAMES = sorted(
     {
@@ -31,7 +31,7 @@ PATTERNS = {
 MISSING = ("missing", "union_tag_not_found")
 """Of a field, and of the one that says which kind a body is."""
 OPTIONS = frozenset((*specs.FitSpec.model_fields, *specs.NetworkSpec.model_fields))
-LONGEST_STEP = 200
+MAX_STEP_LENGTH = 200
 """A name of a field may be as long as a body; a pointer ends before one that is longer."""
 
 
@@ -55,7 +55,7 @@ def _pointer(body: Any, steps: Sequence[str | int], kind: str) -> str:
     found: list[str | int] = []
     for step in steps:
         inside = step in body if isinstance(body, dict) else isinstance(body, list) and isinstance(step, int)
-        if isinstance(step, str) and len(step) > LONGEST_STEP:
+        if isinstance(step, str) and len(step) > MAX_STEP_LENGTH:
             return pointer(*found)
         if inside:
             body = body[step]

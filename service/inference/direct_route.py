@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from service.http.pagination import LONGEST_NAME
+from service.http.pagination import MAX_NAME_LENGTH
 from service.runtime.context import get_context
 
 
@@ -22,7 +22,7 @@ class DirectRoute(APIRoute):
 
         async def answer(request: Request) -> Response:
             named = request.path_params
-            if request.scope["query_string"] or any(len(text) > LONGEST_NAME for text in named.values()):
+            if request.scope["query_string"] or any(len(text) > MAX_NAME_LENGTH for text in named.values()):
                 return await solved(request)
             found: Response = await self.endpoint(get_context(request), request, **named)
             return found

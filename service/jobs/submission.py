@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
 from service.http.request_context import ORIGIN, STARTED
-from service.http.validation_errors import MOST_PLACES, field_errors
+from service.http.validation_errors import MAX_PLACES, field_errors
 from service.jobs.lookups import Lookups
 from service.jobs.planning import Plan, plan
 from service.runtime.context import Context
@@ -67,7 +67,7 @@ def submit_batch(context: Context, requests: Sequence[AnyRequest]) -> str:
             lasting = lasting and error.lasting
             found = error.errors or (FieldError("", error.detail),)
             wrong += [FieldError(f"/{index}{one.pointer}", one.message) for one in found]
-            if len(wrong) >= MOST_PLACES:
+            if len(wrong) >= MAX_PLACES:
                 break
     if wrong:
         kind = InvalidRequest if lasting else UnknownReference
@@ -146,7 +146,7 @@ def parse_all(bodies: Sequence[Any]) -> list[AnyRequest]:
         except ValidationError as error:
             found = field_errors(body, error.errors(include_url=False))
             wrong += [FieldError(f"/{index}{one.pointer}", one.message) for one in found]
-            if len(wrong) >= MOST_PLACES:
+            if len(wrong) >= MAX_PLACES:
                 break
     if wrong:
         raise InvalidRequest(f"{wrong[0].pointer}: {wrong[0].message}", errors=tuple(wrong))

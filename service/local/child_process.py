@@ -17,8 +17,8 @@ SETTLE_SECONDS = 20.0
 """A program that gives up by itself so soon after its first start will give up again."""
 CALM_SECONDS = 60.0
 """A program that ran for so long has nothing to do with its deaths before."""
-MOST_DEATHS = 5
-LONGEST_PAUSE = 10.0
+MAX_DEATHS = 5
+MAX_PAUSE = 10.0
 LAST_LINES = 15
 
 
@@ -106,12 +106,12 @@ class Part:
         if self.starts == 1 and code > 0 and lived < SETTLE_SECONDS:
             raise CannotStart(f"{self.name} did not come up, it {_ending(code)}; from {self.log}:\n{self.words()}")
         self.deaths = 1 if lived > CALM_SECONDS else self.deaths + 1
-        if self.deaths > MOST_DEATHS:
+        if self.deaths > MAX_DEATHS:
             raise CannotStart(
                 f"{self.name} died {self.deaths} times in a row and {_ending(code)} at last; from {self.log}:\n"
                 f"{self.words()}"
             )
-        return min(0.5 * 2.0 ** (self.deaths - 1), LONGEST_PAUSE)
+        return min(0.5 * 2.0 ** (self.deaths - 1), MAX_PAUSE)
 
 
 def _ending(code: int) -> str:

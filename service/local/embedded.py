@@ -23,7 +23,7 @@ from service.local.child_process import STOP_SECONDS, Part
 from service.local.preflight import check_folder, check_port
 from service.settings import ServiceSettings
 
-LONGEST_SOCKET_PATH = 100
+MAX_SOCKET_PATH_LENGTH = 100
 """Unix socket addresses hold 107 bytes on Linux and 103 on macOS."""
 START_SECONDS = 90.0
 SERVERS = ("redis-server", "valkey-server")
@@ -87,7 +87,7 @@ class Embedded:
         check_folder("the folder of the queue", folder)
         folder.chmod(0o700)
         path = folder / "redis.sock"
-        if len(str(path).encode()) > LONGEST_SOCKET_PATH:
+        if len(str(path).encode()) > MAX_SOCKET_PATH_LENGTH:
             self._sockets = Path(tempfile.mkdtemp(prefix="factrfm-"))
             path = self._sockets / "redis.sock"
             self._say(f"the path of {self.home} is too long for a socket; it is in {self._sockets}")

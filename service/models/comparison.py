@@ -8,7 +8,7 @@ from service.models.feature_matrix import LearnedMatrix, importance, learned_som
 from worker.contracts.comparison import ComparedFeature, ComparedMetric, ComparedOption, Comparison
 from worker.store.models import ModelRecord
 
-MOST_COMPARED = 10
+MAX_COMPARED = 10
 """So many models, or jobs on a page, stand side by side."""
 
 

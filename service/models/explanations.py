@@ -18,7 +18,7 @@ from worker.tables.storage import take_rows
 if TYPE_CHECKING:
     from worker.serving.model import ServedModel
 
-MOST_ROWS = 20
+MAX_ROWS = 20
 """An explanation of a row costs as much as some hundred predictions."""
 Place = tuple[str, int]
 Shown = tuple[dict[str, Label | None], list[Label]]
@@ -28,10 +28,10 @@ def explained(context: Context, record: ModelRecord, model: "ServedModel", table
     """Explain rows that have what the model reads, each with its ``k`` nearest training rows.
 
     Raises:
-        InvalidRequest: there are more than ``MOST_ROWS`` rows, or one cannot be predicted.
+        InvalidRequest: there are more than ``MAX_ROWS`` rows, or one cannot be predicted.
     """
-    if table.num_rows > MOST_ROWS:
-        raise InvalidRequest(f"{table.num_rows} rows are too many to explain in one request, which takes {MOST_ROWS}")
+    if table.num_rows > MAX_ROWS:
+        raise InvalidRequest(f"{table.num_rows} rows are too many to explain in one request, which takes {MAX_ROWS}")
     from worker.serving.explanation import explain  # see service.runtime.predictor
 
     items = explain(model, table, k)

@@ -7,8 +7,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-MOST_LABELS = 60
-LONGEST_LABEL = 24
+MAX_LABELS = 60
+MAX_LABEL_LENGTH = 24
 
 
 def heatmap(M: np.ndarray, names: list[str], title: str) -> bytes:
@@ -17,13 +17,13 @@ def heatmap(M: np.ndarray, names: list[str], title: str) -> bytes:
     Of more than 60 columns every k-th is named. The same matrix gives the same bytes.
     """
     d = len(names)
-    side = float(np.clip(0.28 * min(d, MOST_LABELS) + 2.5, 4.5, 16.0))
+    side = float(np.clip(0.28 * min(d, MAX_LABELS) + 2.5, 4.5, 16.0))
     figure = Figure(figsize=(side + 1.2, side), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     largest = float(np.abs(M).max()) or 1.0
     picture = axes.imshow(M, cmap="RdBu_r", norm=TwoSlopeNorm(0.0, -largest, largest), interpolation="nearest")
-    step = -(-d // MOST_LABELS)
+    step = -(-d // MAX_LABELS)
     ticks = list(range(0, d, step))
     labels = [_shortened(names[index]) for index in ticks]
     size = 8 if len(ticks) <= 30 else 6
@@ -38,5 +38,5 @@ def heatmap(M: np.ndarray, names: list[str], title: str) -> bytes:
 
 def _shortened(name: str) -> str:
     # a dollar sign would start matplotlib's mathematics
-    shown = name if len(name) <= LONGEST_LABEL else name[: LONGEST_LABEL - 1] + "…"
+    shown = name if len(name) <= MAX_LABEL_LENGTH else name[: MAX_LABEL_LENGTH - 1] + "…"
     return shown.replace("$", r"\$").replace("\n", " ")

@@ -16,16 +16,16 @@ from worker.contracts.validation import PREFIX, also_chose, how_chosen, told_of_
 from worker.store.models import ModelRecord
 
 TOP = 10
-MOST_COLUMNS = 200
+MAX_COLUMNS = 200
 """So many columns are listed; of more the most important ones."""
-MOST_LABELS = 50
+MAX_LABELS = 50
 LEADING = 3
 WEIGHTS = 5
 UNLEARNED = (
     "**The model learned nothing of its columns**: the matrix is the identity, with which every fit begins, and shares "
     "only tell how much each column varies."
 )
-LEAST_WEIGHT = 0.005
+MIN_WEIGHT = 0.005
 """Less is written as nothing."""
 
 
@@ -91,9 +91,9 @@ def _reads(facts: CardFacts) -> list[str]:
     known = {} if facts.dataset is None else {column.name: column for column in facts.dataset.columns}
     shown = model.features
     lines = ["## Reads", ""]
-    if len(shown) > MOST_COLUMNS:
-        first = {one.feature for one in facts.features.importance[:MOST_COLUMNS]}
-        lines += [f"{len(shown)} columns; here are the {MOST_COLUMNS} most important.", ""]
+    if len(shown) > MAX_COLUMNS:
+        first = {one.feature for one in facts.features.importance[:MAX_COLUMNS]}
+        lines += [f"{len(shown)} columns; here are the {MAX_COLUMNS} most important.", ""]
         shown = [column for column in shown if column.name in first]
     lines += [
         "| column | type | in the dataset | a missing value | a value not seen in training |",
@@ -140,8 +140,8 @@ def _answers(facts: CardFacts) -> list[str]:
     model = facts.record.resource
     lines = ["## Answers", "", *(f"- {escaped(column.name)} ({column.type})" for column in model.targets)]
     if model.classes is not None:
-        labels = ", ".join(escaped(str(label)) for label in model.classes[:MOST_LABELS])
-        more = len(model.classes) - MOST_LABELS
+        labels = ", ".join(escaped(str(label)) for label in model.classes[:MAX_LABELS])
+        more = len(model.classes) - MAX_LABELS
         lines.append(f"- classes: {labels}{f' and {more} more' if more > 0 else ''}; and a probability for each")
     return lines
 
@@ -197,7 +197,7 @@ def _looks_at(facts: CardFacts) -> list[str]:
         weights = ", ".join(
             f"{escaped(loading.feature)} {loading.weight:+.2f}"
             for loading in one.loadings[:WEIGHTS]
-            if abs(loading.weight) >= LEAST_WEIGHT
+            if abs(loading.weight) >= MIN_WEIGHT
         )
         lines.append(f"- {one.eigenvalue / total:.1%} of the trace: {weights}")
     picture = f"`GET /v1/models/{model.id}/features/matrix` with `Accept: image/png` draws it"

@@ -4,24 +4,24 @@ from copy import deepcopy
 from typing import Any
 
 from service.openapi.document import CELL
-from worker.contracts.base import MOST_COLUMNS
-from worker.tables.files.readers import LONGEST_NAME
+from worker.contracts.base import MAX_COLUMNS
+from worker.tables.files.readers import MAX_NAME_LENGTH
 from worker.tables.media import JSON, ROW_TYPES
 
 NAMES: dict[str, Any] = {
     "type": "array",
-    "items": {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME},
+    "items": {"type": "string", "minLength": 1, "maxLength": MAX_NAME_LENGTH},
     "minItems": 1,
-    "maxItems": MOST_COLUMNS,
+    "maxItems": MAX_COLUMNS,
 }
 LISTS: dict[str, Any] = {
     "type": "array",
-    "items": {"type": "array", "items": CELL, "maxItems": MOST_COLUMNS},
+    "items": {"type": "array", "items": CELL, "maxItems": MAX_COLUMNS},
     "minItems": 1,
 }
 OBJECTS: dict[str, Any] = {
     "type": "array",
-    "items": {"type": "object", "additionalProperties": CELL, "maxProperties": MOST_COLUMNS},
+    "items": {"type": "object", "additionalProperties": CELL, "maxProperties": MAX_COLUMNS},
     "minItems": 1,
 }
 TABLE: dict[str, Any] = {

@@ -16,9 +16,9 @@ from service.runtime.context import CurrentContext
 from service.settings import ServiceSettings
 from worker.contracts.errors import InvalidRequest
 from worker.contracts.json_text import parse_json
-from worker.contracts.requests import GRID_PATH, LONGEST_GRID_PATH, AnyRequest, BatchGrid
+from worker.contracts.requests import GRID_PATH, MAX_GRID_PATH_LENGTH, AnyRequest, BatchGrid
 from worker.contracts.resources import Batch
-from worker.contracts.search import MOST_OPTIONS
+from worker.contracts.search import MAX_OPTIONS
 from worker.store.jobs import batches
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
@@ -46,8 +46,8 @@ REQUEST_BODY: dict[str, Any] = {
                                 "grid": {
                                     "type": "object",
                                     "minProperties": 1,
-                                    "maxProperties": MOST_OPTIONS,
-                                    "propertyNames": {"pattern": GRID_PATH, "maxLength": LONGEST_GRID_PATH},
+                                    "maxProperties": MAX_OPTIONS,
+                                    "propertyNames": {"pattern": GRID_PATH, "maxLength": MAX_GRID_PATH_LENGTH},
                                     "additionalProperties": {
                                         "type": "array",
                                         "items": {},

@@ -24,14 +24,14 @@ from worker.store import datasets
 from worker.tables import values
 from worker.tables.close_names import did_you_mean, shown
 from worker.tables.files.histogram import histogram
-from worker.tables.files.readers import LONGEST_NAME
+from worker.tables.files.readers import MAX_NAME_LENGTH
 from worker.tables.media import DATASET_TYPES
 from worker.tables.storage import iter_column, iter_tables
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
-MOST_ROWS = 1000
-ColumnInPath = Annotated[str, Path(max_length=LONGEST_NAME)]
+MAX_ROWS = 1000
+ColumnInPath = Annotated[str, Path(max_length=MAX_NAME_LENGTH)]
 CSV_EXAMPLE = "rooms,city,price\n3,Bern,510\n5,Basel,730\n"
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -120,7 +120,7 @@ def _with_remarks(dataset: Dataset) -> Dataset:
 
 @router.get("/{dataset_id}/rows", responses=problems(404, 422))
 def get_rows(
-    context: CurrentContext, dataset_id: Id, limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 20
+    context: CurrentContext, dataset_id: Id, limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 20
 ) -> DatasetRows:
     """Show the first rows."""
     record = datasets.get_record(context.database, dataset_id)

@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from service.errors import NotReady
 from service.http.content_encoding import decoded, encoded
-from service.http.pagination import LONGEST_NAME
+from service.http.pagination import MAX_NAME_LENGTH
 from service.http.problems import problems
 from service.http.request_body import whole_body
 from service.http.request_headers import header
@@ -51,14 +51,15 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
 PLATFORM = "factrfm"
-MOST_VERSIONS = 200
+MAX_VERSIONS = 200
 LENGTH_HEADER = "Inference-Header-Content-Length"
 LENGTH = re.compile("[0-9]{1,9}")
 
 Name = Annotated[
     str,
     Path(
-        description="A model's name (its default or newest version), name@version, or its id.", max_length=LONGEST_NAME
+        description="A model's name (its default or newest version), name@version, or its id.",
+        max_length=MAX_NAME_LENGTH,
     ),
 ]
 Version = Annotated[str, Path(max_length=20)]
@@ -209,7 +210,7 @@ def _written(head: Mapping[str, Any], outputs: Sequence[Output], accept_encoding
 
 def _metadata(context: Context, record: ModelRecord) -> ModelMetadata:
     model = record.resource
-    versions = models.list_page(context.database, limit=MOST_VERSIONS, name=model.name).items
+    versions = models.list_page(context.database, limit=MAX_VERSIONS, name=model.name).items
     return ModelMetadata(
         name=model.name,
         versions=[str(one.version) for one in reversed(versions)],

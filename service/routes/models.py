@@ -13,7 +13,7 @@ from pydantic import Field
 from service.http.downloads import ETAG, PARAMETERS, check_match, downloads, entity_tag, is_known, send_bytes
 from service.http.json_route import JsonRoute
 from service.http.negotiation import Spreadsheet, choose, json_only
-from service.http.pagination import LONGEST_NAME, AfterModel, Filter, Limit
+from service.http.pagination import MAX_NAME_LENGTH, AfterModel, Filter, Limit
 from service.http.problems import problems
 from service.models import comparison, feature_matrix
 from service.routes.parameters import PNG, SAFETENSORS, Accept, Columns, Folded, Ref
@@ -105,7 +105,7 @@ def _check_match(request: Request, model: Model) -> None:
 def delete_model(
     context: CurrentContext,
     request: Request,
-    ref: Annotated[str, Path(description="mdl_… or name@version.", max_length=LONGEST_NAME, pattern=MODEL_VERSION)],
+    ref: Annotated[str, Path(description="mdl_… or name@version.", max_length=MAX_NAME_LENGTH, pattern=MODEL_VERSION)],
     if_match: IfMatch = None,
 ) -> None:
     """Delete one version of a model: by its id or as name@version. Its version number is not given again.
@@ -124,8 +124,8 @@ def compare_models(
     context: CurrentContext,
     ref: Ref,
     others: Annotated[
-        list[Annotated[str, Field(max_length=LONGEST_NAME)]],
-        Query(alias="with", min_length=1, max_length=comparison.MOST_COMPARED - 1, description="Other models."),
+        list[Annotated[str, Field(max_length=MAX_NAME_LENGTH)]],
+        Query(alias="with", min_length=1, max_length=comparison.MAX_COMPARED - 1, description="Other models."),
     ],
 ) -> Comparison:
     """Put models side by side: metrics, what differs in their specs, importance, how alike their matrices are."""

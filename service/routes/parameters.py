@@ -5,14 +5,14 @@ from typing import Annotated
 from fastapi import Header, Path, Query
 from pydantic import Field
 
-from service.http.pagination import LONGEST_NAME
+from service.http.pagination import MAX_NAME_LENGTH
 
 SAFETENSORS = "application/vnd.safetensors"
 
 PNG = "image/png"
 
 Ref = Annotated[
-    str, Path(description="mdl_…, a name (its default or newest version), or name@version.", max_length=LONGEST_NAME)
+    str, Path(description="mdl_…, a name (its default or newest version), or name@version.", max_length=MAX_NAME_LENGTH)
 ]
 
 HeaderOfRows = Annotated[
@@ -26,7 +26,7 @@ HeaderOfRows = Annotated[
 
 Accept = Annotated[str | None, Header(include_in_schema=False)]
 
-LONGEST_ENCODED = 10_000
+MAX_ENCODED_LENGTH = 10_000
 """Of the name of an encoded column: a column and one of its categories."""
 
 Folded = Annotated[
@@ -38,6 +38,6 @@ Folded = Annotated[
 ]
 
 Columns = Annotated[
-    list[Annotated[str, Field(max_length=LONGEST_ENCODED)]],
+    list[Annotated[str, Field(max_length=MAX_ENCODED_LENGTH)]],
     Query(max_length=1000, description="Only these rows and columns, in this order."),
 ]

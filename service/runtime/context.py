@@ -16,7 +16,7 @@ from service.settings import ServiceSettings
 from worker.store.database import Database
 from worker.store.files.artifacts import Artifacts
 
-MOST_KNOWN = 1000
+MAX_KNOWN = 1000
 
 
 def utc_now() -> datetime:
@@ -56,7 +56,7 @@ class Context:
         """Return the same as the callers of a project see it."""
         found = self._known.get(project)
         if found is None:
-            if len(self._known) >= MOST_KNOWN:
+            if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
             found = self._known[project] = replace(self, database=self.database.of(project))
         return found

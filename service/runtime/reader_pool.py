@@ -45,7 +45,7 @@ ALLOCATOR = {"MIMALLOC_ARENA_EAGER_COMMIT": "0"}
 ERRORS = {kind.code: kind for kind in (UnreadableTable, TableTooLarge, StorageFull, InvalidRequest, ColumnMismatch)}
 
 
-MOST_PROJECTS = 1000
+MAX_PROJECTS = 1000
 
 
 class _Caller:
@@ -131,7 +131,7 @@ class TableReaders:
             self._limiter = anyio.CapacityLimiter(max(self._processes, 1))
         own = self._of_project.get(project)
         if own is None:
-            if len(self._of_project) >= MOST_PROJECTS:
+            if len(self._of_project) >= MAX_PROJECTS:
                 self._of_project = {one: found for one, found in self._of_project.items() if found.borrowed_tokens}
             own = self._of_project[project] = anyio.CapacityLimiter(max(self._processes - 1, 1))
         # first its own: a project that waits for itself stands in nobody's way

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from worker.settings import LONGEST_RENEWAL_PAUSE
+from worker.settings import MAX_RENEWAL_PAUSE
 from worker.store.jobs.queries import HeldLease
 
-ALIVE_S = LONGEST_RENEWAL_PAUSE + 1.0
+ALIVE_S = MAX_RENEWAL_PAUSE + 1.0
 """A worker that lives has renewed within so many seconds."""
 
 

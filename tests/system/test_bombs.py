@@ -15,17 +15,17 @@ import pytest
 from support.processes import System
 
 MIB = 2**20
-MOST = 64 * MIB
-MOST_GROWTH = 300 * MIB
-MOST_SECONDS = 20.0
+MAX_BYTES = 64 * MIB
+MAX_GROWTH = 300 * MIB
+MAX_SECONDS = 20.0
 CSV = "text/csv"
-ZEROS = b"\0" * (MOST + MIB)
+ZEROS = b"\0" * (MAX_BYTES + MIB)
 
 
 @pytest.fixture(scope="module")
 def system(queue_address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     home = tmp_path_factory.mktemp("bombs")
-    system = System(home, queue_address, queue=home.name, max_body_bytes=str(MOST), max_json_bytes=str(2 * MIB))
+    system = System(home, queue_address, queue=home.name, max_body_bytes=str(MAX_BYTES), max_json_bytes=str(2 * MIB))
     system.start_api()
     yield system
     system.stop()
@@ -33,7 +33,7 @@ def system(queue_address: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def _npz_bomb() -> bytes:
     body = io.BytesIO()
-    np.savez_compressed(body, X=np.zeros((MOST // 8 + 1, 1)), y=np.zeros(3))
+    np.savez_compressed(body, X=np.zeros((MAX_BYTES // 8 + 1, 1)), y=np.zeros(3))
     return body.getvalue()
 
 
@@ -99,8 +99,8 @@ def test_a_bomb_is_refused_in_bounded_memory_and_time_and_leaves_nothing(system:
     assert 400 <= answer.status_code < 500, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert len(answer.json()["detail"]) < 1000
-    assert growth < MOST_GROWTH, growth // MIB
-    assert seconds < MOST_SECONDS
+    assert growth < MAX_GROWTH, growth // MIB
+    assert seconds < MAX_SECONDS
     assert list((system.home / "tmp").glob("*")) == []
     assert not [path for path in (system.home / "artifacts").rglob("*") if path.is_file()]
 

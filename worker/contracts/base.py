@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, model_validator
 
-MOST_COLUMNS = 20_000
+MAX_COLUMNS = 20_000
 """Of a table."""
 MAX_ENCODED_COLUMNS = 4096
 """Of encoded rows, unless a setting says otherwise: M has as many rows and columns."""
-MOST_FIELDS = 200
+MAX_FIELDS = 200
 """More than any contract has: an object of more is refused as a whole, and not field by field."""
 
 
@@ -26,8 +26,8 @@ class Contract(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _few_fields(cls, given: Any) -> Any:
-        if isinstance(given, dict) and len(given) > MOST_FIELDS:
-            raise ValueError(f"the object has {len(given)} fields; no object here has more than {MOST_FIELDS}")
+        if isinstance(given, dict) and len(given) > MAX_FIELDS:
+            raise ValueError(f"the object has {len(given)} fields; no object here has more than {MAX_FIELDS}")
         return given
 
 

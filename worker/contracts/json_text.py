@@ -10,22 +10,22 @@ from pydantic_core import from_json
 
 MAX_JSON_DEPTH = 200
 """Lists and objects in one another: as many as the parser takes."""
-MOST_DIGITS = 4300
+MAX_DIGITS = 4300
 """Of a whole number: as many as the parser takes."""
-LONGEST_TOLD = 80
+MAX_SHOWN_LENGTH = 80
 TOLD_NUMBER = 40
 BEFORE_COLONS = (b'":', b" :", b"\t:", b"\n:", b"\r:")
 
 
 @dataclass(frozen=True)
 class LongNumber:
-    """A whole number of more than ``MOST_DIGITS`` digits, as it was written."""
+    """A whole number of more than ``MAX_DIGITS`` digits, as it was written."""
 
     text: str
 
     def __str__(self) -> str:
         digits = len(self.text.lstrip("-"))
-        return f"the number {told_number(self.text)} has {digits} digits; a whole number has at most {MOST_DIGITS}"
+        return f"the number {told_number(self.text)} has {digits} digits; a whole number has at most {MAX_DIGITS}"
 
 
 def told_number(text: str) -> str:
@@ -74,7 +74,7 @@ def _checked(text: bytes, *, long_numbers: bool) -> Any:
 
 
 def _whole(text: str, *, long_numbers: bool) -> int | LongNumber:
-    if len(text.lstrip("-")) <= MOST_DIGITS:
+    if len(text.lstrip("-")) <= MAX_DIGITS:
         return int(text)
     found = LongNumber(text)
     if not long_numbers:
@@ -111,6 +111,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = set()
         for name, _ in pairs:
             if name in names:
-                raise ValueError(f"the key {name[:LONGEST_TOLD]!r} is there twice in one object")
+                raise ValueError(f"the key {name[:MAX_SHOWN_LENGTH]!r} is there twice in one object")
             names.add(name)
     return made

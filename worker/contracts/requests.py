@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from worker.contracts.base import MOST_COLUMNS, Contract
-from worker.contracts.search import MOST_OPTIONS, Search
+from worker.contracts.base import MAX_COLUMNS, Contract
+from worker.contracts.search import MAX_OPTIONS, Search
 from worker.contracts.specs import FitSpec, NetworkSpec
 
 DATASET_ID = r"^ds_[0-9a-z]{20,40}$"
@@ -15,9 +15,9 @@ MODEL_REF = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(@[1-9][0-9]{0,8})?$"
 MODEL_VERSION = r"^(mdl_[0-9a-z]{20,40}|[A-Za-z0-9][A-Za-z0-9._-]{0,99}@[1-9][0-9]{0,8})$"
 
 MAX_PATH_STEPS = 10
-LONGEST_GRID_PATH = 200
+MAX_GRID_PATH_LENGTH = 200
 GRID_PATH = rf"^[^.]+(\.[^.]+){{0,{MAX_PATH_STEPS - 1}}}$"
-MOST_VERSION = 2**31 - 1
+MAX_VERSION = 2**31 - 1
 
 
 def _not_an_id(name: str) -> str:
@@ -59,10 +59,10 @@ class TableRequest(Contract):
     target: ColumnName | Annotated[list[ColumnName], Field(min_length=1, max_length=1000)] = Field(
         description="The column to learn, or several for a regression with several outputs."
     )
-    features: Annotated[list[ColumnName], Field(min_length=1, max_length=MOST_COLUMNS)] | None = Field(
+    features: Annotated[list[ColumnName], Field(min_length=1, max_length=MAX_COLUMNS)] | None = Field(
         None, description="Columns to learn from. Null: all but the target."
     )
-    exclude: Annotated[list[ColumnName], Field(max_length=MOST_COLUMNS)] = Field(
+    exclude: Annotated[list[ColumnName], Field(max_length=MAX_COLUMNS)] = Field(
         default_factory=list, description="Columns to leave out."
     )
     task: Literal["auto", "regression", "classification"] = Field(
@@ -142,7 +142,7 @@ AnyRequest = FitRequest | TuneRequest | NetworkRequest | PredictRequest
 JobRequest = Annotated[AnyRequest, Field(discriminator="kind")]
 
 
-GridPath = Annotated[str, Field(pattern=GRID_PATH, max_length=LONGEST_GRID_PATH)]
+GridPath = Annotated[str, Field(pattern=GRID_PATH, max_length=MAX_GRID_PATH_LENGTH)]
 
 
 class BatchGrid(Contract):
@@ -151,7 +151,7 @@ class BatchGrid(Contract):
     base: dict[str, Any] = Field(description="The body of a job.")
     grid: dict[GridPath, Annotated[list[Any], Field(min_length=1)]] = Field(
         min_length=1,
-        max_length=MOST_OPTIONS,
+        max_length=MAX_OPTIONS,
         description="Dotted path into the body → values, e.g. {'spec.ridge': [0.1, 1]}.",
     )
 
@@ -162,5 +162,5 @@ class ModelChange(Contract):
     description: str | None = Field(None, max_length=2000, description="In words. Null: none.")
     tags: list[Tag] | None = Field(None, max_length=20, description="In place of those that it has. Null: none.")
     default_version: int | None = Field(
-        None, ge=1, le=MOST_VERSION, description="Version that the name alone stands for. Null: always the newest."
+        None, ge=1, le=MAX_VERSION, description="Version that the name alone stands for. Null: always the newest."
     )

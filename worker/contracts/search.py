@@ -7,13 +7,13 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model
 
 from worker.contracts.base import Contract
 
-MOST_CHOICES = 20
-MOST_OPTIONS = 100
-MOST_TRIALS = 1000
-MOST_STEPS = 1_000_000
+MAX_CHOICES = 20
+MAX_OPTIONS = 100
+MAX_TRIALS = 1000
+MAX_STEPS = 1_000_000
 
-LONGEST_CHOICE = 100
-OptionValue = StrictBool | StrictInt | StrictFloat | Annotated[StrictStr, Field(max_length=LONGEST_CHOICE)] | None
+MAX_CHOICE_LENGTH = 100
+OptionValue = StrictBool | StrictInt | StrictFloat | Annotated[StrictStr, Field(max_length=MAX_CHOICE_LENGTH)] | None
 """A value of an option of the training spec."""
 
 
@@ -25,7 +25,7 @@ class SearchOption(Contract):
     log: bool = Field(False, description="Draw evenly between the logarithms of low and high.")
     step: Annotated[float, Field(gt=0)] | None = Field(None, description="Only low, low + step, low + 2 step, …")
     integer: bool = Field(False, description="Whole numbers only; options that are whole numbers have it set.")
-    choices: Annotated[list[OptionValue], Field(min_length=1, max_length=MOST_CHOICES)] | None = Field(
+    choices: Annotated[list[OptionValue], Field(min_length=1, max_length=MAX_CHOICES)] | None = Field(
         None, description="The values to choose from."
     )
 
@@ -56,8 +56,8 @@ class SearchOption(Contract):
             raise ValueError(f"log needs low above 0; got {self.low:g}")
         if self.log and self.step is not None:
             raise ValueError("give either log or step")
-        if self.step is not None and self.high - self.low > MOST_STEPS * self.step:
-            raise ValueError(f"step must be at least the {MOST_STEPS:,}th part of high less low; got {self.step:g}")
+        if self.step is not None and self.high - self.low > MAX_STEPS * self.step:
+            raise ValueError(f"step must be at least the {MAX_STEPS:,}th part of high less low; got {self.step:g}")
         if self.step is not None and (Decimal(str(self.high)) - Decimal(str(self.low))) % Decimal(str(self.step)):
             raise ValueError("high must be a whole number of steps above low")
         if self.integer and not all(value is None or value.is_integer() for value in (self.low, self.high, self.step)):
@@ -71,11 +71,11 @@ class Search(Contract):
     trials: int = Field(
         30,
         ge=1,
-        le=MOST_TRIALS,
+        le=MAX_TRIALS,
         description="Fits to try. The first is what a fit would choose: short runs on a part of the rows decide what "
         "spec and space leave open of encoding, form of M, exponent and update.",
     )
-    space: Annotated[dict[str, SearchOption], Field(min_length=1, max_length=MOST_OPTIONS)] | None = Field(
+    space: Annotated[dict[str, SearchOption], Field(min_length=1, max_length=MAX_OPTIONS)] | None = Field(
         None,
         description="Option of the spec → its values. Null: bandwidth_factor, encoding, exponent, feature_matrix, "
         "geometric_average, ridge and update, without those that the spec names.",

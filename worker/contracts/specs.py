@@ -139,7 +139,7 @@ class FitSpec(Contract):
         return {**options, "solver": "cholesky" if self.solver == "auto" else self.solver}
 
 
-MOST_REPORTS = 1000
+MAX_REPORTS = 1000
 
 
 class NetworkSpec(Contract):
@@ -171,7 +171,7 @@ class NetworkSpec(Contract):
     cooldown: float = Field(
         0.5, ge=0, le=1, description="Over this last share of the steps the learning rate falls to 0."
     )
-    report_every: int = Field(100, ge=1, description=f"Steps between two reports; at most {MOST_REPORTS} reports.")
+    report_every: int = Field(100, ge=1, description=f"Steps between two reports; at most {MAX_REPORTS} reports.")
     encoding: Literal["plain", "expanded"] = Field("plain", description="As in the spec of a fit.")
     standardize: bool = Field(
         True, description="Numeric and boolean columns to mean 0 and deviation 1 (training rows)."
@@ -187,8 +187,8 @@ class NetworkSpec(Contract):
 
     @model_validator(mode="after")
     def _not_too_many_reports(self) -> Self:
-        if self.steps > MOST_REPORTS * self.report_every:
-            least = -(-self.steps // MOST_REPORTS)
+        if self.steps > MAX_REPORTS * self.report_every:
+            least = -(-self.steps // MAX_REPORTS)
             raise ValueError(f"{self.steps} steps need report_every of at least {least}, not {self.report_every}")
         return self
 

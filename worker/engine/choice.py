@@ -21,9 +21,9 @@ from worker.engine.targets import ClassTargets, Targets
 
 LAPS = ((1 / 3, 2, 1.0), (1 / 2, 3, 1 / 3))
 """Of every lap: the share of rows that train, the updates of M, the share of candidates that run it."""
-LEAST_ROWS = 500
+MIN_ROWS = 500
 """A lap trains on so many rows or on 4/5 of them, where its share is fewer."""
-MOST_ROWS = 8000
+MAX_ROWS = 8000
 """A lap trains on no more rows: what wins does not change much beyond, and every candidate factors K several times."""
 JUDGING_ROWS = 1000
 """At most so many of the rows left over judge a lap, beside those to validate on."""
@@ -167,5 +167,5 @@ def _shuffled(Y: Tensor, targets: Targets, seed: int) -> Tensor:
 def _parted(order: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Return the rows that train a lap and those that judge it."""
     n = len(order)
-    training = min(max(int(share * n), min(LEAST_ROWS, (4 * n) // 5), 1), MOST_ROWS)
+    training = min(max(int(share * n), min(MIN_ROWS, (4 * n) // 5), 1), MAX_ROWS)
     return order[:training], order[training : training + JUDGING_ROWS]

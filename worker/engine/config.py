@@ -13,7 +13,7 @@ from worker.engine.kernels import KERNELS, Kernel, kernel_of
 DEFAULT_EXPONENT = 1.3
 """The exponent of a kernel that has one when none is given."""
 
-LEAST_LENGTH = 1e-30
+MIN_LENGTH = 1e-30
 """Of bandwidths: powers of smaller ones overflow."""
 
 CHOICES = {
@@ -75,13 +75,13 @@ class FitConfig:
             raise InvalidConfig(f"exponent must lie in (0, 2], not {self.exponent}")
         if self.agop_power is not None and not 0 < self.agop_power < math.inf:
             raise InvalidConfig(f"agop_power must be finite and above 0, not {self.agop_power}")
-        if self.bandwidth != "median" and not LEAST_LENGTH <= self.bandwidth < math.inf:
+        if self.bandwidth != "median" and not MIN_LENGTH <= self.bandwidth < math.inf:
             raise InvalidConfig(
-                f"bandwidth must be 'median' or finite and at least {LEAST_LENGTH:g}, not {self.bandwidth}"
+                f"bandwidth must be 'median' or finite and at least {MIN_LENGTH:g}, not {self.bandwidth}"
             )
-        if not LEAST_LENGTH <= self.bandwidth_factor < math.inf:
+        if not MIN_LENGTH <= self.bandwidth_factor < math.inf:
             raise InvalidConfig(
-                f"bandwidth_factor must be finite and at least {LEAST_LENGTH:g}, not {self.bandwidth_factor}"
+                f"bandwidth_factor must be finite and at least {MIN_LENGTH:g}, not {self.bandwidth_factor}"
             )
         if self.ridge != "auto" and not 0 <= self.ridge < math.inf:
             raise InvalidConfig(f"ridge must be 'auto' or finite and at least 0, not {self.ridge}")

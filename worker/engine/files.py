@@ -18,7 +18,7 @@ from worker.engine.errors import DamagedFile
 FORMAT_VERSION = 1
 ENTRY = "factrfm"
 LENGTH_BYTES = 8
-MOST_HEADER_BYTES = 100_000_000
+MAX_HEADER_BYTES = 100_000_000
 """As much as the safetensors library takes."""
 TYPES = {"F64": torch.float64, "F32": torch.float32, "I64": torch.int64}
 
@@ -45,7 +45,7 @@ def _header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
     """Return the header, and how many bytes of tensors follow it."""
     length = int.from_bytes(file.read(LENGTH_BYTES), "little")
     left = size - LENGTH_BYTES - length
-    if left < 0 or length > MOST_HEADER_BYTES:
+    if left < 0 or length > MAX_HEADER_BYTES:
         raise DamagedFile(f"it is no safetensors file, or cut off: {size} bytes have no room for a header of {length}")
     return json.loads(file.read(length)), left
 

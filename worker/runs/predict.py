@@ -20,7 +20,7 @@ from worker.tables.writers import MEDIA_TYPES, PredictionWriter
 from worker.tables.written import categories_among
 
 BLOCK_ROWS = 8192
-MOST_NAMED, LONGEST_NAME = 20, 100
+MAX_NAMED, MAX_NAME_LENGTH = 20, 100
 
 
 def predict(
@@ -56,7 +56,7 @@ def predict(
                 rows += table.num_rows
                 report(_report(rows, order.table.rows, time.monotonic() - started))
         if unknown:
-            told = ", ".join(f"{name[:LONGEST_NAME]} ({count})" for name, count in unknown.most_common(MOST_NAMED))
+            told = ", ".join(f"{name[:MAX_NAME_LENGTH]} ({count})" for name, count in unknown.most_common(MAX_NAMED))
             message = f"rows hold categories that no training row had: {told}"
             report(LogReport(data=LogData(message=message, level="warning")))
         result = artifacts.put_file(f"jobs/{order.prefix}/{target.name}", target)

@@ -23,7 +23,7 @@ from worker.tables.encoding.encoder import lengths
 from worker.tables.rows.matching import match_columns
 from worker.tables.values import ARROW_TYPES
 
-MOST_SWAPS = 50
+MAX_SWAPS = 50
 """Of a column with more categories so many are tried: those with the most training rows."""
 
 
@@ -148,7 +148,7 @@ def _alternatives(model: ServedModel, code: ColumnCode, start: int) -> list[Labe
     if code.type == "boolean":
         return [False, True]
     rows = model.fitted.X[:, start : start + len(code.categories)]
-    order = (rows > 0).sum(0).sort(descending=True, stable=True).indices[:MOST_SWAPS].tolist()
+    order = (rows > 0).sum(0).sort(descending=True, stable=True).indices[:MAX_SWAPS].tolist()
     return [code.categories[index] for index in order]
 
 

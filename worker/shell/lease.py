@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.environment.background import Background
-from worker.settings import LONGEST_RENEWAL_PAUSE
+from worker.settings import MAX_RENEWAL_PAUSE
 from worker.store import jobs
 from worker.store.database import Database
 
@@ -47,7 +47,7 @@ class Lease(Background):
         return time.monotonic() - self._renewed_at > self._seconds
 
     def _run(self) -> None:
-        pause = min(self._seconds / 3, LONGEST_RENEWAL_PAUSE)
+        pause = min(self._seconds / 3, MAX_RENEWAL_PAUSE)
         while not self._ended.wait(pause) and not self.lost.is_set():
             self._asked_at = asked_at = time.monotonic()
             try:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from worker.contracts.artifacts import ArtifactRef, TableRef
-from worker.contracts.base import MOST_COLUMNS
+from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import Conflict, NotFound
 from worker.contracts.resources import Column, Dataset, Page
 from worker.store.database import Database, insert_into, names_a_missing_row, owner
@@ -131,7 +131,7 @@ def replace_table(
 def list_page(database: Database, limit: int = 50, after: str | None = None) -> Page[Dataset]:
     """Return datasets, newest first, older than the id ``after``.
 
-    A page ends earlier where its datasets have more than ``MOST_COLUMNS`` columns together: no answer is longer than
+    A page ends earlier where its datasets have more than ``MAX_COLUMNS`` columns together: no answer is longer than
     that of the widest dataset alone.
     """
     with database.reading() as session:
@@ -143,7 +143,7 @@ def list_page(database: Database, limit: int = 50, after: str | None = None) -> 
         with closing(session.scalars(query.execution_options(yield_per=ROWS_AT_ONCE))) as rows:
             for row in rows:
                 columns += len(row.columns)
-                if found and columns > MOST_COLUMNS:
+                if found and columns > MAX_COLUMNS:
                     return Page[Dataset](items=found[:limit], next=found[:limit][-1].id)
                 found.append(to_resource(row))
         items, following = first_page(found, limit)

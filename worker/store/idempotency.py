@@ -14,7 +14,7 @@ from worker.store.schema.tables import IdempotencyRow
 
 IN_FLIGHT = timedelta(seconds=20)
 """A request that was not heard of for so long is taken for dead. A long one says ``keep`` now and then."""
-LONGEST_KEY = 255
+MAX_KEY_LENGTH = 255
 KEPT = timedelta(hours=24)
 """How long an answer is given again."""
 
@@ -44,8 +44,8 @@ def begin(database: Database, key: str, fingerprint: str, now: datetime) -> Star
         KeyReused: the key came before with another body.
         InvalidRequest: the key is too long, or holds NUL or half a surrogate pair.
     """
-    if len(key) > LONGEST_KEY:
-        raise InvalidRequest(f"an idempotency key has at most {LONGEST_KEY} characters, this one {len(key)}")
+    if len(key) > MAX_KEY_LENGTH:
+        raise InvalidRequest(f"an idempotency key has at most {MAX_KEY_LENGTH} characters, this one {len(key)}")
     with database.transaction() as session:
         started = Started(f"{owner(session)}/{key}", secrets.token_hex(16))
         if _take(session, started, fingerprint, now):

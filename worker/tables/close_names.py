@@ -5,12 +5,12 @@ import heapq
 import re
 from collections.abc import Iterable
 
-LONGEST = 100
+MAX_LENGTH = 100
 """Of longer names only the beginning is compared and shown."""
 COMPARED = 100
 """So many names, those with the most pairs of letters in common, are compared letter by letter."""
-LEAST_LIKE = 0.6
-LEAST_PART = 3
+MIN_SIMILARITY = 0.6
+MIN_PART = 3
 """A name that holds the other one, or is held by it, is like it where the shorter one has so many letters."""
 
 
@@ -32,20 +32,20 @@ def close_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:
         other = _plain(one)
         compare.set_seq1(other)
         shorter, longer = sorted((wanted, other), key=len)
-        part = len(shorter) >= LEAST_PART and shorter in longer
-        alike = max(compare.ratio(), LEAST_LIKE if part else 0.0)
-        if alike >= LEAST_LIKE:
+        part = len(shorter) >= MIN_PART and shorter in longer
+        alike = max(compare.ratio(), MIN_SIMILARITY if part else 0.0)
+        if alike >= MIN_SIMILARITY:
             scored.append((alike, one))
     return [one for _, one in sorted(scored, key=lambda pair: -pair[0])[:most]]
 
 
 def shown(name: str) -> str:
     """Return a name as a message shows it."""
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+    return name if len(name) <= MAX_LENGTH else name[: MAX_LENGTH - 1] + "…"
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_.-]+", "", name[:LONGEST]).casefold()
+    return re.sub(r"[\s_.-]+", "", name[:MAX_LENGTH]).casefold()
 
 
 def _pairs(text: str) -> set[str]:

@@ -13,8 +13,8 @@ from worker.tables.close_names import did_you_mean, shown
 from worker.tables.encoding.encoder import bins_among
 from worker.tables.values import EXACT_INTEGERS
 
-MOST_AUTO_CLASSES = 20
-MOST_CLASSES = 1000
+MAX_AUTO_CLASSES = 20
+MAX_CLASSES = 1000
 MISSING_WORDS = (
     ". Words such as NA, None and ? mean that nothing is there; where they are classes, upload the table with the "
     "words that mean so, ?missing=NA, or with none, ?missing=; or send the column as categories (a dictionary of "
@@ -76,14 +76,14 @@ def resolve_task(wanted: str, targets: Sequence[Column]) -> Task:
         task = "regression" if wanted == "regression" else "classification"
     else:
         [target] = targets
-        if target.not_numbers and target.distinct > MOST_AUTO_CLASSES:
+        if target.not_numbers and target.distinct > MAX_AUTO_CLASSES:
             odd = target.not_numbers[0]
             raise InvalidRequest.at(
                 "/target",
                 f"target {target.name!r} would make {target.distinct} classes, because it holds what is no number: "
                 f"{str(odd.value)!r} ({odd.count}); mend the table, or ask for a classification by 'task'",
             )
-        few = target.integer and target.distinct <= MOST_AUTO_CLASSES
+        few = target.integer and target.distinct <= MAX_AUTO_CLASSES
         task = "classification" if target.type != "numeric" or few else "regression"
     for index, target in enumerate(targets):
         if task == "regression" and target.type != "numeric":
@@ -227,10 +227,10 @@ def _check_target(target: Column, task: Task) -> None:
             f"target {target.name!r} holds whole numbers of 2^53 and more beside fractions, and so is rounded; labels "
             "are exact where all are whole numbers, or where the column is sent as categories or texts",
         )
-    if task == "classification" and target.distinct > MOST_CLASSES:
+    if task == "classification" and target.distinct > MAX_CLASSES:
         raise InvalidRequest.at(
             "/target",
-            f"target {target.name!r} has {target.distinct} distinct values and a classification at most {MOST_CLASSES}",
+            f"target {target.name!r} has {target.distinct} distinct values and a classification at most {MAX_CLASSES}",
         )
 
 

@@ -37,7 +37,7 @@ FEW_NUMBERS = 32
 """So many are written one by one sooner than by the steps that a column takes."""
 WRITTEN_ALIKE = (1e-4, 1e10)
 """Arrow and Python write numbers of such sizes in the same way."""
-LONGEST_NUMBER = 100
+MAX_NUMBER_LENGTH = 100
 """Longer texts are not compared as numbers."""
 NUMBER = re.compile(r"([+-]?)(?:(0|[1-9][0-9]*)(\.[0-9]*)?|(\.[0-9]+))([eE][+-]?[0-9]{1,3})?")
 """A number that may be written in other ways. With further leading zeros it is a code, of which each digit counts."""
@@ -334,7 +334,7 @@ def spelling(text: str) -> str:
     text = text.strip()
     if text.lower() in ("true", "false"):
         return text.lower()
-    if len(text) > LONGEST_NUMBER:
+    if len(text) > MAX_NUMBER_LENGTH:
         return text
     if number := NUMBER.fullmatch(text):
         _, _, fraction, point, exponent = number.groups()

@@ -5,7 +5,7 @@ import { element } from "./elements.js";
 import { number, short, signed } from "./format.js";
 
 const FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
-const LEAST_LABEL = 11;
+const MIN_LABEL = 11;
 const MOVES = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
 export class Heatmap {
@@ -54,7 +54,7 @@ export class Heatmap {
     const gutter = Math.min(Math.ceil(widest) + 8, width * 0.3, 150);
     const side = Math.max((width - gutter) / Math.max(this.names.length, 1), 1);
     const cell = Math.min(side, 56);
-    return { width, gutter, cell, every: Math.max(1, Math.ceil(LEAST_LABEL / cell)) };
+    return { width, gutter, cell, every: Math.max(1, Math.ceil(MIN_LABEL / cell)) };
   }
 
   draw() {

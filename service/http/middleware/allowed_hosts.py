@@ -24,8 +24,8 @@ from service.http.strict_http import ABSOLUTE
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._~%-]*)(?::[0-9]{0,5})?")
 METHODS = "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
-MOST_KNOWN = 1000
-LONGEST_SHOWN = 200
+MAX_KNOWN = 1000
+MAX_SHOWN_LENGTH = 200
 
 
 class HostCheck(Gate):
@@ -51,8 +51,8 @@ class HostCheck(Gate):
             name = None if host is None else _name(host)
             if name is not None and name not in self._names and not await self._answers_to_all():
                 raise MisdirectedRequest(
-                    f"this service does not answer to the host {name[:LONGEST_SHOWN]!r}; ask it as localhost, by the "
-                    "host that it listens at, or by one that FACTRFM_ALLOWED_HOSTS names"
+                    f"this service does not answer to the host {name[:MAX_SHOWN_LENGTH]!r}; ask it as localhost, by "
+                    "the host that it listens at, or by one that FACTRFM_ALLOWED_HOSTS names"
                 )
         except (InvalidTarget, MisdirectedRequest) as error:
             return on_own_error(Request(scope), error)
@@ -70,7 +70,7 @@ class HostCheck(Gate):
             return True
 
 
-@lru_cache(MOST_KNOWN)
+@lru_cache(MAX_KNOWN)
 def _name(host: str) -> str:
     """Return the name in a Host header, without its port and in small letters.
 
@@ -79,7 +79,7 @@ def _name(host: str) -> str:
     """
     found = AUTHORITY.fullmatch(host.lower())
     if found is None:
-        raise InvalidTarget(f"the header Host is a name, perhaps with a port; got {host[:LONGEST_SHOWN]!r}")
+        raise InvalidTarget(f"the header Host is a name, perhaps with a port; got {host[:MAX_SHOWN_LENGTH]!r}")
     return found[1]
 
 

@@ -33,7 +33,7 @@ from worker.store.database import Database
 UNDER_GUARDED, UNDER_PAGES = (tuple(f"{path}/" for path in paths) for paths in (GUARDED, PAGES))
 KEPT_SECONDS = 5.0
 """A revoked key is let in for so long at most by a process that has seen it."""
-MOST_KEPT = 1000
+MAX_KEPT = 1000
 
 
 class Authentication(Gate):
@@ -110,7 +110,7 @@ class KeyRing:
     def __init__(self, configured: Sequence[SecretStr], database: Callable[[], Database]) -> None:
         self._configured = [key.get_secret_value().encode() for key in configured]
         self._database = database
-        self._kept: LRUCache[bytes, tuple[Caller, float]] = LRUCache(MOST_KEPT)
+        self._kept: LRUCache[bytes, tuple[Caller, float]] = LRUCache(MAX_KEPT)
         self._any: tuple[bool, float] = (False, 0.0)
 
     async def find(self, text: str) -> Caller | None:

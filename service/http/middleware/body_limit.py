@@ -14,9 +14,9 @@ from service.http.request_headers import header, told_twice
 UPLOAD = ("POST", "/v1/datasets")
 LONG_BODIES = (*ASKING, "/batches")
 """Endings of paths whose JSON may be as long as is configured."""
-MOST_SHORT_BYTES = 2**20
+MAX_SHORT_BYTES = 2**20
 """Of any other body: it describes one thing."""
-LEAST_BYTES_PER_SECOND = 1024
+MIN_BYTES_PER_SECOND = 1024
 
 
 class BodyLimit:
@@ -63,7 +63,7 @@ class BodyLimit:
     def _limit(self, method: str, path: str) -> int:
         if (method, path) == UPLOAD:
             return self._max_upload
-        return self._max_other if path.endswith(LONG_BODIES) else min(self._max_other, MOST_SHORT_BYTES)
+        return self._max_other if path.endswith(LONG_BODIES) else min(self._max_other, MAX_SHORT_BYTES)
 
 
 class _Body:
@@ -81,7 +81,7 @@ class _Body:
     async def next(self) -> Message:
         if self._ended:
             return await self._receive()
-        patience = self._stall_seconds + self._bytes / LEAST_BYTES_PER_SECOND - self._waited
+        patience = self._stall_seconds + self._bytes / MIN_BYTES_PER_SECOND - self._waited
         began = time.monotonic()
         try:
             async with asyncio.timeout(min(self._stall_seconds, patience)):
@@ -89,7 +89,7 @@ class _Body:
         except TimeoutError:
             self.refusal = BodyTooSlow(
                 f"the body comes too slowly: {self._bytes} bytes came in {self._waited + time.monotonic() - began:.0f} "
-                f"seconds; send at least {LEAST_BYTES_PER_SECOND} a second and pause for less than "
+                f"seconds; send at least {MIN_BYTES_PER_SECOND} a second and pause for less than "
                 f"{self._stall_seconds:g} seconds"
             )
             raise self.refusal from None

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.http.problems import on_own_error
 from worker.contracts.errors import RateLimited
 
-MOST_KEPT = 10_000
+MAX_KEPT = 10_000
 
 
 class Bucket:
@@ -37,7 +37,7 @@ class RateLimit:
     def __init__(self, app: ASGIApp, rate: float) -> None:
         self._app = app
         self._rate = rate
-        self._buckets: LRUCache[str, Bucket] = LRUCache(MOST_KEPT)
+        self._buckets: LRUCache[str, Bucket] = LRUCache(MAX_KEPT)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = scope.get("state", {}).get("caller") if scope["type"] == "http" else None

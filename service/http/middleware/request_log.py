@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import NotReady
-from service.http.problems import LONGEST_PATH, on_fault, on_own_error
+from service.http.problems import MAX_PATH_LENGTH, on_fault, on_own_error
 from service.http.request_context import ORIGIN
 from service.http.request_headers import header
 from worker.contracts.messages import Origin
@@ -24,7 +24,7 @@ ID = b"x-request-id"
 SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """A caller can make up methods without end; each label value lives as long as the process."""
-MOST_LABELS = 1000
+MAX_LABELS = 1000
 """Kept, because the library takes long to find them."""
 HUNG_UP = 499
 """Status in log and metrics of a request whose caller left before its body was there. Nobody sees it."""
@@ -106,15 +106,17 @@ class _Answer:
         _count(method, route, status).inc()
         if not waited:
             _times(method, route).observe(seconds)
-        log.info("request", method=method, path=scope["path"][:LONGEST_PATH], status=status, seconds=round(seconds, 4))
+        log.info(
+            "request", method=method, path=scope["path"][:MAX_PATH_LENGTH], status=status, seconds=round(seconds, 4)
+        )
 
 
-@lru_cache(MOST_LABELS)
+@lru_cache(MAX_LABELS)
 def _count(method: str, route: str, status: int) -> Counter:
     return REQUESTS.labels(method, route, status)
 
 
-@lru_cache(MOST_LABELS)
+@lru_cache(MAX_LABELS)
 def _times(method: str, route: str) -> Histogram:
     return SECONDS.labels(method, route)
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from worker.contracts.base import MOST_COLUMNS
+from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import InvalidRequest, UnreadableTable, pointer
 from worker.contracts.json_text import parse_json
-from worker.tables.files.readers import LONGEST_NAME
+from worker.tables.files.readers import MAX_NAME_LENGTH
 
 TEXT = "BYTES"
 DTYPES = {
@@ -135,8 +135,8 @@ def _id(document: Mapping[str, Any]) -> str | None:
 
 
 def _check_text(text: str, place: str) -> None:
-    if len(text) > LONGEST_NAME:
-        raise InvalidRequest.at(place, f"the text has {len(text)} characters and at most {LONGEST_NAME} are allowed")
+    if len(text) > MAX_NAME_LENGTH:
+        raise InvalidRequest.at(place, f"the text has {len(text)} characters and at most {MAX_NAME_LENGTH} are allowed")
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -165,8 +165,8 @@ def _wanted(given: Any, default: bool) -> list[WantedOutput] | None:
         return None
     if not isinstance(given, list):
         raise InvalidRequest.at("/outputs", "outputs must be a list")
-    if len(given) > MOST_COLUMNS:
-        raise InvalidRequest.at("/outputs", f"there are {len(given)} outputs and at most {MOST_COLUMNS} are allowed")
+    if len(given) > MAX_COLUMNS:
+        raise InvalidRequest.at("/outputs", f"there are {len(given)} outputs and at most {MAX_COLUMNS} are allowed")
     wanted: dict[str, WantedOutput] = {}
     for index, one in enumerate(given):
         place = pointer("outputs", index)
@@ -187,8 +187,8 @@ def _tensors(document: Mapping[str, Any], binary: memoryview) -> Iterator[Tensor
     given = document.get("inputs")
     if not isinstance(given, list) or not given:
         raise InvalidRequest.at("/inputs", "inputs must be a list of tensors")
-    if len(given) > MOST_COLUMNS:
-        raise InvalidRequest.at("/inputs", f"there are {len(given)} inputs and at most {MOST_COLUMNS} are allowed")
+    if len(given) > MAX_COLUMNS:
+        raise InvalidRequest.at("/inputs", f"there are {len(given)} inputs and at most {MAX_COLUMNS} are allowed")
     names: set[str] = set()
     for index, one in enumerate(given):
         place = pointer("inputs", index)

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.inference.open_inference.codec import DATATYPES
-from worker.contracts.base import MOST_COLUMNS
-from worker.tables.files.readers import LONGEST_NAME
+from worker.contracts.base import MAX_COLUMNS
+from worker.tables.files.readers import MAX_NAME_LENGTH
 from worker.tables.media import JSON
 
 OCTETS = "application/octet-stream"
-TEXT_SCHEMA: dict[str, Any] = {"type": "string", "maxLength": LONGEST_NAME}
+TEXT_SCHEMA: dict[str, Any] = {"type": "string", "maxLength": MAX_NAME_LENGTH}
 
 Datatype = Annotated[str, Field(json_schema_extra={"enum": list(DATATYPES)})]
 
@@ -129,8 +129,8 @@ REQUEST = _tensor_schema(
     "inputs",
     id=TEXT_SCHEMA,
     parameters={"type": "object", "properties": {"binary_data_output": {"type": "boolean"}}},
-    inputs={"type": "array", "minItems": 1, "maxItems": MOST_COLUMNS, "items": INPUT},
-    outputs={"type": "array", "maxItems": MOST_COLUMNS, "items": OUTPUT},
+    inputs={"type": "array", "minItems": 1, "maxItems": MAX_COLUMNS, "items": INPUT},
+    outputs={"type": "array", "maxItems": MAX_COLUMNS, "items": OUTPUT},
 )
 INFER_BODY: dict[str, Any] = {
     "requestBody": {

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from starlette.testclient import TestClient
 
-from service.http.pagination import LONGEST_NAME
+from service.http.pagination import MAX_NAME_LENGTH
 from service.runtime.context import Context
 
 NAMES = {
@@ -40,7 +40,7 @@ def test_a_name_in_a_path_is_an_unknown_name(client: TestClient) -> None:
         for path in shown:
             answer = client.get(f"/v1/{path.format(quote(name, safe=''))}")
             # a name of a model has a form; a text that is too long for any name is told so
-            refused = path.startswith("models") or len(name) > LONGEST_NAME
+            refused = path.startswith("models") or len(name) > MAX_NAME_LENGTH
             assert answer.status_code in ((404, 422) if refused else (404,)), (path, answer.text)
             _clean(answer)
         for path in ("datasets/{}", "jobs/{}", "models/{}"):

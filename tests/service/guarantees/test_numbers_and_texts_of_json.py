@@ -6,11 +6,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from worker.contracts.json_text import MOST_DIGITS
+from worker.contracts.json_text import MAX_DIGITS
 
 JSON = {"Content-Type": "application/json"}
 REFUSED = {
-    "digits": "7" * (MOST_DIGITS + 1),
+    "digits": "7" * (MAX_DIGITS + 1),
     "many digits": "-" + "7" * 70_000,
     "digits before a point": "7" * 5000 + ".5",
     "an exponent": "1e999",

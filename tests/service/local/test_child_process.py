@@ -10,7 +10,7 @@ import pytest
 from support.processes import wait_until
 
 from service.errors import CannotStart
-from service.local.child_process import CALM_SECONDS, LONGEST_PAUSE, MOST_DEATHS, SETTLE_SECONDS, Part
+from service.local.child_process import CALM_SECONDS, MAX_DEATHS, MAX_PAUSE, SETTLE_SECONDS, Part
 
 SLEEPS = "import time; time.sleep(60)"
 Make = Callable[[str], Part]
@@ -57,9 +57,9 @@ def test_pauses_double_and_deaths_in_a_row_have_an_end(make: Make) -> None:
     part = make(SLEEPS)
     now = 0.0
     part.start(os.environ, now)
-    for death in range(MOST_DEATHS):
+    for death in range(MAX_DEATHS):
         _kill(part)
-        pause = min(0.5 * 2**death, LONGEST_PAUSE)
+        pause = min(0.5 * 2**death, MAX_PAUSE)
         part.revive(os.environ, now, lambda _: None)
         part.revive(os.environ, now + pause - 0.01, lambda _: None)
         assert not part.alive()
@@ -67,14 +67,14 @@ def test_pauses_double_and_deaths_in_a_row_have_an_end(make: Make) -> None:
         part.revive(os.environ, now, lambda _: None)
         assert part.alive()
     _kill(part)
-    with pytest.raises(CannotStart, match=f"died {MOST_DEATHS + 1} times in a row and was ended by signal 9"):
+    with pytest.raises(CannotStart, match=f"died {MAX_DEATHS + 1} times in a row and was ended by signal 9"):
         part.revive(os.environ, now, print)
 
 
 def test_deaths_before_a_calm_time_are_forgotten(make: Make) -> None:
     part = make(SLEEPS)
     part.start(os.environ, 0.0)
-    for round_ in range(1, MOST_DEATHS + 3):
+    for round_ in range(1, MAX_DEATHS + 3):
         _kill(part)
         now = round_ * (CALM_SECONDS + 1)
         part.revive(os.environ, now, lambda _: None)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from service.models.explanations import MOST_ROWS
+from service.models.explanations import MAX_ROWS
 
 ROWS = {"rows": [{"size": 3, "city": "Bern"}, {"size": None, "city": "Chur"}]}
 
@@ -67,7 +67,7 @@ def test_training_rows_are_named_however_rows_were_held_out(client, dataset, run
     run_job(client.post("/v1/jobs", json=body).json()["id"])
     model = client.get("/v1/models/cities").json()
     table = client.get(f"/v1/datasets/{dataset}/rows?limit=100").json()
-    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"][:MOST_ROWS]]
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"][:MAX_ROWS]]
     found = client.post("/v1/models/cities/explain?neighbours=50", json={"rows": rows}).json()
     for item in found["items"]:
         numbers = [one["row"] for one in item["neighbours"]]
@@ -93,7 +93,7 @@ def test_rows_that_validated_from_another_dataset_are_named_there(client, datase
 
 def test_too_many_rows_and_wrong_ones_are_refused(client, model):
     for body, words in (
-        ({"rows": ROWS["rows"] * MOST_ROWS}, f"takes {MOST_ROWS}"),
+        ({"rows": ROWS["rows"] * MAX_ROWS}, f"takes {MAX_ROWS}"),
         ({"rows": [{"size": 1}]}, "'city'"),
         ({"rows": [{"size": 1e300, "city": "Bern"}]}, "row 1"),
         ({"rows": []}, "no rows"),

@@ -17,7 +17,7 @@ from support.processes import wait_until
 
 from service.runtime.reader_pool import TableReaders
 from service.settings import ServiceSettings
-from worker.contracts.base import MOST_COLUMNS
+from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.contracts.reading import ReadDone, ReadOrder
 from worker.tables import media
@@ -111,9 +111,9 @@ def test_a_table_that_takes_too_much_memory_is_refused(readers: TableReaders, tm
 
 def test_the_widest_table_is_read_in_half_of_the_usual_memory(tmp_path: Path) -> None:
     readers = TableReaders(1, ServiceSettings().table_reader_bytes // 2, 120)
-    names = ",".join(f"c{index}" for index in range(MOST_COLUMNS))
-    cells = ",".join("1.5" for _ in range(MOST_COLUMNS))
-    assert len(readers.read(_order(tmp_path, f"{names}\n{cells}\n".encode())).columns) == MOST_COLUMNS
+    names = ",".join(f"c{index}" for index in range(MAX_COLUMNS))
+    cells = ",".join("1.5" for _ in range(MAX_COLUMNS))
+    assert len(readers.read(_order(tmp_path, f"{names}\n{cells}\n".encode())).columns) == MAX_COLUMNS
     readers.close()
 
 

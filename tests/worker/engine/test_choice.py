@@ -90,7 +90,7 @@ def test_one_row_cannot_be_trained_on_and_judged_by():
 
 
 def test_a_lap_trains_on_so_many_rows_at_most(monkeypatch):
-    monkeypatch.setattr("worker.engine.choice.MOST_ROWS", 700)
+    monkeypatch.setattr("worker.engine.choice.MAX_ROWS", 700)
     X, Y = _smooth(3000)
     heats = _heats({"x": X}, Y, [Candidate("x", BASE)])
     assert [heat.rows for heat in heats] == [700, 700]

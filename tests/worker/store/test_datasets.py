@@ -58,7 +58,7 @@ def test_pages_are_newest_first(database: Database) -> None:
 def test_a_page_has_no_more_columns_than_the_widest_dataset(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datasets, "MOST_COLUMNS", 5)
+    monkeypatch.setattr(datasets, "MAX_COLUMNS", 5)
     made = [insert(database, make_dataset(START, sha256=str(n) * 64)).id for n in range(5)]
     pages = [datasets.list_page(database)]
     while pages[-1].next is not None:

@@ -7,7 +7,7 @@ from worker.contracts.resources.answers import (
 )
 from worker.contracts.resources.datasets import (
     CUT_MARK,
-    LONGEST_TOP,
+    MAX_TOP_LENGTH,
     Column,
     Dataset,
     DatasetRows,
@@ -49,7 +49,7 @@ from worker.contracts.resources.models import (
 __all__ = [
     "CUT_MARK",
     "FINAL_STATES",
-    "LONGEST_TOP",
+    "MAX_TOP_LENGTH",
     "Batch",
     "BatchCounts",
     "ChosenBy",

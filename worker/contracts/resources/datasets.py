@@ -4,7 +4,7 @@ from pydantic import Field
 
 from worker.contracts.base import MISSING_WORDS, ColumnType, Contract, Label, UtcDatetime
 
-LONGEST_TOP = 100
+MAX_TOP_LENGTH = 100
 CUT_MARK = "…"
 """Frequent texts of a column that are longer are cut, with this at their end."""
 
@@ -18,7 +18,7 @@ class TopValue(Contract):
     @property
     def cut(self) -> bool:
         """Whether the value is only the beginning of a longer one."""
-        return isinstance(self.value, str) and len(self.value) == LONGEST_TOP and self.value.endswith(CUT_MARK)
+        return isinstance(self.value, str) and len(self.value) == MAX_TOP_LENGTH and self.value.endswith(CUT_MARK)
 
 
 class Column(Contract):

@@ -8,7 +8,7 @@ from worker.engine.errors import NonFiniteValues
 from worker.engine.kernels.base import Kernel
 from worker.engine.kernels.points import Landmarks, times_metric
 
-LEAST_BANDWIDTH = 1e-100
+MIN_BANDWIDTH = 1e-100
 """Powers of smaller ones overflow."""
 
 
@@ -34,4 +34,4 @@ def median_bandwidth(X: Tensor, M: Tensor, kernel: Kernel, factor: float, rows: 
             "the distances between rows are beyond all numbers; look for huge inputs, or use precision 'float64'"
         )
     # Rows that all coincide have no length of their own.
-    return max(factor * typical, LEAST_BANDWIDTH) if typical > 0 else factor
+    return max(factor * typical, MIN_BANDWIDTH) if typical > 0 else factor

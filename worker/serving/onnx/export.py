@@ -14,7 +14,7 @@ from worker.contracts.errors import InvalidRequest, NotInstalled
 from worker.engine.targets import RegressionTargets
 from worker.serving.model import ServedModel
 
-MOST_BYTES = 2**31 - 2**20
+MAX_BYTES = 2**31 - 2**20
 """A file of ONNX that is one message ends below 2 GiB."""
 
 
@@ -36,8 +36,8 @@ def onnx_document(model: ServedModel, name: str, description: str, version: str)
 
     fitted = model.fitted
     size = 8 * (fitted.X.numel() + fitted.alpha.numel() + fitted.M.numel() + len(fitted.X))
-    if size > MOST_BYTES:
-        raise InvalidRequest(f"as ONNX the model has {size} bytes, and such a file at most {MOST_BYTES}")
+    if size > MAX_BYTES:
+        raise InvalidRequest(f"as ONNX the model has {size} bytes, and such a file at most {MAX_BYTES}")
     graph = Graph([column.name for column in model.features])
     for column in model.features:
         graph.input(column.name, STRING if column.type == "categorical" else DOUBLE)

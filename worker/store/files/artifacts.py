@@ -25,11 +25,11 @@ from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing
 from worker.store.files.disk_full import needing_room
 
 KEY_PART = re.compile(r"[A-Za-z0-9_=@+-][A-Za-z0-9._=@+-]*")
-LONGEST_KEY = 512
+MAX_KEY_LENGTH = 512
 BLOCK_BYTES = 2**20
 CHECKED_SECONDS = 600.0
 """So long a file that nobody wrote to counts as what its checksum said: disks go bad in silence."""
-MOST_CHECKED = 1000
+MAX_CHECKED = 1000
 
 Unchanged = tuple[int, int, int, int]
 """Number, size and times of a local file: every write to it changes one of them."""
@@ -223,7 +223,7 @@ class Artifacts:
 
     def _path(self, key: str) -> str:
         parts = key.split("/")
-        if len(key) > LONGEST_KEY or not all(KEY_PART.fullmatch(part) for part in parts):
+        if len(key) > MAX_KEY_LENGTH or not all(KEY_PART.fullmatch(part) for part in parts):
             raise ValueError(f"an artifact's key is a relative path of letters, digits and ._=@+-, not {key[:80]!r}")
         return f"{self._root}/{key}"
 
@@ -244,7 +244,7 @@ class Artifacts:
         with self._lock:
             self._checked[ref.key, ref.sha256] = unchanged, time.monotonic() + CHECKED_SECONDS
             self._checked.move_to_end((ref.key, ref.sha256))
-            if len(self._checked) > MOST_CHECKED:
+            if len(self._checked) > MAX_CHECKED:
                 self._checked.popitem(last=False)
 
     @contextmanager

@@ -18,7 +18,7 @@ from worker.store.pagination import first_page
 from worker.store.schema.columns import storable
 from worker.store.schema.tables import JobRow
 
-LONGEST_BACKOFF = 6
+MAX_BACKOFF = 6
 """A message is repeated after 1, 2, 4, … times the first pause, at most 2 to this power times."""
 RESEND_AT_ONCE = 1000
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -171,10 +171,10 @@ def unsent(database: Database, now: datetime, older_than: float) -> list[str]:
     never = and_(JobRow.sends == 0, or_(JobRow.attempt > 0, JobRow.queued_at <= now - pause))
     again = [
         and_(
-            JobRow.sends == 1 + power if power < LONGEST_BACKOFF else JobRow.sends > power,
+            JobRow.sends == 1 + power if power < MAX_BACKOFF else JobRow.sends > power,
             JobRow.sent_at <= now - pause * 2**power,
         )
-        for power in range(LONGEST_BACKOFF + 1)
+        for power in range(MAX_BACKOFF + 1)
     ]
     query = select(JobRow.id).where(JobRow.state == "queued", or_(never, *again))
     with database.reading() as session:

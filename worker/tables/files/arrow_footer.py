@@ -11,7 +11,7 @@ from worker.contracts.errors import UnreadableTable
 from worker.tables.files.size_limits import check_messages, field_place, inner_place
 
 MAGIC = b"ARROW1"
-LONGEST_FOOTER = 16 * 2**20
+MAX_FOOTER_BYTES = 16 * 2**20
 DICTIONARIES, RECORD_BATCHES = 2, 3
 """Fields of the table Footer, of Arrow's File.fbs."""
 BLOCK = struct.Struct("<qi4xq")
@@ -50,7 +50,7 @@ def _footer(file: pa.MemoryMappedFile, size: int) -> memoryview:
     [length] = struct.unpack_from("<i", end)
     if end[4:] != MAGIC:
         raise UnreadableTable("the Arrow file has no footer: it was cut off")
-    if not 0 < length <= min(LONGEST_FOOTER, size - tail):
+    if not 0 < length <= min(MAX_FOOTER_BYTES, size - tail):
         raise UnreadableTable(f"the footer of the Arrow file has {length} bytes, which cannot be")
     file.seek(size - tail - length)
     return memoryview(file.read(length))

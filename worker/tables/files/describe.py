@@ -16,15 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from worker.contracts.base import ColumnType
-from worker.contracts.resources import CUT_MARK, LONGEST_TOP, Column, TopValue
+from worker.contracts.resources import CUT_MARK, MAX_TOP_LENGTH, Column, TopValue
 from worker.tables.values import as_floats
 
 TOP_VALUES = 10
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 MEANT = r"^[€$£¥]?\s*[+-]?\s*[0-9]{1,3}([ .,']?[0-9]{3})*([.,][0-9]+)?\s*[€$£¥%]?$"
 """A number as people write it for each other, with a decimal comma, marks of thousands or a sign of money."""
-MOST_ODD = 0.5
-MOST_COUNTED = 10_000
+MAX_ODD_SHARE = 0.5
+MAX_COUNTED = 10_000
 SHARE_ROWS = 2**21
 """About so many values are sorted at a time: 16 MiB, and as much again for their places."""
 MIXER = np.uint64(0x9E3779B97F4A7C15)
@@ -179,13 +179,13 @@ def _not_numbers(blocks: Blocks, known: int) -> list[TopValue] | None:
         texts = block.drop_null()
         odd = texts.filter(pc.invert(pc.match_substring_regex(texts, NUMBER)))
         others += len(odd) - pc.sum(pc.match_substring_regex(odd, MEANT), min_count=0).as_py()
-        if others > known * MOST_ODD:
+        if others > known * MAX_ODD_SHARE:
             return None
         for value, count in zip(*(column.to_pylist() for column in odd.value_counts().flatten()), strict=True):
-            if value in found or len(found) < MOST_COUNTED:
+            if value in found or len(found) < MAX_COUNTED:
                 found[value] += count
     return [TopValue(value=_short(value), count=count) for value, count in found.most_common(TOP_VALUES)] or None
 
 
 def _short(value: str | bool) -> str | bool:
-    return value if isinstance(value, bool) or len(value) <= LONGEST_TOP else value[: LONGEST_TOP - 1] + CUT_MARK
+    return value if isinstance(value, bool) or len(value) <= MAX_TOP_LENGTH else value[: MAX_TOP_LENGTH - 1] + CUT_MARK

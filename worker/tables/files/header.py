@@ -17,7 +17,7 @@ NAMES_OUTWEIGH = 3
 """One name says as much as three cells that are like those below: years and numbers are names of columns, too."""
 LOOKED_AT = 1000
 """Cells of a column that are compared with its name."""
-MOST_UNLIKE = 0.1
+MAX_UNLIKE_SHARE = 0.1
 _CLOCK = r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?( ?[APap][Mm])?"
 _DAY = r"([0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}|[0-9]{1,2}[ -][A-Za-z]{3,9}[ -][0-9]{2,4})"
 _SUM = r"[0-9][0-9 .,']*"
@@ -87,7 +87,7 @@ def looks_alike(name: str, column: pa.Array) -> bool | None:
     None: they are of no kind, so the name may be one of them or not.
     """
     text = name.strip()
-    numbered = NUMBERED.fullmatch(text) if len(text) <= values.LONGEST_NUMBER and text.isprintable() else None
+    numbered = NUMBERED.fullmatch(text) if len(text) <= values.MAX_NUMBER_LENGTH and text.isprintable() else None
     kinds = [*WRITTEN, *([re.compile(rf"^{re.escape(numbered[1])}[0-9]+$", re.ASCII)] if numbered else [])]
     first = (column[0].as_py() or "").strip()
     # one look at one cell spares most columns the others
@@ -95,7 +95,7 @@ def looks_alike(name: str, column: pa.Array) -> bool | None:
     if not likely:
         return None
     cells = values.without_missing(column.slice(0, LOOKED_AT)).drop_null()
-    found = next((kind for kind in likely if _share(cells, kind.pattern) >= 1 - MOST_UNLIKE), None)
+    found = next((kind for kind in likely if _share(cells, kind.pattern) >= 1 - MAX_UNLIKE_SHARE), None)
     if found is None:
         return None
     return found.fullmatch(text) is not None
@@ -113,7 +113,9 @@ def _is(name: str, kind: ColumnType) -> bool:
 
 def _counts(numbers: Sequence[str]) -> bool:
     """Return whether numbers are names: all years, or the places of at least three columns from 0 or 1 on."""
-    if not numbers or not all(number.strip().isdecimal() and len(number) < values.LONGEST_NUMBER for number in numbers):
+    if not numbers or not all(
+        number.strip().isdecimal() and len(number) < values.MAX_NUMBER_LENGTH for number in numbers
+    ):
         return False
     whole = [int(number) for number in numbers]
     counted = len(whole) > 2 and whole[0] in (0, 1) and all(after - before == 1 for before, after in pairwise(whole))

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from worker.contracts.errors import TableTooLarge, UnreadableTable
-from worker.contracts.json_text import LONGEST_TOLD, MAX_JSON_DEPTH, parse_json
+from worker.contracts.json_text import MAX_JSON_DEPTH, MAX_SHOWN_LENGTH, parse_json
 
 ROWS = ("rows", "data")
 """What the list of rows may be called; pandas calls it data, and puts the index of the frame beside it."""
 JSON_SHAPE = 'a JSON table is {"columns": ["a", "b"], "rows": [[1, 2], [3, 4]]} or {"rows": [{"a": 1, "b": 2}]}'
 BLOCK = 2**20
-LONGEST_PIECE = 2**24
+MAX_PIECE_CHARACTERS = 2**24
 """Bytes of one row, or of one other member of the table."""
-MOST_MEMBERS = 100
+MAX_MEMBERS = 100
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _SPACE = re.compile(rb"[ \t\r\n]*+")
@@ -71,11 +71,11 @@ def _member(pieces: "_Pieces", seen: set[str]) -> str:
     other = next((one for one in seen if name == one or (name in ROWS and one in ROWS)), None)
     if other is not None:
         what = "rows" if name in ROWS else "columns" if name == "columns" else None
-        told = f"the key {name[:LONGEST_TOLD]!r} is" if what is None else f"the {what} are"
+        told = f"the key {name[:MAX_SHOWN_LENGTH]!r} is" if what is None else f"the {what} are"
         raise UnreadableTable(f"{told} there twice{f', as {other!r} and as {name!r}' if what == 'rows' else ''}")
     seen.add(name)
-    if len(seen) > MOST_MEMBERS:
-        raise UnreadableTable(f"the body has more than {MOST_MEMBERS} keys; {JSON_SHAPE}")
+    if len(seen) > MAX_MEMBERS:
+        raise UnreadableTable(f"the body has more than {MAX_MEMBERS} keys; {JSON_SHAPE}")
     return name
 
 
@@ -196,8 +196,8 @@ class _Pieces:
     def _read(self) -> bool:
         """Read on: at least as much again as waits already, so that long values are not looked at too often."""
         rest = self._buffer[self._place :]
-        if len(rest) > LONGEST_PIECE:
-            raise TableTooLarge(f"the JSON holds a row or another value of more than {LONGEST_PIECE} bytes")
+        if len(rest) > MAX_PIECE_CHARACTERS:
+            raise TableTooLarge(f"the JSON holds a row or another value of more than {MAX_PIECE_CHARACTERS} bytes")
         size = max(BLOCK, len(rest))
         block = self._file.read(size) if self._decoded is None else self._decoded.read(size).encode()
         self._buffer, self._place = rest + block, 0

@@ -12,7 +12,7 @@ import pyarrow as pa
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.contracts.json_text import numbers_as_written, told_number
 from worker.tables.files.json_parts import JSON_SHAPE, Row, json_parts
-from worker.tables.files.size_limits import LONGEST_TEXT, check_columns
+from worker.tables.files.size_limits import MAX_TEXT_LENGTH, check_columns
 from worker.tables.json_cells import mistake
 from worker.tables.values import EXACT_INTEGERS, cell_text, float_tells, whole_digits
 
@@ -68,8 +68,8 @@ class JsonTable:
                 cells[place] = None
             elif kind is float and abs(cell) >= EXACT_INTEGERS and not isinf(cell):
                 cells[place] = _exact(as_written()[place if self._listed else self.names[place]], cell)
-            elif kind is str and len(cell) > LONGEST_TEXT:
-                raise TableTooLarge(f"row {number} holds a text of more than {LONGEST_TEXT} characters")
+            elif kind is str and len(cell) > MAX_TEXT_LENGTH:
+                raise TableTooLarge(f"row {number} holds a text of more than {MAX_TEXT_LENGTH} characters")
             elif not (kind is str and cell.isascii()) and mistake(cell) is not None:
                 name = self.names[place]
                 raise _wrong(as_written()[place if self._listed else name], cell, name, number)

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 
-MOST_PAGES = 200_000
+MAX_PAGES = 200_000
 """Of one file. A page is about 1 MiB where a writer chooses."""
-MOST_DEPTH = 8
-MOST_FIELDS = 1000
-LONGEST_NUMBER = 10
+MAX_DEPTH = 8
+MAX_FIELDS = 1000
+MAX_NUMBER_LENGTH = 10
 UNTOLD_BYTES = 100
 """Files of old writers named parquet-mr are read so many bytes past the end that their footer tells."""
 
@@ -40,9 +40,9 @@ def pages(source: Path, metadata: pq.FileMetaData) -> Iterator[tuple[int, list[P
 
     Raises:
         UnreadableTable: a header is none, or pages lie where there is no file.
-        TableTooLarge: more than ``MOST_PAGES`` pages.
+        TableTooLarge: more than ``MAX_PAGES`` pages.
     """
-    left = MOST_PAGES
+    left = MAX_PAGES
     untold = UNTOLD_BYTES if (metadata.created_by or "").lower().startswith("parquet-mr") else 0
     with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as bytes_:
         for group in map(metadata.row_group, range(metadata.num_row_groups)):
@@ -63,7 +63,7 @@ def _chunk_pages(file: mmap.mmap, start: int, end: int, untold: int, most: int) 
     place = start
     while place < min(end + untold, len(file)):
         if len(found) == most:
-            raise TableTooLarge(f"the Parquet file has more than {MOST_PAGES} pages; write it with larger ones")
+            raise TableTooLarge(f"the Parquet file has more than {MAX_PAGES} pages; write it with larger ones")
         try:
             page, place = _page(file, place)
         except UnreadableTable:
@@ -103,13 +103,13 @@ class _Reader:
         self.place = place
 
     def struct(self, depth: int = 0) -> Struct:
-        if depth > MOST_DEPTH:
+        if depth > MAX_DEPTH:
             raise _broken()
         fields: Struct = {}
         number = 0
         while head := self._byte():
             self._fields += 1
-            if self._fields > MOST_FIELDS:
+            if self._fields > MAX_FIELDS:
                 raise _broken()
             # numbers of fields have 16 bits, and what is beyond is cut off
             number = _cut(number + (head >> 4) if head >> 4 else self._signed())
@@ -143,7 +143,7 @@ class _Reader:
 
     def _number(self) -> int:
         value = 0
-        for index in range(LONGEST_NUMBER):
+        for index in range(MAX_NUMBER_LENGTH):
             byte = self._byte()
             value |= (byte & 127) << 7 * index
             if byte < 128:

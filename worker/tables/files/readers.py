@@ -22,7 +22,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from worker.contracts.base import MOST_COLUMNS
+from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import TableTooLarge, UnreadableTable, says_full
 from worker.tables import media
 from worker.tables.files.arrow_footer import check_arrow_file
@@ -35,14 +35,14 @@ from worker.tables.values import HOLDS, decoded, decoded_type, is_text, type_of,
 
 BATCH_ROWS = 16_384
 BATCH_CELLS = 2**22
-LONGEST_FOOTER = 16 * 2**20
+MAX_FOOTER_BYTES = 16 * 2**20
 CSV_BLOCK = 2**20
 CSV_BLOCK_COLUMNS = 1000
 """A block of a wider table is larger, so that each has enough rows for the work that a block costs for each column."""
 SEPARATORS = (";", "\t", "|", ",")
 NAMED_SEPARATORS = {",": "commas", "\t": "tabs, or say text/csv"}
 FREE_DICTIONARY_ENTRIES, DICTIONARY_ENTRIES_A_ROW = 2**24, 16
-LONGEST_NAME = 1000
+MAX_NAME_LENGTH = 1000
 NUMBERED = "column_"
 """How names of columns begin that have none, before their number."""
 NO_TEXT = re.compile("[\0\ud800-\udfff]")
@@ -177,9 +177,10 @@ def _check_names(table: RawTable) -> None:
     for index, name in enumerate(names, 1):
         if not name.strip():
             raise UnreadableTable(f"column {index} has no name; the first row of a table names its columns{hint}")
-        if len(name) > LONGEST_NAME or NO_TEXT.search(name):
+        if len(name) > MAX_NAME_LENGTH or NO_TEXT.search(name):
             raise UnreadableTable(
-                f"the name of column {index} is longer than {LONGEST_NAME} characters, or holds NUL or half a character"
+                f"the name of column {index} is longer than {MAX_NAME_LENGTH} characters, or holds NUL or half a "
+                "character"
             )
         if name in seen:
             raise UnreadableTable(f"two columns are named {name!r}; names must differ{hint}")
@@ -319,7 +320,7 @@ def _parquet(source: Path, limits: Limits) -> RawTable:
 
 def _opened_parquet(source: Path, **options: Any) -> pq.ParquetFile:
     return pq.ParquetFile(
-        source, thrift_string_size_limit=LONGEST_FOOTER, thrift_container_size_limit=5 * MOST_COLUMNS, **options
+        source, thrift_string_size_limit=MAX_FOOTER_BYTES, thrift_container_size_limit=5 * MAX_COLUMNS, **options
     )
 
 

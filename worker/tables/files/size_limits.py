@@ -14,16 +14,16 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from worker.contracts.base import MOST_COLUMNS
+from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.tables.files.parquet_pages import pages
 
-MOST_PIECE_BYTES = 2**29
+MAX_PIECE_BYTES = 2**29
 """Of one record batch, or of one column in a row group, once decompressed."""
-LONGEST_TEXT = 2**20
-MOST_BATCH_TEXT = 2**28
+MAX_TEXT_LENGTH = 2**20
+MAX_BATCH_TEXT = 2**28
 """Bytes of one column's texts in one batch of rows, each counted as often as it stands there."""
-MOST_DIRECTORY_BYTES = 2**20
+MAX_DIRECTORY_BYTES = 2**20
 DICTIONARY = {2, 8}
 """PLAIN_DICTIONARY and RLE_DICTIONARY, as parquet.thrift numbers encodings."""
 EXPANDING = 7
@@ -98,11 +98,11 @@ def check_texts(name: str, column: pa.Array) -> None:
     lengths = _lengths(column)
     if lengths is None or not len(lengths):
         return
-    if int(lengths.max()) > LONGEST_TEXT:
-        raise TableTooLarge(f"column {name!r} holds a text of more than {LONGEST_TEXT} bytes")
-    if int(lengths.sum(dtype=np.int64)) > MOST_BATCH_TEXT:
+    if int(lengths.max()) > MAX_TEXT_LENGTH:
+        raise TableTooLarge(f"column {name!r} holds a text of more than {MAX_TEXT_LENGTH} bytes")
+    if int(lengths.sum(dtype=np.int64)) > MAX_BATCH_TEXT:
         raise TableTooLarge(
-            f"column {name!r} holds more than {MOST_BATCH_TEXT} bytes of text in {len(column)} rows; shorten its texts"
+            f"column {name!r} holds more than {MAX_BATCH_TEXT} bytes of text in {len(column)} rows; shorten its texts"
         )
 
 
@@ -112,8 +112,8 @@ def check_columns(count: int) -> None:
     Raises:
         TableTooLarge: it is.
     """
-    if count > MOST_COLUMNS:
-        raise TableTooLarge(f"the table has more than {MOST_COLUMNS} columns; send fewer")
+    if count > MAX_COLUMNS:
+        raise TableTooLarge(f"the table has more than {MAX_COLUMNS} columns; send fewer")
 
 
 def check_directory(source: Path) -> None:
@@ -130,14 +130,14 @@ def check_directory(source: Path) -> None:
     if end < 0 or len(tail) < end + 22:
         return  # no zip file: its reader says so
     [size] = struct.unpack_from("<I", tail, end + 12)
-    if size > MOST_DIRECTORY_BYTES or _END_64 in tail:
-        raise TableTooLarge(f"the npz has too many members: its directory is longer than {MOST_DIRECTORY_BYTES} bytes")
+    if size > MAX_DIRECTORY_BYTES or _END_64 in tail:
+        raise TableTooLarge(f"the npz has too many members: its directory is longer than {MAX_DIRECTORY_BYTES} bytes")
 
 
 def _check_piece(size: int) -> None:
-    if size > MOST_PIECE_BYTES:
+    if size > MAX_PIECE_BYTES:
         raise TableTooLarge(
-            f"a part of the table takes {size} bytes once decompressed and at most {MOST_PIECE_BYTES} are allowed; "
+            f"a part of the table takes {size} bytes once decompressed and at most {MAX_PIECE_BYTES} are allowed; "
             "write it in smaller row groups or record batches"
         )
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from worker.contracts.base import MOST_COLUMNS
+from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
 from worker.contracts.json_text import parse_json, told_number
 from worker.contracts.resources import ModelColumn
-from worker.tables.files.readers import LONGEST_NAME
+from worker.tables.files.readers import MAX_NAME_LENGTH
 from worker.tables.files.size_limits import check_columns
 from worker.tables.json_cells import CELL_TYPES, LARGEST, mistake
 from worker.tables.rows.matching import WrongCell, check_rows, match_columns, selected
@@ -63,7 +63,7 @@ def plain_of(document: Mapping[str, Any], columns: PlainColumns, *, max_rows: in
     names = document["columns"] if listed else list(rows[0])
     if type(names) is not list or set(map(type, names)) != {str} or set(map(len, rows)) != {len(names)}:
         return None
-    if len(names) > MOST_COLUMNS:
+    if len(names) > MAX_COLUMNS:
         return None
     further = [name for name in names if name not in columns.names]
     places = {name: place for place, name in enumerate(names)}
@@ -86,7 +86,7 @@ def plain_of(document: Mapping[str, Any], columns: PlainColumns, *, max_rows: in
 
 
 def _is_plain_name(name: str) -> bool:
-    return len(name) <= LONGEST_NAME and name.isprintable()
+    return len(name) <= MAX_NAME_LENGTH and name.isprintable()
 
 
 def table_of(document: Mapping[str, Any], features: Sequence[ModelColumn], *, max_rows: int) -> pa.Table:
@@ -140,8 +140,8 @@ def _of_lists(names: Any, called: str, data: Any) -> dict[str, list[Any]]:
 
 
 def _check_cells(name: str, cells: Sequence[Any]) -> None:
-    if len(name) > LONGEST_NAME:
-        raise InvalidRequest(f"the name of a column is longer than {LONGEST_NAME} characters: {name[:80]!r}…")
+    if len(name) > MAX_NAME_LENGTH:
+        raise InvalidRequest(f"the name of a column is longer than {MAX_NAME_LENGTH} characters: {name[:80]!r}…")
     try:
         name.encode()
     except UnicodeEncodeError as error:

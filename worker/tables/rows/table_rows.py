@@ -9,7 +9,7 @@ from typing import TypeAlias, cast
 import numpy as np
 import pyarrow as pa
 
-from worker.contracts.base import MOST_COLUMNS
+from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
 from worker.contracts.resources import ModelColumn
 from worker.tables import media
@@ -19,7 +19,7 @@ from worker.tables.rows.matching import check_rows, match_columns
 from worker.tables.rows.plain import PlainColumns, PlainRows, plain_rows
 from worker.tables.values import EXACT_INTEGERS, decoded_type, is_text
 
-MOST_BYTES = 2**28
+MAX_BYTES = 2**28
 """Of a file of rows, once decompressed."""
 FEW_ROWS = 64
 """A table of more rows is worth the steps that a table takes."""
@@ -166,7 +166,7 @@ def read_rows(source: Path, media_type: str, max_rows: int, header: bool | None 
         UnreadableTable, TableTooLarge: see ``readers.read``.
         InvalidRequest: there are no rows, or more than ``max_rows``.
     """
-    raw = read(source, media_type, Limits(MOST_BYTES, max_rows * MOST_COLUMNS), header=header)
+    raw = read(source, media_type, Limits(MAX_BYTES, max_rows * MAX_COLUMNS), header=header)
     batches: list[list[pa.Array]] = []
     rows = 0
     for batch in raw.batches():

@@ -177,7 +177,7 @@ def test_the_same_model_is_the_same_file():
 
 
 def test_a_model_too_large_for_one_file_is_refused(monkeypatch):
-    monkeypatch.setattr(export, "MOST_BYTES", 1000)
+    monkeypatch.setattr(export, "MAX_BYTES", 1000)
     with pytest.raises(InvalidRequest, match="at most 1000"):
         onnx_document(_model(), "m", "", "0.0")
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from support.tables import WRITERS, as_npz
 
-from worker.contracts.base import MOST_COLUMNS, ColumnType
+from worker.contracts.base import MAX_COLUMNS, ColumnType
 from worker.tables import media
 from worker.tables.files import describe
 from worker.tables.files.ingest import ingest
@@ -22,7 +22,7 @@ FORMS: dict[str, Callable[[pa.Table], bytes]] = {
     ),
 }
 TIMES = 8
-MOST_GROWTH = 24
+MAX_GROWTH = 24
 """Between ``TIMES`` and its square, and further from what is right than a busy machine takes anyone."""
 
 
@@ -46,12 +46,12 @@ def _wide(width: int, *, text: bool) -> pa.Table:
 
 @pytest.mark.parametrize(("kind", "text"), [*((kind, False) for kind in FORMS), (media.CSV, True)])
 def test_columns_cost_no_more_each_the_more_there_are(kind: str, text: bool, tmp_path: Path) -> None:
-    assert _growth(tmp_path, kind, lambda width: FORMS[kind](_wide(width, text=text)), 500) < MOST_GROWTH
+    assert _growth(tmp_path, kind, lambda width: FORMS[kind](_wide(width, text=text)), 500) < MAX_GROWTH
 
 
 @pytest.mark.parametrize("kind", FORMS)
 def test_the_widest_table_is_read(kind: str, tmp_path: Path) -> None:
-    assert _seconds(tmp_path, kind, FORMS[kind](_wide(MOST_COLUMNS - 1, text=False))) < 60
+    assert _seconds(tmp_path, kind, FORMS[kind](_wide(MAX_COLUMNS - 1, text=False))) < 60
 
 
 def _batches(count: int) -> bytes:
@@ -64,7 +64,7 @@ def _batches(count: int) -> bytes:
 
 
 def test_record_batches_of_one_row_cost_no_more_each_the_more_there_are(tmp_path: Path) -> None:
-    assert _growth(tmp_path, media.ARROW_STREAM, _batches, 3000) < MOST_GROWTH
+    assert _growth(tmp_path, media.ARROW_STREAM, _batches, 3000) < MAX_GROWTH
 
 
 @pytest.mark.parametrize("kind", ["numeric", "categorical"])

@@ -119,7 +119,7 @@ class _Old:
 def test_pages_without_end_are_too_many(tmp_path, monkeypatch):
     path = tmp_path / "table"
     metadata = _written(path, data_page_size=1000)
-    monkeypatch.setattr(parquet_pages, "MOST_PAGES", 20)
+    monkeypatch.setattr(parquet_pages, "MAX_PAGES", 20)
     with pytest.raises(TableTooLarge, match="more than 20 pages"):
         list(parquet_pages.pages(path, metadata))
 

@@ -82,7 +82,7 @@ def test_zeros_are_counted_as_what_they_become(tmp_path: Path, form: str, monkey
     assert _rows(tmp_path, body, kind) == 1_000_000
     with pytest.raises(TableTooLarge, match="bytes once decompressed"):
         _rows(tmp_path, body, kind, Limits(max_bytes=2**22, max_cells=10**8))
-    monkeypatch.setattr(size_limits, "MOST_PIECE_BYTES", 2**22)
+    monkeypatch.setattr(size_limits, "MAX_PIECE_BYTES", 2**22)
     with pytest.raises(TableTooLarge, match="smaller row groups"):
         _rows(tmp_path, body, kind)
 
