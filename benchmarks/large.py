@@ -93,7 +93,7 @@ def _whole(
         "rows": len(X),
         "columns": X.shape[1],
         "seconds to fit": seconds,
-        "seconds of them to choose": sum(heat["seconds"] for heat in model.choices_),
+        "seconds of them to choose": sum(run["seconds"] for run in model.choices_),
         "memory, GiB": max(memory.peak() - before, 0) / GIB,
         "test RMSE": rmse,
         "ridge": model.spec_["ridge"],

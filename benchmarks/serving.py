@@ -53,7 +53,7 @@ class Size:
 
 SIZES = {"small": Size(5_000, 18), "large": Size(20_000, 18), "wide": Size(20_000, 98)}
 SPEC = {"iterations": 2, "encoding": "plain", "exponent": 1.3, "ridge": 0.001, "feature_matrix": "full", "solver": "cg"}
-"""Fixed: a race between ways to fit 20,000 rows, or a factorisation, takes minutes and changes nothing of this."""
+"""Fixed: a choice between ways to fit 20,000 rows, or a factorisation, takes minutes and changes nothing of this."""
 BARE_CALLS = 300
 BARE = "ServedModel.predict of the row's table, in-process"
 

@@ -293,7 +293,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         task: Task = "regression" if rows.classes is None else "classification"
         outputs = [ModelColumn(name=f"y{index}", type="numeric") for index in range(rows.targets.n_outputs)]
         self.spec_ = choice.spec.model_dump()
-        self.choices_ = [heat.model_dump() for heat in described(choice.heats)]
+        self.choices_ = [run.model_dump() for run in described(choice.runs)]
         self.history_ = [
             {
                 "iteration": state.current.iteration,

@@ -44,7 +44,7 @@ def explained(context: Context, record: ModelRecord, model: "ServedModel", table
         model=resource.id,
         classes=resource.classes,
         targets=[column.name for column in resource.targets],
-        unknown_categories={name: int(rows.sum()) for name, rows in model.encoder.strange(table).items()},
+        unknown_categories={name: int(rows.sum()) for name, rows in model.encoder.unknown_categories(table).items()},
         items=[_with_values(item, shown) for item in items],
     )
 

@@ -190,7 +190,7 @@ class _Inference:
     def write(self, record: ModelRecord, answer: "Answer") -> Response:
         model = record.resource
         head: dict[str, Any] = {"model_name": model.name, "model_version": str(model.version)}
-        if answer.strange and (told := unknown_categories.as_text(answer.unknown)):
+        if answer.unknown_categories and (told := unknown_categories.as_text(answer.unknown)):
             head["parameters"] = {unknown_categories.PARAMETER: told}
         if self._id is not None:
             head["id"] = self._id

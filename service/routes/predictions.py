@@ -75,7 +75,7 @@ async def predict(
 
 def _written(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:
     response = _in_form(record, answer, form, spreadsheet)
-    if answer.strange and (told := unknown_categories.as_text(answer.unknown)):
+    if answer.unknown_categories and (told := unknown_categories.as_text(answer.unknown)):
         response.headers[unknown_categories.HEADER] = told
     return response
 

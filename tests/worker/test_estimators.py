@@ -296,7 +296,7 @@ def test_wide_rows_keep_to_the_bound_of_the_service():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(20, 1100)), rng.normal(size=20)
     model = FactRFMRegressor(iterations=0).fit(X, y)
-    assert {heat["encoding"] for heat in model.choices_} == {"plain"}
+    assert {run["encoding"] for run in model.choices_} == {"plain"}
     with pytest.raises(
         ValueError, match=r"'expanded' makes 4400 encoded columns and at most 4096 .* 'plain' makes 1100"
     ):

@@ -50,31 +50,31 @@ def _chosen(request: Mapping[str, Any]) -> list[str]:
 
 
 def validation_chose_before(
-    metrics: Iterable[str], spec: Mapping[str, Any], raced: Sequence[Mapping[str, Any]], iterations: int
+    metrics: Iterable[str], spec: Mapping[str, Any], short_runs: Sequence[Mapping[str, Any]], iterations: int
 ) -> list[str]:
     """Return the same of a model that was stored before models said it: what its row still tells.
 
-    ``raced``: the short runs that its options were settled by.
+    ``short_runs``: the short runs that its options were settled by.
     """
     if not _any_begins(metrics, PREFIX):
         return []
-    chosen = _settled(spec, raced)
+    chosen = _settled(spec, short_runs)
     return [*chosen, "iteration"] if iterations > 0 else chosen
 
 
 def left_out_chose_before(
-    metrics: Iterable[str], spec: Mapping[str, Any], raced: Sequence[Mapping[str, Any]], chosen_by: ChosenBy | None
+    metrics: Iterable[str], spec: Mapping[str, Any], short_runs: Sequence[Mapping[str, Any]], chosen_by: ChosenBy | None
 ) -> list[str]:
     """Return the same of training rows that were left out of the solve."""
     if not _any_begins(metrics, LEFT_OUT_PREFIX):
         return []
-    chosen = _settled(spec, raced)
+    chosen = _settled(spec, short_runs)
     return [*chosen, "iteration"] if chosen_by == "leave_one_out" else chosen
 
 
-def _settled(spec: Mapping[str, Any], raced: Sequence[Mapping[str, Any]]) -> list[str]:
-    chosen = [name for name in CHOICES if len({run.get(name) for run in raced}) > 1]
-    return [*chosen, "ridge"] if raced or spec.get("ridge") == "auto" else chosen
+def _settled(spec: Mapping[str, Any], short_runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    chosen = [name for name in CHOICES if len({run.get(name) for run in short_runs}) > 1]
+    return [*chosen, "ridge"] if short_runs or spec.get("ridge") == "auto" else chosen
 
 
 def how_chosen(model: Model) -> str:

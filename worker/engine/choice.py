@@ -1,4 +1,4 @@
-"""Which of several ways to fit does best on rows that did not train: a race on a part of the rows.
+"""Which of several ways to fit does best on rows that did not train: successive halving on a part of the rows.
 
 Each candidate runs a short recursion on a part of the rows, with every second ridge of its path, and is judged on the
 other rows, those to validate on included. The better third runs again on half of the rows, with the best ridge and its
@@ -19,14 +19,14 @@ from worker.engine.problem import UNSOLVED
 from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets, Targets
 
-LAPS = ((1 / 3, 2, 1.0), (1 / 2, 3, 1 / 3))
-"""Of every lap: the share of rows that train, the updates of M, the share of candidates that run it."""
+RUNGS = ((1 / 3, 2, 1.0), (1 / 2, 3, 1 / 3))
+"""Of every rung: the share of rows that train, the updates of M, the share of candidates that run it."""
 MIN_ROWS = 500
-"""A lap trains on so many rows or on 4/5 of them, where its share is fewer."""
+"""A rung trains on so many rows or on 4/5 of them, where its share is fewer."""
 MAX_ROWS = 8000
-"""A lap trains on no more rows: what wins does not change much beyond, and every candidate factors K several times."""
+"""A rung trains on no more rows: what wins does not change much beyond, and every candidate factors K several times."""
 JUDGING_ROWS = 1000
-"""At most so many of the rows left over judge a lap, beside those to validate on."""
+"""At most so many of the rows left over judge a rung, beside those to validate on."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Heat:
-    """One candidate's run in a lap: rows it trained on, its least loss, and the iteration and ridge that reached it.
+class CandidateRun:
+    """One candidate's run in a rung: rows it trained on, its least loss, and the iteration and ridge that reached it.
 
     ``failed`` says why it could not run to an end; its loss is then infinite.
     """
 
     candidate: Candidate
-    lap: int
+    rung: int
     rows: int
     loss: tuple[float, ...]
     iteration: int
@@ -54,7 +54,7 @@ class Heat:
     failed: str | None = None
 
 
-def race(
+def successive_halving(
     encoded: Mapping[str, Tensor],
     Y: Tensor,
     targets: Targets,
@@ -63,8 +63,8 @@ def race(
     validation: tuple[Mapping[str, Tensor], Tensor] | None = None,
     seed: int = 0,
     clock: Callable[[], float] | None = None,
-) -> Iterator[Heat]:
-    """Yield every heat as it ends; ``winner`` reads the result off all of them.
+) -> Iterator[CandidateRun]:
+    """Yield every run as it ends; ``winner`` reads the result off all of them.
 
     ``encoded``: X (n, d) by encoding; Y raw, as ``iterate`` takes it. ``validation``: rows by encoding and raw targets.
 
@@ -76,10 +76,10 @@ def race(
         raise InvalidConfig(f"choosing between ways to fit needs at least 2 rows, not {len(Y)}")
     order = _shuffled(Y, targets, seed)
     running = [(candidate, _every_second(candidate.config.ridges)) for candidate in candidates]
-    for lap, (share, updates, kept) in enumerate(LAPS):
+    for rung, (share, updates, kept) in enumerate(RUNGS):
         rows, judges = _parted(order, share)
         running = running[: max(math.ceil(kept * len(candidates)), 1)]
-        heats: list[Heat] = []
+        runs: list[CandidateRun] = []
         errors: list[EngineError] = []
         for candidate, ridges in running:
             X = encoded[candidate.encoding]
@@ -89,41 +89,41 @@ def race(
                 judging = (torch.cat([judging[0], held_out[candidate.encoding]]), torch.cat([judging[1], held_out_Y]))
             began = clock() if clock is not None else None
             try:
-                heat = _run(candidate, ridges, lap, X[rows], Y[rows], targets, judging, updates)
+                run = _run(candidate, ridges, rung, X[rows], Y[rows], targets, judging, updates)
             except (NonFiniteValues, *UNSOLVED) as error:
                 errors.append(error)
-                heat = Heat(candidate, lap, len(rows), (math.inf,), 0, math.nan, failed=str(error))
+                run = CandidateRun(candidate, rung, len(rows), (math.inf,), 0, math.nan, failed=str(error))
             if clock is not None and began is not None:
-                heat = replace(heat, seconds=clock() - began)
-            heats.append(heat)
-            yield heat
+                run = replace(run, seconds=clock() - began)
+            runs.append(run)
+            yield run
         if len(errors) == len(running):
             raise errors[0]
-        heats.sort(key=lambda heat: heat.loss)
-        running = [(heat.candidate, _around(heat)) for heat in heats]
+        runs.sort(key=lambda run: run.loss)
+        running = [(run.candidate, _around(run)) for run in runs]
 
 
-def heats_to_run(candidates: int) -> int:
-    """Return how many heats a race of so many candidates has."""
-    return sum(max(math.ceil(kept * candidates), 1) for _, _, kept in LAPS)
+def number_of_runs(candidates: int) -> int:
+    """Return how many runs so many candidates have together."""
+    return sum(max(math.ceil(kept * candidates), 1) for _, _, kept in RUNGS)
 
 
-def winner(heats: Sequence[Heat]) -> Heat:
-    """Return the best heat of the last lap, the first of equals."""
-    last = max(heat.lap for heat in heats)
-    return min((heat for heat in heats if heat.lap == last), key=lambda heat: heat.loss)
+def winner(runs: Sequence[CandidateRun]) -> CandidateRun:
+    """Return the best run of the last rung, the first of equals."""
+    last = max(run.rung for run in runs)
+    return min((run for run in runs if run.rung == last), key=lambda run: run.loss)
 
 
 def _run(
     candidate: Candidate,
     ridges: tuple[float, ...],
-    lap: int,
+    rung: int,
     X: Tensor,
     Y: Tensor,
     targets: Targets,
     judging: tuple[Tensor, Tensor],
     updates: int,
-) -> Heat:
+) -> CandidateRun:
     config = replace(
         candidate.config, ridges=ridges, iterations=min(updates, candidate.config.iterations), patience=None
     )
@@ -132,19 +132,19 @@ def _run(
         best = state.best
     if best is None or best.loss is None:
         raise InvalidConfig("a recursion with rows to judge it reaches a loss")
-    return Heat(candidate, lap, len(X), best.loss, best.iteration, best.ridge)
+    return CandidateRun(candidate, rung, len(X), best.loss, best.iteration, best.ridge)
 
 
 def _every_second(ridges: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(sorted(ridges)[::2])
 
 
-def _around(heat: Heat) -> tuple[float, ...]:
+def _around(run: CandidateRun) -> tuple[float, ...]:
     """Return the ridge that did best and its neighbours on the path."""
-    path = sorted(heat.candidate.config.ridges)
-    if heat.ridge not in path:
-        return heat.candidate.config.ridges
-    place = path.index(heat.ridge)
+    path = sorted(run.candidate.config.ridges)
+    if run.ridge not in path:
+        return run.candidate.config.ridges
+    place = path.index(run.ridge)
     return tuple(path[max(place - 1, 0) : place + 2])
 
 
@@ -165,7 +165,7 @@ def _shuffled(Y: Tensor, targets: Targets, seed: int) -> Tensor:
 
 
 def _parted(order: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Return the rows that train a lap and those that judge it."""
+    """Return the rows that train a rung and those that judge it."""
     n = len(order)
     training = min(max(int(share * n), min(MIN_ROWS, (4 * n) // 5), 1), MAX_ROWS)
     return order[:training], order[training : training + JUDGING_ROWS]

@@ -54,13 +54,13 @@ def without_old_scores(order: OrderT, report: Callable[[LogReport], None]) -> Or
 class Trail:
     """What a fit remembers beside the state of the recursion.
 
-    ``spec``: without choice, the ``heats`` that decided, and why this ``solver``. ``folds``: scores of each finished
+    ``spec``: without choice, the ``runs`` that decided, and why this ``solver``. ``folds``: scores of each finished
     fold, by iteration; ``scores``: those of the fold under way. ``history`` and ``matrices`` belong to the fit under
     way.
     """
 
     spec: FitSpec | None = None
-    heats: list[HeatSummary] = field(default_factory=list)
+    runs: list[HeatSummary] = field(default_factory=list)
     solver: str | None = None
 
     folds: list[list[Score]] = field(default_factory=list)
@@ -127,7 +127,7 @@ class Checkpoints:
         state = FitState(current=current, best=best, **metadata["state"])
         trail = Trail(
             spec=None if metadata["spec"] is None else FitSpec.model_validate(metadata["spec"]),
-            heats=[HeatSummary.model_validate(heat) for heat in metadata["heats"]],
+            runs=[HeatSummary.model_validate(run) for run in metadata["heats"]],
             solver=metadata["solver"],
             folds=[[Score.model_validate(score) for score in fold] for fold in metadata["folds"]],
             scores=[Score.model_validate(score) for score in metadata["scores"]],
@@ -170,7 +170,7 @@ def _metadata(state: FitState, trail: Trail) -> dict[str, Any]:
         },
         "spec": None if trail.spec is None else trail.spec.model_dump(mode="json"),
         "solver": trail.solver,
-        "heats": [heat.model_dump(mode="json") for heat in trail.heats],
+        "heats": [run.model_dump(mode="json") for run in trail.runs],
         "folds": [[score.model_dump(mode="json") for score in fold] for fold in trail.folds],
         "scores": [score.model_dump(mode="json") for score in trail.scores],
         "history": [one.model_dump(mode="json") for one in trail.history],

@@ -25,7 +25,7 @@ from worker.contracts.resources import ChosenBy, IterationSummary, Progress
 from worker.contracts.specs import CHOICES, FitSpec
 from worker.contracts.validation import left_out_chose, validation_chose
 from worker.engine import summary
-from worker.engine.choice import Heat, heats_to_run
+from worker.engine.choice import CandidateRun, number_of_runs
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
 from worker.engine.estimate import choose_solver, within
@@ -115,7 +115,7 @@ class _Fit:
         if trail.spec is None:
             self._choose(trail)
         else:
-            self._decided(trail.spec, bool(trail.heats))
+            self._decided(trail.spec, bool(trail.runs))
         resumed_fold = None if self._order.checkpoint is None else self._order.checkpoint.fold
         config = FitConfig(**self._spec.engine_options(), raise_ridge=self._raise_ridge)
         while trail.fold <= self._folds:
@@ -131,7 +131,7 @@ class _Fit:
     def _choose(self, trail: Trail) -> None:
         """Decide what the spec leaves to choice, and remember it in the trail."""
         candidates = len(self._spec.candidates())
-        expected = heats_to_run(candidates)
+        expected = number_of_runs(candidates)
 
         def load(spec: FitSpec) -> TrainingRows:
             self._read()
@@ -140,22 +140,22 @@ class _Fit:
                 self._stage("choosing between ways to fit", READING_SHARE, CHOOSING_SHARE / expected)
             return rows
 
-        def ended(heat: Heat, number: int, heats: int) -> None:
-            done, following = (CHOOSING_SHARE * min(one, heats) / heats for one in (number, number + 1))
-            self._stage(f"choosing between ways to fit ({number} of {heats})", done, following)
+        def ended(run: CandidateRun, number: int, runs: int) -> None:
+            done, following = (CHOOSING_SHARE * min(one, runs) / runs for one in (number, number + 1))
+            self._stage(f"choosing between ways to fit ({number} of {runs})", done, following)
 
         choice = choose(self._spec, load, device=self._machine.device, ended=ended)
-        trail.heats = described(choice.heats)
+        trail.runs = described(choice.runs)
         solver, trail.solver = self._solver(choice)
         # folds tell the ridges apart better than a part of the rows does
         ridge = self._spec.ridge if self._folds else choice.spec.ridge
         trail.spec = choice.spec.model_copy(update={"ridge": ridge, "solver": solver})
-        if trail.heats:
+        if trail.runs:
             options = trail.spec.model_dump(include=set(CHOICES), exclude_none=True)
             decided = ", ".join(f"{name} {options[name]}" for name in CHOICES if name in options)
-            message = f"{decided} and ridge {trail.spec.ridge} did best in {len(trail.heats)} short runs"
+            message = f"{decided} and ridge {trail.spec.ridge} did best in {len(trail.runs)} short runs"
             self._report(LogReport(data=LogData(message=message)))
-        self._decided(trail.spec, bool(trail.heats))
+        self._decided(trail.spec, bool(trail.runs))
 
     def _read(self) -> None:
         done = self._shown.fraction
@@ -183,10 +183,10 @@ class _Fit:
         validation = self._order.request.validation
         return self._spec.refit and validation is not None and validation.fraction is not None
 
-    def _decided(self, spec: FitSpec, raced: bool) -> None:
+    def _decided(self, spec: FitSpec, short_runs: bool) -> None:
         self._spec = spec
         self._order = _with_spec(self._order, spec)
-        self._begun = CHOOSING_SHARE if raced else 0.0
+        self._begun = CHOOSING_SHARE if short_runs else 0.0
 
     def _run_fold(self, state: FitState | None, config: FitConfig, trail: Trail) -> None:
         if state is None:
@@ -364,7 +364,7 @@ class _Fit:
                 precision=str(best.alpha.dtype).removeprefix("torch."),
                 solver=trail.solver,
                 refitted=refitted,
-                choices=trail.heats,
+                choices=trail.runs,
                 training_rows=X.shape[0],
                 history=history,
                 versions=versions(),

@@ -1,6 +1,6 @@
 """The run kind ``tune``: try many specs on the same rows, then fit the best one and store it as a fit would be.
 
-The first trial is what a fit would choose, by the same race, so that a search is never far behind a fit.
+The first trial is what a fit would choose, by the same short runs, so that a search is never far behind a fit.
 The fit is run again rather than kept from its trial: it costs one trial more, and the model, its history and its
 checkpoints are those of any fit.
 """
@@ -30,7 +30,7 @@ from worker.contracts.resources import Progress
 from worker.contracts.results import TuneResult, search_metric
 from worker.contracts.specs import CHOICES, FitSpec
 from worker.contracts.validation import validation_chose
-from worker.engine.choice import Heat, heats_to_run
+from worker.engine.choice import CandidateRun, number_of_runs
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
 from worker.runs.checkpoints import without_old_scores
@@ -109,7 +109,7 @@ class _Tune:
     def _first(self) -> Params:
         """Return the options of the first trial: what a fit would choose of what the spec leaves open."""
         given = self._order.request.spec
-        expected = heats_to_run(len(given.candidates()))
+        expected = number_of_runs(len(given.candidates()))
 
         def stage(stage: str, done: float, following: float) -> None:
             progress = Progress(trials=self._trials, fraction=self._raced * done / self._parts, stage=stage)
@@ -121,8 +121,8 @@ class _Tune:
             stage("choosing where to begin", 0.0, 1 / expected)
             return rows
 
-        def ended(heat: Heat, number: int, heats: int) -> None:
-            stage(f"choosing where to begin ({number} of {heats})", number / heats, min((number + 1) / heats, 1.0))
+        def ended(run: CandidateRun, number: int, runs: int) -> None:
+            stage(f"choosing where to begin ({number} of {runs})", number / runs, min((number + 1) / runs, 1.0))
 
         # rows that no spec can learn from end the search here, and not one trial after another
         load(given.candidates()[0])
@@ -135,10 +135,10 @@ class _Tune:
         # as in a fit: folds tell the ridges apart better than a part of the rows does
         ridge = given.ridge if self._folds else choice.spec.ridge
         first = search_space.values_of(choice.spec.model_copy(update={"ridge": ridge}), self._space)
-        if choice.heats:
+        if choice.runs:
             decided = [name for name in (*CHOICES, "ridge") if getattr(given, name) == "auto" and name in first]
             said = ", ".join(f"{name} {first[name]}" for name in decided)
-            message = f"{said} did best in {len(choice.heats)} short runs and make the first trial"
+            message = f"{said} did best in {len(choice.runs)} short runs and make the first trial"
             self._report(LogReport(data=LogData(message=message)))
         return first
 
@@ -165,7 +165,7 @@ class _Tune:
 
     @property
     def _raise_ridge(self) -> bool:
-        """Whether ridges are drawn or raced, and not given."""
+        """Whether ridges are drawn or tried, and not given."""
         return self._order.request.spec.ridge == "auto" or "ridge" in self._space
 
     @cached_property
@@ -229,12 +229,12 @@ class _Tune:
 
     @cached_property
     def _raced(self) -> int:
-        """A race counts as much as a trial."""
+        """The short runs count as much as a trial."""
         return int(len(self._order.request.spec.candidates()) > 1)
 
     @property
     def _parts(self) -> int:
-        """The race, every trial, and the fit of the best one."""
+        """The short runs, every trial, and the fit of the best one."""
         return self._raced + self._trials + 1
 
     def _progress(self, number: int, done: float, iteration: int | None, config: FitConfig | None) -> Progress:

@@ -28,18 +28,18 @@ class Answer:
     """What a model says of n rows.
 
     ``predictions``: labels (n,) as an object array for classification, float64 (n, c) in original units for
-    regression. ``probabilities``: float64 (n, classes), rows sum to 1; None for regression. ``strange``: of each column
-    that has any, which rows (n,) hold a category that no training row had.
+    regression. ``probabilities``: float64 (n, classes), rows sum to 1; None for regression.
+    ``unknown_categories``: of each column that has any, which rows (n,) hold a category that no training row had.
     """
 
     predictions: np.ndarray
     probabilities: np.ndarray | None
-    strange: Mapping[str, np.ndarray] = field(default_factory=dict)
+    unknown_categories: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def unknown(self) -> dict[str, int]:
         """Return how many rows hold an unknown category, by column."""
-        counts = {name: int(rows.sum()) for name, rows in self.strange.items()}
+        counts = {name: int(rows.sum()) for name, rows in self.unknown_categories.items()}
         return {name: count for name, count in counts.items() if count}
 
     def part(self, start: int, stop: int) -> "Answer":
@@ -48,7 +48,7 @@ class Answer:
         return Answer(
             self.predictions[rows],
             None if self.probabilities is None else self.probabilities[rows],
-            {name: found[rows] for name, found in self.strange.items()},
+            {name: found[rows] for name, found in self.unknown_categories.items()},
         )
 
 
@@ -107,13 +107,13 @@ class ServedModel:
         """
         encoder = self._plain if isinstance(rows, PlainRows) else self.encoder
         X = torch.from_numpy(encoder.encode(rows))
-        strange = encoder.strange(rows)
+        unknown_categories = encoder.unknown_categories(rows)
         if self.classes is None:
-            return Answer(_finite(self.fitted.predict(X).double().cpu().numpy()), None, strange)
+            return Answer(_finite(self.fitted.predict(X).double().cpu().numpy()), None, unknown_categories)
         probabilities = _finite(self.fitted.probabilities(X).double().cpu().numpy())
         labels = np.empty(len(self.classes), dtype=object)
         labels[:] = self.classes
-        return Answer(labels[probabilities.argmax(axis=1)], probabilities, strange)
+        return Answer(labels[probabilities.argmax(axis=1)], probabilities, unknown_categories)
 
     @cached_property
     def _plain(self) -> PlainEncoder:

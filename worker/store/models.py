@@ -295,15 +295,15 @@ def _not_found(ref: str, version: str | None) -> NotFound:
 def _left_out_chose(summary: FittedModelSummary) -> list[str]:
     if summary.left_out_chose is not None:
         return summary.left_out_chose
-    raced = [run.model_dump() for run in summary.choices]
-    return left_out_chose_before(summary.metrics, summary.spec, raced, summary.chosen_by)
+    short_runs = [run.model_dump() for run in summary.choices]
+    return left_out_chose_before(summary.metrics, summary.spec, short_runs, summary.chosen_by)
 
 
 def _validation_chose(summary: FittedModelSummary) -> list[str]:
     if summary.validation_chose is not None:
         return summary.validation_chose
-    raced = [run.model_dump() for run in summary.choices]
-    return validation_chose_before(summary.metrics, summary.spec, raced, summary.iterations)
+    short_runs = [run.model_dump() for run in summary.choices]
+    return validation_chose_before(summary.metrics, summary.spec, short_runs, summary.iterations)
 
 
 def to_record(row: ModelRow, default_version: int | None = None) -> ModelRecord:

@@ -62,22 +62,22 @@ def training(
 
     if isinstance(request, FitRequest):
         ways = [cost(spec) for spec in request.spec.candidates()]
-        raced = CHOOSING_WORK if len(ways) > 1 else 1
+        choosing = CHOOSING_WORK if len(ways) > 1 else 1
         # which of them it will be is not known; their work differs by orders of magnitude
         usual = math.exp(sum(math.log(one.flops) for one in ways) / len(ways))
         return Estimate(
             bytes=max(one.bytes for one in ways),
-            flops=raced * max(one.flops for one in ways),
-            seconds=training_seconds(raced * usual),
+            flops=choosing * max(one.flops for one in ways),
+            seconds=training_seconds(choosing * usual),
         )
     folds = (request.validation.folds if request.validation is not None else None) or 1
     searched = request.search.space or {}
     spec = search_space.around(request.spec)
     most = int(_most(spec, searched, lambda spec: cost(spec).bytes))
     work = _most(spec, searched, lambda spec: cost(spec).flops)
-    raced = CHOOSING_WORK - 1 if len(request.spec.candidates()) > 1 else 0
+    choosing = CHOOSING_WORK - 1 if len(request.spec.candidates()) > 1 else 0
     # the folds of a trial go together, each with rows of its own
-    flops = work * (folds * (request.search.trials + 1) + raced)
+    flops = work * (folds * (request.search.trials + 1) + choosing)
     return Estimate(bytes=most + (folds - 1) * 8 * fitted * width, flops=flops, seconds=training_seconds(flops))
 
 

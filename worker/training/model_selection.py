@@ -1,4 +1,4 @@
-"""From a spec that leaves options to choice to one that does not: rows encoded each way, and a race between them."""
+"""From a spec that leaves options to choice to one that does not: rows encoded each way, then successive halving."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ from worker.contracts.base import Label
 from worker.contracts.errors import TooWide
 from worker.contracts.resources import HeatSummary
 from worker.contracts.specs import FitSpec
-from worker.engine.choice import Candidate, Heat, heats_to_run, race, winner
+from worker.engine.choice import Candidate, CandidateRun, number_of_runs, successive_halving, winner
 from worker.engine.config import FitConfig
 from worker.engine.targets import Targets
 from worker.tables.encoding.encoder import Encoder
@@ -47,11 +47,11 @@ class TrainingRows:
 
 @dataclass(frozen=True)
 class Choice:
-    """The spec without choice, its rows, and the heats that decided, none where there was nothing to decide."""
+    """The spec without choice, its rows, and the runs that decided, none where there was nothing to decide."""
 
     spec: FitSpec
     rows: TrainingRows
-    heats: tuple[Heat, ...]
+    runs: tuple[CandidateRun, ...]
 
 
 def choose(
@@ -59,12 +59,12 @@ def choose(
     load: Callable[[FitSpec], TrainingRows],
     *,
     device: torch.device | None = None,
-    ended: Callable[[Heat, int, int], Any] = lambda heat, number, heats: None,
+    ended: Callable[[CandidateRun, int, int], Any] = lambda run, number, runs: None,
 ) -> Choice:
     """Return the best of the spec's candidates on held-out rows, with the ridge that it did best with.
 
-    ``load`` reads and encodes the rows as a spec wants them; what is too wide leaves the race. ``ended`` hears of every
-    heat: its number from 1, and how many there are.
+    ``load`` reads and encodes the rows as a spec wants them; what is too wide is left out. ``ended`` hears of every
+    run: its number from 1, and how many there are.
 
     Raises:
         EngineError: every candidate broke down.
@@ -84,7 +84,7 @@ def _raced(
     spec: FitSpec,
     load: Callable[[FitSpec], TrainingRows],
     device: torch.device | None,
-    ended: Callable[[Heat, int, int], Any],
+    ended: Callable[[CandidateRun, int, int], Any],
 ) -> Choice:
     rows: dict[str, TrainingRows] = {}
     candidates: list[tuple[Candidate, FitSpec]] = []
@@ -108,9 +108,9 @@ def _raced(
     first = rows[candidates[0][1].encoding]
     if len(candidates) == 1 or (len(first.Y) < 2 and first.validation is None):
         return Choice(candidates[0][1], first, ())
-    total = heats_to_run(len(candidates))
-    heats: list[Heat] = []
-    for heat in race(
+    total = number_of_runs(len(candidates))
+    runs: list[CandidateRun] = []
+    for run in successive_halving(
         {encoding: own.X.to(device) for encoding, own in rows.items()},
         first.Y.to(device),
         first.targets.to(device) if device is not None else first.targets,
@@ -119,13 +119,13 @@ def _raced(
         seed=spec.seed,
         clock=time.perf_counter,
     ):
-        heats.append(heat)
-        ended(heat, len(heats), total)
-    best = winner(heats)
+        runs.append(run)
+        ended(run, len(runs), total)
+    best = winner(runs)
     closed = next(one for candidate, one in candidates if candidate == best.candidate)
     if closed.ridge == "auto":
         closed = closed.model_copy(update={"ridge": best.ridge})
-    return Choice(closed, rows[closed.encoding], tuple(heats))
+    return Choice(closed, rows[closed.encoding], tuple(runs))
 
 
 def _held_out(rows: dict[str, TrainingRows], device: torch.device | None) -> tuple[dict[str, Tensor], Tensor] | None:
@@ -135,21 +135,21 @@ def _held_out(rows: dict[str, TrainingRows], device: torch.device | None) -> tup
     return {encoding: X.to(device) for encoding, (X, _) in found.items()}, next(iter(found.values()))[1].to(device)
 
 
-def described(heats: Iterable[Heat]) -> list[HeatSummary]:
-    """Return the heats as a model shows them."""
+def described(runs: Iterable[CandidateRun]) -> list[HeatSummary]:
+    """Return the runs as a model shows them."""
     return [
         HeatSummary(
-            encoding=heat.candidate.encoding,
-            feature_matrix=heat.candidate.config.feature_matrix,
-            exponent=heat.candidate.config.exponent,
-            update=heat.candidate.config.update,
-            lap=heat.lap + 1,
-            rows=heat.rows,
-            loss=heat.loss[0] if heat.failed is None else None,
-            iteration=heat.iteration,
-            ridge=heat.ridge if heat.failed is None else None,
-            seconds=heat.seconds,
-            failed=heat.failed,
+            encoding=run.candidate.encoding,
+            feature_matrix=run.candidate.config.feature_matrix,
+            exponent=run.candidate.config.exponent,
+            update=run.candidate.config.update,
+            lap=run.rung + 1,
+            rows=run.rows,
+            loss=run.loss[0] if run.failed is None else None,
+            iteration=run.iteration,
+            ridge=run.ridge if run.failed is None else None,
+            seconds=run.seconds,
+            failed=run.failed,
         )
-        for heat in heats
+        for run in runs
     ]

@@ -144,7 +144,7 @@ def _by_request(upload, frame, features, encoder):
     except FactRFMError as error:
         return error
     own = PlainEncoder(encoder, features) if isinstance(rows, PlainRows) else encoder
-    return own.encode(rows), own.strange(rows)
+    return own.encode(rows), own.unknown_categories(rows)
 
 
 def _by_job(stored: tuple[list[Column], list[pa.Table]], features, encoder):
@@ -154,12 +154,12 @@ def _by_job(stored: tuple[list[Column], list[pa.Table]], features, encoder):
         tables = [match_columns(block, features) for block in blocks]
     except FactRFMError as error:
         return error
-    strange = [encoder.strange(table) for table in tables]
+    unknown_categories = [encoder.unknown_categories(table) for table in tables]
     found = {
         name: np.concatenate(
-            [one.get(name, np.zeros(len(table), bool)) for one, table in zip(strange, tables, strict=True)]
+            [one.get(name, np.zeros(len(table), bool)) for one, table in zip(unknown_categories, tables, strict=True)]
         )
-        for name in {name for one in strange for name in one}
+        for name in {name for one in unknown_categories for name in one}
     }
     return np.concatenate([encoder.encode(table) for table in tables]), found
 

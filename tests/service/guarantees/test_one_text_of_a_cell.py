@@ -95,7 +95,7 @@ def test_rows_are_encoded_as_in_training_whichever_way_they_come(tmp_path_factor
             where = f"trained by {trained_by}, asked by {asked_by}"
             np.testing.assert_allclose(found, X[: len(found)], rtol=1e-6, atol=1e-9, err_msg=where)
             plain = PlainEncoder(encoder, features) if isinstance(rows, PlainRows) else encoder
-            assert not any(unknown.any() for unknown in plain.strange(rows).values()), where
+            assert not any(unknown.any() for unknown in plain.unknown_categories(rows).values()), where
 
 
 UNDECLARED = [name for name in DTYPES if not name.startswith(("category", "Float32", "float16", "uint64"))]

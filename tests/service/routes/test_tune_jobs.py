@@ -52,7 +52,7 @@ def test_a_dry_run_estimates_the_most_expensive_trial(client, body):
     named = {"encoding": "plain", "exponent": 1.3, "feature_matrix": "full"}
     seven = estimate(search={"trials": 7}, spec=named)["flops"]
     assert seven == 2 * estimate(spec=named)["flops"], "the best is fitted once more"
-    assert 5 * estimate(search={"trials": 7})["flops"] == pytest.approx(9 * estimate()["flops"]), "a race goes first"
+    assert 5 * estimate(search={"trials": 7})["flops"] == pytest.approx(9 * estimate()["flops"]), "short runs go first"
     assert estimate(validation={"folds": 4})["bytes"] > estimate()["bytes"]
     assert client.get("/v1/jobs").json()["items"] == []
 

@@ -44,7 +44,7 @@ def _choose(spec, values, y):
 def test_a_spec_that_leaves_nothing_open_is_fitted_as_it_is():
     values, X = _rows()
     choice, loaded = _choose(FitSpec(**CLOSED, precision="float32"), values, X[:, :1].sin())
-    assert choice.heats == ()
+    assert choice.runs == ()
     assert loaded == ["plain"]
     assert choice.spec == FitSpec(**CLOSED, precision="float32")
 
@@ -56,27 +56,27 @@ def test_steps_of_a_column_are_seen_by_bins_and_the_best_ridge_comes_along():
     choice, loaded = _choose(FitSpec(feature_matrix="full", exponent=1.3, **QUICK), values, y)
     assert sorted(loaded) == ["expanded", "plain"]
     assert choice.spec.encoding == "expanded"
-    best = min((heat for heat in choice.heats if heat.lap == 1), key=lambda heat: heat.loss)
+    best = min((run for run in choice.runs if run.rung == 1), key=lambda run: run.loss)
     assert choice.spec.ridge == best.ridge
     assert choice.rows.encoder.names[1] == "c0:rank"
-    shown = described(choice.heats)
-    assert [one.loss for one in shown] == [heat.loss[0] for heat in choice.heats]
+    shown = described(choice.runs)
+    assert [one.loss for one in shown] == [run.loss[0] for run in choice.runs]
     assert {one.encoding for one in shown} == {"plain", "expanded"}
 
 
 def test_a_ridge_that_is_given_stays():
     values, X = _rows()
     choice, _ = _choose(FitSpec(ridge=0.5, encoding="plain", **QUICK), values, X[:, :1].sin())
-    assert choice.heats
+    assert choice.runs
     assert choice.spec.ridge == 0.5
-    assert {heat.ridge for heat in choice.heats} == {0.5}
+    assert {run.ridge for run in choice.runs} == {0.5}
 
 
 def test_encodings_that_are_the_same_run_once():
     values = torch.randint(0, 2, (300, 2), generator=torch.Generator().manual_seed(0)).double()
     choice, _ = _choose(FitSpec(feature_matrix="full", **QUICK), values, values[:, :1] * values[:, 1:])
-    assert {heat.candidate.encoding for heat in choice.heats} == {"plain"}
-    assert len({heat.candidate for heat in choice.heats}) == 2, "the two exponents"
+    assert {run.candidate.encoding for run in choice.runs} == {"plain"}
+    assert len({run.candidate for run in choice.runs}) == 2, "the two exponents"
 
 
 @pytest.mark.parametrize(("n", "precision"), [(SMALL, "float64"), (SMALL + 1, "auto")])
@@ -111,5 +111,5 @@ def test_an_encoding_that_is_too_wide_leaves_the_race(too_wide, encodings):
             choose(FitSpec(**QUICK), load)
         return
     choice = choose(FitSpec(**QUICK), load)
-    assert {heat.candidate.encoding for heat in choice.heats} == encodings
+    assert {run.candidate.encoding for run in choice.runs} == encodings
     assert {choice.spec.encoding} == encodings

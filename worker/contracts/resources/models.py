@@ -38,7 +38,9 @@ class HeatSummary(Contract):
     feature_matrix: str
     exponent: float | None = None
     update: str
-    lap: int = Field(description="From 1. Only the better third runs the next lap, on more rows.")
+    lap: int = Field(
+        description="The rung of successive halving, from 1. Only the better third runs the next one, on more rows."
+    )
     rows: int
     loss: float | None = Field(None, description="Mean squared error of standardised targets, or the Brier score.")
     iteration: int

@@ -142,7 +142,7 @@ class ColumnCode:
         other = len(self.categories)
         return np.where(places == UNKNOWN, other, np.where(places == GAP, other + self.missing, places))
 
-    def strange(self, column: pa.ChunkedArray) -> np.ndarray:
+    def unknown_categories(self, column: pa.ChunkedArray) -> np.ndarray:
         """Return which values of a column of categories no training row had, (n,)."""
         rows: np.ndarray = self.known.places(column) == UNKNOWN
         return rows

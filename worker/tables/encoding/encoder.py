@@ -85,9 +85,13 @@ class Encoder:
             X /= scales
         return self.scaled(X)
 
-    def strange(self, table: pa.Table) -> dict[str, np.ndarray]:
+    def unknown_categories(self, table: pa.Table) -> dict[str, np.ndarray]:
         """Return, of each column that has any, which rows (n,) hold a category that no training row had."""
-        found = {code.name: code.strange(table.column(code.name)) for code in self.codes if code.type == "categorical"}
+        found = {
+            code.name: code.unknown_categories(table.column(code.name))
+            for code in self.codes
+            if code.type == "categorical"
+        }
         return {name: rows for name, rows in found.items() if rows.any()}
 
     def joined(self, blocks: Sequence[np.ndarray]) -> np.ndarray:

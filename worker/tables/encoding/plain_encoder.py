@@ -59,8 +59,8 @@ class PlainEncoder:
             X[np.tile(np.arange(rows.num_rows), len(self._categories)), ones] = 1.0
         return self._encoder.scaled(X)
 
-    def strange(self, rows: PlainRows) -> dict[str, np.ndarray]:
-        """Return what ``Encoder.strange`` does."""
+    def unknown_categories(self, rows: PlainRows) -> dict[str, np.ndarray]:
+        """Return what ``Encoder.unknown_categories`` does."""
         found = {}
         for name, place, known, _ in self._categories:
             unknown = [known.place(text) == UNKNOWN for text in rows.texts[place :: self._texts]]

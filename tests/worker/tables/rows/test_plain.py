@@ -214,13 +214,15 @@ def test_the_encoder_does_the_same_with_and_without_a_table(data):
     assert found.shape == (len(document["data"]), len(encoder.names))
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(together, np.vstack([expected, expected]))
-    strange = {name: rows.tolist() for name, rows in own.strange(plain).items()}
-    assert strange == {name: rows.tolist() for name, rows in encoder.strange(plain.table(features)).items()}
+    unknown_categories = {name: rows.tolist() for name, rows in own.unknown_categories(plain).items()}
+    assert unknown_categories == {
+        name: rows.tolist() for name, rows in encoder.unknown_categories(plain.table(features)).items()
+    }
     texts = {one.name: set(training.column(one.name).to_pylist()) for one in features if one.type == "categorical"}
     kept = [name for name in texts if name not in encoder.dropped]
     asked = {name: plain.table(features).column(name).to_pylist() for name in kept}
     unseen = {name: [cell is not None and cell not in texts[name] for cell in asked[name]] for name in kept}
-    assert strange == {name: rows for name, rows in unseen.items() if any(rows)}
+    assert unknown_categories == {name: rows for name, rows in unseen.items() if any(rows)}
 
 
 @given(body=st.binary(max_size=60))
