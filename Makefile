@@ -23,7 +23,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest $(WHOLE)
 
 # make arithmetic [TESTS=tests/system]: tests with the arithmetic of other processors, 18 times or more; needs cc
-TESTS ?= tests/worker/engine tests/worker/portable tests/worker/training tests/worker/serving $(wildcard tests/worker/test_*.py)
+TESTS ?= tests/worker/engine tests/worker/runs tests/worker/training tests/worker/serving $(wildcard tests/worker/test_*.py)
 arithmetic: $(STAMP)
 	$(BIN)/python tests/support/arithmetic.py $(TESTS)
 

@@ -23,11 +23,11 @@ from service.settings import ServiceSettings
 from worker.contracts.keys import Scope
 from worker.contracts.messages import FitOrder
 from worker.runs.fit import fit
-from worker.runs.machine import Machine
 from worker.shell.orders import build_order
 from worker.store import jobs, keys
 from worker.store.database import Database
 from worker.telemetry.logs import configure_logging
+from worker.training.machine import Machine
 
 PARAMETER = re.compile(r"\{(\w+)\}")
 COLUMNS = ("call", "another project", "read only", "no key", "wrong key")

@@ -3,6 +3,7 @@
 import re
 import tomllib
 
+import pytest
 from support.processes import REPOSITORY
 
 PINS = (REPOSITORY / "constraints.txt").read_text().splitlines()
@@ -41,3 +42,11 @@ def test_every_test_that_the_threat_model_names_is_there() -> None:
     assert len(named) > 20
     for path, test in named:
         assert f"def {test}" in (REPOSITORY / path).read_text(), (path, test)
+
+
+@pytest.mark.parametrize("page", ["Makefile", "README.md", "pyproject.toml", ".ci/run", "docs"])
+def test_every_path_of_a_test_that_is_named_is_there(page: str) -> None:
+    place = REPOSITORY / page
+    texts = [file.read_text() for file in (place.rglob("*.md") if place.is_dir() else [place])]
+    named = [path for text in texts for path in re.findall(r"\btests/[\w/.]*\w", text)]
+    assert [path for path in named if not (REPOSITORY / path).exists() and not path.endswith("test_")] == []

@@ -3,16 +3,13 @@
 scikit-learn is imported here alone; install the extra ``sklearn``.
 """
 
-import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
@@ -21,28 +18,27 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from worker.contracts.base import ColumnType, Task
-from worker.contracts.errors import ArtifactCorrupt, InvalidRequest, UnknownCategories, UnreadableTable
+from worker.contracts.base import ColumnType
+from worker.contracts.errors import ArtifactCorrupt, DoesNotFit, InvalidRequest, UnknownCategories, UnreadableTable
 from worker.contracts.resources import ModelColumn
 from worker.contracts.specs import FitSpec
 from worker.contracts.validation import validation_chose
 from worker.engine import summary
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
-from worker.engine.estimate import choose_solver, within
-from worker.engine.model import FittedModel
-from worker.engine.recursion import FitState, iterate, refit, verified
-from worker.engine.targets import ClassTargets, RegressionTargets
+from worker.engine.recursion import FitState
 from worker.serving.model import Answer, ServedModel, load
 from worker.store.files.safetensors_io import pack
 from worker.tables import values
 from worker.tables.encoding import splits
-from worker.tables.encoding.encoder import Encoder, check_finite, check_width
 from worker.tables.files.inference import typed_table
 from worker.tables.frames import frame_table, is_frame
 from worker.tables.rows.matching import match_columns
 from worker.training.estimator_targets import exact_labels, label_array, regression_array
-from worker.training.model_selection import Choice, TrainingRows, choose, described
+from worker.training.machine import Machine
+from worker.training.model_selection import Choice, choose, described
+from worker.training.pipeline import LastSolve, chosen_by, last_solve, model_of, recurse, solver_for
+from worker.training.rows import TrainingRows, encoded_rows
 
 Rows = tuple[Any, Any]
 MIN_ROWS = 3
@@ -123,15 +119,26 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         own, held_out = self._split(table, Y, classes, validation)
 
         def load(one: FitSpec) -> TrainingRows:
-            return _encoded(one, columns, classes, own, held_out)
+            return encoded_rows(one, columns, classes, own, held_out)
 
+        machine = Machine(torch.device(self.device), memory_bytes=None)
         try:
-            choice = choose(spec, load, device=torch.device(self.device))
-            states = self._recurse(choice)
-            self._keep(choice, states, columns, table.num_rows)
+            choice = choose(spec, load, device=machine.device)
+            refits = self.refit and held_out is not None
+            solver, self.solver_reason_ = solver_for(choice, self.solver, machine, refits=refits)
+            options = choice.spec.model_copy(update={"solver": solver}).engine_options()
+            config = FitConfig(**options, raise_ridge=self.ridge == "auto")
+            states = list(recurse(choice.rows, config, machine))
+            solved = last_solve(choice.rows, config, states[-1].best, machine, refits=refits)
+            if solved.refused is not None:
+                warnings.warn(f"the validation rows could not join the last solve: {solved.refused}", stacklevel=2)
+            outputs = [ModelColumn(name=f"y{index}", type="numeric") for index in range(choice.rows.targets.n_outputs)]
+            targets = outputs if classes is None else [ModelColumn(name="y", type="categorical")]
+            self._keep(choice, states, solved)
+            self._describe(model_of(choice.rows, solved, config, columns, targets))
             asked = {"kind": "fit", "validation": held_out, "spec": spec.resolved().model_dump()}
             self.validation_chose_ = validation_chose(asked)
-        except (EngineError, InvalidRequest) as error:
+        except (EngineError, InvalidRequest, DoesNotFit) as error:
             raise ValueError(str(error)) from error
         return self
 
@@ -250,48 +257,10 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         fitted, held = splits.holdout(len(Y), self.validation_fraction, self.seed, None if classes is None else Y)
         return (table.take(fitted), Y[fitted]), (table.take(held), Y[held])
 
-    def _recurse(self, choice: Choice) -> list[FitState]:
-        rows, device = choice.rows, torch.device(self.device)
-        n, d = rows.X.shape
-        m = 0 if rows.validation is None else len(rows.validation[0])
-        self._config = FitConfig(**choice.spec.engine_options(), raise_ridge=self.ridge == "auto")
-        c = rows.targets.n_outputs
-        free = int(psutil.virtual_memory().available if device.type == "cpu" else torch.cuda.mem_get_info(device)[0])
-        self.solver_reason_ = f"{self.solver}: as asked for"
-        if self.solver == "auto":
-            # the last solve, of all rows together, is the largest
-            most = n + m if self.refit else n
-            solver, self.solver_reason_ = choose_solver(most, d, c, m, self._config, free)
-            self._config = replace(self._config, solver=solver)
-        self._config = within(n, d, c, m, self._config, free)
-        held_out = rows.validation
-        return list(
-            iterate(
-                rows.X.to(device),
-                rows.Y.to(device),
-                rows.targets.to(device),
-                self._config,
-                validation=None if held_out is None else (held_out[0].to(device), held_out[1].to(device)),
-                clock=time.perf_counter,
-            )
-        )
-
-    def _keep(self, choice: Choice, states: Sequence[FitState], columns: list[ModelColumn], n: int) -> None:
-        rows, best, device = choice.rows, states[-1].best, torch.device(self.device)
-        X = rows.X
-        self.refitted_ = False
-        if self.refit and rows.validation is not None:
-            together, Y = rows.together
-            try:
-                best = refit(together.to(device), Y.to(device), rows.targets.to(device), self._config, best)
-                X, self.refitted_ = together, True
-            except EngineError as error:
-                warnings.warn(f"the validation rows could not join the last solve: {error}", stacklevel=3)
-        if not self.refitted_:
-            best = verified(X.to(device), rows.Y.to(device), rows.targets.to(device), self._config, best)
-        fitted = FittedModel.from_iterate(X.to(device), best, self._config, rows.targets.to(device))
-        task: Task = "regression" if rows.classes is None else "classification"
-        outputs = [ModelColumn(name=f"y{index}", type="numeric") for index in range(rows.targets.n_outputs)]
+    def _keep(self, choice: Choice, states: Sequence[FitState], solved: LastSolve) -> None:
+        """Set what is learned beside the model."""
+        best = solved.best
+        self.refitted_ = solved.refitted
         self.spec_ = choice.spec.model_dump()
         self.choices_ = [run.model_dump() for run in described(choice.runs)]
         self.history_ = [
@@ -305,11 +274,8 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
             for state in states
         ]
         self.best_iteration_ = best.iteration
-        judged = "leave_one_out" if best.loss is not None else "last"
-        self.chosen_by_ = "validation" if rows.validation is not None else judged
+        self.chosen_by_ = chosen_by(choice.rows, best)
         self.n_iter_ = states[-1].current.iteration + 1
-        targets = outputs if rows.classes is None else [ModelColumn(name="y", type="categorical")]
-        self._describe(ServedModel(rows.encoder, fitted, task, rows.classes, columns, targets))
 
     def _describe(self, model: ServedModel) -> None:
         """Set what is learned from the model alone."""
@@ -442,29 +408,3 @@ class FactRFMClassifier(ClassifierMixin, _FactRFM):  # type: ignore[misc]
         if not hasattr(self, "classes_"):
             self.classes_ = exact_labels(model.classes or [])
         super()._describe(model)
-
-
-def _encoded(
-    spec: FitSpec,
-    columns: list[ModelColumn],
-    classes: list[Any] | None,
-    own: tuple[pa.Table, np.ndarray],
-    held_out: tuple[pa.Table, np.ndarray] | None,
-) -> TrainingRows:
-    table, Y = own
-    encoder = Encoder.fit(
-        table,
-        columns,
-        standardize=spec.standardize,
-        normalize_rows=spec.normalize_rows,
-        expanded=spec.encoding == "expanded",
-    )
-    check_width(encoder)
-    raw = torch.tensor(Y)
-    validation = None
-    if held_out is not None:
-        validation = (torch.from_numpy(encoder.encode(held_out[0])), torch.tensor(held_out[1]))
-    coded = RegressionTargets.fit(raw) if classes is None else ClassTargets.fit(raw, len(classes))
-    X = encoder.encode(table)
-    check_finite(encoder, X)
-    return TrainingRows(torch.from_numpy(X), raw, coded, classes, encoder, validation)

@@ -8,12 +8,12 @@ from service.runtime.context import Context
 from support.threads import THREADS
 from worker.contracts.messages import FitDone, NetworkDone, PredictDone, TuneDone
 from worker.runs.fit import fit
-from worker.runs.machine import Machine
 from worker.runs.network import network
 from worker.runs.predict import predict
 from worker.runs.tune import tune
 from worker.shell.orders import build_order
 from worker.store import jobs
+from worker.training.machine import Machine
 
 RUNS: dict[str, Any] = {"fit": fit, "tune": tune, "network": network, "predict": predict}
 

@@ -201,7 +201,7 @@ def test_rows_that_cannot_join_the_last_solve_are_told_and_lose_no_model(monkeyp
 
     X, y = _line(100)
     expected = FactRFMRegressor(**PLAIN, refit=False).fit(X, y).predict(X)
-    monkeypatch.setattr("worker.estimators.refit", refuse)
+    monkeypatch.setattr("worker.training.pipeline.refit", refuse)
     with pytest.warns(UserWarning, match="could not join the last solve: not today"):
         model = FactRFMRegressor(**PLAIN).fit(X, y)
     assert not model.refitted_

@@ -36,7 +36,6 @@ from worker.contracts.messages import (
 )
 from worker.runs.failures import last_report
 from worker.runs.fit import fit
-from worker.runs.machine import Machine
 from worker.runs.network import network
 from worker.runs.pace import Pace
 from worker.runs.predict import predict
@@ -46,6 +45,7 @@ from worker.store.files.artifacts import Artifacts
 from worker.store.files.disk_full import needing_room
 from worker.telemetry.logs import attempt_context, configure_logging
 from worker.telemetry.tracing import Tracing
+from worker.training.machine import Machine
 
 log = structlog.get_logger()
 

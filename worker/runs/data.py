@@ -6,21 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from worker.contracts.artifacts import TableRef
 from worker.contracts.base import Label
 from worker.contracts.messages import FitOrder, NetworkOrder
-from worker.engine.targets import ClassTargets, RegressionTargets, Targets
 from worker.serving.model import Origin
 from worker.store.files.artifacts import Artifacts
 from worker.tables.encoding import splits
-from worker.tables.encoding.encoder import Encoder, check_finite
 from worker.tables.encoding.targets import class_codes, regression_targets
 from worker.tables.rows.matching import match_columns
 from worker.tables.storage import load_table
 from worker.tables.written import categories_among
-from worker.training.model_selection import TrainingRows
+from worker.training.rows import TrainingRows, encoded_rows
 
 
 def load_rows(order: FitOrder | NetworkOrder, artifacts: Artifacts, fold: int | None) -> TrainingRows:
@@ -34,44 +31,17 @@ def load_rows(order: FitOrder | NetworkOrder, artifacts: Artifacts, fold: int | 
     Y, classes = _raw_targets(order, table, None)
     fitted, held_out = _split(order, Y, fold)
     features = order.table.model_columns(request.features or ())
-    encoder = Encoder.fit(
-        table.take(fitted),
-        features,
-        standardize=request.spec.standardize,
-        normalize_rows=request.spec.normalize_rows,
-        expanded=request.spec.encoding == "expanded",
-    )
-    X = encoder.encode(table.take(fitted))
-    check_finite(encoder, X)
-    validation = None
-    numbers = np.arange(0)
+    training = (table.take(fitted), Y[fitted])
+    validation, numbers = None, np.arange(0)
     if held_out is not None:
-        numbers = held_out
-        validation = (torch.from_numpy(encoder.encode(table.take(held_out))), torch.from_numpy(Y[held_out]))
+        validation, numbers = (table.take(held_out), Y[held_out]), held_out
     elif order.validation is not None:
         columns = [*features, *order.table.model_columns(request.targets)]
         names = [column.name for column in columns]
         other = _read(order.validation, artifacts, names, categories_among(columns))
         other_Y, _ = _raw_targets(order, other, classes)
-        numbers = np.arange(other.num_rows)
-        validation = (torch.from_numpy(encoder.encode(match_columns(other, features))), torch.from_numpy(other_Y))
-    own_Y = torch.from_numpy(Y[fitted])
-    targets: Targets
-    if classes is None:
-        targets = RegressionTargets.fit(own_Y)
-    else:
-        # a network has biases of its own
-        centred = isinstance(order, FitOrder)
-        targets = ClassTargets.fit(own_Y, len(classes)) if centred else ClassTargets(len(classes))
-    return TrainingRows(
-        X=torch.from_numpy(X),
-        Y=own_Y,
-        targets=targets,
-        classes=classes,
-        encoder=encoder,
-        validation=validation,
-        numbers=(fitted, numbers),
-    )
+        validation, numbers = (match_columns(other, features), other_Y), np.arange(other.num_rows)
+    return encoded_rows(request.spec, features, classes, training, validation, (fitted, numbers))
 
 
 def origin_of(order: FitOrder, rows: TrainingRows, *, together: bool) -> Origin | None:

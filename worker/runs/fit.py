@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from worker.contracts.errors import DoesNotFit
 from worker.contracts.events import IterationData, LogData
 from worker.contracts.messages import (
     AnyReport,
@@ -27,18 +26,15 @@ from worker.contracts.validation import left_out_chose, validation_chose
 from worker.engine import summary
 from worker.engine.choice import CandidateRun, number_of_runs
 from worker.engine.config import FitConfig
-from worker.engine.errors import EngineError
-from worker.engine.estimate import choose_solver, within
-from worker.engine.model import FittedModel
-from worker.engine.recursion import FitState, refit, verified
+from worker.engine.recursion import FitState
 from worker.runs.checkpoints import Checkpoints, Score, Trail, without_old_scores
 from worker.runs.data import load_rows, origin_of
-from worker.runs.machine import Machine, versions
-from worker.runs.recurse import bounded, recurse
-from worker.serving.model import ServedModel
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import pack, unpack
-from worker.training.model_selection import Choice, TrainingRows, choose, described
+from worker.training.machine import Machine, versions
+from worker.training.model_selection import choose, described
+from worker.training.pipeline import chosen_by, last_solve, model_of, recurse, solver_for
+from worker.training.rows import TrainingRows
 
 TOP_FEATURES = 10
 CHOOSING_SHARE = 0.5
@@ -112,8 +108,9 @@ class _Fit:
             state, trail = self._checkpoints.load(self._order.checkpoint, self._machine.device)
             message = f"going on from the checkpoint of iteration {state.current.iteration}"
             self._report(LogReport(data=LogData(message=message)))
+        rows = None
         if trail.spec is None:
-            self._choose(trail)
+            rows = self._choose(trail)
         else:
             self._decided(trail.spec, bool(trail.runs))
         resumed_fold = None if self._order.checkpoint is None else self._order.checkpoint.fold
@@ -123,13 +120,17 @@ class _Fit:
             self._run_fold(resumed, config, trail)
         if self._folds:
             config = _chosen(config, trail.folds)
-        self._read()
-        rows = load_rows(self._order, self._artifacts, fold=None)
+        if rows is None:
+            self._read()
+            rows = load_rows(self._order, self._artifacts, fold=None)
         final = self._recurse(rows, config, state if resumed_fold is None else None, trail, FINAL)
         return self._store(rows, config, final, trail)
 
-    def _choose(self, trail: Trail) -> None:
-        """Decide what the spec leaves to choice, and remember it in the trail."""
+    def _choose(self, trail: Trail) -> TrainingRows | None:
+        """Decide what the spec leaves to choice, and remember it in the trail.
+
+        Returns the rows of the last fit; None where folds come first, beside which they would take memory.
+        """
         candidates = len(self._spec.candidates())
         expected = number_of_runs(candidates)
 
@@ -146,7 +147,7 @@ class _Fit:
 
         choice = choose(self._spec, load, device=self._machine.device, ended=ended)
         trail.runs = described(choice.runs)
-        solver, trail.solver = self._solver(choice)
+        solver, trail.solver = solver_for(choice, self._spec.solver, self._machine, refits=self._refits)
         # folds tell the ridges apart better than a part of the rows does
         ridge = self._spec.ridge if self._folds else choice.spec.ridge
         trail.spec = choice.spec.model_copy(update={"ridge": ridge, "solver": solver})
@@ -156,6 +157,7 @@ class _Fit:
             message = f"{decided} and ridge {trail.spec.ridge} did best in {len(trail.runs)} short runs"
             self._report(LogReport(data=LogData(message=message)))
         self._decided(trail.spec, bool(trail.runs))
+        return None if self._folds else choice.rows
 
     def _read(self) -> None:
         done = self._shown.fraction
@@ -165,18 +167,6 @@ class _Fit:
         """Report what is done now, and the fraction that the next report will have."""
         self._shown = self._shown.model_copy(update={"stage": stage, "fraction": fraction, "eta_seconds": None, **also})
         self._report(ProgressReport(progress=self._shown, next_fraction=following))
-
-    def _solver(self, choice: Choice) -> tuple[str, str]:
-        """Return the solver of all further systems, and why it is that one."""
-        if self._spec.solver != "auto":
-            return self._spec.solver, f"{self._spec.solver}: as asked for"
-        rows = choice.rows
-        m = 0 if rows.validation is None else len(rows.validation[0])
-        config = FitConfig(**choice.spec.engine_options())
-        n, d = rows.X.shape
-        # the last solve, of all rows together, is the largest
-        most = n + m if self._refits else n
-        return choose_solver(most, d, rows.targets.n_outputs, m, config, self._machine.available_bytes())
 
     @property
     def _refits(self) -> bool:
@@ -309,34 +299,21 @@ class _Fit:
         return before + iteration + 1, (self._folds + 1) * each + self._refits
 
     def _store(self, rows: TrainingRows, config: FitConfig, state: FitState, trail: Trail) -> FitDone:
-        best, X = state.best, rows.X.to(self._machine.device)
-        refitted = False
         if self._refits:
             self._stage("fitting all rows together", self._shown.fraction, 1.0)
-            together, Y = (part.to(self._machine.device) for part in rows.together)
-            fixed = replace(config, ridge=best.ridge)
-            try:
-                fixed = bounded(len(together), X.shape[1], rows.targets.n_outputs, 0, fixed, self._machine)
-                best = refit(together, Y, rows.targets.to(self._machine.device), fixed, best)
-                X, refitted = together, True
-            except (EngineError, DoesNotFit) as error:
-                # what was chosen is a good model without them
-                message = f"the rows held out did not join the last solve: {error}"
-                self._report(LogReport(data=LogData(level="warning", message=message)))
-        if not refitted:
-            n, d = X.shape
-            own = within(n, d, rows.targets.n_outputs, 0, config, self._machine.available_bytes())
-            best = verified(X, rows.Y.to(self._machine.device), rows.targets.to(self._machine.device), own, best)
-        fitted = FittedModel.from_iterate(X, best, config, rows.targets)
-        request = self._order.request
+        solved = last_solve(rows, config, state.best, self._machine, refits=self._refits)
+        if solved.refused is not None:
+            message = f"the rows held out did not join the last solve: {solved.refused}"
+            self._report(LogReport(data=LogData(level="warning", message=message)))
+        best, request = solved.best, self._order.request
         features, targets = map(self._order.table.model_columns, (request.features or (), request.targets))
-        origin = origin_of(self._order, rows, together=refitted)
-        model = ServedModel(rows.encoder, fitted, self._order.task, rows.classes, features, targets, origin)
+        origin = origin_of(self._order, rows, together=solved.refitted)
+        model = model_of(rows, solved, config, features, targets, origin)
         folder = f"models/{self._order.prefix}"
-        chosen_by = self._chosen_by(rows, state)
-        self._report(LogReport(data=LogData(message=f"{TOLD_OF[chosen_by].format(best.iteration)}; storing the model")))
+        chosen: ChosenBy = "folds" if self._folds else chosen_by(rows, state.best)
+        self._report(LogReport(data=LogData(message=f"{TOLD_OF[chosen].format(best.iteration)}; storing the model")))
         stored = self._artifacts.put_bytes(f"{folder}/model.safetensors", pack(*model.to_tensors()))
-        variances = summary.variances(fitted.X).tolist()
+        variances = summary.variances(model.fitted.X).tolist()
         content = self._matrices(state, trail, variances)
         matrices = self._artifacts.put_bytes(f"{folder}/matrices.safetensors", content)
         history = [
@@ -354,7 +331,7 @@ class _Fit:
                 encoded_sources=list(rows.encoder.sources),
                 spec=self._spec.model_dump(mode="json"),
                 metrics=best.metrics,
-                chosen_by=chosen_by,
+                chosen_by=chosen,
                 validation_chose=validation_chose(self._asked),
                 left_out_chose=left_out_chose(self._asked, best.metrics),
                 iteration=best.iteration,
@@ -363,20 +340,13 @@ class _Fit:
                 bandwidth=best.bandwidth,
                 precision=str(best.alpha.dtype).removeprefix("torch."),
                 solver=trail.solver,
-                refitted=refitted,
+                refitted=solved.refitted,
                 choices=trail.runs,
-                training_rows=X.shape[0],
+                training_rows=len(solved.X),
                 history=history,
                 versions=versions(),
             ),
         )
-
-    def _chosen_by(self, rows: TrainingRows, state: FitState) -> ChosenBy:
-        if self._folds:
-            return "folds"
-        if rows.validation is not None:
-            return "validation"
-        return "last" if state.best.loss is None else "leave_one_out"
 
     def _matrices(self, state: FitState, trail: Trail, variances: list[float]) -> bytes:
         """Return M of every iteration that was kept, and of the chosen one in any case.

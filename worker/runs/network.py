@@ -14,11 +14,11 @@ from worker.contracts.resources import Progress
 from worker.contracts.results import NetworkReport
 from worker.engine.network import CHUNK_ROWS, LOSSES, NetworkConfig, NetworkState, agreement, build, train
 from worker.runs.data import load_rows
-from worker.runs.machine import Machine
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import pack, unpack
 from worker.training import cost
-from worker.training.model_selection import TrainingRows
+from worker.training.machine import Machine
+from worker.training.rows import TrainingRows
 
 
 def network(

@@ -10,7 +10,6 @@ from worker.contracts.artifacts import ResultFile
 from worker.contracts.events import LogData
 from worker.contracts.messages import AnyReport, LogReport, PredictDone, PredictOrder, ProgressReport
 from worker.contracts.resources import Progress
-from worker.runs.machine import Machine
 from worker.serving.model import ServedModel
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import unpack
@@ -18,6 +17,7 @@ from worker.tables.rows.matching import WrongRow
 from worker.tables.storage import iter_tables
 from worker.tables.writers import MEDIA_TYPES, PredictionWriter
 from worker.tables.written import categories_among
+from worker.training.machine import Machine
 
 BLOCK_ROWS = 8192
 MAX_NAMED, MAX_NAME_LENGTH = 20, 100

@@ -36,11 +36,12 @@ from worker.engine.errors import EngineError
 from worker.runs.checkpoints import without_old_scores
 from worker.runs.data import load_rows
 from worker.runs.fit import fit
-from worker.runs.machine import Machine
-from worker.runs.recurse import recurse
 from worker.store.files.artifacts import Artifacts
 from worker.training import search_space
-from worker.training.model_selection import TrainingRows, choose, precise_if_few
+from worker.training.machine import Machine
+from worker.training.model_selection import choose, precise_if_few
+from worker.training.pipeline import recurse
+from worker.training.rows import TrainingRows
 from worker.training.search import Loss, Params, Trial, best, search
 
 TRIALS: TypeAdapter[list[TrialData]] = TypeAdapter(list[TrialData])

@@ -5,44 +5,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from worker.contracts.base import Label
 from worker.contracts.errors import TooWide
 from worker.contracts.resources import HeatSummary
 from worker.contracts.specs import FitSpec
 from worker.engine.choice import Candidate, CandidateRun, number_of_runs, successive_halving, winner
 from worker.engine.config import FitConfig
-from worker.engine.targets import Targets
-from worker.tables.encoding.encoder import Encoder
+from worker.training.rows import TrainingRows
 
 SMALL = 1000
 """Up to so many rows precision 'auto' is float64: it costs little, and how rows are batched then changes no answer."""
-
-
-@dataclass(frozen=True)
-class TrainingRows:
-    """Encoded rows X (n, d) float64 and raw targets Y: (n, c) outputs or (n,) class codes; and those to validate on.
-
-    ``numbers``: which rows of their dataset they and those to validate on are, where they come from one.
-    """
-
-    X: Tensor
-    Y: Tensor
-    targets: Targets
-    classes: list[Label] | None
-    encoder: Encoder
-    validation: tuple[Tensor, Tensor] | None
-    numbers: tuple[np.ndarray, np.ndarray] | None = None
-
-    @property
-    def together(self) -> tuple[Tensor, Tensor]:
-        """All rows, those to validate on after the others."""
-        if self.validation is None:
-            return self.X, self.Y
-        return torch.cat([self.X, self.validation[0]]), torch.cat([self.Y, self.validation[1]])
 
 
 @dataclass(frozen=True)
@@ -70,7 +44,7 @@ def choose(
         EngineError: every candidate broke down.
         TooWide: so is every encoding.
     """
-    choice = _raced(spec, load, device, ended)
+    choice = _chosen(spec, load, device, ended)
     return replace(choice, spec=precise_if_few(choice.spec, len(choice.rows.Y)))
 
 
@@ -80,7 +54,7 @@ def precise_if_few(spec: FitSpec, rows: int) -> FitSpec:
     return spec.model_copy(update={"precision": "float64"}) if few else spec
 
 
-def _raced(
+def _chosen(
     spec: FitSpec,
     load: Callable[[FitSpec], TrainingRows],
     device: torch.device | None,

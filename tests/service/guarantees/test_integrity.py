@@ -7,9 +7,9 @@ import pytest
 
 from worker.contracts.messages import LogReport
 from worker.runs.__main__ import carry_out
-from worker.runs.machine import Machine
 from worker.shell.orders import build_order
 from worker.store import datasets, jobs
+from worker.training.machine import Machine
 
 READERS = (
     "/v1/models/prices/export",

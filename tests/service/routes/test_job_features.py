@@ -11,10 +11,10 @@ from service.models import feature_matrix
 from service.runtime.context import Context
 from worker.contracts.messages import FitOrder, IterationReport
 from worker.runs.fit import fit
-from worker.runs.machine import Machine
 from worker.shell.orders import build_order
 from worker.store import jobs
 from worker.store.files.safetensors_io import unpack
+from worker.training.machine import Machine
 
 SPEC = {"iterations": 2, "encoding": "plain", "feature_matrix": "full", "precision": "float32"}
 

@@ -1,10 +1,10 @@
 import pytest
 
 from worker.contracts.messages import TrialReport
-from worker.runs.machine import Machine
 from worker.runs.tune import tune
 from worker.shell.orders import build_order
 from worker.store import jobs
+from worker.training.machine import Machine
 
 
 @pytest.fixture

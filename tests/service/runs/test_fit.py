@@ -10,7 +10,6 @@ from worker.contracts.messages import IterationReport, LogReport
 from worker.engine.errors import NonFiniteValues, NotPositiveDefinite
 from worker.runs.__main__ import carry_out
 from worker.runs.fit import fit
-from worker.runs.machine import Machine
 from worker.settings import WorkerSettings
 from worker.shell.attempt import Attempt
 from worker.shell.lease import Lease
@@ -19,6 +18,7 @@ from worker.shell.supervisor import Supervisor
 from worker.store import jobs
 from worker.store.files.safetensors_io import unpack
 from worker.tables.media import ARROW_FILE, CSV
+from worker.training.machine import Machine
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_rows_that_cannot_join_the_last_solve_are_told_and_lose_no_model(run_fit
     def refuse(*arguments):
         raise NotPositiveDefinite("not today")
 
-    monkeypatch.setattr("worker.runs.fit.refit", refuse)
+    monkeypatch.setattr("worker.training.pipeline.refit", refuse)
     done, reports = run_fit(spec=spec)
     assert (done.summary.refitted, done.summary.training_rows) == (False, 32)
     assert "the rows held out did not join the last solve: not today" in _told(reports)

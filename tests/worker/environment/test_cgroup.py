@@ -9,10 +9,10 @@ import torch
 
 from service.runtime.reader_pool import _Reader
 from worker.environment import cgroup
-from worker.runs import machine
-from worker.runs.machine import Machine
 from worker.settings import GIB, WorkerSettings
 from worker.shell.child import Child
+from worker.training import machine
+from worker.training.machine import Machine
 
 MIB = 2**20
 

@@ -7,7 +7,8 @@ from worker.contracts.resources import ModelColumn
 from worker.contracts.specs import FitSpec
 from worker.engine.targets import RegressionTargets
 from worker.tables.encoding.encoder import Encoder
-from worker.training.model_selection import SMALL, TrainingRows, choose, described
+from worker.training.model_selection import SMALL, choose, described
+from worker.training.rows import TrainingRows
 
 CLOSED = {"encoding": "plain", "feature_matrix": "full", "exponent": 1.3}
 QUICK = {"iterations": 1}
