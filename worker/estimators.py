@@ -109,17 +109,16 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         spec = self._spec()
         self._framed = is_frame(X)
         table, types = self._table(X, fitting=True)
-        self._types = types
+        self._columns = [ModelColumn(name=name, type=kind) for name, kind in types.items()]
         Y, classes = self._targets(y)
         if table.num_rows != len(Y):
             raise ValueError(f"X has {table.num_rows} rows and y has {len(Y)}")
         if len(Y) < 2:
             raise ValueError(f"a fit needs at least 2 rows, not {len(Y)} (n_samples = {len(Y)})")
-        columns = [ModelColumn(name=name, type=kind) for name, kind in types.items()]
         own, held_out = self._split(table, Y, classes, validation)
 
         def load(one: FitSpec) -> TrainingRows:
-            return encoded_rows(one, columns, classes, own, held_out)
+            return encoded_rows(one, self._columns, classes, own, held_out)
 
         machine = Machine(torch.device(self.device), memory_bytes=None)
         try:
@@ -135,7 +134,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
             outputs = [ModelColumn(name=f"y{index}", type="numeric") for index in range(choice.rows.targets.n_outputs)]
             targets = outputs if classes is None else [ModelColumn(name="y", type="categorical")]
             self._keep(choice, states, solved)
-            self._describe(model_of(choice.rows, solved, config, columns, targets))
+            self._describe(model_of(choice.rows, solved, config, self._columns, targets))
             asked = {"kind": "fit", "validation": held_out, "spec": spec.resolved().model_dump()}
             self.validation_chose_ = validation_chose(asked)
         except (EngineError, InvalidRequest, DoesNotFit) as error:
@@ -222,8 +221,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
                     "learned from. Turn it into numbers, such as days since some date"
                 )
         if not fitting:
-            columns = [ModelColumn(name=name, type=kind) for name, kind in self._types.items()]
-            return match_columns(table, columns), self._types
+            return match_columns(table, self._columns), {column.name: column.type for column in self._columns}
         typed, types = typed_table(table)
         for name, kind in types.items():
             if kind == "numeric" and pc.any(pc.is_inf(values.as_floats(typed.column(name)))).as_py():
@@ -235,9 +233,9 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         if not self._framed:
             return X.to_numpy()
         X = np.asarray(X)
-        if X.ndim != 2 or X.shape[1] != len(self._types):
-            raise ValueError(f"X must have {len(self._types)} columns, not the shape {X.shape}")
-        return pd.DataFrame(X, columns=list(self._types)).infer_objects()
+        if X.ndim != 2 or X.shape[1] != len(self._columns):
+            raise ValueError(f"X must have {len(self._columns)} columns, not the shape {X.shape}")
+        return pd.DataFrame(X, columns=[column.name for column in self._columns]).infer_objects()
 
     def _split(
         self, table: pa.Table, Y: np.ndarray, classes: list[Any] | None, validation: Rows | None
@@ -280,7 +278,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
     def _describe(self, model: ServedModel) -> None:
         """Set what is learned from the model alone."""
         self.model_ = model
-        self._types = {column.name: column.type for column in model.features}
+        self._columns = list(model.features)
         self.n_features_in_ = len(model.features)
         M = model.fitted.M
         self.feature_matrix_ = (torch.diag(M) if M.ndim == 1 else M).double().cpu().numpy()

@@ -6,7 +6,7 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import Query
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from service.http.validation_errors import field_errors
 from worker.contracts.base import Contract
@@ -25,13 +25,23 @@ HeaderRow = Annotated[
         "column_2, … Default: it does; a first row that looks like data is refused."
     ),
 ]
+MAX_WORDS_LENGTH = 200
+"""Of all words together: every column of a dataset and of a model names them."""
+
+
+def _short_together(words: list[str]) -> list[str]:
+    if sum(map(len, words)) > MAX_WORDS_LENGTH:
+        raise ValueError(f"the words have at most {MAX_WORDS_LENGTH} characters together")
+    return words
+
+
+Word = Annotated[str, StringConstraints(strip_whitespace=True, max_length=50, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Missing = Annotated[
-    list[Annotated[str, StringConstraints(strip_whitespace=True, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]]
-    | None,
+    Annotated[list[Word], Field(max_length=20), AfterValidator(_short_together)] | None,
     Query(
-        max_length=50,
-        description="The words that mean no value, one a parameter; others are values then, and may be classes. Blank "
-        "cells mean none in any case. Default: NA, N/A, n/a, #N/A, <NA>, NaN, nan, NaT, null, NULL, None and ?.",
+        description="The words that mean no value, one a parameter; others are values then, and may be classes. A "
+        "number stands for all ways to write it. Blank cells mean none in any case. At most 200 characters together. "
+        "Default: NA, N/A, n/a, #N/A, <NA>, NaN, nan, NaT, null, NULL, None and ?.",
     ),
 ]
 LISTS = ("missing",)

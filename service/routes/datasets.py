@@ -59,8 +59,8 @@ BODY: dict[str, Any] = {
                         "header": {"type": "boolean", "description": "As in the query."},
                         "missing": {
                             "type": "array",
-                            "items": {"type": "string", "maxLength": 100},
-                            "maxItems": 50,
+                            "items": {"type": "string", "maxLength": 50},
+                            "maxItems": 20,
                             "description": "As in the query.",
                         },
                     },

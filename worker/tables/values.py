@@ -167,6 +167,11 @@ def numbers(texts: pa.Array) -> pa.Array | None:
         return None
 
 
+def any_nan(numbers: pa.Array) -> bool:
+    """Return whether a number is NaN."""
+    return bool(pc.any(pc.is_nan(numbers), min_count=0).as_py())
+
+
 def could_be_number(texts: pa.Array) -> bool:
     """Return whether every text is a number."""
     return numbers(texts) is not None

@@ -2,13 +2,18 @@
 
 import io
 import json
+from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from starlette.testclient import TestClient
 
+from worker.estimators import FactRFMClassifier
+from worker.prediction import load
 from worker.tables import media
 
 WORDS = ["-", "unbekannt"]
@@ -128,7 +133,10 @@ def test_fields_of_a_form_name_words_too(client: TestClient) -> None:
     assert (both.status_code, both.json()["id"]) == (200, answer.json()["id"])
 
 
-@pytest.mark.parametrize("words", [["x" * 101], ["a\0b"], ["a\nb"], [str(number) for number in range(51)]])
+@pytest.mark.parametrize(
+    "words",
+    [["x" * 51], ["a\0b"], ["a\nb"], [str(number) for number in range(21)], [str(number) * 50 for number in range(5)]],
+)
 def test_words_have_bounds(client: TestClient, words: list[str]) -> None:
     answer = client.post(
         "/v1/datasets", params={"missing": words}, content=b"a,y\n1,2\n", headers={"Content-Type": "text/csv"}
@@ -145,3 +153,113 @@ def test_the_usual_words_are_refused_as_classes_with_the_remedy(client: TestClie
     answer = client.post("/v1/jobs", json={"kind": "fit", "dataset": dataset, "target": "y"})
     assert answer.status_code == 422
     assert "?missing=" in answer.json()["detail"]
+
+
+SENTINELS = ["-999", "true", "2020-01-01", "x"]
+TYPED = pd.DataFrame(
+    {
+        "row": np.arange(ROWS, dtype=float),
+        "whole": [-999 if row % 5 == 0 else row for row in range(ROWS)],
+        "part": [-999.0 if row % 7 == 0 else row / 8 for row in range(ROWS)],
+        "new": [row % 3 == 0 for row in range(ROWS)],
+        "kind": pd.Categorical(["x" if row % 4 == 0 else "NA" if row % 2 else "y" for row in range(ROWS)]),
+        "day": pd.to_datetime(["2020-01-01" if row % 6 == 0 else f"2021-03-{row % 3 + 1:02}" for row in range(ROWS)]),
+        "y": [float(row % 4) for row in range(ROWS)],
+    }
+)
+
+
+def _as_texts(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(part=[f"{cell:.3f}" for cell in table["part"]], day=table["day"].dt.strftime("%Y-%m-%d"))
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "texts"])
+def test_a_word_is_missing_however_its_cells_are_typed(client: TestClient, kind: str) -> None:
+    """Numbers, truth values, moments and declared categories are no texts in a typed file."""
+    if kind in ("texts", media.CSV, media.TSV, media.JSON):
+        table, kind = _as_texts(TYPED), media.CSV if kind == "texts" else kind
+    else:
+        table = TYPED
+    columns = {one["name"]: one for one in _upload(client, kind, SENTINELS, table)["columns"]}
+    gone = {
+        "row": 0,
+        "whole": (TYPED["whole"] == -999).sum(),
+        "part": (TYPED["part"] == -999).sum(),
+        "new": TYPED["new"].sum(),
+        "kind": (TYPED["kind"] == "x").sum(),
+        "day": (TYPED["day"] == "2020-01-01").sum(),
+        "y": 0,
+    }
+    assert {name: one["missing"] for name, one in columns.items()} == gone
+
+
+def test_every_way_to_ask_takes_such_words_out(client: TestClient, run_job) -> None:
+    dataset = _upload(client, media.PARQUET, SENTINELS, TYPED)["id"]
+    body = {"kind": "fit", "dataset": dataset, "target": "y", "model": "typed", "spec": SPEC, "validation": None}
+    run_job(client.post("/v1/jobs", json={**body, "task": "regression"}).json()["id"])
+    asked = TYPED.drop(columns="y")
+    texts = _as_texts(asked)
+
+    def predict(content: bytes, kind: str) -> list[float]:
+        answer = client.post("/v1/models/typed/predict", content=content, headers={"Content-Type": kind})
+        assert answer.status_code == 200, answer.text
+        assert "unknown-categories" not in answer.headers
+        return answer.json()["predictions"]
+
+    expected = predict(_bytes(media.PARQUET, asked), media.PARQUET)
+    for kind in KINDS:
+        assert predict(_bytes(kind, texts), kind) == expected, kind
+    records = json.loads(texts.assign(part=asked["part"]).to_json(orient="records"))
+    assert predict(json.dumps({"rows": records}).encode(), media.JSON) == expected
+    for words in (None, SENTINELS):
+        other = _upload(client, media.PARQUET, words, asked)["id"]
+        job = client.post("/v1/jobs", json={"kind": "predict", "model": "typed", "dataset": other, "format": "csv"})
+        run_job(job.json()["id"])
+        result = client.get(f"/v1/jobs/{job.json()['id']}/result").content
+        assert pd.read_csv(io.BytesIO(result)).iloc[:, 0].tolist() == expected
+    tensors = [
+        {
+            "name": name,
+            "shape": [ROWS],
+            "datatype": {"f": "FP64", "i": "INT64", "b": "BOOL"}.get(asked[name].dtype.kind, "BYTES"),
+            "data": texts[name].tolist() if asked[name].dtype.kind not in "fib" else asked[name].tolist(),
+        }
+        for name in asked
+    ]
+    answer = client.post("/v2/models/typed/infer", json={"inputs": tensors})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["outputs"][0]["data"] == expected
+    graph = client.get("/v1/models/typed/export?format=onnx").content
+    fed = {
+        name: asked[name].to_numpy(float)[:, None]
+        if asked[name].dtype.kind in "fib"
+        else texts[[name]].to_numpy(object)
+        for name in asked
+    }
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(["predict"], fed)[0], expected, rtol=1e-9, atol=1e-9)
+
+
+def test_estimators_and_files_of_a_model_know_its_words(client: TestClient, run_job, tmp_path: Path) -> None:
+    dataset = _upload(client, media.CSV)["id"]
+    _fit(client, run_job, dataset, "model")
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(client.get("/v1/models/model/export").content)
+    rows = TABLE.drop(columns="y").assign(row=np.arange(ROWS, dtype=float))
+    assert FactRFMClassifier.load(file).predict(rows).tolist() == TABLE["y"].tolist()
+    assert load(file).answer(pa.Table.from_pandas(rows, preserve_index=False)).predictions.tolist() == list(TABLE["y"])
+
+
+@pytest.mark.parametrize("words", [["-"], [""]])
+def test_nan_is_a_word_that_can_be_a_value(client: TestClient, words: list[str]) -> None:
+    table = pd.DataFrame({"a": ["nan", "1", "-nan", "NaN"], "y": ["nan", "1", "nan", "2"]})
+    columns = _upload(client, media.CSV, words, table)["columns"]
+    assert [(one["type"], one["missing"]) for one in columns] == [("categorical", 0)] * 2
+
+
+@pytest.mark.parametrize("word", ["nan", "NA", "None"])
+def test_a_word_that_is_none_is_no_number(client: TestClient, run_job, word: str) -> None:
+    _fit(client, run_job, _upload(client, media.CSV)["id"], "model")
+    row = {"row": 1, "pay": "gold", "size": word, "new": True}
+    answer = client.post("/v1/models/model/predict", json={"rows": [row]})
+    assert (answer.status_code, "is not numeric" in answer.text) == (422, True)

@@ -8,6 +8,7 @@ from worker.serving.onnx.graph import DOUBLE, INT64, Graph
 from worker.tables.encoding.categories import GAP
 from worker.tables.encoding.column_code import VIEWS, ColumnCode, Expansion
 from worker.tables.encoding.encoder import Encoder
+from worker.tables.missing_words import missing_words
 
 
 def encoded_rows(graph: Graph, encoder: Encoder) -> str:
@@ -40,8 +41,13 @@ def _categorical(graph: Graph, code: ColumnCode) -> str:
 
 
 def _numeric(graph: Graph, code: ColumnCode) -> str:
-    absent = graph.add("IsNaN", code.name)
-    values = graph.add("Where", absent, graph.constant(np.array([code.fill])), code.name)
+    value = code.name
+    if code.missing_words is not None:
+        for number in missing_words(code.missing_words).number_of(truth=code.type == "boolean"):
+            same = graph.add("Equal", value, graph.constant(np.array([number])))
+            value = graph.add("Where", same, graph.constant(np.array([np.nan])), value)
+    absent = graph.add("IsNaN", value)
+    values = graph.add("Where", absent, graph.constant(np.array([code.fill])), value)
     centred = graph.add("Sub", values, graph.constant(np.array([code.shift])))
     block = graph.add("Div", centred, graph.constant(np.array([code.scale])))
     if code.expansion is not None:

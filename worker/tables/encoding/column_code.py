@@ -212,4 +212,5 @@ def learn(column: pa.ChunkedArray, described: ModelColumn, standardize: bool, bi
         scale=scale,
         expansion=expansion,
         deviation=deviation,
+        missing_words=described.missing_words,
     )

@@ -198,6 +198,9 @@ class _Look:
         if self.number:
             # a code, such as that of a place, begins with zeros that count
             numbers = None if values.any_code(texts) else values.numbers(texts)
+            if numbers is not None and self.missing is not None and values.any_nan(numbers):
+                # NaN is a word, too, and not one of those that a caller named
+                numbers = None
             self.number = numbers is not None
             self.rounded = self.rounded or (numbers is not None and _is_rounded(numbers))
         if not self.differ and (self.number or self.boolean):

@@ -31,7 +31,8 @@ from worker.tables.files.declarations import check_types, declared_categories, i
 from worker.tables.files.json_table import JsonTable
 from worker.tables.files.npz import arrays
 from worker.tables.files.size_limits import check_arrow, check_columns, check_parquet, check_texts
-from worker.tables.values import HOLDS, decoded, decoded_type, is_text, type_of, without_missing
+from worker.tables.missing_words import missing_words
+from worker.tables.values import HOLDS, decoded, is_text, type_of
 
 BATCH_ROWS = 16_384
 BATCH_CELLS = 2**22
@@ -107,7 +108,7 @@ def read(
     """Open a file. Reading its batches may raise the same errors later.
 
     ``header``: whether the first row of a text holds the names; without it they are ``column_1`` and so on. None: it
-    does, unless it looks like data. ``missing``: see ``values.without_missing``.
+    does, unless it looks like data. ``missing``: see ``MissingWords``.
 
     Raises:
         UnreadableTable: the file is not what ``media_type`` says, or its columns have no proper names.
@@ -138,19 +139,15 @@ def read(
 def _guarded(table: RawTable, media_type: str, missing: tuple[str, ...] | None) -> Iterator[list[pa.Array]]:
     with _errors_named(media_type):
         for batch in table.batches():
-            if missing is None:
-                yield batch
-            else:
-                yield [
-                    column if name in table.declared else _without(missing, column)
+            # Parquet has texts as dictionaries that are no categories, and categories that are no dictionaries
+            yield (
+                batch
+                if missing is None
+                else [
+                    missing_words(missing).without(column if name in table.declared else decoded(column))
                     for name, column in zip(table.names, batch, strict=True)
                 ]
-
-
-def _without(missing: tuple[str, ...], column: pa.Array) -> pa.Array:
-    if not is_text(decoded_type(column.type)):
-        return column
-    return without_missing(decoded(column).cast(pa.string()), missing)
+            )
 
 
 @contextmanager

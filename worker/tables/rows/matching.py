@@ -10,8 +10,10 @@ from worker.contracts.errors import ColumnMismatch, FieldError, InvalidRequest, 
 from worker.contracts.resources import ModelColumn
 from worker.tables import values
 from worker.tables.close_names import close_names, shown
+from worker.tables.missing_words import missing_words
 
 SHOWN = 3
+NOT_NUMERIC = "is not numeric"
 NOT_BOOLEAN = "is not boolean; give true and false, or 1 and 0"
 
 
@@ -100,6 +102,8 @@ def _fitted(column: pa.ChunkedArray, wanted: ModelColumn) -> pa.Array | pa.Chunk
     found = column.combine_chunks()
     if isinstance(found, pa.ChunkedArray):
         found = pa.concat_arrays(found.chunks) if found.num_chunks else pa.array([], found.type)
+    if wanted.missing_words is not None:
+        found = missing_words(wanted.missing_words).without(found)
     if pa.types.is_null(found.type):
         return pa.nulls(len(found), values.ARROW_TYPES[wanted.type])
     values.type_of(wanted.name, found.type)
@@ -124,7 +128,9 @@ def _fitted(column: pa.ChunkedArray, wanted: ModelColumn) -> pa.Array | pa.Chunk
 
 def _is_ready(column: pa.ChunkedArray, wanted: ModelColumn) -> bool:
     """Return whether one look says that there is nothing to do, as in the most frequent case."""
-    numbers = wanted.type == "numeric" and column.type == values.ARROW_TYPES["numeric"] and not column.null_count
+    if wanted.type != "numeric" or wanted.missing_words is not None:
+        return False
+    numbers = column.type == values.ARROW_TYPES["numeric"] and not column.null_count
     return numbers and bool(np.isfinite(column.to_numpy()).all())
 
 
@@ -132,7 +138,10 @@ def _from_texts(wanted: ModelColumn, found: pa.Array) -> pa.Array:
     texts = values.without_missing(found, wanted.missing_words)
     if wanted.type == "boolean":
         return _booleans_of_texts(wanted.name, texts)
-    return _numbers_of_texts(wanted.name, texts, "is not numeric")
+    numbers = _numbers_of_texts(wanted.name, texts, NOT_NUMERIC)
+    if wanted.missing_words is not None and (row := pc.index(pc.is_nan(numbers), True).as_py()) >= 0:
+        raise WrongCell(row, wanted.name, f"{texts[row].as_py()!r} {NOT_NUMERIC}")
+    return numbers
 
 
 def _booleans_of_texts(name: str, texts: pa.Array) -> pa.Array:

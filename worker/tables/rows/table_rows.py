@@ -38,6 +38,8 @@ class RowReader:
     def __init__(self, features: Sequence[ModelColumn]) -> None:
         self._features = features
         self._columns = PlainColumns.of(features)
+        # words that a caller named are looked for in every cell
+        self._may_be_plain = all(column.missing_words is None for column in features)
         kinds = np.array([column.type for column in features])
         self._places = [np.flatnonzero(kinds == kind) for kind in ("numeric", "boolean", "categorical")]
 
@@ -52,7 +54,7 @@ class RowReader:
         """
         if media_type == media.JSON:
             document = json_rows.parsed(body)
-            found = json_rows.plain_of(document, self._columns, max_rows=max_rows)
+            found = json_rows.plain_of(document, self._columns, max_rows=max_rows) if self._may_be_plain else None
             return json_rows.table_of(document, self._features, max_rows=max_rows) if found is None else found
         if media_type == media.NPY:
             return self.fit_matrix(_matrix(body, len(self._features)), max_rows=max_rows)
@@ -72,7 +74,7 @@ class RowReader:
             InvalidRequest: there are no rows or more than ``max_rows``, or a cell does not fit its column.
         """
         check_rows(table.num_rows, max_rows)
-        found = self._plain(table) if table.num_rows <= FEW_ROWS else None
+        found = self._plain(table) if self._may_be_plain and table.num_rows <= FEW_ROWS else None
         return match_columns(table, self._features) if found is None else found
 
     def table(self, rows: Rows) -> pa.Table:
@@ -86,7 +88,8 @@ class RowReader:
             InvalidRequest: as of ``fit``.
         """
         check_rows(len(X), max_rows)
-        found = self._plain_matrix(X) if X.dtype.kind == "f" and len(X) <= FEW_ROWS else None
+        plain = self._may_be_plain and X.dtype.kind == "f" and len(X) <= FEW_ROWS
+        found = self._plain_matrix(X) if plain else None
         if found is not None:
             return found
         return match_columns(
