@@ -15,13 +15,14 @@ from service.datasets.upload_options import UploadOptions, check_header, with_fi
 from service.errors import UnsupportedMediaType
 from service.http.negotiation import content_type
 from service.runtime.context import Context
-from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing, InvalidRequest
+from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing, InvalidRequest, pointer
 from worker.contracts.reading import ReadDone, ReadOrder
 from worker.contracts.resources import Dataset
 from worker.store import datasets
 from worker.store.datasets import DatasetRecord
 from worker.store.ids import new_id
 from worker.tables import media
+from worker.tables.close_names import shown
 from worker.tables.files.decompress import decompress
 from worker.tables.media import DATASET_TYPES
 
@@ -161,7 +162,13 @@ def check_encoding(request: Request) -> str | None:
 async def _receive_form(request: Request, path: Path, options: UploadOptions) -> Received:
     try:
         async with request.form(max_files=2, max_fields=100) as form:
-            files = [value for value in form.getlist("file") if isinstance(value, UploadFile)]
+            files = [value for name, value in form.multi_items() if isinstance(value, UploadFile)]
+            odd = [name for name, value in form.multi_items() if isinstance(value, UploadFile) and name != "file"]
+            if odd:
+                name = shown(odd[0])
+                raise InvalidRequest.at(
+                    pointer(odd[0]), f"the field {name!r} of the form holds a file; a table is 'file'"
+                )
             if len(files) != 1:
                 raise InvalidRequest.at("/file", f"the form must hold one file in the field 'file', not {len(files)}")
             [file] = files

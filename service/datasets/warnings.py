@@ -86,9 +86,10 @@ def _remark(column: Column, rows: int, width: int) -> str | None:
     if column.not_numbers:
         odd = column.not_numbers
         told = ", ".join(f"{str(one.value)!r} ({one.count})" for one in odd[:SHOWN])
+        words = "leave the cell empty or write NA" if column.missing_words is None else "say so when you upload it"
         return (
             f"{name!r} is read as categories, for not all of its values are numbers: {told}"
-            f"{', …' if len(odd) > SHOWN else ''}. Where that means missing, leave the cell empty or write NA; write "
+            f"{', …' if len(odd) > SHOWN else ''}. Where that means missing, {words}; write "
             f"numbers with a point and no other signs{cost and f'. As it is, {cost}'}"
         )
     if unique:

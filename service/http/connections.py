@@ -26,6 +26,8 @@ from service.http.strict_http import StrictConnection
 log = structlog.get_logger()
 
 
+PROBE_SECONDS = 2.0
+"""A caller who will send nothing more is told so often that the answer is still being made."""
 STOPPING_SECONDS = 1.0
 """A stopping process waits so long for more of a body."""
 
@@ -34,7 +36,8 @@ class TimedConnection(H11Protocol):
     """Drops a caller who sends no whole head in ``head_seconds``, or who takes nothing for ``stall_seconds``.
 
     A request whose length is told in two ways is the last one of its connection (RFC 9112, 6.1). A caller who says that
-    nothing more will come still gets the answers to what came.
+    nothing more will come still gets the answers to what came. One who has closed looks the same until something is
+    sent: interim responses (102) tell them apart, so that nobody works for a caller who is gone.
     """
 
     head_seconds: ClassVar[float]
@@ -49,6 +52,7 @@ class TimedConnection(H11Protocol):
         """Of the connection: what it says of itself in the log is not of the request that was answered last."""
         self._request = self._timer(self.head_seconds, "sends no whole request")
         self._reader = self._timer(self.stall_seconds, "takes no answer")
+        self._probe = _Timer(self.loop, PROBE_SECONDS, self._probe_caller, self.context)
         self._half_closed = False
         """The caller will send nothing more."""
         self._stopping: _Timer | None = None
@@ -69,6 +73,7 @@ class TimedConnection(H11Protocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer what came whole, then end the connection; end it now where there is nothing to answer."""
         self._half_closed = True
+        self._probe.start()
         return not (self._answered() or self.cycle.more_body or self.scope.get(FOLLOWED))
 
     def pause_writing(self) -> None:
@@ -112,7 +117,7 @@ class TimedConnection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers with the connection."""
-        for timer in (self._request, self._reader, self._stopping):
+        for timer in (self._request, self._reader, self._probe, self._stopping):
             if timer is not None:
                 timer.stop()
         super().connection_lost(exc)
@@ -121,6 +126,13 @@ class TimedConnection(H11Protocol):
         """End the connection now."""
         log.info("connection dropped", why=why)
         self.transport.abort()
+
+    def _probe_caller(self) -> None:
+        """Send an interim response: a caller who has closed resets the connection, which ends the request."""
+        self._probe.stop()
+        if self.conn.our_state is h11.SEND_RESPONSE and self.conn.their_http_version == b"1.1":
+            self.transport.write(self.conn.send(h11.InformationalResponse(status_code=102, headers=[])))
+            self._probe.start()
 
     def _answered(self) -> bool:
         """Return whether no request is under way."""

@@ -1,4 +1,8 @@
-"""A parameter of a query that is none is refused: ``?dryrun=true`` would start the job that it was to try."""
+"""Parameters of a query that are none, or are told twice, are refused: ``?dryrun=true`` would start the job."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, get_args, get_origin
 
 from fastapi import Request, params
 from fastapi.dependencies.utils import get_flat_params
@@ -13,25 +17,35 @@ async def known_queries(request: Request) -> None:
     """Refuse what no parameter of the route is: a dependency of routes.
 
     Raises:
-        InvalidRequest: naming each, with the parameter that may be meant.
+        InvalidRequest: naming each, with the parameter that may be meant; or one is told twice that has one value.
     """
     if not request.scope["query_string"]:
         return
     known = _known(request.scope["route"])
-    unknown = [name for name in request.query_params if name not in known][:MAX_PLACES]
-    if unknown:
-        errors = tuple(FieldError(f"query:{shown(name)}", _message(name, known)) for name in unknown)
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    wrong = [name for name, count in counts.items() if name not in known or (count > 1 and not known[name])]
+    if wrong:
+        errors = tuple(FieldError(f"query:{shown(name)}", _message(name, known)) for name in wrong[:MAX_PLACES])
         raise InvalidRequest(f"{errors[0].pointer}: {errors[0].message}", errors=errors)
 
 
-def _message(name: str, known: frozenset[str]) -> str:
+def _message(name: str, known: Mapping[str, bool]) -> str:
+    if name in known:
+        return "it is told twice; tell it once"
     names = sorted(known)
     close = close_names(name, names, most=1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names) or 'none'}"
     return f"there is no such parameter ({hint})"
 
 
-def _known(route: APIRoute) -> frozenset[str]:
-    return frozenset(
-        field.alias for field in get_flat_params(route.dependant) if isinstance(field.field_info, params.Query)
-    )
+def _known(route: APIRoute) -> dict[str, bool]:
+    """Return the parameters of a route's query, each with whether it may be told several times."""
+    return {
+        field.alias: _is_list(field.field_info.annotation)
+        for field in get_flat_params(route.dependant)
+        if isinstance(field.field_info, params.Query)
+    }
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is list or any(map(_is_list, get_args(annotation)))

@@ -168,7 +168,9 @@ def _fits(wanted: Column | ModelColumn, found: Column) -> bool:
         # the most frequent texts; a rarer one that does not fit is named with its row when it is read
         if not found.top:
             return False
-        texts = pa.array([str(one.value) for one in found.top], pa.string())
+        texts = values.without_missing(
+            pa.array([str(top.value) for top in found.top], pa.string()), wanted.missing_words
+        )
         return values.could_be_number(texts) or (wanted.type == "boolean" and values.could_be_boolean(texts))
     return wanted.type == "boolean" and found.integer and (found.min, found.max) in ((0, 0), (0, 1), (1, 1))
 

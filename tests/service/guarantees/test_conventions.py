@@ -281,6 +281,14 @@ def test_a_parameter_that_is_none_is_refused_with_the_one_that_is_meant(client, 
     assert client.get("/v1/jobs").json()["items"] == []
 
 
+@pytest.mark.parametrize("query", ["name=a&name=b", "header=true&header=false", "name=a&name=a"])
+def test_a_parameter_that_is_told_twice_is_refused(client, query):
+    answer = client.post(f"/v1/datasets?{query}", content="a,b\n1,2\n", headers={"Content-Type": "text/csv"})
+    name = query.partition("=")[0]
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"pointer": f"query:{name}", "message": "it is told twice; tell it once"}]
+
+
 def test_no_call_takes_parameters_that_it_does_not_name(client):
     for path, operations in client.get("/openapi.json").json()["paths"].items():
         if path.startswith("/v1/") and "get" in operations:

@@ -1,5 +1,7 @@
 """Labels that float64 has rounded are no labels: they are refused, and told how to be exact."""
 
+import io
+import json
 from decimal import Decimal
 
 import pandas as pd
@@ -88,3 +90,43 @@ def test_fractions_beside_rounded_whole_numbers_are_no_labels_however_they_are_w
     answer = client.post("/v1/jobs?dry_run=true", json=body)
     assert answer.status_code == 422
     assert "'label' holds whole numbers of 2^53 and more beside fractions" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("kind", ["json", "csv", "parquet"])
+def test_long_labels_are_answered_to_their_last_digit(client, run_job, kind):
+    labels = [1234567890123456789, 1234567890123456788, 2**63 - 25]
+    table = pa.table({"x": [float(row % 3) for row in range(30)], "label": [labels[row % 3] for row in range(30)]})
+    body, media = io.BytesIO(), "application/vnd.apache.parquet"
+    if kind == "parquet":
+        pq.write_table(table, body)
+    elif kind == "csv":
+        body, media = io.BytesIO(table.to_pandas().to_csv(index=False).encode()), "text/csv"
+    else:
+        body = io.BytesIO(json.dumps({"rows": table.to_pylist()}).encode())
+        media = "application/json"
+    dataset = client.post("/v1/datasets", content=body.getvalue(), headers={"Content-Type": media}).json()["id"]
+    spec = {"iterations": 1, "encoding": "plain", "feature_matrix": "full", "exponent": 1, "ridge": 0.1}
+    job = {"kind": "fit", "dataset": dataset, "target": "label", "task": "classification", "model": "m", "spec": spec}
+    run_job(client.post("/v1/jobs", json=job).json()["id"])
+    rows = {"rows": [{"x": 0}, {"x": 1}, {"x": 2}]}
+    answer = client.post("/v1/models/m/predict", json=rows)
+    assert json.loads(answer.text)["predictions"] == labels
+    assert json.loads(answer.text)["classes"] == sorted(labels)
+    text = client.post("/v1/models/m/predict", json=rows, headers={"Accept": "text/csv"}).text
+    assert [line.split(",")[0] for line in text.splitlines()[1:]] == [str(label) for label in labels]
+
+
+@pytest.mark.parametrize(
+    ("features", "named"), [(None, ["a"]), (["a", "__index_level_0__"], ["a", "__index_level_0__"])]
+)
+def test_the_index_of_a_data_frame_is_no_feature_unless_named(client, features, named):
+    frame = pd.DataFrame({"a": [1.0, 2, 3, 4], "y": [1.0, 2, 3, 4]}, index=[7, 8, 9, 11])
+    sink = io.BytesIO()
+    frame.to_parquet(sink)
+    answer = client.post(
+        "/v1/datasets", content=sink.getvalue(), headers={"Content-Type": "application/vnd.apache.parquet"}
+    )
+    job = {"kind": "fit", "dataset": answer.json()["id"], "target": "y", "features": features}
+    dry = client.post("/v1/jobs?dry_run=true", json=job)
+    assert dry.status_code == 200, dry.text
+    assert dry.json()["request"]["features"] == named

@@ -133,6 +133,18 @@ def test_fields_of_a_form_name_words_too(client: TestClient) -> None:
     assert (both.status_code, both.json()["id"]) == (200, answer.json()["id"])
 
 
+def test_a_word_that_comes_as_a_file_is_refused(client: TestClient) -> None:
+    files = [("file", ("t.csv", b"a,y\n1,2\n", "text/csv")), ("missing", ("words.txt", b"-", "text/plain"))]
+    answer = client.post("/v1/datasets", files=files)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/missing")
+
+
+def test_a_predict_job_takes_the_words_of_the_model_out_of_any_dataset(client: TestClient, run_job) -> None:
+    _fit(client, run_job, _upload(client, media.CSV)["id"], "model")
+    said = [_predict_job(client, run_job, _upload(client, media.CSV, words)["id"]) for words in (WORDS, None)]
+    assert said[0] == said[1] == TABLE["y"].tolist()
+
+
 @pytest.mark.parametrize(
     "words",
     [["x" * 51], ["a\0b"], ["a\nb"], [str(number) for number in range(21)], [str(number) * 50 for number in range(5)]],

@@ -91,3 +91,10 @@ def test_a_column_of_polars_that_arrow_has_no_type_for_is_named():
         FactRFMRegressor(**QUICK).fit(_Frame(a=_Int128()), np.arange(12.0))
     with pytest.raises(ValueError, match="y holds Int128, for which Arrow has no type"):
         FactRFMClassifier(**QUICK).fit(np.arange(12.0)[:, None], _Int128())
+
+
+@pytest.mark.parametrize("estimator", [FactRFMClassifier, FactRFMRegressor])
+@pytest.mark.parametrize("labels", [[1.0, None, 2.0, 1.0], pd.Series([1.0, None, 2.0, None])])
+def test_a_missing_label_is_named_by_its_row(estimator, labels):
+    with pytest.raises(ValueError, match="missing label in row 2"):
+        estimator(iterations=0).fit(np.arange(4.0)[:, None], labels)

@@ -251,3 +251,44 @@ def test_a_download_of_a_damaged_file_breaks_off(system: System, asked: str) -> 
         assert b"200 OK" in head
         assert b"Content-Length: %d" % len(table) in head or b"content-length: %d" % len(table) in head
         assert len(body) < len(table)
+
+
+WIDE = "\n".join(
+    ",".join(f"{'c' if row == 0 else row}{column}" for column in range(20_000)) for row in range(25)
+).encode()
+UPLOAD = (
+    b"POST /v1/datasets?name=wide HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n"
+    b"Content-Length: %d\r\n\r\n" % len(WIDE)
+)
+
+
+def _readers(system: System) -> set[int]:
+    """Return the processes that read tables."""
+    assert system.api is not None
+    found = set()
+    for process in psutil.Process(system.api.pid).children(recursive=True):
+        with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+            if "worker.tables.reader_process" in process.cmdline():
+                found.add(process.pid)
+    return found
+
+
+def test_a_table_is_not_read_to_its_end_for_a_caller_who_has_closed(system: System) -> None:
+    system.client.post("/v1/datasets", content=b"a,b\n1,2\n", headers={"Content-Type": "text/csv"})
+    before = _readers(system)
+    with socket.create_connection(("127.0.0.1", system.port)) as connection:
+        connection.sendall(UPLOAD + WIDE)
+        time.sleep(0.5)
+    wait_until(lambda: not before & _readers(system), 8, "the reader is ended")
+    names = {dataset["name"] for dataset in system.client.get("/v1/datasets").json()["items"]}
+    assert "wide" not in names
+
+
+def test_a_caller_who_waits_behind_a_half_closed_connection_is_answered(connection: socket.socket) -> None:
+    connection.settimeout(60)
+    connection.sendall(UPLOAD.replace(b"name=wide", b"name=kept") + WIDE)
+    connection.shutdown(socket.SHUT_WR)
+    answer = all_of(connection)
+    interim = b"HTTP/1.1 102 \r\n\r\n"
+    assert answer.startswith(interim)
+    assert answer.replace(interim, b"").startswith(b"HTTP/1.1 201 ")
