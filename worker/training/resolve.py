@@ -1,0 +1,66 @@
+"""From a training request and the columns that it chooses to one with every default filled in."""
+
+from typing import Any
+
+from worker.contracts.base import Task
+from worker.contracts.errors import InvalidRequest
+from worker.contracts.requests import FitRequest, NetworkRequest, TableRequest, TuneRequest
+from worker.contracts.search import SearchOption
+from worker.training import search_space
+
+Training = FitRequest | TuneRequest | NetworkRequest
+
+
+def resolve(request: Training, features: list[str], task: Task) -> Training:
+    """Return the request with nothing left to resolve.
+
+    Raises:
+        InvalidRequest: the space of a search, or the loss of a network, cannot be.
+    """
+    changes: dict[str, Any] = {"task": task, "features": features, "exclude": []}
+    if isinstance(request, NetworkRequest):
+        _check_loss(request, task)
+    elif isinstance(request, TuneRequest):
+        found = search_space.resolve(request.spec, request.search.space)
+        spec = search_space.left_open(request.spec.resolved(), found)
+        changes |= {"spec": spec, "search": request.search.model_copy(update={"space": found})}
+    else:
+        changes["spec"] = request.spec.resolved()
+    return request.model_copy(update=changes)
+
+
+def leaves_encoding(request: Training) -> bool:
+    """Return whether the expanded encoding is only one of those that the request may come upon."""
+    if isinstance(request, TuneRequest) and "encoding" in (request.search.space or {}):
+        return {"plain", "expanded"} <= {*(request.search.space or {})["encoding"].corners}
+    return request.spec.encoding == "auto"
+
+
+def without_expanded(request: Training) -> Training:
+    """Return the request without the expanded encoding."""
+    changes: dict[str, Any] = {"spec": request.spec.model_copy(update={"encoding": "plain"})}
+    if isinstance(request, TuneRequest) and "encoding" in (request.search.space or {}):
+        found = {**(request.search.space or {}), "encoding": SearchOption(choices=["plain"])}
+        changes["search"] = request.search.model_copy(update={"space": found})
+    return request.model_copy(update=changes)
+
+
+def may_expand(request: Training) -> bool:
+    """Return whether some of the rows' encodings that the request may come upon is the expanded one."""
+    tried = (request.search.space or {}).get("encoding") if isinstance(request, TuneRequest) else None
+    return bool({"expanded", "auto"} & {request.spec.encoding, *(tried.corners if tried is not None else ())})
+
+
+def _check_loss(request: NetworkRequest, task: Task) -> None:
+    if request.spec.loss == "cross_entropy" and task == "regression":
+        raise InvalidRequest.at("/spec/loss", "cross_entropy is for a classification; a regression has loss 'squared'")
+
+
+def split_sizes(request: TableRequest, rows: int, held_out: int | None) -> tuple[int, int]:
+    """Return how many rows train at most and how many validate."""
+    if held_out is not None:
+        return rows, held_out
+    if request.validation is None or request.validation.folds is not None:
+        return rows, 0
+    scored = max(1, round(rows * (request.validation.fraction or 0.0)))
+    return rows - scored, scored
