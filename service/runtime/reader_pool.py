@@ -5,12 +5,9 @@ else. And reading a large table takes neither memory nor the interpreter from th
 """
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -29,7 +26,7 @@ from worker.contracts.errors import (
     UnreadableTable,
 )
 from worker.contracts.reading import AnyOrder, ReadDone, ReadFailed, RowsOrder
-from worker.environment.cgroup import thread_environment
+from worker.environment.json_lines import JsonLinesProcess
 from worker.settings import GIB
 from worker.tables.media import JSON
 from worker.tables.reader_process import carry_out
@@ -202,23 +199,12 @@ class TableReaders:
         reader.end()
 
 
-class _Reader:
-    """One process."""
+class _Reader(JsonLinesProcess):
+    """One process that reads tables. It holds nothing that it would have to put away when it is ended."""
 
     def __init__(self, memory_bytes: int) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            # -P: without it a folder ``worker`` where the user stands is imported instead of ours
-            [sys.executable, "-P", "-m", "worker.tables.reader_process", str(memory_bytes)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={name: os.environ[name] for name in GIVEN if name in os.environ}
-            | thread_environment(os.environ)
-            | ALLOCATOR,
-            start_new_session=True,
-        )
-
-    def alive(self) -> bool:
-        return self._process.poll() is None
+        environment = {name: os.environ[name] for name in GIVEN if name in os.environ} | ALLOCATOR
+        super().__init__("worker.tables.reader_process", [str(memory_bytes)], environment)
 
     def ask(self, order: AnyOrder, seconds: float) -> ReadDone | ReadFailed:
         """Return the answer.
@@ -227,39 +213,19 @@ class _Reader:
             UnreadableTable: the process died of the table.
             TableTooLarge: there was no answer within ``seconds``.
         """
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None  # noqa: S101 - Popen was given pipes
-        assert stdout is not None  # noqa: S101
         ends_at = time.monotonic() + seconds
-        late = threading.Timer(seconds, self._process.kill)
+        late = threading.Timer(seconds, self.kill)
         late.start()
         try:
-            stdin.write(order.model_dump_json().encode() + b"\n")
-            stdin.flush()
-            line = stdout.readline()
-        except BrokenPipeError:
-            line = b""
+            self.send(order.model_dump_json())
+            line = self.receive()
         finally:
             late.cancel()
-        if line.endswith(b"\n"):
+        if line is not None:
             return ANSWERS.validate_json(line)
-        code = self._process.wait()
+        code = self.wait()
         if time.monotonic() >= ends_at:
             raise TableTooLarge(f"the table could not be read within {seconds:g} seconds; send it in parts")
         form = JSON if isinstance(order, RowsOrder) else order.media_type
         log.error("a reader of tables died", media_type=form, code=code)
         raise UnreadableTable(f"the body cannot be read as {form}: its reader ended with code {code}")
-
-    def kill(self) -> None:
-        """Kill the process; whoever asked it ends the rest."""
-        self._process.kill()
-
-    def end(self) -> None:
-        """Kill the process: it holds nothing that it would have to put away."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                # an order that the process did not live to take is sent again at this, and there is nobody
-                with suppress(BrokenPipeError):
-                    stream.close()

@@ -8,8 +8,6 @@ import json
 import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
 from dataclasses import dataclass
 
@@ -19,7 +17,7 @@ from pydantic import ValidationError
 
 from worker.contracts.messages import REPORTS, AnyOrder, AnyReport, Failed
 from worker.contracts.resources import JobError
-from worker.environment.cgroup import thread_environment
+from worker.environment.json_lines import JsonLinesProcess
 from worker.environment.secret_files import SUFFIX, secret_variables
 from worker.settings import WorkerSettings
 
@@ -60,21 +58,11 @@ class Child:
         options += [f"--memory-bytes={settings.memory_bytes}"] if settings.memory_bytes is not None else []
         options += ["--traces"] if settings.otlp_endpoint else []
         environment = {name: value for name, value in os.environ.items() if name not in HIDDEN}
-        environment |= thread_environment(environment)
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            # -P: without it a folder ``worker`` where the user stands is imported instead of ours
-            [sys.executable, "-P", "-m", "worker.runs", *options],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env=environment,
-            start_new_session=True,
-        )
+        self._process = JsonLinesProcess("worker.runs", options, environment)
         self._answers: queue.Queue[Answer] = queue.Queue()
         self._reader = threading.Thread(target=self._read, name="child-reports", daemon=True)
         self._reader.start()
-        self._tell(json.dumps(settings.storage_address))
+        self._process.send(json.dumps(settings.storage_address))
 
     @property
     def pid(self) -> int:
@@ -83,11 +71,11 @@ class Child:
 
     def alive(self) -> bool:
         """Return whether the process still runs."""
-        return self._process.poll() is None
+        return self._process.alive()
 
     def order(self, order: AnyOrder) -> None:
         """Hand over a job. A child that is dead already says so by its next answer."""
-        self._tell(order.model_dump_json())
+        self._process.send(order.model_dump_json())
 
     def receive(self, timeout: float) -> Answer | None:
         """Return the next answer, or None when there is none within ``timeout`` seconds."""
@@ -105,45 +93,15 @@ class Child:
 
     def end(self, patience: float) -> None:
         """End the process and everything that it started: SIGTERM, then SIGKILL after ``patience`` seconds."""
-        self._signal(signal.SIGTERM)
-        try:
-            self._process.wait(timeout=patience)
-        except subprocess.TimeoutExpired:
-            self._signal(signal.SIGKILL)
-            self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                try:
-                    stream.close()
-                except BrokenPipeError:
-                    continue
-
-    def _tell(self, line: str) -> None:
-        assert self._process.stdin is not None  # noqa: S101 - Popen was given a pipe
-        try:
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            return
-
-    def _signal(self, number: signal.Signals) -> None:
-        try:
-            os.killpg(self.pid, number)
-        except ProcessLookupError:
-            return
+        self._process.end(patience)
 
     def _read(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101 - Popen was given a pipe
-        try:
-            for line in self._process.stdout:
-                if line.endswith("\n"):  # else the process died in the middle of it
-                    self._answers.put(_report(line))
-        except ValueError:  # the stream was closed, or ends in the middle of a character
-            pass
+        while (line := self._process.receive()) is not None:
+            self._answers.put(_report(line))
         self._answers.put(Died(f"the training process ended with {_ending(self._process.wait())}"))
 
 
-def _report(line: str) -> AnyReport:
+def _report(line: bytes) -> AnyReport:
     """Return the report of a whole line. One that no contract allows would be made again: it ends the job."""
     try:
         return REPORTS.validate_json(line)

@@ -132,12 +132,11 @@ def test_the_processes_that_compute_are_told_of_the_limit(tmp_path, monkeypatch)
     root = group(tmp_path / "root", cpu__max="100000 100000")
     limited = partial(cgroup.thread_environment, root=root)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("worker.shell.child.thread_environment", limited)
-    monkeypatch.setattr("service.runtime.reader_pool.thread_environment", limited)
+    monkeypatch.setattr("worker.environment.json_lines.thread_environment", limited)
     child = Child(WorkerSettings(device="cpu", storage_url=str(tmp_path)))
     reader = _Reader(GIB)
     try:
-        for process in (psutil.Process(child.pid), psutil.Process(reader._process.pid)):
+        for process in (psutil.Process(child.pid), psutil.Process(reader.pid)):
             assert process.environ()["OMP_NUM_THREADS"] == "1"
     finally:
         reader.end()

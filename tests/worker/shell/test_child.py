@@ -29,7 +29,6 @@ from worker.contracts.messages import (
 )
 from worker.contracts.requests import FitRequest, NetworkRequest, PredictRequest, TuneRequest, Validation
 from worker.settings import WorkerSettings
-from worker.shell import child as child_module
 from worker.shell.child import Answer, Child, Died
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import pack
@@ -228,9 +227,9 @@ def test_a_whole_line_that_is_no_report_is_final_and_half_a_line_is_a_lost_proce
     script = tmp_path / "program"
     script.write_text(f"#!/bin/sh\n{program}\n")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(child_module.sys, "executable", str(script))
+    monkeypatch.setattr(sys, "executable", str(script))
     process = Child(WorkerSettings(home=tmp_path, device="cpu"))
-    monkeypatch.setattr(child_module.sys, "executable", sys.executable)
+    monkeypatch.undo()
     try:
         found = process.receive(SECONDS)
     finally:
