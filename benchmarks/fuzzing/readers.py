@@ -27,7 +27,7 @@ from worker.contracts.reading import ReadOrder
 from worker.contracts.resources import ModelColumn
 from worker.store.files.safetensors_io import load, unpack
 from worker.tables import media
-from worker.tables.files.decompress import decompress
+from worker.tables.decompress import decompress
 from worker.tables.files.ingest import ingest
 from worker.tables.rows.table_rows import RowReader
 

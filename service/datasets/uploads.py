@@ -23,7 +23,7 @@ from worker.store.datasets import DatasetRecord
 from worker.store.ids import new_id
 from worker.tables import media
 from worker.tables.close_names import shown
-from worker.tables.files.decompress import decompress
+from worker.tables.decompress import decompress
 from worker.tables.media import DATASET_TYPES
 
 log = structlog.get_logger()

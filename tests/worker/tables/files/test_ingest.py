@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.tables import media, values
-from worker.tables.files.decompress import decompress
+from worker.tables.decompress import decompress
 
 NUMBERS = st.one_of(st.none(), st.floats(allow_nan=False, allow_subnormal=False, allow_infinity=False))
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12).filter(

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from worker.tables.files.histogram import histogram
+from worker.tables.histogram import histogram
 
 
 def test_counts_are_those_of_numpy_however_the_column_is_cut_into_blocks() -> None:

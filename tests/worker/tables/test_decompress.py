@@ -8,7 +8,7 @@ READING = f"""
 import resource, sys
 from pathlib import Path
 from worker.contracts.errors import UnreadableTable
-from worker.tables.files.decompress import decompress
+from worker.tables.decompress import decompress
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
