@@ -5,7 +5,7 @@ from typing import Any
 
 from service.openapi.document import CELL
 from worker.contracts.base import MAX_COLUMNS
-from worker.tables.files.readers import MAX_NAME_LENGTH
+from worker.tables.files.raw_table import MAX_NAME_LENGTH
 from worker.tables.media import JSON, ROW_TYPES
 
 NAMES: dict[str, Any] = {

@@ -23,7 +23,7 @@ from worker.contracts.resources import Dataset, DatasetRows, Histogram, Page
 from worker.store import datasets
 from worker.tables import values
 from worker.tables.close_names import did_you_mean, shown
-from worker.tables.files.readers import MAX_NAME_LENGTH
+from worker.tables.files.raw_table import MAX_NAME_LENGTH
 from worker.tables.histogram import histogram
 from worker.tables.media import DATASET_TYPES
 from worker.tables.storage import iter_column, iter_tables

@@ -18,7 +18,7 @@ import pyarrow as pa
 from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import InvalidRequest, UnreadableTable, pointer
 from worker.contracts.json_text import parse_json
-from worker.tables.files.readers import MAX_NAME_LENGTH
+from worker.tables.files.raw_table import MAX_NAME_LENGTH
 
 TEXT = "BYTES"
 DTYPES = {

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.inference.open_inference.codec import DATATYPES
 from worker.contracts.base import MAX_COLUMNS
-from worker.tables.files.readers import MAX_NAME_LENGTH
+from worker.tables.files.raw_table import MAX_NAME_LENGTH
 from worker.tables.media import JSON
 
 OCTETS = "application/octet-stream"

@@ -15,7 +15,8 @@ from service.client.tables import body_of
 from worker.contracts.errors import UnreadableTable
 from worker.estimators import FactRFMRegressor
 from worker.tables import media
-from worker.tables.files.readers import Limits, read
+from worker.tables.files.raw_table import Limits
+from worker.tables.files.readers import read
 from worker.tables.values import type_of
 
 MONTHS = pd.Series(pd.period_range("2024-01", periods=3, freq="M"))

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from worker.contracts.base import ColumnType
 from worker.contracts.errors import UnreadableTable
 from worker.tables import values
-from worker.tables.files.readers import NO_HEADER
+from worker.tables.files.raw_table import NO_HEADER
 
 SHOWN = 3
 NAMES_OUTWEIGH = 3

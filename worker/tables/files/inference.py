@@ -10,7 +10,7 @@ from worker.contracts.base import ColumnType
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.tables import values, written
 from worker.tables.files.header import check_header, holds_name, looks_alike
-from worker.tables.files.readers import RawTable
+from worker.tables.files.raw_table import RawTable
 
 WIDE_INTEGERS = (pa.int64(), pa.uint64())
 

@@ -10,7 +10,8 @@ from worker.contracts.errors import UnreadableTable
 from worker.contracts.resources import Column
 from worker.tables.files.describe import Blocks, describe
 from worker.tables.files.inference import ColumnForm, check_cells, column_forms
-from worker.tables.files.readers import NO_HEADER, Limits, RawTable, read
+from worker.tables.files.raw_table import NO_HEADER, Limits, RawTable
+from worker.tables.files.readers import read
 from worker.tables.storage import ROW_GROUP, iter_column
 from worker.tables.values import canonical
 

@@ -3,22 +3,18 @@
 ``read`` gives a RawTable whose batches can be gone through again: the types of a text form are known only at its end.
 """
 
-import csv
-import io
 import lzma
-import re
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
@@ -26,10 +22,11 @@ from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import TableTooLarge, UnreadableTable, says_full
 from worker.tables import media
 from worker.tables.files.arrow_footer import check_arrow_file
-from worker.tables.files.blank_lines import rows_of_lines
+from worker.tables.files.csv_table import read_csv
 from worker.tables.files.declarations import check_types, declared_categories, index_columns
 from worker.tables.files.json_table import JsonTable
 from worker.tables.files.npz import arrays
+from worker.tables.files.raw_table import Limits, RawTable, check_names
 from worker.tables.files.size_limits import check_arrow, check_columns, check_parquet, check_texts
 from worker.tables.missing_words import missing_words
 from worker.tables.values import HOLDS, decoded, is_text, type_of
@@ -37,23 +34,7 @@ from worker.tables.values import HOLDS, decoded, is_text, type_of
 BATCH_ROWS = 16_384
 BATCH_CELLS = 2**22
 MAX_FOOTER_BYTES = 16 * 2**20
-CSV_BLOCK = 2**20
-CSV_BLOCK_COLUMNS = 1000
-"""A block of a wider table is larger, so that each has enough rows for the work that a block costs for each column."""
-SEPARATORS = (";", "\t", "|", ",")
-NAMED_SEPARATORS = {",": "commas", "\t": "tabs, or say text/csv"}
 FREE_DICTIONARY_ENTRIES, DICTIONARY_ENTRIES_A_ROW = 2**24, 16
-MAX_NAME_LENGTH = 1000
-NUMBERED = "column_"
-"""How names of columns begin that have none, before their number."""
-NO_TEXT = re.compile("[\0\ud800-\udfff]")
-"""NUL and halves of surrogate pairs: no text that is stored holds them."""
-HEADER_BYTES = 2**20
-NO_HEADER = (
-    "where the first row is data, send it with ?header=false, which names the columns column_1, column_2, …; where it "
-    "holds the names all the same, with ?header=true"
-)
-RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 NOT_AS_SAID = (
     pa.ArrowException,
     OSError,
@@ -70,31 +51,6 @@ NOT_AS_SAID = (
     SystemError,  # numpy: a text of its own with what is no character
 )
 """What libraries raise over bytes that are not what they should be."""
-
-
-@dataclass(frozen=True)
-class RawTable:
-    """Column names, and batches of columns without a name of their own.
-
-    ``declared``: columns that the file declares to be categories. ``index``: those that are a data frame's index.
-    ``guessed_header``: the first row was taken for names without anybody having said that it is. ``missing``: the words
-    for a missing value that a caller named, of which no batch holds one any more.
-    """
-
-    names: list[str]
-    batches: Callable[[], Iterator[list[pa.Array]]]
-    declared: frozenset[str] = frozenset()
-    index: frozenset[str] = frozenset()
-    guessed_header: bool = False
-    missing: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a table may take at most, once it is read."""
-
-    max_bytes: int
-    max_cells: int
 
 
 def read(
@@ -122,8 +78,8 @@ def read(
     if looks != media_type and (looks is not None or media_type not in (media.CSV, media.TSV, media.JSON)):
         raise UnreadableTable(f"the Content-Type says {media_type}, but the body looks like {looks or 'text'}")
     readers: dict[str, Callable[[], RawTable]] = {
-        media.CSV: lambda: _csv(source, ",", header),
-        media.TSV: lambda: _csv(source, "\t", header),
+        media.CSV: lambda: read_csv(source, ",", header),
+        media.TSV: lambda: read_csv(source, "\t", header),
         media.PARQUET: lambda: _parquet(source, limits),
         media.ARROW_STREAM: lambda: _arrow_stream(source, limits),
         media.ARROW_FILE: lambda: _arrow_file(source, limits),
@@ -132,7 +88,7 @@ def read(
     }
     with _errors_named(media_type):
         table = readers[media_type]()
-    _check_names(table)
+    check_names(table)
     return replace(table, batches=lambda: _guarded(table, media_type, missing), missing=missing)
 
 
@@ -162,137 +118,6 @@ def _errors_named(media_type: str) -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
-
-
-def _check_names(table: RawTable) -> None:
-    names = table.names
-    hint = f"; {NO_HEADER}" if table.guessed_header else ""
-    if not names:
-        raise UnreadableTable("the table has no columns")
-    check_columns(len(names))
-    seen: set[str] = set()
-    for index, name in enumerate(names, 1):
-        if not name.strip():
-            raise UnreadableTable(f"column {index} has no name; the first row of a table names its columns{hint}")
-        if len(name) > MAX_NAME_LENGTH or NO_TEXT.search(name):
-            raise UnreadableTable(
-                f"the name of column {index} is longer than {MAX_NAME_LENGTH} characters, or holds NUL or half a "
-                "character"
-            )
-        if name in seen:
-            raise UnreadableTable(f"two columns are named {name!r}; names must differ{hint}")
-        seen.add(name)
-
-
-def is_numbered(name: str) -> bool:
-    """Return whether a name is one of those that columns of a text without a header get."""
-    return name.removeprefix(NUMBERED).isdecimal() and name.startswith(NUMBERED)
-
-
-def _csv(source: Path, separator: str, header: bool | None) -> RawTable:
-    first_row = _first_row(source, separator)
-    names = [f"{NUMBERED}{number}" for number in range(1, len(first_row) + 1)] if header is False else first_row
-
-    def batches() -> Iterator[list[pa.Array]]:
-        placeholders = [str(index) for index in range(len(names))]
-        block = CSV_BLOCK * max(1, len(names) // CSV_BLOCK_COLUMNS)
-        try:
-            reader = pa_csv.open_csv(
-                source,
-                read_options=pa_csv.ReadOptions(use_threads=False, block_size=block, column_names=placeholders),
-                parse_options=pa_csv.ParseOptions(
-                    newlines_in_values=True, delimiter=separator, ignore_empty_lines=len(names) > 1
-                ),
-                convert_options=pa_csv.ConvertOptions(
-                    column_types=dict.fromkeys(placeholders, pa.string()), strings_can_be_null=False
-                ),
-            )
-            named = header is not False
-            last = ""
-            if len(names) == 1:
-                lines = (batch.columns[0] for batch in reader)
-                for cells in rows_of_lines(source, lines, named=named):
-                    last = cells[-1].as_py() if len(cells) else last
-                    yield [cells]
-            else:
-                for batch in reader:
-                    columns = batch.columns
-                    if len(batch):
-                        last = columns[-1][-1].as_py()
-                    yield [column[1:] for column in columns] if named else columns
-                    named = False
-            _check_last_quote(source, last, separator)
-        except pa.ArrowInvalid as error:
-            # not by an invalid_row_handler: it is never called, noisily, for a row that is not UTF-8
-            if ragged := RAGGED.search(str(error)):
-                row, expected, found = ragged.groups()
-                raise UnreadableTable(
-                    f"the CSV is ragged: row {row} has {found} values and the header {expected}"
-                ) from error
-            if "straddl" in str(error):
-                raise UnreadableTable(
-                    f"a row of the CSV is longer than {block // 2**20} MiB, or an open quote makes it so"
-                ) from error
-            if "UTF8" in str(error) or "UTF-8" in str(error):
-                raise UnreadableTable("the CSV is not UTF-8 text; save it in that encoding") from error
-            raise
-
-    return RawTable(names, batches, guessed_header=header is None)
-
-
-def _check_last_quote(source: Path, last: str, separator: str) -> None:
-    """Check that a quote before the last cell, ``last``, has one behind it.
-
-    pyarrow takes the file's end for the quote's, and the cell for whole. In other cells an open quote makes the row
-    ragged.
-
-    Raises:
-        UnreadableTable: it has none; the line where it opens is named.
-    """
-    written = b'"' + last.replace('"', '""').encode()
-    with source.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - len(written) - 3))
-        end = file.read()
-        opens_at = size - len(written)
-        closed = end.rstrip(b"\r\n").endswith(written + b'"')
-        if (
-            closed
-            or not end.endswith(written)
-            or (opens_at and end[-len(written) - 1] not in separator.encode() + b"\r\n")
-        ):
-            return
-        file.seek(0)
-        line = 1 + sum(block.count(b"\n") for block in _blocks(file, opens_at))
-    raise UnreadableTable(f"the CSV ends inside a quote that opens on line {line}; close the quote")
-
-
-def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """Yield the next ``size`` bytes, a block at a time."""
-    while size and (block := file.read(min(CSV_BLOCK, size))):
-        size -= len(block)
-        yield block
-
-
-def _first_row(source: Path, separator: str) -> list[str]:
-    with source.open("rb") as file:
-        start = file.read(HEADER_BYTES)
-    if b"\0" in start:
-        raise UnreadableTable("the CSV holds NUL bytes: it is a binary file or UTF-16 text; save it as UTF-8")
-    text = start.decode("utf-8-sig", errors="replace")
-    try:
-        header = next((row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row), None)
-    except csv.Error as error:
-        raise UnreadableTable(f"the header of the CSV cannot be read: {error}") from error
-    if header is None:
-        raise UnreadableTable("the CSV has no header")
-    others = (one for one in SEPARATORS if one != separator and one in header[0])
-    if len(header) == 1 and (other := next(others, None)):
-        raise UnreadableTable(
-            f"the CSV has a single column, named {header[0][:80]!r}: its separator seems to be {other!r}; "
-            f"separate the cells by {NAMED_SEPARATORS[separator]}, and write decimals with a point"
-        )
-    return header
 
 
 def _parquet(source: Path, limits: Limits) -> RawTable:

@@ -13,7 +13,7 @@ from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
 from worker.contracts.json_text import parse_json, told_number
 from worker.contracts.resources import ModelColumn
-from worker.tables.files.readers import MAX_NAME_LENGTH
+from worker.tables.files.raw_table import MAX_NAME_LENGTH
 from worker.tables.files.size_limits import check_columns
 from worker.tables.json_cells import CELL_TYPES, LARGEST, mistake
 from worker.tables.rows.matching import WrongCell, check_rows, match_columns, selected

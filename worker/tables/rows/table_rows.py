@@ -13,7 +13,8 @@ from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
 from worker.contracts.resources import ModelColumn
 from worker.tables import media
-from worker.tables.files.readers import NOT_AS_SAID, Limits, is_numbered, read
+from worker.tables.files.raw_table import Limits, is_numbered
+from worker.tables.files.readers import NOT_AS_SAID, read
 from worker.tables.rows import json_rows, plain
 from worker.tables.rows.matching import check_rows, match_columns
 from worker.tables.rows.plain import PlainColumns, PlainRows, plain_rows

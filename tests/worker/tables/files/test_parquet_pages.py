@@ -9,7 +9,8 @@ import pytest
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.tables import media
 from worker.tables.files import parquet_pages
-from worker.tables.files.readers import Limits, read
+from worker.tables.files.raw_table import Limits
+from worker.tables.files.readers import read
 
 TABLE = pa.table(
     {

@@ -15,7 +15,8 @@ import pytest
 from worker.contracts.errors import FactRFMError, TableTooLarge, UnreadableTable
 from worker.tables import media
 from worker.tables.files import size_limits
-from worker.tables.files.readers import Limits, read
+from worker.tables.files.raw_table import Limits
+from worker.tables.files.readers import read
 
 LIMITS = Limits(max_bytes=2**30, max_cells=10**8)
 ZSTD = pa.ipc.IpcWriteOptions(compression="zstd")
