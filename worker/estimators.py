@@ -1,6 +1,6 @@
 """scikit-learn estimators over the engine: what a fit job does, on rows in memory.
 
-scikit-learn is imported here alone; install the extra ``sklearn``.
+They need the extra ``sklearn``.
 """
 
 import warnings
@@ -11,11 +11,8 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
-from pydantic import ValidationError
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from worker.contracts.base import ColumnType
@@ -29,12 +26,11 @@ from worker.engine.errors import EngineError
 from worker.engine.recursion import FitState
 from worker.serving.model import Answer, ServedModel, load
 from worker.store.files.safetensors_io import pack
-from worker.tables import values
 from worker.tables.encoding import splits
-from worker.tables.files.inference import typed_table
 from worker.tables.frames import frame_table, is_frame
 from worker.tables.rows.matching import match_columns
-from worker.training.estimator_targets import exact_labels, label_array, regression_array
+from worker.training.estimator_inputs import array_table, check_dates, check_device, history_line, spec_of, typed_frame
+from worker.training.estimator_targets import class_targets, codes_among, exact_labels, regression_array
 from worker.training.machine import Machine
 from worker.training.model_selection import Choice, choose, described
 from worker.training.pipeline import LastSolve, chosen_by, last_solve, model_of, recurse, solver_for
@@ -168,23 +164,8 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         fraction = self.validation_fraction
         if fraction is not None and not (isinstance(fraction, int | float) and 0 < fraction < 1):
             raise ValueError(f"validation_fraction must be None or lie in (0, 1), not {self.validation_fraction!r}")
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(
-                f"device must be one of this machine's, such as cpu, not {self.device!r}: {reason}"
-            ) from error
-        try:
-            return FitSpec(**options)
-        except ValidationError as error:
-            told = [
-                f"{one['loc'][0]}: {one['msg']}, not {one['input']!r}"
-                if one["loc"]
-                else one["msg"].removeprefix("Value error, ")
-                for one in error.errors(include_url=False)
-            ]
-            raise ValueError("; ".join(dict.fromkeys(told))) from None
+        check_device(self.device)
+        return spec_of(options)
 
     def _table(self, X: Any, *, fitting: bool) -> tuple[pa.Table, dict[str, ColumnType]]:
         """Return the columns and their types; a DataFrame keeps its own, an array has numbers alone."""
@@ -197,7 +178,10 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
             if table.num_columns == 0 or table.num_rows == 0:
                 raise ValueError(f"X needs at least one row and one column, not the shape {table.shape}")
             try:
-                return self._frame(table, fitting=fitting)
+                check_dates(table)
+                if fitting:
+                    return typed_frame(table)
+                return match_columns(table, self._columns), {column.name: column.type for column in self._columns}
             except (InvalidRequest, UnreadableTable) as error:
                 raise ValueError(f"X: {error.detail}") from error
         with np.errstate(invalid="ignore"):
@@ -207,26 +191,8 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
             )
         if np.isinf(X).any():
             raise ValueError("Input X contains infinity; missing values are NaN")
-        names = [f"x{index}" for index in range(X.shape[1])]
-        return pa.table({name: pa.array(X[:, i], from_pandas=True) for i, name in enumerate(names)}), dict.fromkeys(
-            names, "numeric"
-        )
-
-    def _frame(self, table: pa.Table, *, fitting: bool) -> tuple[pa.Table, dict[str, ColumnType]]:
-        """Return the columns of a data frame as an uploaded table has them, or those that were fitted on."""
-        for name, column in zip(table.column_names, table.columns, strict=True):
-            if pa.types.is_temporal(values.decoded_type(column.type)):
-                raise ValueError(
-                    f"column {name!r} of X holds {column.type}; numbers, texts, categories and truth values can be "
-                    "learned from. Turn it into numbers, such as days since some date"
-                )
-        if not fitting:
-            return match_columns(table, self._columns), {column.name: column.type for column in self._columns}
-        typed, types = typed_table(table)
-        for name, kind in types.items():
-            if kind == "numeric" and pc.any(pc.is_inf(values.as_floats(typed.column(name)))).as_py():
-                raise ValueError(f"column {name!r} of X contains infinity; missing values are NaN")
-        return typed, types
+        table = array_table(X)
+        return table, dict.fromkeys(table.column_names, "numeric")
 
     def _by_place(self, X: Any) -> Any:
         """Return an array as the DataFrame that was fitted, or a DataFrame as an array."""
@@ -261,16 +227,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         self.refitted_ = solved.refitted
         self.spec_ = choice.spec.model_dump()
         self.choices_ = [run.model_dump() for run in described(choice.runs)]
-        self.history_ = [
-            {
-                "iteration": state.current.iteration,
-                "ridge": state.current.ridge,
-                "bandwidth": state.current.bandwidth,
-                "seconds": sum(state.timings.values()),
-                **state.current.metrics,
-            }
-            for state in states
-        ]
+        self.history_ = [history_line(state) for state in states]
         self.best_iteration_ = best.iteration
         self.chosen_by_ = chosen_by(choice.rows, best)
         self.n_iter_ = states[-1].current.iteration + 1
@@ -328,15 +285,14 @@ class FactRFMRegressor(RegressorMixin, _FactRFM):  # type: ignore[misc]
     1, ``features_learned_``, whether ``feature_matrix_`` is another one than the identity that a fit begins with,
     ``history_`` by iteration, ``best_iteration_`` and what it was ``chosen_by_``, ``spec_`` with every choice made
     before the first iteration, ``choices_`` that led there, and ``refitted_``, whether validation rows joined the last
-    solve, and ``validation_chose_``, what those rows also chose: their figures in ``history_`` are a little too good
-    then.
+    solve, and ``validation_chose_``, what those rows also chose: their figures in ``history_`` are then too good.
     """
 
     def predict(self, X: Any) -> np.ndarray:
         """Return (n,) or, for several outputs, (n, c), in the units of y."""
         check_is_fitted(self, "model_")
-        found: np.ndarray = self._answer(X).predictions.astype(np.float64)
-        return found[:, 0] if self._flat else found
+        outputs: np.ndarray = self._answer(X).predictions.astype(np.float64)
+        return outputs[:, 0] if self._flat else outputs
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -353,9 +309,8 @@ class FactRFMRegressor(RegressorMixin, _FactRFM):  # type: ignore[misc]
         return Y, None
 
     def _codes(self, y: Any, classes: list[Any] | None) -> np.ndarray:
-        Y = regression_array(y)
-        reshaped: np.ndarray = Y.reshape(len(Y), -1)
-        return reshaped
+        Y: np.ndarray = regression_array(y)
+        return Y.reshape(len(Y), -1)
 
     def _describe(self, model: ServedModel) -> None:
         self._flat = getattr(self, "_flat", len(model.targets) == 1)
@@ -383,24 +338,11 @@ class FactRFMClassifier(ClassifierMixin, _FactRFM):  # type: ignore[misc]
         return found
 
     def _targets(self, y: Any) -> tuple[np.ndarray, list[Any] | None]:
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
-        y = label_array(y)
-        check_classification_targets(y)
-        if y.dtype.kind in "mM":
-            raise ValueError(f"y holds {y.dtype}; classes are texts, whole numbers or truth values")
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"a classifier needs at least 2 classes, and y holds one class: {self.classes_[0]!r}")
-        return codes.astype(np.int64), self.classes_.tolist()
+        self.classes_, codes = class_targets(y)
+        return codes, self.classes_.tolist()
 
     def _codes(self, y: Any, classes: list[Any] | None) -> np.ndarray:
-        y = label_array(y)
-        strangers = np.setdiff1d(y, self.classes_)
-        if len(strangers):
-            raise ValueError(f"label {strangers.tolist()[0]!r} of the validation rows does not occur in y")
-        codes: np.ndarray = np.searchsorted(self.classes_, y).astype(np.int64)
-        return codes
+        return codes_among(self.classes_, y)
 
     def _describe(self, model: ServedModel) -> None:
         if not hasattr(self, "classes_"):

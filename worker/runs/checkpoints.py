@@ -96,6 +96,17 @@ class Checkpoints:
             centred=True,
         )
 
+    def matrices(self, trail: Trail, best: Iterate, variances: list[float]) -> bytes:
+        """Return M of every iteration that was kept, and of the chosen one in any case.
+
+        ``variances``: of the encoded columns over the rows of the model.
+        """
+        tensors: dict[str, Any] = {}
+        for ref in trail.matrices:
+            tensors |= unpack(self._artifacts.read_bytes(ref))[0]
+        tensors[f"{best.iteration:04d}"] = best.M.to("cpu", torch.float32).numpy()
+        return pack(tensors, {"iterations": sorted(tensors), "variances": variances})
+
     def save_matrix(
         self, stage: str, iteration: int, M: torch.Tensor, trail: Trail, columns: Mapping[str, Sequence[Any]]
     ) -> bool:

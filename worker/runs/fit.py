@@ -5,7 +5,6 @@ that did best over them then fit all rows. Rows held out by a fraction join the 
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,8 +28,9 @@ from worker.engine.config import FitConfig
 from worker.engine.recursion import FitState
 from worker.runs.checkpoints import Checkpoints, Score, Trail, without_old_scores
 from worker.runs.data import load_rows, origin_of
+from worker.runs.folds import chosen_by_folds
 from worker.store.files.artifacts import Artifacts
-from worker.store.files.safetensors_io import pack, unpack
+from worker.store.files.safetensors_io import pack
 from worker.training.machine import Machine, versions
 from worker.training.model_selection import choose, described
 from worker.training.pipeline import chosen_by, last_solve, model_of, recurse, solver_for
@@ -64,8 +64,7 @@ def fit(
     ``raise_ridge``: the ridge is a search's choice; where its system cannot be solved a larger one takes its place.
 
     Raises:
-        InvalidRequest: the rows cannot be learned from.
-        DoesNotFit: there is too little memory.
+        InvalidRequest, DoesNotFit: the rows cannot be learned from, or there is too little memory.
         EngineError: the mathematics broke down.
         ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
     """
@@ -119,7 +118,7 @@ class _Fit:
             resumed = state if resumed_fold == trail.fold else None
             self._run_fold(resumed, config, trail)
         if self._folds:
-            config = _chosen(config, trail.folds)
+            config = chosen_by_folds(config, trail.folds)
         if rows is None:
             self._read()
             rows = load_rows(self._order, self._artifacts, fold=None)
@@ -127,10 +126,7 @@ class _Fit:
         return self._store(rows, config, final, trail)
 
     def _choose(self, trail: Trail) -> TrainingRows | None:
-        """Decide what the spec leaves to choice, and remember it in the trail.
-
-        Returns the rows of the last fit; None where folds come first, beside which they would take memory.
-        """
+        """Settle the spec, and keep it in the trail. Returns the rows of the last fit, None where folds come first."""
         candidates = len(self._spec.candidates())
         expected = number_of_runs(candidates)
 
@@ -314,7 +310,7 @@ class _Fit:
         self._report(LogReport(data=LogData(message=f"{TOLD_OF[chosen].format(best.iteration)}; storing the model")))
         stored = self._artifacts.put_bytes(f"{folder}/model.safetensors", pack(*model.to_tensors()))
         variances = summary.variances(model.fitted.X).tolist()
-        content = self._matrices(state, trail, variances)
+        content = self._checkpoints.matrices(trail, state.best, variances)
         matrices = self._artifacts.put_bytes(f"{folder}/matrices.safetensors", content)
         history = [
             one.model_copy(update={"matrix": True}) if one.iteration == best.iteration else one for one in trail.history
@@ -348,33 +344,6 @@ class _Fit:
             ),
         )
 
-    def _matrices(self, state: FitState, trail: Trail, variances: list[float]) -> bytes:
-        """Return M of every iteration that was kept, and of the chosen one in any case.
-
-        ``variances``: of the encoded columns over the rows of the model.
-        """
-        tensors: dict[str, Any] = {}
-        for ref in trail.matrices:
-            tensors |= unpack(self._artifacts.read_bytes(ref))[0]
-        tensors[f"{state.best.iteration:04d}"] = state.best.M.to("cpu", torch.float32).numpy()
-        return pack(tensors, {"iterations": sorted(tensors), "variances": variances})
-
 
 def _with_spec(order: FitOrder, spec: FitSpec) -> FitOrder:
     return order.model_copy(update={"request": order.request.model_copy(update={"spec": spec})})
-
-
-def _chosen(config: FitConfig, folds: list[list[Score]]) -> FitConfig:
-    """Return the config of the last fit: the iteration with the least mean loss over the folds, and its ridge.
-
-    A fold that stopped early did not reach the later iterations, so only those count that every fold reached. The
-    ridge is the median over the folds (the lower one of an even number).
-    """
-    reached = min(len(scores) for scores in folds)
-    means = [
-        tuple(sum(parts) / len(folds) for parts in zip(*(scores[t].loss for scores in folds), strict=True))
-        for t in range(reached)
-    ]
-    best = min(range(reached), key=lambda t: means[t])
-    ridges = sorted(scores[best].ridge for scores in folds)
-    return replace(config, iterations=best, ridge=ridges[(len(ridges) - 1) // 2], patience=None)

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from worker.contracts.errors import UnreadableTable
 from worker.tables.files.declarations import check_types
-from worker.tables.values import cell_text, decimal_text, moment_text
+from worker.tables.moments import moment_text
+from worker.tables.values import cell_text, decimal_text
 
 
 def is_frame(data: Any) -> bool:

@@ -12,7 +12,6 @@ Tables keep the texts as they came, declared categories as dictionaries; ``canon
 import re
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import cache
 
@@ -21,6 +20,7 @@ import pyarrow.compute as pc
 
 from worker.contracts.base import ColumnType
 from worker.contracts.errors import UnreadableTable
+from worker.tables.moments import moment_text
 
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "null", "NULL", "None", "?")
 ARROW_TYPES: dict[ColumnType, pa.DataType] = {
@@ -43,11 +43,6 @@ NUMBER = re.compile(r"([+-]?)(?:(0|[1-9][0-9]*)(\.[0-9]*)?|(\.[0-9]+))([eE][+-]?
 """A number that may be written in other ways. With further leading zeros it is a code, of which each digit counts."""
 CODE = r"^[+-]?0[0-9]+$"
 INTEGERS = r"^[+-]?[0-9]+$"
-TIME = re.compile(r"([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?")
-MOMENT = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
-    r"(?:[T ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
-)
 
 
 def type_of(name: str, kind: pa.DataType) -> ColumnType:
@@ -274,34 +269,6 @@ def decimal_text(value: Decimal) -> str:
     text = format(value, "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
-
-
-def moment_text(text: str) -> str:
-    """Return a date or time of ISO 8601 as it is written where it stands for a category; other texts as they are.
-
-    Units do not show, midnight is the date alone, and moments with an offset are those of UTC.
-    """
-    found = MOMENT.fullmatch(text)
-    if found is None:
-        time = TIME.fullmatch(text)
-        return text if time is None else _clock(*time.groups())
-    date, minutes, seconds, fraction, zone = found.groups()
-    clock = _clock(minutes or "00:00", seconds, None)
-    fraction = (fraction or "").rstrip("0")
-    if zone is not None and zone != "Z":
-        try:
-            moment = datetime.fromisoformat(f"{date}T{clock}{zone}").astimezone(UTC)
-        except (ValueError, OverflowError):
-            return text
-        date, clock = moment.date().isoformat(), moment.time().isoformat()
-    if clock == "00:00:00" and not fraction and zone is None:
-        return date
-    return f"{date} {clock}{'.' if fraction else ''}{fraction}{'Z' if zone else ''}"
-
-
-def _clock(minutes: str, seconds: str | None, fraction: str | None) -> str:
-    fraction = (fraction or "").rstrip("0")
-    return f"{minutes}:{seconds or '00'}{'.' if fraction else ''}{fraction}"
 
 
 def whole_digits(text: str) -> str | None:

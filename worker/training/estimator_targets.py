@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
 
 from worker.contracts.base import Label
 from worker.tables import values
@@ -115,3 +116,35 @@ def label_array(y: Any) -> np.ndarray:
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise ValueError("Input y contains NaN or infinity")
     return labels
+
+
+def class_targets(y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes of labels, sorted, and the code (n,) int64 of each row.
+
+    Raises:
+        ValueError: they are no labels, or of one class alone.
+    """
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None")
+    y = label_array(y)
+    check_classification_targets(y)
+    if y.dtype.kind in "mM":
+        raise ValueError(f"y holds {y.dtype}; classes are texts, whole numbers or truth values")
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"a classifier needs at least 2 classes, and y holds one class: {classes[0]!r}")
+    return classes, codes.astype(np.int64)
+
+
+def codes_among(classes: np.ndarray, y: Any) -> np.ndarray:
+    """Return the codes (n,) int64 of the labels of validation rows.
+
+    Raises:
+        ValueError: a label is none of the classes.
+    """
+    y = label_array(y)
+    strangers = np.setdiff1d(y, classes)
+    if len(strangers):
+        raise ValueError(f"label {strangers.tolist()[0]!r} of the validation rows does not occur in y")
+    codes: np.ndarray = np.searchsorted(classes, y).astype(np.int64)
+    return codes

@@ -1,0 +1,38 @@
+"""Dates and times of ISO 8601 in the one way that they are written where they stand for a category."""
+
+import re
+from datetime import UTC, datetime
+
+TIME = re.compile(r"([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?")
+MOMENT = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?:[T ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
+
+
+def moment_text(text: str) -> str:
+    """Return a date or time of ISO 8601 as it is written where it stands for a category; other texts as they are.
+
+    Units do not show, midnight is the date alone, and moments with an offset are those of UTC.
+    """
+    found = MOMENT.fullmatch(text)
+    if found is None:
+        time = TIME.fullmatch(text)
+        return text if time is None else _clock(*time.groups())
+    date, minutes, seconds, fraction, zone = found.groups()
+    clock = _clock(minutes or "00:00", seconds, None)
+    fraction = (fraction or "").rstrip("0")
+    if zone is not None and zone != "Z":
+        try:
+            moment = datetime.fromisoformat(f"{date}T{clock}{zone}").astimezone(UTC)
+        except (ValueError, OverflowError):
+            return text
+        date, clock = moment.date().isoformat(), moment.time().isoformat()
+    if clock == "00:00:00" and not fraction and zone is None:
+        return date
+    return f"{date} {clock}{'.' if fraction else ''}{fraction}{'Z' if zone else ''}"
+
+
+def _clock(minutes: str, seconds: str | None, fraction: str | None) -> str:
+    fraction = (fraction or "").rstrip("0")
+    return f"{minutes}:{seconds or '00'}{'.' if fraction else ''}{fraction}"

@@ -1,0 +1,91 @@
+"""What the estimators take as parameters and rows, as the service has it; and what they say of an iteration."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from pydantic import ValidationError
+
+from worker.contracts.base import ColumnType
+from worker.contracts.specs import FitSpec
+from worker.engine.recursion import FitState
+from worker.tables import values
+from worker.tables.files.inference import typed_table
+
+
+def spec_of(options: Mapping[str, Any]) -> FitSpec:
+    """Return the spec of an estimator's parameters.
+
+    Raises:
+        ValueError: naming each parameter, its value and what would be right.
+    """
+    try:
+        return FitSpec(**options)
+    except ValidationError as error:
+        mistakes = [
+            f"{one['loc'][0]}: {one['msg']}, not {one['input']!r}"
+            if one["loc"]
+            else one["msg"].removeprefix("Value error, ")
+            for one in error.errors(include_url=False)
+        ]
+        raise ValueError("; ".join(dict.fromkeys(mistakes))) from None
+
+
+def check_device(device: str) -> None:
+    """See that this machine has a device.
+
+    Raises:
+        ValueError: it has not.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device must be one of this machine's, such as cpu, not {device!r}: {reason}") from error
+
+
+def history_line(state: FitState) -> dict[str, Any]:
+    """Return what an estimator's history says of one iteration."""
+    return {
+        "iteration": state.current.iteration,
+        "ridge": state.current.ridge,
+        "bandwidth": state.current.bandwidth,
+        "seconds": sum(state.timings.values()),
+        **state.current.metrics,
+    }
+
+
+def array_table(X: np.ndarray) -> pa.Table:
+    """Return a matrix (n, d) of numbers as a table; NaN is missing."""
+    return pa.table({f"x{index}": pa.array(X[:, index], from_pandas=True) for index in range(X.shape[1])})
+
+
+def check_dates(table: pa.Table) -> None:
+    """See that no column of a data frame holds dates or times.
+
+    Raises:
+        ValueError: naming the first that does.
+    """
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_temporal(values.decoded_type(column.type)):
+            raise ValueError(
+                f"column {name!r} of X holds {column.type}; numbers, texts, categories and truth values can be "
+                "learned from. Turn it into numbers, such as days since some date"
+            )
+
+
+def typed_frame(table: pa.Table) -> tuple[pa.Table, dict[str, ColumnType]]:
+    """Return the columns of a data frame as an uploaded table has them, and their types.
+
+    Raises:
+        ValueError: a column holds infinity.
+        UnreadableTable: it holds what has no place in a table.
+    """
+    typed, types = typed_table(table)
+    for name, kind in types.items():
+        if kind == "numeric" and pc.any(pc.is_inf(values.as_floats(typed.column(name)))).as_py():
+            raise ValueError(f"column {name!r} of X contains infinity; missing values are NaN")
+    return typed, types
