@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from benchmarks.report import Cell, Report
 from worker.engine.config import FitConfig
 from worker.engine.features import agop, fact, matrix_power
-from worker.engine.kernels import Landmarks
+from worker.engine.kernels import KernelPoints
 from worker.engine.network import LOSSES, NetworkConfig, agreement, build, correlation, statistics
 from worker.engine.problem import Iterate
 from worker.engine.recursion import iterate
@@ -118,7 +118,7 @@ def _iterates(
 
 def _pairs(X: Tensor, seen: Iterate, config: FitConfig) -> Pairs:
     kernel = config.kernel_function
-    slopes = kernel.profile_(Landmarks(X, seen.M, kernel).products(X), seen.bandwidth)
+    slopes = kernel.profile_(KernelPoints(X, seen.M, kernel).products(X), seen.bandwidth)
     return Pairs(slopes, slopes @ slopes.T / len(X), seen.alpha @ seen.alpha.T)
 
 
@@ -132,7 +132,7 @@ def _fits(pairs: Pairs) -> list[float]:
 
 
 def _features(X: Tensor, seen: Iterate, config: FitConfig) -> list[float | None]:
-    arguments = (Landmarks(X, seen.M, config.kernel_function), seen.alpha, seen.bandwidth)
+    arguments = (KernelPoints(X, seen.M, config.kernel_function), seen.alpha, seen.bandwidth)
     F, G = fact(*arguments), agop(*arguments)
     symmetric = matrix_power(F @ F.T, 0.5)
     return [correlation(symmetric, G), correlation(symmetric, matrix_power(G, 0.5))]

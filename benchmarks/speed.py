@@ -28,7 +28,7 @@ from benchmarks import memory
 from benchmarks.report import Cell, Report
 from worker.engine import solvers
 from worker.engine.config import FitConfig
-from worker.engine.kernels import Landmarks
+from worker.engine.kernels import KernelPoints
 from worker.engine.model import FittedModel
 from worker.engine.recursion import iterate
 from worker.engine.targets import RegressionTargets
@@ -219,9 +219,9 @@ def _difference(method: str, seed: int) -> float:
     """Return how far a small fit's answers are from the same fit in float64, relative to their size: 0 iterations."""
     X, Y, Q = _rows(500, 20, 2, seed)
     kernel = FitConfig(kernel="laplace").kernel_function
-    marks = Landmarks(X.double(), torch.eye(20, dtype=torch.float64), kernel)
-    alpha = solvers.solve(solvers.cholesky_(marks.triangle(BANDWIDTH), RIDGE), Y.double())
-    true = kernel.value_(marks.products(Q.double()), BANDWIDTH) @ alpha
+    points = KernelPoints(X.double(), torch.eye(20, dtype=torch.float64), kernel)
+    alpha = solvers.solve(solvers.cholesky_(points.triangle(BANDWIDTH), RIDGE), Y.double())
+    true = kernel.value_(points.products(Q.double()), BANDWIDTH) @ alpha
     global ITERATIONS
     kept, ITERATIONS = ITERATIONS, 0
     try:
@@ -233,11 +233,11 @@ def _difference(method: str, seed: int) -> float:
 
 def _solve_seconds(X: Tensor, Y: Tensor) -> float:
     """Return the shortest time of a factorisation and its triangular solves; K is there before the clock starts."""
-    marks = Landmarks(X, torch.eye(X.shape[1]), FitConfig(kernel="laplace").kernel_function)
+    points = KernelPoints(X, torch.eye(X.shape[1]), FitConfig(kernel="laplace").kernel_function)
     K = torch.zeros(len(X), len(X))
     seconds = []
     for _ in range(1 if len(X) > LARGE else REPEATS):
-        marks.triangle(BANDWIDTH, K)
+        points.triangle(BANDWIDTH, K)
         seconds.append(_timed(lambda: solvers.solve(solvers.cholesky_(K, RIDGE), Y), 1)[1])
     return min(seconds)
 

@@ -35,6 +35,7 @@ class FitConfig:
 
     Of solver 'cg' alone: ``tolerance`` on the residual relative to the targets, ``max_steps`` to reach it, ``rank`` of
     the preconditioner, and ``kept_bytes`` of the kernel matrix that may stay in memory (None: all of it).
+    ``tile``: see ``KernelPoints``.
 
     Raises:
         InvalidConfig: naming the parameter, its value and what would be right.
@@ -59,6 +60,7 @@ class FitConfig:
     max_steps: int = 500
     rank: int = 1000
     kept_bytes: int | None = None
+    tile: tuple[int, int] | None = None
     precision: str = "auto"
     patience: int | None = None
     seed: int = 0

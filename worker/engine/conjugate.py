@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from worker.engine.errors import NonFiniteValues, NotConverged
-from worker.engine.kernels import Landmarks, outputs
+from worker.engine.kernels import KernelPoints, outputs
 
 PIVOTS = 128
 """Pivots of the partial Cholesky factor are taken so many at a time."""
@@ -29,10 +29,10 @@ class Solution:
 
 
 class KernelOperator:
-    """K of the landmarks with themselves, as a product. Tiles of its upper triangle are kept while they fit."""
+    """K of the points with themselves, as a product. Tiles of its upper triangle are kept while they fit."""
 
-    def __init__(self, marks: Landmarks, bandwidth: float | None, kept_bytes: int | None) -> None:
-        self.marks = marks
+    def __init__(self, points: KernelPoints, bandwidth: float | None, kept_bytes: int | None) -> None:
+        self.points = points
         self.bandwidth = bandwidth
         self._left = kept_bytes
         self._kept: dict[tuple[int, int], Tensor] = {}
@@ -40,7 +40,7 @@ class KernelOperator:
     def __matmul__(self, V: Tensor) -> Tensor:
         """Return K V, (n, c), by way of each pair once."""
         product = torch.zeros_like(V)
-        for rows, columns in self.marks.tiles():
+        for rows, columns in self.points.tiles():
             tile = self._tile(rows, columns)
             product[rows] += outputs(tile, V[columns])
             # the square on the diagonal has its pairs on both sides already
@@ -50,23 +50,23 @@ class KernelOperator:
 
     def diagonal(self) -> Tensor:
         """Return the diagonal of K, (n,)."""
-        X = self.marks.X
-        if self.marks.kernel.radial:
+        X = self.points.X
+        if self.points.kernel.radial:
             return X.new_ones(len(X))
-        own = torch.stack([self.marks.own_products(slice(i, i + 1), slice(i, i + 1))[0, 0] for i in range(len(X))])
-        return self.marks.kernel.value_(own, self.bandwidth)
+        own = torch.stack([self.points.own_products(slice(i, i + 1), slice(i, i + 1))[0, 0] for i in range(len(X))])
+        return self.points.kernel.value_(own, self.bandwidth)
 
     def columns(self, chosen: Tensor) -> Tensor:
         """Return the columns (indices) of K, (n, len(chosen))."""
-        origin = self.marks.origin
-        rows = self.marks.X[chosen] if origin is None else self.marks.X[chosen] + origin
-        return self.marks.kernel.value_(self.marks.products(rows), self.bandwidth).T
+        origin = self.points.origin
+        rows = self.points.X[chosen] if origin is None else self.points.X[chosen] + origin
+        return self.points.kernel.value_(self.points.products(rows), self.bandwidth).T
 
     def _tile(self, rows: slice, columns: slice) -> Tensor:
         place = (rows.start, columns.start)
         tile = self._kept.get(place)
         if tile is None:
-            tile = self.marks.kernel.value_(self.marks.own_products(rows, columns), self.bandwidth)
+            tile = self.points.kernel.value_(self.points.own_products(rows, columns), self.bandwidth)
             bytes_ = tile.numel() * tile.element_size()
             if self._left is None or bytes_ <= self._left:
                 self._kept[place] = tile
@@ -78,8 +78,8 @@ class Preconditioner:
     """(F Fᵀ + λI)⁻¹ with F (n, rank) a partial Cholesky factor of K; one F serves all ridges."""
 
     def __init__(self, K: KernelOperator, rank: int, generator: torch.Generator) -> None:
-        n = len(K.marks)
-        self._F = K.marks.X.new_empty((n, min(rank, n)))
+        n = len(K.points)
+        self._F = K.points.X.new_empty((n, min(rank, n)))
         left = K.diagonal()
         largest = float(left.max())
         found = 0

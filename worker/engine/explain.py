@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.engine.kernels import Landmarks, kernel_of, outputs, times_metric
+from worker.engine.kernels import KernelPoints, kernel_of, outputs, times_metric
 from worker.engine.model import FittedModel
 
 
@@ -28,10 +28,11 @@ def neighbours(model: FittedModel, X: Tensor, k: int) -> Neighbours:
     Of equally near ones the first come first. Memory is m × n.
     """
     X = X.to(model.X.device, model.X.dtype)
-    marks = model.landmarks
-    products = marks.products(X)
+    points = model.points
+    products = points.products(X)
     # the kernel's values are written over what they are made of
-    apart = products.clone() if model.kernel.radial else Landmarks(model.X, marks.M, kernel_of("gaussian")).products(X)
+    radial = points if model.kernel.radial else KernelPoints(model.X, points.M, kernel_of("gaussian"))
+    apart = products.clone() if radial is points else radial.products(X)
     order = apart.sort(dim=1, stable=True)
     rows = order.indices[:, :k]
     weights = model.kernel.value_(products, model.bandwidth).gather(1, rows)
@@ -47,14 +48,14 @@ def gradients(model: FittedModel, X: Tensor, of: Sequence[int]) -> Tensor:
     slope of its own there and counts nothing. Memory is m × n.
     """
     X = X.to(model.X.device, model.X.dtype)
-    marks = model.landmarks
-    profile = model.kernel.profile_(marks.products(X), model.bandwidth)
-    here = X if marks.origin is None else X - marks.origin
+    points = model.points
+    profile = model.kernel.profile_(points.products(X), model.bandwidth)
+    here = X if points.origin is None else X - points.origin
     found = []
     for index in of:
         weights = profile * model.alpha[:, index]
-        G = outputs(weights, marks.X)
+        G = outputs(weights, points.X)
         if model.kernel.radial:
             G = weights.sum(1, keepdim=True) * here - G
-        found.append(times_metric(G, marks.M).double())
+        found.append(times_metric(G, points.M).double())
     return torch.stack(found, 2)

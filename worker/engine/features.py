@@ -7,27 +7,27 @@ import torch
 from torch import Tensor
 
 from worker.engine.errors import NonFiniteValues
-from worker.engine.kernels import Landmarks, outputs, part
+from worker.engine.kernels import KernelPoints, outputs, part
 
 BLOCK_ROWS = 256
-"""AGOP takes the gradients of so many rows at a time."""
+"""AGOP takes the gradients of so many rows at a time, unless its caller says otherwise."""
 
 
-def fact(marks: Landmarks, alpha: Tensor, bandwidth: float | None) -> Tensor:
+def fact(points: KernelPoints, alpha: Tensor, bandwidth: float | None) -> Tensor:
     """Return FACT = Σᵢ J_f(xᵢ)ᵀ αᵢ xᵢᵀ, (d, d), or its diagonal (d,) when M is diagonal.
 
     radial: M Xᵀ(diag(C1) − C)X, a graph Laplacian; inner product: M XᵀCX, with Cᵢⱼ = (αᵢ·αⱼ) times the profile.
     C is symmetric, so each pair is visited once, in tiles: memory is two of them, and an (n, d) matrix.
     """
     # a graph Laplacian does not change when all rows are moved
-    X, M, kernel = marks.X, marks.M, marks.kernel
+    X, M, kernel = points.X, points.M, points.kernel
     # Xᵀ(diag(C1) − C)X, or XᵀCX, is XᵀZ and its transpose, where Z is of the pairs above the diagonal alone
     Z = torch.zeros_like(X)
     degrees = X.new_zeros(len(X))
-    first, second = marks.workspace(), marks.workspace()
-    for rows, columns in marks.tiles():
+    first, second = points.workspace(), points.workspace()
+    for rows, columns in points.tiles():
         C, work = part(first, rows, columns), part(second, rows, columns)
-        kernel.profile_(marks.own_products(rows, columns, C), bandwidth, work)
+        kernel.profile_(points.own_products(rows, columns, C), bandwidth, work)
         C.mul_(torch.mm(alpha[rows], alpha[columns].T, out=work))
         if rows.start == columns.start:
             C[:, : len(C)].mul_(0.5)
@@ -43,21 +43,28 @@ def fact(marks: Landmarks, alpha: Tensor, bandwidth: float | None) -> Tensor:
     return M @ (half + half.T)
 
 
-def agop(marks: Landmarks, alpha: Tensor, bandwidth: float | None, *, centered: bool = False) -> Tensor:
+def agop(
+    points: KernelPoints,
+    alpha: Tensor,
+    bandwidth: float | None,
+    *,
+    centered: bool = False,
+    block_rows: int = BLOCK_ROWS,
+) -> Tensor:
     """Return AGOP = (1/n) Σᵢ J_f(xᵢ)ᵀJ_f(xᵢ), (d, d), or its diagonal (d,) when M is diagonal.
 
     ``centered`` subtracts each output's mean gradient first. One output and one block of rows at a time: memory is a
     block of the n × n weights, work n²·c·d.
     """
-    X, M, kernel = marks.X, marks.M, marks.kernel
+    X, M, kernel = points.X, points.M, points.kernel
     n, d = X.shape
     c = alpha.shape[1]
     diagonal = M.ndim == 1
     total = X.new_zeros(d if diagonal else (d, d))
     means = X.new_zeros((c, d))
-    for start in range(0, n, BLOCK_ROWS):
-        rows = slice(start, min(start + BLOCK_ROWS, n))
-        profile = kernel.profile_(marks.own_products(rows, slice(0, n)), bandwidth)
+    for start in range(0, n, block_rows):
+        rows = slice(start, min(start + block_rows, n))
+        profile = kernel.profile_(points.own_products(rows, slice(0, n)), bandwidth)
         degrees = outputs(profile, alpha)
         for k in range(c):
             G = outputs(profile, alpha[:, k : k + 1] * X)
@@ -73,22 +80,22 @@ def agop(marks: Landmarks, alpha: Tensor, bandwidth: float | None, *, centered: 
 
 
 def next_from_few_rows(
-    marks: Landmarks, alpha: Tensor, bandwidth: float | None, M: Tensor, *, geometric: bool = False
+    points: KernelPoints, alpha: Tensor, bandwidth: float | None, M: Tensor, *, geometric: bool = False
 ) -> Tensor:
     """Return what ``next_from_fact`` makes of ``fact``, (d, d), without a decomposition of (d, d): for n < d.
 
     FACT is (M Xᵀ)(L X) with L = diag(C1) − C, or C, of (n, n). With QR decompositions of the two factors all that is
     left is the SVD of an (n, n) matrix, and no singular value is squared on the way.
     """
-    C = marks.kernel.profile_(marks.own_products(slice(0, len(marks)), slice(0, len(marks))), bandwidth)
+    C = points.kernel.profile_(points.own_products(slice(0, len(points)), slice(0, len(points))), bandwidth)
     C.mul_(alpha @ alpha.T)
     L = (C + C.T).double() / 2
-    if marks.kernel.radial:
+    if points.kernel.radial:
         L = torch.diag(L.sum(1)) - L
-    right = L @ marks.X.double()
+    right = L @ points.X.double()
     if geometric:
         right = right @ M.double()
-    Q, R = torch.linalg.qr(marks.XM.T.double())
+    Q, R = torch.linalg.qr(points.XM.T.double())
     try:
         U, values, _ = torch.linalg.svd(R @ torch.linalg.qr(right.T).R.T)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
@@ -97,23 +104,23 @@ def next_from_few_rows(
 
 
 def agop_power_of_few_rows(
-    marks: Landmarks, alpha: Tensor, bandwidth: float | None, power: float, *, centered: bool = False
+    points: KernelPoints, alpha: Tensor, bandwidth: float | None, power: float, *, centered: bool = False
 ) -> Tensor:
     """Return AGOP^power, (d, d), as ``matrix_power`` makes it of ``agop``, by matrices of (n, n): for n < d.
 
     The gradients of output k are W_k X M, so AGOP is (M Xᵀ) T (X M) with T = (1/n) Σₖ W_kᵀ W_k.
     """
-    n = len(marks)
-    profile = marks.kernel.profile_(marks.own_products(slice(0, n), slice(0, n)), bandwidth).double()
+    n = len(points)
+    profile = points.kernel.profile_(points.own_products(slice(0, n), slice(0, n)), bandwidth).double()
     T = torch.zeros_like(profile)
     for k in range(alpha.shape[1]):
         W = profile * alpha[:, k].double()
-        if marks.kernel.radial:
+        if points.kernel.radial:
             W = torch.diag(W.sum(1)) - W
         if centered:
             W = W - W.mean(0)
         T += W.T @ W
-    Q, R = torch.linalg.qr(marks.XM.T.double())
+    Q, R = torch.linalg.qr(points.XM.T.double())
     values, vectors = _eigen(R @ (T / n) @ R.T)
     return _from_root(Q @ vectors, values.clamp(min=0).pow(power))
 

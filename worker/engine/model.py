@@ -12,7 +12,7 @@ from torch import Tensor
 from worker.engine import files
 from worker.engine.config import FitConfig
 from worker.engine.errors import DamagedFile, EngineError
-from worker.engine.kernels import KERNELS, Kernel, Landmarks, kernel_of
+from worker.engine.kernels import KERNELS, Kernel, KernelPoints, kernel_of
 from worker.engine.kernels.points import predict_rows
 from worker.engine.problem import Iterate
 from worker.engine.targets import ClassTargets, RegressionTargets, Targets
@@ -47,15 +47,15 @@ class FittedModel:
 
         Memory is one block of kernel rows.
         """
-        return predict_rows(X.to(self.X.device, self.X.dtype), self.landmarks, self.alpha, self.bandwidth)
+        return predict_rows(X.to(self.X.device, self.X.dtype), self.points, self.alpha, self.bandwidth)
 
     @cached_property
-    def landmarks(self) -> Landmarks:
+    def points(self) -> KernelPoints:
         """The training rows as the kernel sees them."""
         # what M makes of the training rows costs n·d² once; a few rows to predict cost far less
-        marks = Landmarks(self.X, self.M.to(self.X.dtype), self.kernel)
-        marks.release()
-        return marks
+        points = KernelPoints(self.X, self.M.to(self.X.dtype), self.kernel)
+        points.release()
+        return points
 
     def predict(self, X: Tensor) -> Tensor:
         """Return outputs in original units (m, c) float64, or class codes (m,) int64."""

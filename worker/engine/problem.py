@@ -10,7 +10,7 @@ from torch import Tensor
 from worker.engine import conjugate, features, solvers
 from worker.engine.config import FitConfig
 from worker.engine.errors import Inconsistent, InvalidConfig, NonFiniteValues, NotConverged, NotPositiveDefinite
-from worker.engine.kernels import Landmarks, median_bandwidth
+from worker.engine.kernels import KernelPoints, median_bandwidth
 from worker.engine.kernels.points import predict_rows
 from worker.engine.targets import Targets
 
@@ -70,7 +70,7 @@ class Problem:
         self.median_rows = drawn.to(X.device)
         self._clock = clock
         self._marks: list[tuple[str, float]] = []
-        self._seen: tuple[Tensor, Landmarks] | None = None
+        self._last_points: tuple[Tensor, KernelPoints] | None = None
         # of the kernel matrix, and of a copy to keep: taken once, for fresh pages at every solve cost as much as K
         self._memory: tuple[Tensor, Tensor | None] | None = None
 
@@ -96,24 +96,24 @@ class Problem:
     def next_metric(self, iterate: Iterate) -> Tensor | None:
         """Return the next M, None when the fitted function says nothing of any feature."""
         config = self.config
-        marks = self._landmarks(iterate.M)
-        few_rows = iterate.M.ndim == 2 and len(marks) < len(iterate.M)
+        points = self._points_under(iterate.M)
+        few_rows = iterate.M.ndim == 2 and len(points) < len(iterate.M)
         if config.update == "nfa":
             power = 1.0 if config.agop_power is None else config.agop_power
             centered = config.center_gradients
             if few_rows:
                 following = features.agop_power_of_few_rows(
-                    marks, iterate.alpha, iterate.bandwidth, power, centered=centered
+                    points, iterate.alpha, iterate.bandwidth, power, centered=centered
                 )
             else:
-                G = features.agop(marks, iterate.alpha, iterate.bandwidth, centered=centered)
+                G = features.agop(points, iterate.alpha, iterate.bandwidth, centered=centered)
                 following = features.matrix_power(G, power)
         elif few_rows:
             following = features.next_from_few_rows(
-                marks, iterate.alpha, iterate.bandwidth, iterate.M, geometric=config.geometric_average
+                points, iterate.alpha, iterate.bandwidth, iterate.M, geometric=config.geometric_average
             )
         else:
-            F = features.fact(marks, iterate.alpha, iterate.bandwidth)
+            F = features.fact(points, iterate.alpha, iterate.bandwidth)
             following = features.next_from_fact(F, iterate.M, geometric=config.geometric_average)
         self._mark("update")
         if not bool((following != 0).any()):
@@ -124,11 +124,11 @@ class Problem:
             raise NonFiniteValues("the feature matrix grew beyond all numbers; use scale 'trace' or a larger ridge")
         return following
 
-    def _landmarks(self, metric: Tensor) -> Landmarks:
+    def _points_under(self, metric: Tensor) -> KernelPoints:
         """Return the rows under a metric; the last are kept, for a solve and the update after it share them."""
-        if self._seen is None or self._seen[0] is not metric:
-            self._seen = (metric, Landmarks(self.X, metric.to(self.X.dtype), self.kernel))
-        return self._seen[1]
+        if self._last_points is None or self._last_points[0] is not metric:
+            self._last_points = (metric, KernelPoints(self.X, metric.to(self.X.dtype), self.kernel, self.config.tile))
+        return self._last_points[1]
 
     def solve(self, metric: Tensor, iteration: int) -> tuple[Iterate, tuple[float, ...]]:
         """Fit at M and return the iterate, with the ridges that could not be used."""
@@ -140,17 +140,17 @@ class Problem:
         )
         if not self.kernel.has_bandwidth:
             bandwidth = None
-        marks = self._landmarks(metric)
+        points = self._points_under(metric)
         directly = self.config.solver == "cholesky"
-        fits, skipped = self._direct(marks, bandwidth) if directly else self._iterative(marks, bandwidth, iteration)
+        fits, skipped = self._direct(points, bandwidth) if directly else self._iterative(points, bandwidth, iteration)
         self._mark("solve")
         if self.validation is not None:
-            found = predict_rows(self.validation[0], marks, torch.cat([fit.alpha for fit in fits], 1), bandwidth)
+            found = predict_rows(self.validation[0], points, torch.cat([fit.alpha for fit in fits], 1), bandwidth)
             parts = torch.split(found, self.targets.n_outputs, 1)
-            fits = [replace(fit, validated=part) for fit, part in zip(fits, parts, strict=True)]
-        fits, skipped = self._told_apart(fits, skipped)
+            fits = [replace(fit, validation_outputs=part) for fit, part in zip(fits, parts, strict=True)]
+        fits, skipped = self._drop_non_finite(fits, skipped)
         chosen = min(fits, key=self._loss) if len(fits) > 1 else fits[0]
-        judged = self.validation is not None or (self.choosing and chosen.left_out is not None)
+        judged = self.validation is not None or (self.choosing and chosen.leave_one_out is not None)
         loss = self._loss(chosen) if judged else None
         metrics = self._metrics(chosen)
         self._mark("metrics")
@@ -163,7 +163,7 @@ class Problem:
             Inconsistent: they differ by more than a tenth of the targets' deviation.
         """
         some = self.median_rows
-        found = predict_rows(self.X[some], self._landmarks(solved.M), solved.alpha, solved.bandwidth)
+        found = predict_rows(self.X[some], self._points_under(solved.M), solved.alpha, solved.bandwidth)
         missed = found - (self.Y[some] - solved.ridge * solved.alpha[some])
         apart = float(missed.square().mean().sqrt())
         if not apart <= INCONSISTENT:
@@ -172,9 +172,11 @@ class Problem:
                 "deviation; look for rows that are far from all others, or use precision 'float64'"
             )
 
-    def _told_apart(self, fits: list["_Fit"], skipped: tuple[float, ...]) -> tuple[list["_Fit"], tuple[float, ...]]:
+    def _drop_non_finite(
+        self, fits: list["_Fit"], skipped: tuple[float, ...]
+    ) -> tuple[list["_Fit"], tuple[float, ...]]:
         """Return the fits whose loss is a number, and the ridges skipped, those of the other fits included."""
-        if self.validation is None and fits[0].left_out is None:
+        if self.validation is None and fits[0].leave_one_out is None:
             return fits, skipped
         finite = [fit for fit in fits if all(map(math.isfinite, self._loss(fit)))]
         if not finite:
@@ -182,20 +184,20 @@ class Problem:
             raise NonFiniteValues(f"the loss on the {judges} is not finite; look for huge inputs or targets in them")
         return finite, (*skipped, *(fit.ridge for fit in fits if not any(fit is one for one in finite)))
 
-    def _direct(self, marks: Landmarks, bandwidth: float | None) -> tuple[list["_Fit"], tuple[float, ...]]:
+    def _direct(self, points: KernelPoints, bandwidth: float | None) -> tuple[list["_Fit"], tuple[float, ...]]:
         """Return the fit of every ridge to choose from, and the ridges whose system could not be factored."""
         again = self.config.ridge == "auto" and len(self.config.ridges) > 1
-        n = len(marks)
+        n = len(points)
         if self._memory is None:
             kept = self.X.new_empty((n, n)) if again and n <= KEPT_ROWS else None
             self._memory = self.X.new_empty((n, n)), kept
         memory, kept = self._memory
         if kept is not None:
-            marks.triangle(bandwidth, kept)
+            points.triangle(bandwidth, kept)
 
         def solved(ridge: float) -> _Fit:
             # a factorisation destroys its kernel matrix; of many rows it is built again, for want of a second place
-            K = marks.triangle(bandwidth, memory) if kept is None else memory.copy_(kept)
+            K = points.triangle(bandwidth, memory) if kept is None else memory.copy_(kept)
             factor = solvers.cholesky_(K, ridge)
             alpha = solvers.solve(factor, self.Y)
             wanted = self.validation is None and (self.choosing or self.config.ridge == "auto")
@@ -204,13 +206,13 @@ class Problem:
         return self._each_ridge(solved)
 
     def _iterative(
-        self, marks: Landmarks, bandwidth: float | None, iteration: int
+        self, points: KernelPoints, bandwidth: float | None, iteration: int
     ) -> tuple[list["_Fit"], tuple[float, ...]]:
         """Return the same by conjugate gradients, all ridges with one preconditioner."""
         config = self.config
         if config.ridge == "auto" and self.validation is None:
             raise InvalidConfig("ridge 'auto' with solver 'cg' needs validation rows: nothing tells the ridges apart")
-        K = conjugate.KernelOperator(marks, bandwidth, config.kept_bytes)
+        K = conjugate.KernelOperator(points, bandwidth, config.kept_bytes)
         generator = torch.Generator().manual_seed(config.seed + iteration)
         preconditioner = conjugate.Preconditioner(K, config.rank, generator)
 
@@ -218,7 +220,7 @@ class Problem:
             tolerance, max_steps = config.tolerance, config.max_steps
             found = conjugate.solve(K, self.Y, ridge, preconditioner, tolerance=tolerance, max_steps=max_steps)
             told = {"solve_steps": float(found.steps), "solve_residual": found.relative_residual}
-            return _Fit(ridge, found.alpha, unsolved=found.residual, told=told)
+            return _Fit(ridge, found.alpha, residual=found.residual, solver_stats=told)
 
         return self._each_ridge(solved)
 
@@ -241,25 +243,25 @@ class Problem:
 
     def _loss(self, fit: "_Fit") -> tuple[float, ...]:
         """Return the loss on validation rows, or else of the rows left out."""
-        if self.validation is not None and fit.validated is not None:
-            return self.targets.loss(fit.validated, self.validation[1])
-        if fit.left_out is not None:
-            return self.targets.loss(self.Y - fit.left_out, self.raw_Y)
+        if self.validation is not None and fit.validation_outputs is not None:
+            return self.targets.loss(fit.validation_outputs, self.validation[1])
+        if fit.leave_one_out is not None:
+            return self.targets.loss(self.Y - fit.leave_one_out, self.raw_Y)
         raise ValueError("a fit without validation rows and leave-one-out residuals has no loss")
 
     def _metrics(self, fit: "_Fit") -> dict[str, float]:
         # the residual is free: Y − f(X) = λ alpha, and what the solver left over
         outputs = self.Y - fit.ridge * fit.alpha
-        if fit.unsolved is not None:
-            outputs -= fit.unsolved
+        if fit.residual is not None:
+            outputs -= fit.residual
         found = {f"train_{name}": value for name, value in self.targets.metrics(outputs, self.raw_Y).items()}
-        found |= fit.told
-        if self.validation is not None and fit.validated is not None:
-            held_out = self.targets.metrics(fit.validated, self.validation[1])
+        found |= fit.solver_stats
+        if self.validation is not None and fit.validation_outputs is not None:
+            held_out = self.targets.metrics(fit.validation_outputs, self.validation[1])
             found |= {f"validation_{name}": value for name, value in held_out.items()}
-        if fit.left_out is not None:
-            left_out = self.targets.metrics(self.Y - fit.left_out, self.raw_Y)
-            found |= {f"leave_one_out_{name}": value for name, value in left_out.items()}
+        if fit.leave_one_out is not None:
+            leave_one_out = self.targets.metrics(self.Y - fit.leave_one_out, self.raw_Y)
+            found |= {f"leave_one_out_{name}": value for name, value in leave_one_out.items()}
         return found
 
     def _mark(self, name: str) -> None:
@@ -277,7 +279,7 @@ class _Fit:
 
     ridge: float
     alpha: Tensor
-    left_out: Tensor | None = None
-    validated: Tensor | None = None
-    unsolved: Tensor | None = None
-    told: dict[str, float] = field(default_factory=dict)
+    leave_one_out: Tensor | None = None
+    validation_outputs: Tensor | None = None
+    residual: Tensor | None = None
+    solver_stats: dict[str, float] = field(default_factory=dict)

@@ -5,7 +5,6 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from worker.engine.config import FitConfig
-from worker.engine.kernels import points
 from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets
 
@@ -31,15 +30,16 @@ class _LargestTensor(TorchDispatchMode):
         return made
 
 
-def test_no_tensor_of_rows_by_outputs_by_columns_or_rows_by_rows_by_outputs_ever_exists(monkeypatch):
-    monkeypatch.setattr(points, "TILE", (64, 64 + 3))
+def test_no_tensor_of_rows_by_outputs_by_columns_or_rows_by_rows_by_outputs_ever_exists():
     n, d, c = 150, 40, 30
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(n, d, generator=generator)
     codes = torch.arange(n) % c
     for update in ("fact", "nfa"):
         with _LargestTensor() as watch:
-            list(iterate(X, codes, ClassTargets(c), FitConfig(update=update, iterations=2, ridge=0.1)))
+            list(
+                iterate(X, codes, ClassTargets(c), FitConfig(update=update, iterations=2, ridge=0.1, tile=(64, 64 + 3)))
+            )
         assert watch.numel <= n * n < min(n * d * c, n * n * c)
 
 

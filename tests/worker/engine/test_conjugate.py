@@ -4,7 +4,7 @@ import torch
 from worker.engine import conjugate, solvers
 from worker.engine.config import FitConfig
 from worker.engine.errors import InvalidConfig, NonFiniteValues, NotConverged
-from worker.engine.kernels import Landmarks, kernel_of
+from worker.engine.kernels import KernelPoints, kernel_of
 from worker.engine.model import FittedModel
 from worker.engine.recursion import iterate
 from worker.engine.targets import RegressionTargets
@@ -25,17 +25,18 @@ def _rows(n=700, d=4, c=3, seed=0):
 
 
 def _operator(X, kernel, kept_bytes=None):
-    return conjugate.KernelOperator(Landmarks(X, torch.eye(X.shape[1], dtype=X.dtype), kernel), 2.0, kept_bytes)
+    return conjugate.KernelOperator(
+        KernelPoints(X, torch.eye(X.shape[1], dtype=X.dtype), kernel, (64, 256)), 2.0, kept_bytes
+    )
 
 
 def _dense(K):
-    upper = K.marks.triangle(K.bandwidth).triu()
+    upper = K.points.triangle(K.bandwidth).triu()
     return upper + upper.triu(1).T
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
-def test_the_operator_is_the_kernel_matrix(kernel, monkeypatch):
-    monkeypatch.setattr("worker.engine.kernels.points.TILE", (64, 256))
+def test_the_operator_is_the_kernel_matrix(kernel):
     X, V = _rows()
     K = _operator(X, kernel)
     dense = _dense(K)
@@ -46,8 +47,7 @@ def test_the_operator_is_the_kernel_matrix(kernel, monkeypatch):
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 2**20, None])
-def test_how_much_is_kept_changes_nothing(kept_bytes, monkeypatch):
-    monkeypatch.setattr("worker.engine.kernels.points.TILE", (64, 256))
+def test_how_much_is_kept_changes_nothing(kept_bytes):
     X, V = _rows()
     K = _operator(X, KERNELS[2], kept_bytes)
     first, second = K @ V, K @ V

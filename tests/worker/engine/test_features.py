@@ -3,12 +3,7 @@ import torch
 from support import naive
 
 from worker.engine import features
-from worker.engine.kernels import Landmarks, kernel_of, points
-
-
-def _blocks_of(rows, monkeypatch):
-    monkeypatch.setattr(points, "TILE", (rows, rows + 3))
-    monkeypatch.setattr(features, "BLOCK_ROWS", rows)
+from worker.engine.kernels import KernelPoints, kernel_of
 
 
 def _diagonal_of(expected, M):
@@ -16,32 +11,32 @@ def _diagonal_of(expected, M):
 
 
 @pytest.mark.parametrize("block", [5, 128])
-def test_fact_equals_its_definition_for_every_kernel(kernel, M, rows, block, monkeypatch):
-    _blocks_of(block, monkeypatch)
+def test_fact_equals_its_definition_for_every_kernel(kernel, M, rows, block):
     X, alpha = rows
     J = naive.jacobians(X, M, alpha, kernel, 1.7)
     # FACT = Σᵢ J_f(xᵢ)ᵀ αᵢ xᵢᵀ
     expected = torch.einsum("icd,ic,ie->de", J, alpha, X)
-    torch.testing.assert_close(features.fact(Landmarks(X, M, kernel), alpha, 1.7), _diagonal_of(expected, M))
+    torch.testing.assert_close(
+        features.fact(KernelPoints(X, M, kernel, (block, block + 3)), alpha, 1.7), _diagonal_of(expected, M)
+    )
 
 
 @pytest.mark.parametrize("centered", [False, True])
-def test_agop_equals_the_mean_of_jacobian_products(kernel, M, rows, centered, monkeypatch):
-    _blocks_of(5, monkeypatch)
+def test_agop_equals_the_mean_of_jacobian_products(kernel, M, rows, centered):
     X, alpha = rows
     J = naive.jacobians(X, M, alpha, kernel, 1.7)
     if centered:
         J = J - J.mean(0)
     expected = torch.einsum("icd,ice->de", J, J) / len(X)
-    found = features.agop(Landmarks(X, M, kernel), alpha, 1.7, centered=centered)
+    found = features.agop(KernelPoints(X, M, kernel, (5, 8)), alpha, 1.7, centered=centered, block_rows=5)
     torch.testing.assert_close(found, _diagonal_of(expected, M))
 
 
 def test_rows_that_occur_twice_give_finite_features(kernel, M, rows):
     X, alpha = rows
     X, alpha = torch.cat([X, X]), torch.cat([alpha, alpha])
-    assert bool(torch.isfinite(features.fact(Landmarks(X, M, kernel), alpha, 1.7)).all())
-    assert bool(torch.isfinite(features.agop(Landmarks(X, M, kernel), alpha, 1.7)).all())
+    assert bool(torch.isfinite(features.fact(KernelPoints(X, M, kernel), alpha, 1.7)).all())
+    assert bool(torch.isfinite(features.agop(KernelPoints(X, M, kernel), alpha, 1.7)).all())
 
 
 def test_matrix_power_inverts_itself_and_cuts_negative_eigenvalues():
@@ -80,14 +75,14 @@ def wide():
 
 def test_fact_updates_of_few_rows_are_those_of_the_whole_matrix(kernel, wide):
     X, alpha, M = wide
-    marks = Landmarks(X, M, kernel)
-    F = features.fact(marks, alpha, 1.7)
-    following = features.next_from_few_rows(marks, alpha, 1.7, M)
+    points = KernelPoints(X, M, kernel)
+    F = features.fact(points, alpha, 1.7)
+    following = features.next_from_few_rows(points, alpha, 1.7, M)
     # the dense way takes the root of squared singular values, which leaves half of the digits
     scale = float(following.abs().max())
     torch.testing.assert_close(following, features.next_from_fact(F, M, geometric=False), rtol=1e-6, atol=1e-6 * scale)
     torch.testing.assert_close(following @ following, F @ F.T, rtol=1e-9, atol=1e-12 * scale**2)
-    geometric = features.next_from_few_rows(marks, alpha, 1.7, M, geometric=True)
+    geometric = features.next_from_few_rows(points, alpha, 1.7, M, geometric=True)
     fourth = F @ M @ M @ F.T
     found = torch.linalg.matrix_power(geometric, 4)
     torch.testing.assert_close(found, fourth, rtol=1e-9, atol=1e-12 * float(fourth.abs().max()))
@@ -97,20 +92,20 @@ def test_fact_updates_of_few_rows_are_those_of_the_whole_matrix(kernel, wide):
 @pytest.mark.parametrize("power", [1.0, 0.5])
 def test_powers_of_agop_of_few_rows_are_those_of_the_whole_matrix(kernel, wide, power, centered):
     X, alpha, M = wide
-    marks = Landmarks(X, M, kernel)
-    expected = features.matrix_power(features.agop(marks, alpha, 1.7, centered=centered), power)
-    found = features.agop_power_of_few_rows(marks, alpha, 1.7, power, centered=centered)
+    points = KernelPoints(X, M, kernel)
+    expected = features.matrix_power(features.agop(points, alpha, 1.7, centered=centered), power)
+    found = features.agop_power_of_few_rows(points, alpha, 1.7, power, centered=centered)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
 
 
 def test_rows_that_occur_twice_and_no_signal_are_no_trouble_to_few_rows(wide):
     X, alpha, M = wide
     X, alpha = torch.cat([X[:3], X[:3]]), torch.cat([alpha[:3], alpha[:3]])
-    marks = Landmarks(X, M, kernel_of("laplace"))
-    assert bool(torch.isfinite(features.next_from_few_rows(marks, alpha, 1.7, M)).all())
+    points = KernelPoints(X, M, kernel_of("laplace"))
+    assert bool(torch.isfinite(features.next_from_few_rows(points, alpha, 1.7, M)).all())
     nothing = torch.zeros_like(alpha)
-    assert not bool(features.next_from_few_rows(marks, nothing, 1.7, M).any())
-    assert not bool(features.agop_power_of_few_rows(marks, nothing, 1.7, 1.0).any())
+    assert not bool(features.next_from_few_rows(points, nothing, 1.7, M).any())
+    assert not bool(features.agop_power_of_few_rows(points, nothing, 1.7, 1.0).any())
 
 
 @pytest.mark.parametrize("geometric", [False, True])

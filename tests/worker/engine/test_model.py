@@ -3,7 +3,8 @@ import torch
 
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
-from worker.engine.kernels import points
+from worker.engine.kernels import KernelPoints
+from worker.engine.kernels.points import predict_rows
 from worker.engine.model import FittedModel
 from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets, RegressionTargets, on_simplex
@@ -34,11 +35,12 @@ def test_a_newer_format_is_refused():
         FittedModel.from_tensors(tensors, {**metadata, "format_version": 2})
 
 
-def test_prediction_in_blocks_is_the_prediction_at_once(monkeypatch):
+def test_prediction_in_blocks_is_the_prediction_at_once():
     model, X = _fitted(FitConfig(iterations=1, precision="float64", ridge=0.1))
     whole = model.predict(X)
-    monkeypatch.setattr(points, "TILE", (7, 7 + 3))
-    torch.testing.assert_close(model.predict(X), whole)
+    points = KernelPoints(model.X, model.M, model.kernel, (7, 7 + 3))
+    blocks = model.targets.decode(predict_rows(X, points, model.alpha, model.bandwidth))
+    torch.testing.assert_close(blocks, whole)
     torch.testing.assert_close(torch.cat([model.predict(row.unsqueeze(0)) for row in X]), whole)
 
 

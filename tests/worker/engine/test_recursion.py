@@ -9,7 +9,7 @@ from support import naive
 from worker.engine import features
 from worker.engine.config import FitConfig
 from worker.engine.errors import Inconsistent, InvalidConfig, NonFiniteValues, NotPositiveDefinite
-from worker.engine.kernels import Landmarks, kernel_of
+from worker.engine.kernels import KernelPoints, kernel_of
 from worker.engine.kernels.points import predict_rows
 from worker.engine.model import FittedModel
 from worker.engine.problem import Problem
@@ -67,11 +67,11 @@ def test_few_rows_of_many_columns_learn_what_the_whole_matrices_would_and_resume
             assert torch.equal(ours.current.M, theirs.current.M)
             assert torch.equal(ours.current.alpha, theirs.current.alpha)
 
-    def dense(marks, alpha, bandwidth, M, *, geometric):
-        return features.next_from_fact(features.fact(marks, alpha, bandwidth), M, geometric=geometric)
+    def dense(points, alpha, bandwidth, M, *, geometric):
+        return features.next_from_fact(features.fact(points, alpha, bandwidth), M, geometric=geometric)
 
-    def dense_agop(marks, alpha, bandwidth, power, *, centered):
-        return features.matrix_power(features.agop(marks, alpha, bandwidth, centered=centered), power)
+    def dense_agop(points, alpha, bandwidth, power, *, centered):
+        return features.matrix_power(features.agop(points, alpha, bandwidth, centered=centered), power)
 
     monkeypatch.setattr(features, "next_from_few_rows", dense)
     monkeypatch.setattr(features, "agop_power_of_few_rows", dense_agop)
@@ -151,8 +151,8 @@ def test_without_rows_to_validate_on_the_best_iterate_misses_rows_left_out_least
     missed = []
     for row in range(len(X)):
         others = torch.arange(len(X)) != row
-        marks = Landmarks(X[others], best.M, config.kernel_function)
-        K = config.kernel_function.value_(marks.products(X), 2.0)
+        points = KernelPoints(X[others], best.M, config.kernel_function)
+        K = config.kernel_function.value_(points.products(X), 2.0)
         alpha = torch.linalg.solve(K[others] + best.ridge * torch.eye(len(X) - 1, dtype=torch.float64), encoded[others])
         missed.append(K[row] @ alpha - encoded[row])
     error = float(torch.cat(missed).square().mean())
@@ -388,11 +388,11 @@ def test_large_weights_that_cancel_leave_an_answer_in_float32_as_exact_as_its_ke
     X = torch.cat([half, half + 1e-3 * torch.randn(2500, 4, generator=generator)])
     alpha = 1e3 * torch.randn(2500, 2, generator=generator)
     alpha = torch.cat([alpha, -alpha])
-    marks = Landmarks(X, torch.eye(4), kernel_of("laplace"))
+    points = KernelPoints(X, torch.eye(4), kernel_of("laplace"))
     # in the same tiles, so that both have the same rounded kernel
-    K = torch.cat([marks.kernel.value_(P, 1.0) for _, _, P in marks.blocks(X[:50])], 1)
+    K = torch.cat([points.kernel.value_(P, 1.0) for _, _, P in points.blocks(X[:50])], 1)
     exact = K.double() @ alpha.double()
-    found = predict_rows(X[:50], marks, alpha, 1.0)
+    found = predict_rows(X[:50], points, alpha, 1.0)
     assert found.dtype == torch.float32
     assert (found - exact).abs().max() < 2e-7 * exact.abs().max()
     assert (K @ alpha - exact).abs().max() > 2e-5 * exact.abs().max(), "or the test shows nothing"
@@ -435,7 +435,7 @@ def test_a_refit_that_rounding_has_eaten_is_refused(monkeypatch):
     X, Y = _regression()
     config = FitConfig(ridge=1e-3, iterations=0, precision="float32")
     *_, last = iterate(X, Y, RegressionTargets.fit(Y), config)
-    monkeypatch.setattr("worker.engine.problem.predict_rows", lambda rows, marks, alpha, bandwidth: 0 * alpha)
+    monkeypatch.setattr("worker.engine.problem.predict_rows", lambda rows, points, alpha, bandwidth: 0 * alpha)
     with pytest.raises(Inconsistent, match="misses what it was solved for"):
         refit(X, Y, RegressionTargets.fit(Y), config, last.best)
 

@@ -54,6 +54,6 @@ def test_a_singular_system_is_said_to_be_one():
         solvers.cholesky_(torch.ones(3, 3), 0.0)
 
 
-def test_not_a_number_is_told_apart_from_not_positive_definite():
+def test_not_a_number_is_drop_non_finite_from_not_positive_definite():
     with pytest.raises(NonFiniteValues):
         solvers.cholesky_(torch.full((3, 3), torch.nan), 1.0)

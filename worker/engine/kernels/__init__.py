@@ -3,7 +3,7 @@
 from worker.engine.kernels.bandwidth import median_bandwidth
 from worker.engine.kernels.base import Exponential, Kernel
 from worker.engine.kernels.inner_product import ExponentialProduct, Quadratic
-from worker.engine.kernels.points import Landmarks, outputs, part, times_metric
+from worker.engine.kernels.points import KernelPoints, outputs, part, times_metric
 from worker.engine.kernels.radial import Gaussian, Generalized, Laplace
 
 KERNELS: dict[str, type[Kernel]] = {
@@ -14,7 +14,7 @@ __all__ = [
     "KERNELS",
     "Exponential",
     "Kernel",
-    "Landmarks",
+    "KernelPoints",
     "kernel_of",
     "median_bandwidth",
     "outputs",

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from worker.engine.errors import NonFiniteValues
 from worker.engine.kernels.base import Kernel
-from worker.engine.kernels.points import Landmarks, times_metric
+from worker.engine.kernels.points import KernelPoints, times_metric
 
 MIN_BANDWIDTH = 1e-100
 """Powers of smaller ones overflow."""
@@ -25,7 +25,7 @@ def median_bandwidth(X: Tensor, M: Tensor, kernel: Kernel, factor: float, rows: 
         return None
     S = X[rows]
     if kernel.radial:
-        distances = Landmarks(S, M, kernel).own_distances()
+        distances = KernelPoints(S, M, kernel).own_distances()
         typical = float(distances.median()) if distances.numel() else 0.0
     else:
         typical = float((times_metric(S, M) * S).sum(1).clamp(min=0).sqrt().median())

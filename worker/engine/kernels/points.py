@@ -33,7 +33,7 @@ def times_metric(X: Tensor, M: Tensor) -> Tensor:
     return X * M if M.ndim == 1 else X @ M
 
 
-class Landmarks:
+class KernelPoints:
     """The rows X (n, d) that a kernel is taken against, as M sees them: what every block of pairs needs of them.
 
     Radial kernels do not change when all rows are moved, so ``X`` is kept relative to the rows' median: squared
@@ -43,11 +43,14 @@ class Landmarks:
     Equal rows come out at distance zero: rounding leaves a squared distance as uncertain as a few units in the last
     place of the squared lengths, and that much is taken off before it is clamped at zero. Without it a pair of equal
     rows would look apart, and a kernel with a cusp would give it a huge slope.
+
+    ``tile``: rows and columns of the tiles in which pairs are worked on. None: what suits the device.
     """
 
-    def __init__(self, X: Tensor, M: Tensor, kernel: Kernel) -> None:
+    def __init__(self, X: Tensor, M: Tensor, kernel: Kernel, tile: tuple[int, int] | None = None) -> None:
         self.M = M
         self.kernel = kernel
+        self._tile = tile or (TILE if X.device.type == "cpu" else CARD_TILE)
         self.origin = X[:: max(len(X) // ORIGIN_ROWS, 1)].median(0).values if kernel.radial else None
         self.X = X if self.origin is None else X - self.origin
         self.squares = self._lengths(self.X, self.XM) if kernel.radial else None
@@ -61,25 +64,25 @@ class Landmarks:
         return times_metric(self.X, self.M)
 
     def release(self) -> None:
-        """Give back the memory that only pairs among the landmarks need, until they are asked for."""
+        """Give back the memory that only pairs among the points need, until they are asked for."""
         vars(self).pop("XM", None)
 
     def products(self, Q: Tensor) -> Tensor:
-        """Return what the kernel is a function of, (m, n), between rows Q (m, d) and the landmarks."""
-        return self._pairs(*self._seen(Q), slice(None))
+        """Return what the kernel is a function of, (m, n), between rows Q (m, d) and the points."""
+        return self._pairs(*self._apply_metric(Q), slice(None))
 
     def blocks(self, Q: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Yield rows, landmarks and the products between them, in tiles. Each overwrites the one before."""
+        """Yield rows, points and the products between them, in tiles. Each overwrites the one before."""
         height, columns = self._shape(len(Q))
         work = self.X.new_empty(height * columns)
         for start in range(0, len(Q), height):
             rows = slice(start, min(start + height, len(Q)))
-            QM, squares = self._seen(Q[rows])
-            for marks in self._columns(0, columns):
-                yield rows, marks, self._pairs(QM, squares, marks, part(work, rows, marks))
+            QM, squares = self._apply_metric(Q[rows])
+            for points in self._columns(0, columns):
+                yield rows, points, self._pairs(QM, squares, points, part(work, rows, points))
 
     def own_products(self, rows: slice, columns: slice, out: Tensor | None = None) -> Tensor:
-        """Return the same between some ``rows`` of the landmarks and others, ``columns``, which do not begin after.
+        """Return the same between some ``rows`` of the points and others, ``columns``, which do not begin after.
 
         The distance of a row to itself is exactly zero.
         """
@@ -89,7 +92,7 @@ class Landmarks:
         return P
 
     def triangle(self, bandwidth: float | None, out: Tensor | None = None) -> Tensor:
-        """Return K, (n, n), of the landmarks with themselves: its upper triangle only, what lies below is undefined."""
+        """Return K, (n, n), of the points with themselves: its upper triangle only, what lies below is undefined."""
         n = len(self)
         K = self.X.new_empty((n, n)) if out is None else out
         work = self.workspace()
@@ -99,7 +102,7 @@ class Landmarks:
         return K
 
     def own_distances(self) -> Tensor:
-        """Return the distance of every pair of landmarks, (n (n − 1) / 2,)."""
+        """Return the distance of every pair of points, (n (n − 1) / 2,)."""
         found = []
         for rows, columns in self.tiles():
             P = self.own_products(rows, columns)
@@ -122,12 +125,8 @@ class Landmarks:
         """Return memory as large as the largest tile; ``part`` lays a tile over it."""
         return self.X.new_empty(min(self._tile[0], len(self)) * min(self._tile[1], len(self)))
 
-    @property
-    def _tile(self) -> tuple[int, int]:
-        return TILE if self.X.device.type == "cpu" else CARD_TILE
-
     def _shape(self, rows: int) -> tuple[int, int]:
-        """Return height and width of tiles between so many rows and the landmarks.
+        """Return height and width of tiles between so many rows and the points.
 
         Where there is less of one there is more of the other: to start a piece of work takes longer than a little work.
         """
@@ -140,25 +139,25 @@ class Landmarks:
         for start in range(first, len(self), width):
             yield slice(start, min(start + width, len(self)))
 
-    def _seen(self, Q: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return rows times M, (m, d), as the landmarks see them, and their squared lengths under it."""
+    def _apply_metric(self, Q: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return rows times M, (m, d), as the points see them, and their squared lengths under it."""
         Q = Q if self.origin is None else Q - self.origin
         QM = times_metric(Q, self.M)
         return QM, None if self.squares is None else self._lengths(Q, QM)
 
     @property
-    def kept(self) -> float:
+    def rounding_factor(self) -> float:
         """What is left of a squared length when as much is taken off as rounding leaves uncertain."""
         return 1.0 - (4.0 + math.sqrt(self.X.shape[1])) * torch.finfo(self.X.dtype).eps
 
     def _lengths(self, X: Tensor, XM: Tensor) -> Tensor:
-        return (XM * X).sum(1).mul_(self.kept)
+        return (XM * X).sum(1).mul_(self.rounding_factor)
 
-    def _pairs(self, QM: Tensor, squares: Tensor | None, marks: slice, out: Tensor | None = None) -> Tensor:
-        X = self.X[marks]
+    def _pairs(self, QM: Tensor, squares: Tensor | None, points: slice, out: Tensor | None = None) -> Tensor:
+        X = self.X[points]
         if squares is None or self.squares is None:
             return torch.mm(QM, X.T, out=out)
-        P = torch.addmm(self.squares[marks].expand(len(QM), len(X)), QM, X.T, alpha=-2.0, out=out)
+        P = torch.addmm(self.squares[points].expand(len(QM), len(X)), QM, X.T, alpha=-2.0, out=out)
         return P.add_(squares.unsqueeze(1)).clamp_(min=0)
 
 
@@ -168,7 +167,7 @@ def part(work: Tensor, rows: slice, columns: slice) -> Tensor:
     return work[: shape[0] * shape[1]].view(shape)
 
 
-def predict_rows(X: Tensor, marks: Landmarks, alpha: Tensor, bandwidth: float | None) -> Tensor:
+def predict_rows(X: Tensor, points: KernelPoints, alpha: Tensor, bandwidth: float | None) -> Tensor:
     """Return f(X) = K alpha, (m, c), with K between X and the training rows, in tiles.
 
     Sums are of float64 in any case: large alpha of both signs cancel, and in float32 an answer would change in its
@@ -176,8 +175,8 @@ def predict_rows(X: Tensor, marks: Landmarks, alpha: Tensor, bandwidth: float | 
     """
     wide = alpha.double()
     found = wide.new_zeros((len(X), alpha.shape[1]))
-    for rows, columns, P in marks.blocks(X):
-        K = marks.kernel.value_(P, bandwidth)
+    for rows, columns, P in points.blocks(X):
+        K = points.kernel.value_(P, bandwidth)
         # in parts, so that a processor finds what it has just widened in its cache
         size = SUM_ROWS if K.device.type == "cpu" else len(K)
         parts = (K[start : start + size].double() for start in range(0, len(K), size))

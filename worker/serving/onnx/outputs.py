@@ -42,17 +42,19 @@ def raw_outputs(graph: Graph, fitted: FittedModel, X: str) -> str:
 
 
 def _pairs(graph: Graph, fitted: FittedModel, X: str) -> str:
-    """Return squared distances, or inner products, to the training rows, (rows, n): see ``kernels.Landmarks``."""
-    marks = fitted.landmarks
-    if marks.origin is not None:
-        X = graph.add("Sub", X, graph.constant(_numbers(marks.origin)))
-    metric = graph.constant(_numbers(marks.M))
-    XM = graph.add("Mul", X, metric) if marks.M.ndim == 1 else graph.add("MatMul", X, metric)
-    products = graph.add("MatMul", XM, graph.constant(_numbers(marks.X.T)))
-    if marks.squares is None:
+    """Return squared distances, or inner products, to the training rows, (rows, n): see ``kernels.KernelPoints``."""
+    points = fitted.points
+    if points.origin is not None:
+        X = graph.add("Sub", X, graph.constant(_numbers(points.origin)))
+    metric = graph.constant(_numbers(points.M))
+    XM = graph.add("Mul", X, metric) if points.M.ndim == 1 else graph.add("MatMul", X, metric)
+    products = graph.add("MatMul", XM, graph.constant(_numbers(points.X.T)))
+    if points.squares is None:
         return products
-    lengths = graph.add("Mul", graph.sum_of_rows(graph.add("Mul", XM, X)), graph.constant(np.array([marks.kept])))
-    squares = graph.add("Add", lengths, graph.constant(_numbers(marks.squares)[None, :]))
+    lengths = graph.add(
+        "Mul", graph.sum_of_rows(graph.add("Mul", XM, X)), graph.constant(np.array([points.rounding_factor]))
+    )
+    squares = graph.add("Add", lengths, graph.constant(_numbers(points.squares)[None, :]))
     twice = graph.add("Mul", products, graph.constant(np.array([2.0])))
     return graph.add("Max", graph.add("Sub", squares, twice), graph.constant(np.zeros(1)))
 

@@ -2,26 +2,24 @@ import pytest
 import torch
 from support import naive
 
-from worker.engine.kernels import Landmarks, kernel_of, median_bandwidth, points
+from worker.engine.kernels import KernelPoints, kernel_of, median_bandwidth
 
 
 def _between(X, Z, M, kernel, bandwidth):
-    return kernel.value_(Landmarks(Z, M, kernel).products(X), bandwidth)
+    return kernel.value_(KernelPoints(Z, M, kernel).products(X), bandwidth)
 
 
-def test_kernel_matrix_equals_its_formula_entry_by_entry(kernel, M, rows, monkeypatch):
-    monkeypatch.setattr(points, "TILE", (5, 5 + 3))
+def test_kernel_matrix_equals_its_formula_entry_by_entry(kernel, M, rows):
     X, _ = rows
     expected = torch.stack([torch.stack([naive.kernel_value(x, z, M, kernel, 1.7) for z in X]) for x in X])
-    torch.testing.assert_close(Landmarks(X, M, kernel).triangle(1.7).triu(), expected.triu())
+    torch.testing.assert_close(KernelPoints(X, M, kernel, (5, 5 + 3)).triangle(1.7).triu(), expected.triu())
     torch.testing.assert_close(_between(X[:5], X, M, kernel, 1.7), expected[:5], atol=1e-7, rtol=1e-7)
 
 
-def test_tiles_cover_every_pair_once(monkeypatch):
-    monkeypatch.setattr(points, "TILE", (2, 2 + 3))
-    marks = Landmarks(torch.zeros(17, 1), torch.eye(1), kernel_of("laplace"))
+def test_tiles_cover_every_pair_once():
+    points = KernelPoints(torch.zeros(17, 1), torch.eye(1), kernel_of("laplace"), (2, 2 + 3))
     seen = torch.zeros(17, 17)
-    for rows, columns in marks.tiles():
+    for rows, columns in points.tiles():
         assert columns.start >= rows.start
         seen[rows, columns] += 1
     assert torch.equal(seen.triu(), torch.ones(17, 17).triu())
@@ -32,8 +30,8 @@ def test_moving_all_rows_changes_no_distance(precision):
     X = torch.randint(-3, 4, (30, 4), generator=torch.Generator().manual_seed(0)).to(precision)
     M = torch.eye(4, dtype=precision)
     whole = slice(0, 30)
-    here = Landmarks(X, M, kernel_of("laplace")).own_products(whole, whole)
-    there = Landmarks(X + 2048, M, kernel_of("laplace")).own_products(whole, whole)
+    here = KernelPoints(X, M, kernel_of("laplace")).own_products(whole, whole)
+    there = KernelPoints(X + 2048, M, kernel_of("laplace")).own_products(whole, whole)
     torch.testing.assert_close(there, here, atol=1e-3, rtol=0)
     torch.testing.assert_close(here, torch.cdist(X, X).square(), atol=1e-3, rtol=0)
 
@@ -55,7 +53,7 @@ def test_laplace_is_the_generalized_kernel_with_exponent_1(M, rows):
     X, _ = rows
     laplace, generalized = kernel_of("laplace"), kernel_of("generalized", 1.0)
     torch.testing.assert_close(_between(X, X, M, laplace, 2.0), _between(X, X, M, generalized, 2.0))
-    products = Landmarks(X, M, laplace).own_products(slice(0, len(X)), slice(0, len(X)))
+    products = KernelPoints(X, M, laplace).own_products(slice(0, len(X)), slice(0, len(X)))
     torch.testing.assert_close(laplace.profile_(products.clone(), 2.0), generalized.profile_(products.clone(), 2.0))
 
 
@@ -70,8 +68,8 @@ def test_gaussian_is_the_generalized_kernel_with_exponent_2_and_another_length(M
 def test_coincident_rows_have_no_slope(M):
     X = torch.ones(3, 4, dtype=torch.float64)
     for kernel in (kernel_of("laplace"), kernel_of("generalized", 0.7), kernel_of("gaussian")):
-        marks = Landmarks(X, M, kernel)
-        for products in (marks.own_products(slice(0, 3), slice(0, 3)), marks.products(X)):
+        points = KernelPoints(X, M, kernel)
+        for products in (points.own_products(slice(0, 3), slice(0, 3)), points.products(X)):
             assert bool((kernel.profile_(products, 1.0) == 0).all())
 
 
