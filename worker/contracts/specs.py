@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from worker.contracts.base import Contract
 
-CHOICES: dict[str, tuple[Any, ...]] = {
+AUTO_CANDIDATES: dict[str, tuple[Any, ...]] = {
     "encoding": ("plain", "expanded"),
     "feature_matrix": ("full", "diagonal"),
     "exponent": (1.3, 1.0),
@@ -126,9 +126,12 @@ class FitSpec(Contract):
         """Return the specs that the options left to choice leave open, each of them resolved and without choice."""
         spec = self.resolved()
         ways = [
-            dict(zip(CHOICES, values, strict=True))
+            dict(zip(AUTO_CANDIDATES, values, strict=True))
             for values in product(
-                *(CHOICES[name] if getattr(spec, name) == "auto" else (getattr(spec, name),) for name in CHOICES)
+                *(
+                    AUTO_CANDIDATES[name] if getattr(spec, name) == "auto" else (getattr(spec, name),)
+                    for name in AUTO_CANDIDATES
+                )
             )
         ]
         return [spec.model_copy(update=way).resolved() for way in ways]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from worker.contracts.resources import ChosenBy, Job, Model
-from worker.contracts.specs import CHOICES
+from worker.contracts.specs import AUTO_CANDIDATES
 
 PREFIX = "validation_"
 LEFT_OUT_PREFIX = "leave_one_out_"
@@ -41,7 +41,7 @@ def _chosen(request: Mapping[str, Any]) -> list[str]:
         return []
     spec = request["spec"]
     searched = (request.get("search") or {}).get("space") or {}
-    chosen = [name for name in (*CHOICES, "ridge") if spec.get(name) == "auto" or name in searched]
+    chosen = [name for name in (*AUTO_CANDIDATES, "ridge") if spec.get(name) == "auto" or name in searched]
     chosen += [name for name in searched if name not in chosen]
     update_is_learned = spec.get("update") != "none" or "update" in searched
     if update_is_learned and (spec.get("iterations", 0) > 0 or "iterations" in searched):
@@ -73,7 +73,7 @@ def left_out_chose_before(
 
 
 def _settled(spec: Mapping[str, Any], short_runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    chosen = [name for name in CHOICES if len({run.get(name) for run in short_runs}) > 1]
+    chosen = [name for name in AUTO_CANDIDATES if len({run.get(name) for run in short_runs}) > 1]
     return [*chosen, "ridge"] if short_runs or spec.get("ridge") == "auto" else chosen
 
 

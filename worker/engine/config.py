@@ -16,7 +16,7 @@ DEFAULT_EXPONENT = 1.3
 MIN_LENGTH = 1e-30
 """Of bandwidths: powers of smaller ones overflow."""
 
-CHOICES = {
+ALLOWED = {
     "update": ("fact", "nfa", "none"),
     "kernel": tuple(KERNELS),
     "feature_matrix": ("full", "diagonal"),
@@ -66,7 +66,7 @@ class FitConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, allowed in CHOICES.items():
+        for name, allowed in ALLOWED.items():
             if getattr(self, name) not in allowed:
                 raise InvalidConfig(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
         self._check_ranges()

@@ -8,7 +8,8 @@ from worker.engine.config import FitConfig
 from worker.engine.conjugate import PIVOTS
 from worker.engine.features import BLOCK_ROWS
 from worker.engine.kernels.points import TILE
-from worker.engine.problem import KEPT_ROWS, MEDIAN_ROWS
+from worker.engine.problem import MEDIAN_ROWS
+from worker.engine.ridge_solvers import KEPT_ROWS
 from worker.engine.solvers import INVERSE_BLOCK
 
 DIRECT_ROWS = 20_000

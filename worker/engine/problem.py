@@ -2,23 +2,22 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from worker.engine import conjugate, features, solvers
+from worker.engine import features
 from worker.engine.config import FitConfig
 from worker.engine.errors import Inconsistent, InvalidConfig, NonFiniteValues, NotConverged, NotPositiveDefinite
 from worker.engine.kernels import KernelPoints, median_bandwidth
 from worker.engine.kernels.points import predict_rows
+from worker.engine.ridge_solvers import PreparedSystem, Solution, ridge_solver
 from worker.engine.targets import Targets
 
 MEDIAN_ROWS = 1000
 """The median distance is taken between so many rows at most, drawn by the seed."""
 INCONSISTENT = 0.1
-KEPT_ROWS = 4000
-"""Up to so many rows the kernel matrix is kept from one ridge to the next."""
 UNSOLVED = (NotPositiveDefinite, NotConverged)
 """What a larger ridge or more digits can mend."""
 
@@ -71,8 +70,8 @@ class Problem:
         self._clock = clock
         self._marks: list[tuple[str, float]] = []
         self._last_points: tuple[Tensor, KernelPoints] | None = None
-        # of the kernel matrix, and of a copy to keep: taken once, for fresh pages at every solve cost as much as K
-        self._memory: tuple[Tensor, Tensor | None] | None = None
+        leave_one_out = validation is None and (self.choosing or config.ridge == "auto")
+        self._solver = ridge_solver(config, leave_one_out=leave_one_out)
 
     def start_timing(self) -> None:
         self._marks = []
@@ -141,20 +140,26 @@ class Problem:
         if not self.kernel.has_bandwidth:
             bandwidth = None
         points = self._points_under(metric)
-        directly = self.config.solver == "cholesky"
-        fits, skipped = self._direct(points, bandwidth) if directly else self._iterative(points, bandwidth, iteration)
+        if self.config.solver == "cg" and self.config.ridge == "auto" and self.validation is None:
+            raise InvalidConfig("ridge 'auto' with solver 'cg' needs validation rows: nothing tells the ridges apart")
+        system = self._solver.prepare(points, bandwidth, self.config.seed + iteration)
+        fits, skipped = self._each_ridge(system)
         self._mark("solve")
         if self.validation is not None:
-            found = predict_rows(self.validation[0], points, torch.cat([fit.alpha for fit in fits], 1), bandwidth)
+            found = predict_rows(
+                self.validation[0], points, torch.cat([fit.solution.alpha for fit in fits], 1), bandwidth
+            )
             parts = torch.split(found, self.targets.n_outputs, 1)
             fits = [replace(fit, validation_outputs=part) for fit, part in zip(fits, parts, strict=True)]
         fits, skipped = self._drop_non_finite(fits, skipped)
         chosen = min(fits, key=self._loss) if len(fits) > 1 else fits[0]
-        judged = self.validation is not None or (self.choosing and chosen.leave_one_out is not None)
+        judged = self.validation is not None or (self.choosing and chosen.solution.leave_one_out is not None)
         loss = self._loss(chosen) if judged else None
         metrics = self._metrics(chosen)
         self._mark("metrics")
-        return Iterate(iteration, metric, chosen.alpha, chosen.ridge, bandwidth, loss, metrics), skipped
+        return Iterate(
+            iteration, metric, chosen.solution.alpha, chosen.solution.ridge, bandwidth, loss, metrics
+        ), skipped
 
     def check(self, solved: Iterate) -> None:
         """Compare what a solution predicts for some of its own rows with what it was solved for, Y − λ alpha.
@@ -176,62 +181,22 @@ class Problem:
         self, fits: list["_Fit"], skipped: tuple[float, ...]
     ) -> tuple[list["_Fit"], tuple[float, ...]]:
         """Return the fits whose loss is a number, and the ridges skipped, those of the other fits included."""
-        if self.validation is None and fits[0].leave_one_out is None:
+        if self.validation is None and fits[0].solution.leave_one_out is None:
             return fits, skipped
         finite = [fit for fit in fits if all(map(math.isfinite, self._loss(fit)))]
         if not finite:
             judges = "rows to validate on" if self.validation is not None else "rows left out"
             raise NonFiniteValues(f"the loss on the {judges} is not finite; look for huge inputs or targets in them")
-        return finite, (*skipped, *(fit.ridge for fit in fits if not any(fit is one for one in finite)))
+        return finite, (*skipped, *(fit.solution.ridge for fit in fits if not any(fit is one for one in finite)))
 
-    def _direct(self, points: KernelPoints, bandwidth: float | None) -> tuple[list["_Fit"], tuple[float, ...]]:
-        """Return the fit of every ridge to choose from, and the ridges whose system could not be factored."""
-        again = self.config.ridge == "auto" and len(self.config.ridges) > 1
-        n = len(points)
-        if self._memory is None:
-            kept = self.X.new_empty((n, n)) if again and n <= KEPT_ROWS else None
-            self._memory = self.X.new_empty((n, n)), kept
-        memory, kept = self._memory
-        if kept is not None:
-            points.triangle(bandwidth, kept)
-
-        def solved(ridge: float) -> _Fit:
-            # a factorisation destroys its kernel matrix; of many rows it is built again, for want of a second place
-            K = points.triangle(bandwidth, memory) if kept is None else memory.copy_(kept)
-            factor = solvers.cholesky_(K, ridge)
-            alpha = solvers.solve(factor, self.Y)
-            wanted = self.validation is None and (self.choosing or self.config.ridge == "auto")
-            return _Fit(ridge, alpha, solvers.leave_one_out_residuals(factor, alpha) if wanted else None)
-
-        return self._each_ridge(solved)
-
-    def _iterative(
-        self, points: KernelPoints, bandwidth: float | None, iteration: int
-    ) -> tuple[list["_Fit"], tuple[float, ...]]:
-        """Return the same by conjugate gradients, all ridges with one preconditioner."""
-        config = self.config
-        if config.ridge == "auto" and self.validation is None:
-            raise InvalidConfig("ridge 'auto' with solver 'cg' needs validation rows: nothing tells the ridges apart")
-        K = conjugate.KernelOperator(points, bandwidth, config.kept_bytes)
-        generator = torch.Generator().manual_seed(config.seed + iteration)
-        preconditioner = conjugate.Preconditioner(K, config.rank, generator)
-
-        def solved(ridge: float) -> _Fit:
-            tolerance, max_steps = config.tolerance, config.max_steps
-            found = conjugate.solve(K, self.Y, ridge, preconditioner, tolerance=tolerance, max_steps=max_steps)
-            told = {"solve_steps": float(found.steps), "solve_residual": found.relative_residual}
-            return _Fit(ridge, found.alpha, residual=found.residual, solver_stats=told)
-
-        return self._each_ridge(solved)
-
-    def _each_ridge(self, solved: Callable[[float], "_Fit"]) -> tuple[list["_Fit"], tuple[float, ...]]:
+    def _each_ridge(self, system: PreparedSystem) -> tuple[list["_Fit"], tuple[float, ...]]:
         """Return the fit of every ridge to choose from, or of the first that can be solved, and those that cannot."""
         ridges = self.config.ridges_to_try
         fits: list[_Fit] = []
         skipped: list[float] = []
         for ridge in ridges:
             try:
-                fits.append(solved(ridge))
+                fits.append(_Fit(system.solve(ridge, self.Y)))
             except UNSOLVED:
                 if ridge == ridges[-1] and not fits:
                     raise
@@ -245,22 +210,22 @@ class Problem:
         """Return the loss on validation rows, or else of the rows left out."""
         if self.validation is not None and fit.validation_outputs is not None:
             return self.targets.loss(fit.validation_outputs, self.validation[1])
-        if fit.leave_one_out is not None:
-            return self.targets.loss(self.Y - fit.leave_one_out, self.raw_Y)
+        if fit.solution.leave_one_out is not None:
+            return self.targets.loss(self.Y - fit.solution.leave_one_out, self.raw_Y)
         raise ValueError("a fit without validation rows and leave-one-out residuals has no loss")
 
     def _metrics(self, fit: "_Fit") -> dict[str, float]:
         # the residual is free: Y − f(X) = λ alpha, and what the solver left over
-        outputs = self.Y - fit.ridge * fit.alpha
-        if fit.residual is not None:
-            outputs -= fit.residual
+        outputs = self.Y - fit.solution.ridge * fit.solution.alpha
+        if fit.solution.residual is not None:
+            outputs -= fit.solution.residual
         found = {f"train_{name}": value for name, value in self.targets.metrics(outputs, self.raw_Y).items()}
-        found |= fit.solver_stats
+        found |= fit.solution.stats
         if self.validation is not None and fit.validation_outputs is not None:
             held_out = self.targets.metrics(fit.validation_outputs, self.validation[1])
             found |= {f"validation_{name}": value for name, value in held_out.items()}
-        if fit.leave_one_out is not None:
-            leave_one_out = self.targets.metrics(self.Y - fit.leave_one_out, self.raw_Y)
+        if fit.solution.leave_one_out is not None:
+            leave_one_out = self.targets.metrics(self.Y - fit.solution.leave_one_out, self.raw_Y)
             found |= {f"leave_one_out_{name}": value for name, value in leave_one_out.items()}
         return found
 
@@ -271,15 +236,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class _Fit:
-    """One ridge's solution.
+    """One ridge's solution, and its outputs of the validation rows (m, c)."""
 
-    alpha (n, c), leave-one-out residuals (n, c), outputs of the validation rows (m, c), what an iterative solver left
-    over of Y (n, c), and what it tells of itself.
-    """
-
-    ridge: float
-    alpha: Tensor
-    leave_one_out: Tensor | None = None
+    solution: Solution
     validation_outputs: Tensor | None = None
-    residual: Tensor | None = None
-    solver_stats: dict[str, float] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from worker.contracts.messages import (
     ProgressReport,
 )
 from worker.contracts.resources import ChosenBy, IterationSummary, Progress
-from worker.contracts.specs import CHOICES, FitSpec
+from worker.contracts.specs import AUTO_CANDIDATES, FitSpec
 from worker.contracts.validation import left_out_chose, validation_chose
 from worker.engine import summary
 from worker.engine.choice import CandidateRun, number_of_runs
@@ -148,8 +148,8 @@ class _Fit:
         ridge = self._spec.ridge if self._folds else choice.spec.ridge
         trail.spec = choice.spec.model_copy(update={"ridge": ridge, "solver": solver})
         if trail.runs:
-            options = trail.spec.model_dump(include=set(CHOICES), exclude_none=True)
-            decided = ", ".join(f"{name} {options[name]}" for name in CHOICES if name in options)
+            options = trail.spec.model_dump(include=set(AUTO_CANDIDATES), exclude_none=True)
+            decided = ", ".join(f"{name} {options[name]}" for name in AUTO_CANDIDATES if name in options)
             message = f"{decided} and ridge {trail.spec.ridge} did best in {len(trail.runs)} short runs"
             self._report(LogReport(data=LogData(message=message)))
         self._decided(trail.spec, bool(trail.runs))

@@ -28,7 +28,7 @@ from worker.contracts.messages import (
 from worker.contracts.requests import FitRequest
 from worker.contracts.resources import Progress
 from worker.contracts.results import TuneResult, search_metric
-from worker.contracts.specs import CHOICES, FitSpec
+from worker.contracts.specs import AUTO_CANDIDATES, FitSpec
 from worker.contracts.validation import validation_chose
 from worker.engine.choice import CandidateRun, number_of_runs
 from worker.engine.config import FitConfig
@@ -137,7 +137,7 @@ class _Tune:
         ridge = given.ridge if self._folds else choice.spec.ridge
         first = search_space.values_of(choice.spec.model_copy(update={"ridge": ridge}), self._space)
         if choice.runs:
-            decided = [name for name in (*CHOICES, "ridge") if getattr(given, name) == "auto" and name in first]
+            decided = [name for name in (*AUTO_CANDIDATES, "ridge") if getattr(given, name) == "auto" and name in first]
             said = ", ".join(f"{name} {first[name]}" for name in decided)
             message = f"{said} did best in {len(choice.runs)} short runs and make the first trial"
             self._report(LogReport(data=LogData(message=message)))

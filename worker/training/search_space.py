@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from worker.contracts.errors import FieldError, InvalidRequest, pointer
 from worker.contracts.search import OptionValue, SearchOption
-from worker.contracts.specs import CHOICES, FitSpec
+from worker.contracts.specs import AUTO_CANDIDATES, FitSpec
 
 Space = dict[str, SearchOption]
 Params = Mapping[str, OptionValue]
@@ -46,7 +46,7 @@ def left_open(given: FitSpec, space: Space) -> FitSpec:
     """Return ``given`` with nothing left to choice but what the space leaves open too."""
     spec = around(given)
     closed: dict[str, Any] = {}
-    for name, values in CHOICES.items():
+    for name, values in AUTO_CANDIDATES.items():
         tried = [value for value in values if name in space and space[name].holds(value)]
         if getattr(given, name) == "auto" and len(tried) < len(values):
             closed[name] = tried[0] if tried else getattr(spec, name)

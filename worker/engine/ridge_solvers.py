@@ -1,0 +1,126 @@
+"""Ridge systems (K + λ) alpha = Y at one M: prepared once, then solved for one ridge after another."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from worker.engine import conjugate, solvers
+from worker.engine.config import FitConfig
+from worker.engine.kernels import KernelPoints
+
+KEPT_ROWS = 4000
+"""Up to so many rows the kernel matrix is kept from one ridge to the next."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """``alpha`` (n, c) of one ridge.
+
+    ``leave_one_out``: residuals of each row by the fit of all others, (n, c), where they were asked for and the solver
+    has a factor to tell them from. ``residual``: what an iterative solver left over of Y, (n, c). ``stats``: what a
+    solver tells of its work.
+    """
+
+    ridge: float
+    alpha: Tensor
+    leave_one_out: Tensor | None = None
+    residual: Tensor | None = None
+    stats: dict[str, float] = field(default_factory=dict)
+
+
+class PreparedSystem(Protocol):
+    """The kernel matrix of some points, ready to be solved with."""
+
+    def solve(self, ridge: float, Y: Tensor) -> Solution:
+        """Return the solution for targets Y (n, c).
+
+        Raises:
+            NotPositiveDefinite, NotConverged: a larger ridge or more digits may mend it.
+            NonFiniteValues: K or the solution holds NaN or infinities.
+        """
+
+
+class RidgeSolver(Protocol):
+    """One way to solve ridge systems."""
+
+    def prepare(self, points: KernelPoints, bandwidth: float | None, seed: int) -> PreparedSystem:
+        """Return the system of ``points``; ``seed`` is for what is drawn."""
+
+
+class Cholesky:
+    """By a factorisation in K's own memory, which is taken once: fresh pages at every solve cost as much as K.
+
+    ``several``: more than one ridge will be tried. ``leave_one_out``: residuals of rows left out are wanted.
+    """
+
+    def __init__(self, *, several: bool, leave_one_out: bool) -> None:
+        self._several = several
+        self._leave_one_out = leave_one_out
+        self._memory: tuple[Tensor, Tensor | None] | None = None
+
+    def prepare(self, points: KernelPoints, bandwidth: float | None, seed: int) -> PreparedSystem:
+        """Return the system; K is built now where there is a second place for it, else at every solve."""
+        n = len(points)
+        if self._memory is None:
+            kept = points.X.new_empty((n, n)) if self._several and n <= KEPT_ROWS else None
+            self._memory = points.X.new_empty((n, n)), kept
+        memory, kept = self._memory
+        if kept is not None:
+            points.triangle(bandwidth, kept)
+
+        def kernel_matrix() -> Tensor:
+            # a factorisation destroys its kernel matrix
+            return points.triangle(bandwidth, memory) if kept is None else memory.copy_(kept)
+
+        return _Factored(kernel_matrix, self._leave_one_out)
+
+
+@dataclass(frozen=True)
+class _Factored:
+    kernel_matrix: Callable[[], Tensor]
+    leave_one_out: bool
+
+    def solve(self, ridge: float, Y: Tensor) -> Solution:
+        factor = solvers.cholesky_(self.kernel_matrix(), ridge)
+        alpha = solvers.solve(factor, Y)
+        left_out = solvers.leave_one_out_residuals(factor, alpha) if self.leave_one_out else None
+        return Solution(ridge, alpha, left_out)
+
+
+@dataclass(frozen=True)
+class ConjugateGradients:
+    """By conjugate gradients, all ridges with one preconditioner. Fields: see ``FitConfig``."""
+
+    tolerance: float
+    max_steps: int
+    rank: int
+    kept_bytes: int | None
+
+    def prepare(self, points: KernelPoints, bandwidth: float | None, seed: int) -> PreparedSystem:
+        """Return the system with its preconditioner, whose columns are drawn by ``seed``."""
+        K = conjugate.KernelOperator(points, bandwidth, self.kept_bytes)
+        preconditioner = conjugate.Preconditioner(K, self.rank, torch.Generator().manual_seed(seed))
+        return _Preconditioned(self, K, preconditioner)
+
+
+@dataclass(frozen=True)
+class _Preconditioned:
+    options: ConjugateGradients
+    K: conjugate.KernelOperator
+    preconditioner: conjugate.Preconditioner
+
+    def solve(self, ridge: float, Y: Tensor) -> Solution:
+        tolerance, max_steps = self.options.tolerance, self.options.max_steps
+        solved = conjugate.solve(self.K, Y, ridge, self.preconditioner, tolerance=tolerance, max_steps=max_steps)
+        stats = {"solve_steps": float(solved.steps), "solve_residual": solved.relative_residual}
+        return Solution(ridge, solved.alpha, residual=solved.residual, stats=stats)
+
+
+def ridge_solver(config: FitConfig, *, leave_one_out: bool) -> RidgeSolver:
+    """Return the solver that a config names. To add one, write its class, name it here and in ``config.ALLOWED``."""
+    if config.solver == "cg":
+        return ConjugateGradients(config.tolerance, config.max_steps, config.rank, config.kept_bytes)
+    return Cholesky(several=config.ridge == "auto" and len(config.ridges) > 1, leave_one_out=leave_one_out)
