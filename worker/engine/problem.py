@@ -14,6 +14,7 @@ from worker.engine.kernels import KernelPoints, median_bandwidth
 from worker.engine.kernels.points import predict_rows
 from worker.engine.ridge_solvers import PreparedSystem, Solution, ridge_solver
 from worker.engine.targets import Targets
+from worker.engine.updates import update_of
 
 MEDIAN_ROWS = 1000
 """The median distance is taken between so many rows at most, drawn by the seed."""
@@ -71,6 +72,7 @@ class Problem:
         self._marks: list[tuple[str, float]] = []
         self._last_points: tuple[Tensor, KernelPoints] | None = None
         leave_one_out = validation is None and (self.choosing or config.ridge == "auto")
+        self._update = update_of(config)
         self._solver = ridge_solver(config, leave_one_out=leave_one_out)
 
     def start_timing(self) -> None:
@@ -94,30 +96,12 @@ class Problem:
 
     def next_metric(self, iterate: Iterate) -> Tensor | None:
         """Return the next M, None when the fitted function says nothing of any feature."""
-        config = self.config
         points = self._points_under(iterate.M)
-        few_rows = iterate.M.ndim == 2 and len(points) < len(iterate.M)
-        if config.update == "nfa":
-            power = 1.0 if config.agop_power is None else config.agop_power
-            centered = config.center_gradients
-            if few_rows:
-                following = features.agop_power_of_few_rows(
-                    points, iterate.alpha, iterate.bandwidth, power, centered=centered
-                )
-            else:
-                G = features.agop(points, iterate.alpha, iterate.bandwidth, centered=centered)
-                following = features.matrix_power(G, power)
-        elif few_rows:
-            following = features.next_from_few_rows(
-                points, iterate.alpha, iterate.bandwidth, iterate.M, geometric=config.geometric_average
-            )
-        else:
-            F = features.fact(points, iterate.alpha, iterate.bandwidth)
-            following = features.next_from_fact(F, iterate.M, geometric=config.geometric_average)
+        following = self._update(points, iterate.alpha, iterate.bandwidth, iterate.M)
         self._mark("update")
         if not bool((following != 0).any()):
             return None
-        following = features.rescaled(following, config.scale)
+        following = features.rescaled(following, self.config.scale)
         trace = following.sum() if following.ndim == 1 else following.trace()
         if not (bool(torch.isfinite(following).all()) and bool(torch.isfinite(trace))):
             raise NonFiniteValues("the feature matrix grew beyond all numbers; use scale 'trace' or a larger ridge")

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from worker.contracts.specs import FitSpec
-from worker.engine.config import AUTO_CANDIDATES
+from worker.engine.config import ALLOWED
 from worker.engine.kernels import KERNELS, kernel_of
 
 
 def test_a_request_may_name_every_kernel_and_no_other():
-    assert set(get_args(FitSpec.model_fields["kernel"].annotation)) == set(KERNELS) == set(AUTO_CANDIDATES["kernel"])
+    assert set(get_args(FitSpec.model_fields["kernel"].annotation)) == set(KERNELS) == set(ALLOWED["kernel"])
 
 
 @pytest.mark.parametrize("name", KERNELS)
