@@ -153,10 +153,9 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"{path} holds a {model.task}, which is not for {cls.__name__}")
         found = cls()
         found._describe(model)
-        names = [column.name for column in model.features]
-        found._framed = names != [f"x{index}" for index in range(len(names))]
-        if found._framed:
-            found.feature_names_in_ = np.array(names, dtype=object)
+        # rows with names are taken by them, others in their order
+        found._framed = True
+        found.feature_names_in_ = np.array([column.name for column in model.features], dtype=object)
         return found
 
     def _spec(self) -> FitSpec:

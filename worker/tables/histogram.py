@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
-from worker.tables.values import as_floats
+from worker.tables.values import EXACT_INTEGERS, as_floats
 
 
 def histogram(
@@ -16,13 +16,14 @@ def histogram(
     ``low`` and ``high`` are the least and the largest finite value. Whole numbers (``integer``) that span fewer than
     ``bins`` get a bin each.
     """
-    if integer and high - low < bins:
+    if integer and high - low < bins and max(abs(low), abs(high)) < EXACT_INTEGERS:
         edges = np.arange(low - 0.5, high + 1.0)
     elif low == high:
-        edges = np.array([low - 0.5, high + 0.5])
+        half = max(0.5, float(np.spacing(abs(low))))
+        edges = np.array([low - half, high + half])
     else:
-        # numbers near the largest float have a difference that is none
-        edges = 2.0 * np.linspace(low / 2, high / 2, bins + 1)
+        # numbers near the largest float have a difference that is none, and huge ones fewer between them than bins
+        edges = np.unique([low, *(2.0 * np.linspace(low / 2, high / 2, bins + 1)[1:-1]), high])
     counts = np.zeros(len(edges) - 1, dtype=np.int64)
     for block in blocks:
         values = as_floats(block.drop_null()).to_numpy(zero_copy_only=False)

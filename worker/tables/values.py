@@ -83,7 +83,7 @@ def typed(name: str, values: pa.Array, wanted: ColumnType) -> pa.Array:
         values = decoded(values)
         if pa.types.is_float16(values.type):
             values = values.cast(pa.float32())
-        converted = values.cast(ARROW_TYPES[wanted], safe=False)
+        converted = as_floats(values) if wanted == "numeric" else values.cast(ARROW_TYPES[wanted], safe=False)
     except pa.ArrowException as error:
         raise UnreadableTable(f"column {name!r}: {error}") from error
     return without_nan(converted) if wanted == "numeric" else converted
@@ -116,6 +116,9 @@ def decoded(values: pa.Array) -> pa.Array:
 
 def as_floats(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """Return numbers or booleans of a stored column as float64; integers beyond 2^53 are rounded."""
+    if pa.types.is_decimal(column.type):
+        # by their digits: Arrow's own way from decimals misses the nearest number
+        column = column.cast(pa.string())
     return column if column.type == ARROW_TYPES["numeric"] else column.cast(ARROW_TYPES["numeric"], safe=False)
 
 

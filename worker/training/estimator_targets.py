@@ -23,6 +23,9 @@ def regression_array(y: Any) -> np.ndarray:
         ValueError: one is missing, or whole numbers differ that are one number in float64.
     """
     y = _array(y)
+    kind = np.asarray(y).dtype
+    if kind.kind in "mM":
+        raise ValueError(f"y holds {kind}; a regression needs numbers, such as days since some date")
     _check_given(y)
     Y: np.ndarray = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
     exact = np.asarray(y)

@@ -98,3 +98,24 @@ def test_a_column_of_polars_that_arrow_has_no_type_for_is_named():
 def test_a_missing_label_is_named_by_its_row(estimator, labels):
     with pytest.raises(ValueError, match="missing label in row 2"):
         estimator(iterations=0).fit(np.arange(4.0)[:, None], labels)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [np.array(DAYS * 2, "M8[s]"), np.array(["NaT", *DAYS, "2020-02-02"], "M8[ns]"), np.arange(4).astype("m8[h]")],
+)
+@pytest.mark.parametrize("framed", [False, True])
+def test_moments_are_no_targets_of_a_regression(y, framed):
+    with pytest.raises(ValueError, match="a regression needs numbers"):
+        FactRFMRegressor(**QUICK).fit(np.arange(4.0)[:, None], pd.Series(y) if framed else y)
+
+
+def test_a_loaded_estimator_never_takes_columns_of_other_names_by_their_places(tmp_path):
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    FactRFMRegressor(**QUICK).fit(X, X[:, 0]).save(tmp_path / "model")
+    model = FactRFMRegressor.load(tmp_path / "model")
+    frame = pd.DataFrame(X, columns=["x0", "x1"])
+    np.testing.assert_array_equal(model.predict(frame), model.predict(X))
+    for other in (frame[["x1", "x0"]], frame.rename(columns={"x0": "a", "x1": "b"})):
+        with pytest.raises(ValueError, match="feature names should match"):
+            model.predict(other)

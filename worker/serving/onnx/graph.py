@@ -11,10 +11,11 @@ OPSETS = {"": 18, "ai.onnx.ml": 3}
 """Old enough for runtimes of the last years, new enough for all that is needed."""
 IR_VERSION = 8
 ROWS = "rows"
-DOUBLE, STRING, INT64, BOOL = TensorProto.DOUBLE, TensorProto.STRING, TensorProto.INT64, TensorProto.BOOL
+DOUBLE, FLOAT, STRING = TensorProto.DOUBLE, TensorProto.FLOAT, TensorProto.STRING
+INT64, BOOL = TensorProto.INT64, TensorProto.BOOL
 TYPES: dict[str, int] = {
     "float64": DOUBLE,
-    "float32": TensorProto.FLOAT,
+    "float32": FLOAT,
     "int64": INT64,
     "uint64": TensorProto.UINT64,
     "bool": BOOL,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worker.serving.onnx.graph import DOUBLE, INT64, Graph
+from worker.serving.onnx.graph import DOUBLE, FLOAT, INT64, Graph
 from worker.tables.encoding.categories import GAP
 from worker.tables.encoding.column_code import VIEWS, ColumnCode, Expansion
 from worker.tables.encoding.encoder import Encoder
@@ -60,6 +60,7 @@ def _numeric(graph: Graph, code: ColumnCode) -> str:
 def _scored(graph: Graph, expansion: Expansion, values: str) -> str:
     knots, scores = np.array(expansion.knots), np.array(expansion.scores)
     upper, lower = _Lines.rightmost(knots, scores), _Lines.leftmost(knots, scores)
+    values = _snapped(graph, expansion, values)
     known = graph.constant(knots[None, :])
     both = [
         _on(graph, upper, _count(graph, "GreaterOrEqual", values, known), values),
@@ -68,6 +69,17 @@ def _scored(graph: Graph, expansion: Expansion, values: str) -> str:
     middle = graph.add("Div", graph.add("Add", *both), graph.constant(np.array([2.0])))
     centred = graph.add("Sub", middle, graph.constant(np.array([expansion.score_shift])))
     return graph.add("Div", centred, graph.constant(np.array([expansion.score_scale])))
+
+
+def _snapped(graph: Graph, expansion: Expansion, values: str) -> str:
+    singles, knots = expansion.ties
+    if not len(knots):
+        return values
+    same = graph.add("Equal", graph.cast(values, FLOAT), graph.constant(singles[None, :]))
+    hits = graph.cast(same, DOUBLE)
+    knot = graph.sum_of_rows(graph.add("Mul", hits, graph.constant(knots[None, :])))
+    hit = graph.add("Greater", graph.sum_of_rows(hits), graph.constant(np.zeros(1)))
+    return graph.add("Where", hit, knot, values)
 
 
 @dataclass(frozen=True)

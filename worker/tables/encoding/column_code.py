@@ -43,6 +43,30 @@ class Expansion:
         return (knots, scores), (-knots[::-1], -scores[::-1])
 
     @cached_property
+    def ties(self) -> tuple[np.ndarray, np.ndarray]:
+        """The knots that are repeated, as float32 and as they are, in order; without those that float32 cannot tell."""
+        distinct, counts = np.unique(np.array(self.knots), return_counts=True)
+        with np.errstate(over="ignore"):
+            singles = distinct.astype(np.float32)
+        _, places, alike = np.unique(singles, return_inverse=True, return_counts=True)
+        kept = (counts > 1) & (alike[places] == 1) & np.isfinite(singles)
+        return singles[kept], distinct[kept]
+
+    def snapped(self, values: np.ndarray) -> np.ndarray:
+        """Return values (n,), those that are a repeated knot in float32 as that knot.
+
+        A repeated value has the middle of the scores that it stands for, and its neighbours those at the ends: a value
+        that came in another type, one rounding away, would jump.
+        """
+        singles, knots = self.ties
+        if not len(knots):
+            return values
+        with np.errstate(over="ignore"):
+            near = values.astype(np.float32)
+        places = np.searchsorted(singles, near).clip(max=len(knots) - 1)
+        return np.where(singles[places] == near, knots[places], values)
+
+    @cached_property
     def bins(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Edges below and above each bin, and means."""
         edges = np.array(self.edges)
@@ -57,6 +81,8 @@ class Expansion:
         inside = np.clip(levels, 0.5 / len(values), 1 - 0.5 / len(values))
         scores = np.array([NormalDist().inv_cdf(level) for level in inside])
         edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
+        # the smallest numbers that there are have no halves between them
+        edges = edges[np.append(True, np.diff(edges / 2) > 0)]
         raw = cls(tuple(knots), tuple(scores), 0.0, 1.0, tuple(edges), (0.0,) * (len(edges) - 1), 1.0)
         scored, shares = raw.scored(values), raw.binned(values)
         return replace(
@@ -75,6 +101,7 @@ class Expansion:
     def middles(self, values: np.ndarray) -> np.ndarray:
         """Return the normal score of every value before it is standardised, (n,)."""
         forward, backward = self.lines
+        values = self.snapped(values)
         middles: np.ndarray = (np.interp(values, *forward) - np.interp(-values, *backward)) / 2
         return middles
 

@@ -23,6 +23,12 @@ def regression_targets(table: pa.Table, names: list[str]) -> np.ndarray:
     if len(wrong):
         row, column = wrong[0]
         raise InvalidRequest(f"target {names[column]!r} has no finite value in row {row + 1}")
+    for index, name in enumerate(names):
+        if len(Y) > 1 and (Y[:, index] == Y[0, index]).all() and len(pc.unique(table.column(name))) > 1:
+            raise InvalidRequest(
+                f"target {name!r} holds numbers near {Y[0, index]:g} that differ by less than float64 can tell; take "
+                "off what they share"
+            )
     return Y
 
 
@@ -34,7 +40,11 @@ def class_codes(table: pa.Table, name: str, classes: list[Label] | None = None) 
     """
     if classes is not None and isinstance(classes[0], str):
         return _codes_of_texts(table.column(name), name, classes), classes
-    column = canonical(table.column(name)).combine_chunks()
+    column = table.column(name)
+    if pa.types.is_float32(column.type):
+        # a label is named as it is written: 0.1, which float64 has as 0.10000000149011612
+        column = column.cast(pa.string()).cast(pa.float64())
+    column = canonical(column).combine_chunks()
     _check_labels(column.is_null(), name)
     coded = column.dictionary_encode()
     found = [label(value) for value in coded.dictionary.to_pylist()]

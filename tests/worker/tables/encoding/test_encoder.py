@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from worker.contracts.errors import InvalidRequest
 from worker.contracts.resources import ModelColumn
 from worker.tables.encoding.categories import Categories
+from worker.tables.encoding.column_code import Expansion
 from worker.tables.encoding.encoder import Encoder
 
 FEATURES = [
@@ -304,3 +305,18 @@ def test_an_expanded_encoder_stays_finite_and_comes_back_from_json(values, asked
     assert np.array_equal(again.encode(table), X)
     assert np.isfinite(X).all()
     assert np.isfinite(encoder.encode(pa.table({"a": asked}))[:, 1:]).all()
+
+
+@pytest.mark.parametrize("away", [lambda number: float(np.float32(number)), lambda number: np.nextafter(number, 9.0)])
+def test_a_number_one_rounding_away_from_a_repeated_one_is_encoded_like_it(away):
+    cells = [0.1] * 5 + [0.57] * 4 + [2.25, 3.0, 0.0]
+    feature = [ModelColumn(name="a", type="numeric")]
+    encoder = Encoder.fit(pa.table({"a": cells}), feature, standardize=True, normalize_rows=False, expanded=True)
+    asked = encoder.encode(pa.table({"a": [away(cell) for cell in cells]}))
+    np.testing.assert_allclose(asked, encoder.encode(pa.table({"a": cells})), atol=1e-6)
+
+
+def test_numbers_that_float32_cannot_tell_apart_stay_apart():
+    cells = [1.7e9, 1.7e9, 1.7e9 + 1, 1.7e9 + 1, 1.7e9 + 2, 1.7e9 + 3]
+    expansion = Expansion.fit(np.array(cells), 2)
+    assert np.diff(expansion.middles(np.unique(cells))).min() > 0

@@ -1,4 +1,5 @@
 import math
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -61,3 +62,20 @@ def test_a_label_that_training_never_saw_is_named():
 def test_rows_without_a_label_are_counted():
     with pytest.raises(InvalidRequest, match="'y' has 2 rows without a label"):
         class_codes(pa.table({"y": ["a", None, None]}), "y")
+
+
+@pytest.mark.parametrize("kind", [pa.decimal128(10, 2), pa.decimal128(18, 4), pa.float32()])
+def test_labels_of_other_numbers_are_as_they_are_written(kind):
+    written = ["0.57", "1.13", "340.28"]
+    cells = map(Decimal if pa.types.is_decimal(kind) else float, written)
+    column = pa.array(list(cells), kind)
+    codes, classes = class_codes(pa.table({"y": column}), "y")
+    assert classes == [0.57, 1.13, 340.28]
+    again, _ = class_codes(pa.table({"y": pa.array(list(map(float, written)))}), "y", classes)
+    assert again.tolist() == codes.tolist() == [0, 1, 2]
+
+
+def test_targets_that_float64_cannot_tell_apart_are_refused():
+    table = pa.table({"y": pa.array([2**63 + row for row in range(4)], pa.uint64())})
+    with pytest.raises(InvalidRequest, match="differ by less than float64 can tell"):
+        regression_targets(table, ["y"])
