@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable
+from email.message import Message
 from typing import Annotated
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from fastapi import Query
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
@@ -73,6 +74,30 @@ class UploadOptions(Contract):
         if self.missing is not None:
             media_type += f";missing={quote(json.dumps(self.missing_words))}"
         return media_type
+
+
+def with_parameters(options: UploadOptions, content_type: str) -> UploadOptions:
+    """Return the options of a query, and those of a Content-Type that the query does not name: see ``media_type``.
+
+    Raises:
+        InvalidRequest: a parameter has no value of its option.
+    """
+    message = Message()
+    message["content-type"] = content_type
+    given = {name.lower(): str(value) for name, value in message.get_params(failobj=[])[1:]}
+    told: dict[str, object] = options.model_dump(exclude_none=True)
+    try:
+        if "header" in given:
+            told.setdefault("header", {"present": True, "absent": False}.get(given["header"].lower(), given["header"]))
+        if "missing" in given:
+            told.setdefault("missing", json.loads(unquote(given["missing"])))
+        return UploadOptions.model_validate(told)
+    except ValueError as error:
+        raise InvalidRequest.at(
+            "header:content-type",
+            f"the parameters of the Content-Type {shown(content_type)!r} are none of an upload: header=present or "
+            "absent, missing with a list of words in JSON, percent-encoded",
+        ) from error
 
 
 def with_fields(options: UploadOptions, fields: Iterable[tuple[str, str]]) -> UploadOptions:

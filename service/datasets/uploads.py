@@ -11,9 +11,10 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
-from service.datasets.upload_options import UploadOptions, check_header, with_fields
+from service.datasets.upload_options import UploadOptions, check_header, with_fields, with_parameters
 from service.errors import UnsupportedMediaType
 from service.http.negotiation import content_type
+from service.http.request_headers import header
 from service.runtime.context import Context
 from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing, InvalidRequest, pointer
 from worker.contracts.reading import ReadDone, ReadOrder
@@ -55,6 +56,7 @@ async def receive(request: Request, folder: Path, options: UploadOptions) -> Rec
     path = folder / "body"
     if kind == MULTIPART:
         return await _receive_form(request, path, options)
+    options = with_parameters(options, header(request.scope, b"content-type") or "")
     with path.open("wb") as target:
         async for block in request.stream():
             await to_thread.run_sync(target.write, block)

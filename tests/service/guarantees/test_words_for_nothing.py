@@ -133,6 +133,26 @@ def test_fields_of_a_form_name_words_too(client: TestClient) -> None:
     assert (both.status_code, both.json()["id"]) == (200, answer.json()["id"])
 
 
+@pytest.mark.parametrize(
+    "query", [{"missing": WORDS}, {"header": "false"}, {"header": "true", "missing": ["-", 'ü;,"']}, {}]
+)
+def test_what_a_dataset_says_of_its_bytes_is_heard_when_it_is_sent_again(client: TestClient, query) -> None:
+    made = client.post(
+        "/v1/datasets", params=query, content=_bytes(media.CSV, TABLE), headers={"Content-Type": "text/csv"}
+    ).json()
+    content = client.get(f"/v1/datasets/{made['id']}/content")
+    again = client.post(
+        "/v1/datasets", content=content.content, headers={"Content-Type": content.headers["content-type"]}
+    )
+    assert (again.status_code, again.json()["id"]) == (200, made["id"])
+
+
+@pytest.mark.parametrize("parameter", ["header=perhaps", "missing=-", "missing=%5B1%5D", "missing=%7B%7D"])
+def test_a_parameter_of_the_type_that_says_nothing_is_refused(client: TestClient, parameter: str) -> None:
+    answer = client.post("/v1/datasets", content=b"a,b\n1,2\n", headers={"Content-Type": f"text/csv;{parameter}"})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "header:content-type")
+
+
 def test_a_word_that_comes_as_a_file_is_refused(client: TestClient) -> None:
     files = [("file", ("t.csv", b"a,y\n1,2\n", "text/csv")), ("missing", ("words.txt", b"-", "text/plain"))]
     answer = client.post("/v1/datasets", files=files)
