@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worker.tables.frames import checked, frame_table
+from worker.tables.frames import checked, frame_table, mapping_table
 from worker.tables.media import NPY, NPZ, PARQUET, SUFFIXES
 
 ENCODINGS = {".gz": "gzip", ".zst": "zstd"}
@@ -54,11 +54,11 @@ def body_of(data: Any) -> Body:
     if hasattr(data, "iloc") and hasattr(data, "columns"):
         return _of_pandas(data)
     if hasattr(data, "to_arrow") and hasattr(data, "columns"):
-        return _of_table(data.to_arrow(), lambda table: type(data)(table))
+        return _of_table(frame_table(data), lambda table: type(data)(table))
     if isinstance(data, Mapping):
         if any(isinstance(column, str) or not hasattr(column, "__len__") for column in data.values()):
             raise TypeError("a mapping holds columns, each a list: {'rooms': [3], 'city': ['Bern']}")
-        return _of_table(pa.table(dict(data)), lambda table: table.to_pydict())
+        return _of_table(mapping_table(data), lambda table: table.to_pydict())
     raise TypeError(
         f"a table is a path, a pandas or polars DataFrame, a pyarrow Table, a mapping of columns or a pair of arrays "
         f"(X, y), not {type(data).__name__}; one row of a DataFrame is frame.loc[[label]] or series.to_frame().T"

@@ -1,7 +1,7 @@
 """Data frames of pandas and polars as Arrow tables, whichever way their columns are held."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from numbers import Number
@@ -13,6 +13,9 @@ from worker.contracts.errors import UnreadableTable
 from worker.tables.files.declarations import check_types
 from worker.tables.moments import moment_text
 from worker.tables.values import cell_text, decimal_text
+
+UNTYPED = (pa.ArrowException, OverflowError, TypeError, UnicodeEncodeError)
+"""What Arrow raises over cells of several kinds, or of none that it knows."""
 
 
 def is_frame(data: Any) -> bool:
@@ -38,6 +41,31 @@ def frame_table(frame: Any) -> pa.Table:
     if count > 1:
         raise ValueError(f"the data frame has several columns named {most!r}; names must differ")
     return checked(pa.table({name: _column(name, frame.iloc[:, place]) for place, name in enumerate(names)}))
+
+
+def mapping_table(columns: Mapping[str, Any]) -> pa.Table:
+    """Return columns of cells, each a list or an array, as a data frame with such columns is taken.
+
+    Raises:
+        ValueError: a cell is no number, text, truth value, date or time.
+    """
+    return checked(pa.table({str(name): _array(str(name), cells) for name, cells in columns.items()}))
+
+
+def _array(name: str, cells: Any) -> pa.Array | pa.ChunkedArray:
+    if isinstance(cells, pa.Array | pa.ChunkedArray):
+        return cells
+    try:
+        return pa.array(cells)
+    except UNTYPED:
+        return _text_array(name, list(cells))
+
+
+def _text_array(name: str, cells: Sequence[Any]) -> pa.Array:
+    try:
+        return pa.array(_texts(name, cells), pa.string())
+    except UnicodeEncodeError as error:
+        raise ValueError(f"column {name!r} holds half a character: {str(error.object)[:80]!r}") from error
 
 
 def _of_polars(frame: Any) -> pa.Table:
@@ -79,13 +107,13 @@ def checked(table: pa.Table) -> pa.Table:
 def _column(name: str, column: Any) -> pa.Array:
     try:
         found = pa.Array.from_pandas(column)
-    except (pa.ArrowException, OverflowError, TypeError):
-        found = pa.array(_texts(name, column.tolist()), pa.string())
+    except UNTYPED:
+        found = _text_array(name, column.tolist())
     if pa.types.is_dictionary(found.type) and pa.types.is_floating(found.type.value_type):
         categories = column.cat.categories if hasattr(column, "cat") else None
         if categories is not None and categories.dtype == object:
             # whole numbers beside fractions, which Arrow rounds
-            texts = pa.array(_texts(name, categories.tolist()), pa.string())
+            texts = _text_array(name, categories.tolist())
             return pa.DictionaryArray.from_arrays(pa.array(column.cat.codes, mask=column.cat.codes < 0), texts)
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from decimal import Decimal
 from fractions import Fraction
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from worker.estimators import FactRFMRegressor
 from worker.tables import media
 from worker.tables.files.raw_table import Limits
 from worker.tables.files.readers import read
+from worker.tables.frames import frame_table, mapping_table
 from worker.tables.values import type_of
 
 MONTHS = pd.Series(pd.period_range("2024-01", periods=3, freq="M"))
@@ -154,3 +156,20 @@ def test_a_row_longer_than_is_read_at_once_is_told_so(tmp_path):
     table = read(tmp_path / "file.csv", media.CSV, Limits(2**30, 2**20))
     with pytest.raises(UnreadableTable, match="a row of the CSV is longer than 1 MiB, or an open quote"):
         list(table.batches())
+
+
+@pytest.mark.parametrize(
+    "cells", [[2**63, 1], [1, "x"], [True, 2], [2**60 + 1, 2.5], [2**70, 1], [Decimal("1.50"), "a"]]
+)
+def test_a_mapping_of_columns_is_taken_as_a_data_frame_of_the_same_cells(cells):
+    table = mapping_table({"c": cells})
+    assert table.equals(frame_table(pd.DataFrame({"c": pd.Series(cells, dtype=object)})))
+    with body_of({"c": cells}).open() as file:
+        assert pq.read_table(file).column("c").to_pylist() == table.column("c").to_pylist()
+
+
+@pytest.mark.parametrize("form", [mapping_table, lambda columns: frame_table(pd.DataFrame(columns, dtype=object))])
+@pytest.mark.parametrize("cells", [["\ud800"], ["a", "b\udfff"]])
+def test_half_a_character_is_told_by_its_column(form, cells):
+    with pytest.raises(ValueError, match="column 'odd' holds half a character"):
+        form({"odd": cells})
