@@ -215,9 +215,11 @@ def _check_target(target: Column, task: Task) -> None:
     words = target.type == "categorical" or not target.distinct
     for count, what in ((target.missing, "missing"), (target.infinite, "infinite")):
         if count:
+            row = target.first_missing if what == "missing" else None
+            where = "" if row is None else f", the first in row {row}"
             raise InvalidRequest.at(
                 "/target",
-                f"target {target.name!r} has {count} {what} values; every row needs a finite one"
+                f"target {target.name!r} has {count} {what} values{where}; every row needs a finite one"
                 f"{MISSING_WORDS if what == 'missing' and words else ''}",
             )
     if target.distinct < 2:

@@ -28,6 +28,9 @@ class Column(Contract):
     type: ColumnType
     index: bool = Field(False, description="It is the index of the data frame that was sent: no feature unless named.")
     missing: int = Field(description="Rows without a value.")
+    first_missing: int | None = Field(
+        None, description="The first row without a value, from 1. Null where there is none, and in datasets of before."
+    )
     missing_words: tuple[str, ...] | None = Field(None, description=MISSING_WORDS)
     distinct: int = Field(description="Distinct values, the missing one not counted.")
     min: float | None = Field(None, description="numeric only, over finite values; likewise mean, std, max.")

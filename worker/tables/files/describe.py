@@ -40,8 +40,9 @@ def describe(name: str, kind: ColumnType, blocks: Blocks, folder: Path | None = 
     ``folder``: where values of a long column may lie meanwhile, 16 bytes each; None: the folder for temporary files.
     ``index``: the column is the index of a data frame.
     """
+    further = {"index": index, "first_missing": _first_missing(blocks)}
     if kind == "numeric":
-        return _numbers(name, blocks, folder).model_copy(update={"index": index})
+        return _numbers(name, blocks, folder).model_copy(update=further)
     rows, missing = 0, 0
     for block in blocks():
         rows += len(block)
@@ -50,12 +51,21 @@ def describe(name: str, kind: ColumnType, blocks: Blocks, folder: Path | None = 
     return Column(
         name=name,
         type=kind,
-        index=index,
+        **further,
         missing=missing,
         distinct=distinct,
         top=_top(blocks, frequent),
         not_numbers=_not_numbers(blocks, rows - missing) if kind == "categorical" else None,
     )
+
+
+def _first_missing(blocks: Blocks) -> int | None:
+    row = 0
+    for block in blocks():
+        if block.null_count:
+            return row + int(pc.index(pc.is_null(block), True).as_py()) + 1
+        row += len(block)
+    return None
 
 
 def _numbers(name: str, blocks: Blocks, folder: Path | None) -> Column:

@@ -30,6 +30,7 @@ def test_texts_are_counted_and_of_equally_frequent_ones_the_earlier_comes_first(
     values: list[str | None], length: int
 ) -> None:
     column = describe("a", "categorical", _blocks(pa.array(values, pa.string()), length))
+    assert column.first_missing == (values.index(None) + 1 if None in values else None)
     counts = Counter(value for value in values if value is not None)
     assert (column.missing, column.distinct) == (values.count(None), len(counts))
     assert column.top is not None
@@ -43,6 +44,7 @@ def test_texts_are_counted_and_of_equally_frequent_ones_the_earlier_comes_first(
 )
 def test_numbers_are_summed_up(values: list[float | None], length: int) -> None:
     column = describe("a", "numeric", _blocks(pa.array(values, pa.float64()), length))
+    assert column.first_missing == (values.index(None) + 1 if None in values else None)
     known = np.array([value for value in values if value is not None])
     finite = known[np.isfinite(known)]
     assert (column.missing, column.distinct) == (values.count(None), len(set(known)))
