@@ -18,6 +18,8 @@ from worker.tables.values import as_floats, canonical
 KNOTS = 257
 """The normal score of a value is read off so many quantiles of the training rows."""
 VIEWS = 3
+SMALLEST_GAP = 1e-290
+"""Slopes between values that are nearer to each other are beyond all numbers."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,6 @@ class Expansion:
         inside = np.clip(levels, 0.5 / len(values), 1 - 0.5 / len(values))
         scores = np.array([NormalDist().inv_cdf(level) for level in inside])
         edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
-        # the smallest numbers that there are have no halves between them
-        edges = edges[np.append(True, np.diff(edges / 2) > 0)]
         raw = cls(tuple(knots), tuple(scores), 0.0, 1.0, tuple(edges), (0.0,) * (len(edges) - 1), 1.0)
         scored, shares = raw.scored(values), raw.binned(values)
         return replace(
@@ -228,7 +228,7 @@ def learn(column: pa.ChunkedArray, described: ModelColumn, standardize: bool, bi
     scale = deviation if standardize and deviation > 0 else 1.0
     shift = mean if standardize else 0.0
     expansion = None
-    if bins is not None and described.type == "numeric" and len(np.unique(values)) > 2:
+    if bins is not None and described.type == "numeric" and _can_expand(np.unique(values)):
         expansion = Expansion.fit(values, bins)
     return ColumnCode(
         described.name,
@@ -241,3 +241,11 @@ def learn(column: pa.ChunkedArray, described: ModelColumn, standardize: bool, bi
         deviation=deviation,
         missing_words=described.missing_words,
     )
+
+
+def _can_expand(distinct: np.ndarray) -> bool:
+    """Return whether sorted values have ranks and bins: more than two, neither too near each other nor too far."""
+    if len(distinct) <= 2:
+        return False
+    with np.errstate(over="ignore"):
+        return bool(np.diff(distinct).min() >= SMALLEST_GAP and np.isfinite(distinct[-1] - distinct[0]))

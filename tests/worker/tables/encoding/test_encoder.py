@@ -11,7 +11,7 @@ from worker.contracts.errors import InvalidRequest
 from worker.contracts.resources import ModelColumn
 from worker.tables.encoding.categories import Categories
 from worker.tables.encoding.column_code import Expansion
-from worker.tables.encoding.encoder import Encoder
+from worker.tables.encoding.encoder import Encoder, check_finite
 
 FEATURES = [
     ModelColumn(name="size", type="numeric"),
@@ -289,9 +289,16 @@ def test_many_columns_have_fewer_bins_each():
     assert len(encoder.names) == 100 * (1 + 1 + 2)
 
 
-@settings(max_examples=50)
+EXTREMES = [0.0, 5e-324, -5e-324, 1e-310, 2e-308, 1e-290, 1.0, 1e300, 1.7e308, -1.7e308]
+
+
+@settings(max_examples=200)
 @given(
-    values=st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=30),
+    values=st.lists(
+        st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(EXTREMES),
+        min_size=3,
+        max_size=30,
+    ),
     asked=st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=5),
 )
 def test_an_expanded_encoder_stays_finite_and_comes_back_from_json(values, asked):
@@ -303,8 +310,11 @@ def test_an_expanded_encoder_stays_finite_and_comes_back_from_json(values, asked
     assert again == encoder
     X = encoder.encode(table)
     assert np.array_equal(again.encode(table), X)
-    assert np.isfinite(X).all()
     assert np.isfinite(encoder.encode(pa.table({"a": asked}))[:, 1:]).all()
+    if not np.isfinite(X).all():
+        with pytest.raises(InvalidRequest, match="'a' holds numbers whose spread is beyond all numbers"):
+            check_finite(encoder, X)
+        assert max(abs(value) for value in values if value is not None) > 1e307
 
 
 @pytest.mark.parametrize("away", [lambda number: float(np.float32(number)), lambda number: np.nextafter(number, 9.0)])
