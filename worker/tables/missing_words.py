@@ -5,7 +5,7 @@ a text, in a column of numbers and in a number of JSON. So a table means the sam
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -62,7 +62,7 @@ class MissingWords:
         return pa.array([*gone, False], pa.bool_()).take(pc.fill_null(coded.indices, len(gone)))
 
 
-@cache
+@lru_cache(maxsize=100)
 def missing_words(words: tuple[str, ...]) -> MissingWords:
-    """Return the words of a column, made once."""
+    """Return the words of a column, made once for all columns that have them. Callers choose words: few are kept."""
     return MissingWords(words)

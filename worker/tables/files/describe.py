@@ -40,9 +40,10 @@ def describe(name: str, kind: ColumnType, blocks: Blocks, folder: Path | None = 
     ``folder``: where values of a long column may lie meanwhile, 16 bytes each; None: the folder for temporary files.
     ``index``: the column is the index of a data frame.
     """
-    further = {"index": index, "first_missing": _first_missing(blocks)}
     if kind == "numeric":
-        return _numbers(name, blocks, folder).model_copy(update=further)
+        column = _numbers(name, blocks, folder)
+        first = _first_missing(blocks) if column.missing else None
+        return column.model_copy(update={"index": index, "first_missing": first})
     rows, missing = 0, 0
     for block in blocks():
         rows += len(block)
@@ -51,8 +52,9 @@ def describe(name: str, kind: ColumnType, blocks: Blocks, folder: Path | None = 
     return Column(
         name=name,
         type=kind,
-        **further,
+        index=index,
         missing=missing,
+        first_missing=_first_missing(blocks) if missing else None,
         distinct=distinct,
         top=_top(blocks, frequent),
         not_numbers=_not_numbers(blocks, rows - missing) if kind == "categorical" else None,
