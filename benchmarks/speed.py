@@ -26,11 +26,11 @@ from torch import Tensor
 
 from benchmarks import memory
 from benchmarks.report import Cell, Report
-from worker.engine import solvers
 from worker.engine.config import FitConfig
 from worker.engine.kernels import KernelPoints
 from worker.engine.model import FittedModel
 from worker.engine.recursion import iterate
+from worker.engine.solvers import cholesky
 from worker.engine.targets import RegressionTargets
 
 SIZES = (2000, 4000, 8000, 16000)
@@ -220,7 +220,7 @@ def _difference(method: str, seed: int) -> float:
     X, Y, Q = _rows(500, 20, 2, seed)
     kernel = FitConfig(kernel="laplace").kernel_function
     points = KernelPoints(X.double(), torch.eye(20, dtype=torch.float64), kernel)
-    alpha = solvers.solve(solvers.cholesky_(points.triangle(BANDWIDTH), RIDGE), Y.double())
+    alpha = cholesky.solve(cholesky.cholesky_(points.triangle(BANDWIDTH), RIDGE), Y.double())
     true = kernel.value_(points.products(Q.double()), BANDWIDTH) @ alpha
     global ITERATIONS
     kept, ITERATIONS = ITERATIONS, 0
@@ -238,7 +238,7 @@ def _solve_seconds(X: Tensor, Y: Tensor) -> float:
     seconds = []
     for _ in range(1 if len(X) > LARGE else REPEATS):
         points.triangle(BANDWIDTH, K)
-        seconds.append(_timed(lambda: solvers.solve(solvers.cholesky_(K, RIDGE), Y), 1)[1])
+        seconds.append(_timed(lambda: cholesky.solve(cholesky.cholesky_(K, RIDGE), Y), 1)[1])
     return min(seconds)
 
 

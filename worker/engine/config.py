@@ -6,9 +6,9 @@ from typing import Literal
 
 import torch
 
-from worker.engine import solvers
 from worker.engine.errors import InvalidConfig
 from worker.engine.kernels import KERNELS, Kernel, kernel_of
+from worker.engine.solvers import cholesky
 
 DEFAULT_EXPONENT = 1.3
 """The exponent of a kernel that has one when none is given."""
@@ -50,7 +50,7 @@ class FitConfig:
     bandwidth_factor: float = 3.0
     exponent: float | None = None
     ridge: float | Literal["auto"] = "auto"
-    ridges: tuple[float, ...] = solvers.RIDGES
+    ridges: tuple[float, ...] = cholesky.RIDGES
     raise_ridge: bool = False
     iterations: int = 5
     feature_matrix: str = "full"

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from worker.engine.config import FitConfig
-from worker.engine.conjugate import PIVOTS
 from worker.engine.features import BLOCK_ROWS
 from worker.engine.kernels.points import TILE
 from worker.engine.problem import MEDIAN_ROWS
-from worker.engine.ridge_solvers import KEPT_ROWS
-from worker.engine.solvers import INVERSE_BLOCK
+from worker.engine.solvers.cholesky import INVERSE_BLOCK
+from worker.engine.solvers.conjugate import PIVOTS
+from worker.engine.solvers.ridge_solvers import KEPT_ROWS
 
 DIRECT_ROWS = 20_000
 """Up to so many rows a factorisation is preferred wherever it fits; measured on two cores, it is about as quick."""

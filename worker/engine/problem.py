@@ -12,7 +12,7 @@ from worker.engine.config import FitConfig
 from worker.engine.errors import Inconsistent, InvalidConfig, NonFiniteValues, NotConverged, NotPositiveDefinite
 from worker.engine.kernels import KernelPoints, median_bandwidth
 from worker.engine.kernels.points import predict_rows
-from worker.engine.ridge_solvers import PreparedSystem, Solution, ridge_solver
+from worker.engine.solvers.ridge_solvers import PreparedSystem, Solution, ridge_solver
 from worker.engine.targets import Targets
 from worker.engine.updates import update_of
 

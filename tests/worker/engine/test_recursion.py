@@ -14,7 +14,7 @@ from worker.engine.kernels.points import predict_rows
 from worker.engine.model import FittedModel
 from worker.engine.problem import Problem
 from worker.engine.recursion import iterate, refit, verified
-from worker.engine.solvers import RIDGES
+from worker.engine.solvers.cholesky import RIDGES
 from worker.engine.targets import RegressionTargets
 
 

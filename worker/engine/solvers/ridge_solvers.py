@@ -7,9 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from worker.engine import conjugate, solvers
 from worker.engine.config import FitConfig
 from worker.engine.kernels import KernelPoints
+from worker.engine.solvers import cholesky, conjugate
 
 KEPT_ROWS = 4000
 """Up to so many rows the kernel matrix is kept from one ridge to the next."""
@@ -84,9 +84,9 @@ class _Factored:
     leave_one_out: bool
 
     def solve(self, ridge: float, Y: Tensor) -> Solution:
-        factor = solvers.cholesky_(self.kernel_matrix(), ridge)
-        alpha = solvers.solve(factor, Y)
-        left_out = solvers.leave_one_out_residuals(factor, alpha) if self.leave_one_out else None
+        factor = cholesky.cholesky_(self.kernel_matrix(), ridge)
+        alpha = cholesky.solve(factor, Y)
+        left_out = cholesky.leave_one_out_residuals(factor, alpha) if self.leave_one_out else None
         return Solution(ridge, alpha, left_out)
 
 

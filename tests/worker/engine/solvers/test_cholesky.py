@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from worker.engine import solvers
 from worker.engine.errors import NonFiniteValues, NotPositiveDefinite
+from worker.engine.solvers import cholesky
 
 
 def _system(n=20, c=2):
@@ -13,36 +13,36 @@ def _system(n=20, c=2):
 
 def test_solution_satisfies_the_system_and_the_residual_is_ridge_times_alpha():
     K, Y = _system()
-    alpha = solvers.solve(solvers.cholesky_(K.clone(), 0.3), Y)
+    alpha = cholesky.solve(cholesky.cholesky_(K.clone(), 0.3), Y)
     torch.testing.assert_close((K + 0.3 * torch.eye(20, dtype=K.dtype)) @ alpha, Y)
     torch.testing.assert_close(Y - K @ alpha, 0.3 * alpha)
 
 
 def test_factor_lies_in_the_memory_of_the_kernel_matrix():
     K, _ = _system()
-    assert solvers.cholesky_(K, 0.3).data_ptr() == K.data_ptr()
+    assert cholesky.cholesky_(K, 0.3).data_ptr() == K.data_ptr()
 
 
 @pytest.mark.parametrize("block", [1, 7, 20, 512])
 def test_inverse_diagonal_is_that_of_the_inverse(block, monkeypatch):
-    monkeypatch.setattr(solvers, "INVERSE_BLOCK", block)
+    monkeypatch.setattr(cholesky, "INVERSE_BLOCK", block)
     K, _ = _system()
     expected = torch.linalg.inv(K + 0.3 * torch.eye(20, dtype=K.dtype)).diagonal()
-    torch.testing.assert_close(solvers.inverse_diagonal(solvers.cholesky_(K.clone(), 0.3)), expected)
+    torch.testing.assert_close(cholesky.inverse_diagonal(cholesky.cholesky_(K.clone(), 0.3)), expected)
 
 
 def test_only_the_upper_triangle_of_the_kernel_matrix_is_read():
     K, Y = _system()
     half = torch.where(torch.ones_like(K).triu() > 0, K, torch.nan)
     torch.testing.assert_close(
-        solvers.solve(solvers.cholesky_(half, 0.3), Y), solvers.solve(solvers.cholesky_(K, 0.3), Y)
+        cholesky.solve(cholesky.cholesky_(half, 0.3), Y), cholesky.solve(cholesky.cholesky_(K, 0.3), Y)
     )
 
 
 def test_leave_one_out_residuals_equal_those_of_refits():
     K, Y = _system()
-    factor = solvers.cholesky_(K.clone(), 0.3)
-    found = solvers.leave_one_out_residuals(factor, solvers.solve(factor, Y))
+    factor = cholesky.cholesky_(K.clone(), 0.3)
+    found = cholesky.leave_one_out_residuals(factor, cholesky.solve(factor, Y))
     for left_out in range(20):
         kept = [index for index in range(20) if index != left_out]
         alpha = torch.linalg.solve(K[kept][:, kept] + 0.3 * torch.eye(19, dtype=K.dtype), Y[kept])
@@ -51,9 +51,9 @@ def test_leave_one_out_residuals_equal_those_of_refits():
 
 def test_a_singular_system_is_said_to_be_one():
     with pytest.raises(NotPositiveDefinite, match="raise the ridge"):
-        solvers.cholesky_(torch.ones(3, 3), 0.0)
+        cholesky.cholesky_(torch.ones(3, 3), 0.0)
 
 
 def test_not_a_number_is_drop_non_finite_from_not_positive_definite():
     with pytest.raises(NonFiniteValues):
-        solvers.cholesky_(torch.full((3, 3), torch.nan), 1.0)
+        cholesky.cholesky_(torch.full((3, 3), torch.nan), 1.0)

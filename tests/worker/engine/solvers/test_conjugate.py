@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from worker.engine import conjugate, solvers
 from worker.engine.config import FitConfig
 from worker.engine.errors import InvalidConfig, NonFiniteValues, NotConverged
 from worker.engine.kernels import KernelPoints, kernel_of
 from worker.engine.model import FittedModel
 from worker.engine.recursion import iterate
+from worker.engine.solvers import cholesky, conjugate
 from worker.engine.targets import RegressionTargets
 
 KERNELS = [
@@ -65,7 +65,7 @@ def test_the_solution_is_that_of_the_factorisation(kernel, ridge):
     K = _operator(X, kernel)
     preconditioner = conjugate.Preconditioner(K, 200, torch.Generator().manual_seed(0))
     found = conjugate.solve(K, Y, ridge, preconditioner, tolerance=1e-9, max_steps=2000)
-    direct = solvers.solve(solvers.cholesky_(_dense(K), ridge), Y)
+    direct = cholesky.solve(cholesky.cholesky_(_dense(K), ridge), Y)
     torch.testing.assert_close(found.alpha, direct, rtol=1e-5, atol=1e-6 * float(direct.abs().max()))
     torch.testing.assert_close(
         found.residual, Y - (_dense(K) @ found.alpha + ridge * found.alpha), atol=1e-7, rtol=1e-5

@@ -1,0 +1,1 @@
+"""Ridge systems: one interface, and the ways to solve them."""
