@@ -237,8 +237,8 @@ def _table(rows: int, numeric: int, seed: int) -> pa.Table:
     codes = {name: rng.integers(0, count, rows) for name, count in CATEGORIES.items()}
     y = np.sin(2 * X[:, 0]) + X[:, 1] * X[:, 2] + 0.5 * (codes["a"] == 2) * X[:, 3] + 0.2 * codes["b"]
     columns: dict[str, Any] = {f"x{index}": X[:, index] for index in range(numeric)}
-    # texts of digits, so that an NPY matrix can name them too
-    columns |= {name: [str(code) for code in found] for name, found in codes.items()}
+    # digits, so that an NPY matrix can name them too, and declared to be categories, or they would be numbers
+    columns |= {name: pa.array(map(str, found)).dictionary_encode() for name, found in codes.items()}
     return pa.table({**columns, "y": y + 0.1 * rng.normal(size=rows)})
 
 

@@ -242,7 +242,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         self.features_learned_ = not summary.is_identity(M)
         place = {column.name: index for index, column in enumerate(model.features)}
         self._importances = np.zeros(len(place))
-        shares = summary.importance(M, summary.variances(model.fitted.X)).cpu().tolist()
+        shares = model.fitted.importance().cpu().tolist()
         for source, share in zip(model.encoder.sources, shares, strict=True):
             self._importances[place[source]] += share
 

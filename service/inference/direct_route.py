@@ -1,30 +1,29 @@
 """Dispatch predict and infer without FastAPI's dependency solving."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
 
 from service.http.pagination import MAX_NAME_LENGTH
 from service.runtime.context import get_context
 
 
 class DirectRoute(APIRoute):
-    """A route whose function takes context, request and texts of the path, and returns the answer.
+    """A POST whose function takes context, request and the texts of the path, and returns the answer.
 
     A request with a query is FastAPI's to check.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request."""
-        solved = super().get_route_handler()
-
-        async def answer(request: Request) -> Response:
-            named = request.path_params
-            if request.scope["query_string"] or any(len(text) > MAX_NAME_LENGTH for text in named.values()):
-                return await solved(request)
-            found: Response = await self.endpoint(get_context(request), request, **named)
-            return found
-
-        return answer
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request whose method and path are those of the route."""
+        named = scope["path_params"]
+        if (
+            scope["method"] != "POST"
+            or scope["query_string"]
+            or any(len(text) > MAX_NAME_LENGTH for text in named.values())
+        ):
+            await super().handle(scope, receive, send)
+            return
+        request = Request(scope, receive, send)
+        response: Response = await self.endpoint(get_context(request), request, **named)
+        await response(scope, receive, send)

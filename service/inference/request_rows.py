@@ -21,7 +21,7 @@ from service.runtime.context import Context
 from service.runtime.predictor import ModelEntry
 from worker.contracts.reading import FileRowsOrder, RowsOrder
 from worker.tables.media import JSON, PARQUET, ROW_TYPES
-from worker.tables.rows.table_rows import Rows
+from worker.tables.rows.plain import Rows
 from worker.tables.storage import load_arrow
 
 LONG_JSON = 2**20

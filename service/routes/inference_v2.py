@@ -42,7 +42,7 @@ from worker.contracts.errors import InvalidRequest
 from worker.store import models
 from worker.store.models import ModelRecord
 from worker.tables.media import JSON
-from worker.tables.rows.table_rows import Rows
+from worker.tables.rows.plain import Rows
 
 if TYPE_CHECKING:
     from worker.serving.model import Answer

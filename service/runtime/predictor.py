@@ -27,7 +27,8 @@ from worker.store import models
 from worker.store.database import Database
 from worker.store.files.artifacts import Artifacts
 from worker.store.models import ModelRecord
-from worker.tables.rows.table_rows import RowReader, Rows, joined
+from worker.tables.rows.plain import Rows
+from worker.tables.rows.table_rows import RowReader, joined
 
 if TYPE_CHECKING:
     from worker.serving.model import Answer, ServedModel

@@ -2,21 +2,16 @@
 
 from dataclasses import dataclass, replace
 
-import torch
-
 from worker.engine.config import FitConfig
 from worker.engine.features import BLOCK_ROWS
 from worker.engine.kernels.points import TILE
 from worker.engine.problem import MEDIAN_ROWS
-from worker.engine.solvers.cholesky import INVERSE_BLOCK
-from worker.engine.solvers.conjugate import PIVOTS
-from worker.engine.solvers.ridge_solvers import KEPT_ROWS
+from worker.engine.solvers.ridge_solvers import ridge_solver
 
 DIRECT_ROWS = 20_000
 """Up to so many rows a factorisation is preferred wherever it fits; measured on two cores, it is about as quick."""
 WELL_POSED_RIDGE = 1e-2
 """From this ridge on conjugate gradients converge in tens of steps."""
-EXPECTED_STEPS = 40
 KEPT_SHARE = 0.8
 """Of the memory that is left, tiles of the kernel matrix take at most this share."""
 GIB = 2**30
@@ -32,45 +27,30 @@ class Estimate:
 
 def estimate(n: int, d: int, c: int, m: int, config: FitConfig) -> Estimate:
     """Return the cost of fitting n rows, d columns and c outputs with m validation rows."""
-    item = 4 if config.dtype == torch.float32 else 8
+    item = config.dtype.itemsize
     ridges = len(config.ridges) if config.ridge == "auto" else 1
     chosen_by_rows_left_out = config.solver == "cholesky" and config.iterations > 0 and config.update != "none"
     left_out = m == 0 and (config.ridge == "auto" or chosen_by_rows_left_out)
-    columns_at_once = min(n, INVERSE_BLOCK)
+    solving = ridge_solver(config, leave_one_out=left_out).cost(n, d, c, ridges)
     tile = min(n, TILE[0]) * min(n, TILE[1])
     median = min(n, MEDIAN_ROWS) ** 2 * 3 // 2 if config.bandwidth == "median" else 0
     block = 3 * min(n, BLOCK_ROWS) * n if config.update == "nfa" else 2 * tile
     updating = block + 2 * n * d
-    if config.solver == "cg":
-        triangle = n * (n + TILE[0]) // 2
-        tiles = triangle if config.kept_bytes is None else min(triangle, config.kept_bytes // item)
-        rank = min(config.rank, n)
-        solving = tiles + n * rank + 2 * rank * rank + 4 * n * PIVOTS + 8 * n * c + tile
-    else:
-        squares = 2 if ridges > 1 and n <= KEPT_ROWS else 1
-        solving = squares * n * n + 2 * n * c + (3 * columns_at_once * n if left_out else 0)
     predicting = tile + m * ridges * c
     # blocks are small, and malloc keeps small blocks that are freed: they add to the largest step
     kept = max(updating, median)
     # the rows as the fit's own precision holds them: as they are, relative to their mean, and times M
     rows = (3 * n + m) * d + (2 + ridges * (2 if left_out else 1)) * n * c
-    numbers = rows + kept + max(solving, predicting)
+    numbers = rows + kept + max(solving.numbers, predicting)
+    solve = solving.flops + 2.0 * m * n * (d + ridges * c)
     square = float(n) * n
-    if config.solver == "cg":
-        solve = EXPECTED_STEPS * 2 * square * c + float(n) * config.rank**2 * 2
-        one = square * d + ridges * solve
-    else:
-        one = ridges * (square * n / 3 + square * (d + 4 * c))
-    one += 2.0 * m * n * (d + ridges * c)
-    if left_out:
-        one += ridges * square * n / 3
     if config.feature_matrix == "full" and n < d:
         # by decompositions of (d, n) and (n, n) matrices
         update = square * (12.0 * d + 40.0 * n + 2.0 * n * c) + 6.0 * n * d**2
     else:
         update = {"fact": square * (3 * d + c), "nfa": 2 * square * d * (c + 1), "none": 0.0}[config.update]
         update += 20.0 * d**3
-    return Estimate(int(item * numbers + 8 * 6 * d * d), (config.iterations + 1) * one + config.iterations * update)
+    return Estimate(int(item * numbers + 8 * 6 * d * d), (config.iterations + 1) * solve + config.iterations * update)
 
 
 def choose_solver(n: int, d: int, c: int, m: int, config: FitConfig, available_bytes: int) -> tuple[str, str]:

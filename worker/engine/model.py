@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from worker.engine import files
+from worker.engine import files, summary
 from worker.engine.config import FitConfig
 from worker.engine.errors import DamagedFile, EngineError
 from worker.engine.kernels import KERNELS, Kernel, KernelPoints, kernel_of
@@ -17,14 +17,38 @@ from worker.engine.kernels.points import predict_rows
 from worker.engine.problem import Iterate
 from worker.engine.targets import ClassTargets, RegressionTargets, Targets
 
+KERNEL_MACHINE = "kernel_machine"
+"""The format of models whose metadata name none."""
 FORMAT_VERSION = 1
 CENTRED_FORMAT = 2
 """Of classifications whose targets were centred by ``class_frequencies``; a program that does not know it would answer
 without them, so it must not read them."""
 
 
+class Model(Protocol):
+    """What answers encoded rows and shows one feature matrix M: one kernel machine, or several with the same M.
+
+    Its class is named in ``FORMATS``, and its metadata name the format.
+    """
+
+    M: Tensor
+    """(d, d) or (d,) float64."""
+
+    def raw(self, X: Tensor) -> Tensor:
+        """Return standardised outputs, or class scores less the classes' frequencies, (m, c)."""
+
+    def predict(self, X: Tensor) -> Tensor:
+        """Return outputs in original units (m, c) float64, or class codes (m,) int64."""
+
+    def importance(self) -> Tensor:
+        """Return each column's share of the mean squared distance between training rows, (d,) float64."""
+
+    def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return named tensors and JSON-able metadata from which ``from_tensors`` makes the same model."""
+
+
 @dataclass(frozen=True)
-class FittedModel:
+class FittedModel(Model):
     """Training rows X (n, d), alpha (n, c), M (d, d) or (d,) float64, and the kernel between rows."""
 
     X: Tensor
@@ -70,6 +94,10 @@ class FittedModel:
         if not isinstance(self.targets, ClassTargets):
             raise EngineError("a regression has no probabilities")
         return self.targets.probabilities(self.raw(X))
+
+    def importance(self) -> Tensor:
+        """Return each column's share of the mean squared distance between training rows, (d,) float64."""
+        return summary.importance(self.M, summary.variances(self.X))
 
     def to(self, device: torch.device) -> Self:
         """Return the same model on ``device``."""
@@ -127,6 +155,21 @@ class FittedModel:
         return model
 
 
+FORMATS: dict[str, type[FittedModel]] = {KERNEL_MACHINE: FittedModel}
+
+
+def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> FittedModel:
+    """Return the model that ``to_tensors`` took apart.
+
+    Raises:
+        DamagedFile: the format is unknown or of another version, or the tensors do not go together.
+    """
+    name = metadata.get("format", KERNEL_MACHINE)
+    if name not in FORMATS:
+        raise DamagedFile(f"the model has format {name!r}; this program reads {', '.join(FORMATS)}")
+    return FORMATS[name].from_tensors(tensors, metadata)
+
+
 def load(path: str | Path) -> FittedModel:
     """Return the model of a file that the service exported or an estimator saved. It answers encoded rows.
 
@@ -138,7 +181,7 @@ def load(path: str | Path) -> FittedModel:
     """
     tensors, metadata = files.read(path)
     try:
-        return FittedModel.from_tensors(tensors, metadata["engine"])
+        return from_tensors(tensors, metadata["engine"])
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedFile(f"{path} holds no model: {error!r} is missing or wrong in it") from error
     except DamagedFile as error:

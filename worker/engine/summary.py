@@ -51,11 +51,11 @@ def effective_rank(eigenvalues: Tensor) -> float:
     return float(torch.exp(-(shares * shares.log()).sum()))
 
 
-def variances(X: Tensor) -> Tensor:
+def variances(X: Tensor, block_rows: int = BLOCK_ROWS) -> Tensor:
     """Return the variance of each column of the rows X (n, d), (d,) float64, divided by n."""
     mean = X.mean(0, dtype=torch.float64)
     total = torch.zeros_like(mean)
-    for block in torch.split(X, BLOCK_ROWS):
+    for block in torch.split(X, block_rows):
         total += (block.double() - mean).square().sum(0)
     return total / len(X)
 

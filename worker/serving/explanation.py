@@ -6,6 +6,7 @@ deviation tells more than the slope at the very point.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from worker.engine.targets import RegressionTargets
 from worker.serving.model import Answer, ServedModel
 from worker.tables.encoding.categories import UNKNOWN
 from worker.tables.encoding.column_code import ColumnCode
-from worker.tables.encoding.encoder import lengths
+from worker.tables.encoding.encoder import Encoder, lengths
 from worker.tables.rows.matching import match_columns
 from worker.tables.values import ARROW_TYPES
 
@@ -102,17 +103,17 @@ def _sensitivity(model: ServedModel, row: pa.Table, outputs: Sequence[int]) -> l
 
 def _changes(model: ServedModel, row: pa.Table, outputs: Sequence[int]) -> Iterator[tuple[np.ndarray, Sensitivity]]:
     """Yield the change (len(outputs),) of each column that is encoded; NaN where the row has no number."""
-    blocks = [code.encode(row.column(code.name)) for code in model.encoder.codes]
-    slopes = _slopes(model, blocks, outputs)
-    starts = np.cumsum([0, *(block.shape[1] for block in blocks)])
-    for place, code in enumerate(model.encoder.codes):
+    encoder = model.encoder
+    u = replace(encoder, normalize_rows=False).encode(row)
+    slopes = _slopes(model, u, outputs)
+    for code, place in zip(encoder.codes, encoder.layout.places, strict=True):
         value = row.column(code.name)[0].as_py()
         if code.type == "numeric":
             step = code.scale if code.deviation is None else code.deviation
             moved = np.full(len(outputs), np.nan)
             if value is not None:
-                own = slopes[starts[place] : starts[place + 1]]
-                moved = _moved(code, value, step) @ own
+                low, high = _encoded(code, [value - step / 2, value + step / 2])
+                moved = (high - low) @ slopes[place]
             yield moved, Sensitivity(feature=code.name, type=code.type, change=None, step=step)
         else:
             known = True
@@ -120,28 +121,33 @@ def _changes(model: ServedModel, row: pa.Table, outputs: Sequence[int]) -> Itera
                 category = code.known.place(value)
                 known = category != UNKNOWN
                 value = code.categories[category] if category >= 0 else None
-            others = [one for one in _alternatives(model, code, starts[place]) if one != value]
-            change, to = _swapped(model, blocks, place, others, outputs)
+            others = [label for label in _alternatives(model, code, place.start) if label != value]
+            change, to = np.zeros(len(outputs)), None
+            if others:
+                rows = np.repeat(u, len(others) + 1, axis=0)
+                rows[1:, place] = _encoded(code, others)
+                raw = model.fitted.raw(torch.from_numpy(encoder.scaled(rows))).double().cpu().numpy()
+                changes = (raw[1:] - raw[0])[:, list(outputs)]
+                largest = int(np.abs(changes).max(axis=1).argmax())
+                change, to = changes[largest], others[largest]
             yield change, Sensitivity(feature=code.name, type=code.type, change=None, to=to, known=known)
 
 
-def _slopes(model: ServedModel, blocks: Sequence[np.ndarray], outputs: Sequence[int]) -> np.ndarray:
-    """Return the derivatives of the outputs by encoded column before rows are normalised, (d, len(outputs))."""
-    x = model.encoder.joined(blocks)
+def _slopes(model: ServedModel, u: np.ndarray, outputs: Sequence[int]) -> np.ndarray:
+    """Return the derivatives of the outputs by u (1, d), a row before it is normalised, (d, len(outputs))."""
+    x = model.encoder.scaled(u.copy())
     slopes: np.ndarray = gradients(model.fitted, torch.from_numpy(x), outputs)[0].cpu().numpy()
     if not model.encoder.normalize_rows:
         return slopes
     # of x = u / ‖u‖ by u: (I − xxᵀ) / ‖u‖
-    unit: np.ndarray = (slopes - np.outer(x[0], x[0] @ slopes)) / lengths(np.hstack(blocks))[0]
+    unit: np.ndarray = (slopes - np.outer(x[0], x[0] @ slopes)) / lengths(u)[0]
     return unit
 
 
-def _moved(code: ColumnCode, value: float, step: float) -> np.ndarray:
-    """Return how the column's block changes over one step around the value."""
-    ends = pa.chunked_array([pa.array([value - step / 2, value + step / 2])])
-    low, high = code.encode(ends)
-    moved: np.ndarray = high - low
-    return moved
+def _encoded(code: ColumnCode, values: Sequence[Label]) -> np.ndarray:
+    """Return values of one column encoded, before rows are normalised, (len(values), columns of the code)."""
+    column = pa.array(values, ARROW_TYPES[code.type])
+    return Encoder((code,), (), normalize_rows=False).encode(pa.table({code.name: column}))
 
 
 def _alternatives(model: ServedModel, code: ColumnCode, start: int) -> list[Label]:
@@ -150,19 +156,3 @@ def _alternatives(model: ServedModel, code: ColumnCode, start: int) -> list[Labe
     rows = model.fitted.X[:, start : start + len(code.categories)]
     order = (rows > 0).sum(0).sort(descending=True, stable=True).indices[:MAX_SWAPS].tolist()
     return [code.categories[index] for index in order]
-
-
-def _swapped(
-    model: ServedModel, blocks: Sequence[np.ndarray], place: int, others: list[Label], outputs: Sequence[int]
-) -> tuple[np.ndarray, Label | None]:
-    """Return the change of the outputs that is largest over other values in the place of a column's own, and which."""
-    if not others:
-        return np.zeros(len(outputs)), None
-    code = model.encoder.codes[place]
-    own = pa.chunked_array([pa.array(others, ARROW_TYPES[code.type])])
-    many = [np.repeat(block, len(others) + 1, axis=0) for block in blocks]
-    many[place] = np.vstack([blocks[place], code.encode(own)])
-    raw = model.fitted.raw(torch.from_numpy(model.encoder.joined(many))).double().cpu().numpy()[:, list(outputs)]
-    changes = raw[1:] - raw[0]
-    best = int(np.abs(changes).max(axis=1).argmax())
-    return changes[best], others[best]

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,13 +13,11 @@ from worker.contracts.base import Label, Task
 from worker.contracts.errors import ArtifactCorrupt
 from worker.contracts.resources import ModelColumn
 from worker.engine.errors import EngineError
-from worker.engine.model import FittedModel
+from worker.engine.model import FittedModel, from_tensors
 from worker.store.files.safetensors_io import unpack
 from worker.tables.encoding.encoder import Encoder
-from worker.tables.encoding.plain_encoder import PlainEncoder
 from worker.tables.rows.matching import WrongRow, match_columns
-from worker.tables.rows.plain import PlainRows
-from worker.tables.rows.table_rows import Rows
+from worker.tables.rows.plain import Rows
 
 
 @dataclass(frozen=True)
@@ -105,19 +102,14 @@ class ServedModel:
         Raises:
             InvalidRequest: a row holds numbers too large to compute with.
         """
-        encoder = self._plain if isinstance(rows, PlainRows) else self.encoder
-        X = torch.from_numpy(encoder.encode(rows))
-        unknown_categories = encoder.unknown_categories(rows)
+        X = torch.from_numpy(self.encoder.encode(rows))
+        unknown_categories = self.encoder.unknown_categories(rows)
         if self.classes is None:
             return Answer(_finite(self.fitted.predict(X).double().cpu().numpy()), None, unknown_categories)
         probabilities = _finite(self.fitted.probabilities(X).double().cpu().numpy())
         labels = np.empty(len(self.classes), dtype=object)
         labels[:] = self.classes
         return Answer(labels[probabilities.argmax(axis=1)], probabilities, unknown_categories)
-
-    @cached_property
-    def _plain(self) -> PlainEncoder:
-        return PlainEncoder(self.encoder, self.features)
 
     def to_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return named arrays and JSON-able metadata from which ``from_tensors`` makes the same model."""
@@ -145,7 +137,7 @@ class ServedModel:
             origin = Origin(tensors["rows"], tuple((part["id"], part["rows"]) for part in metadata["datasets"]))
         return cls(
             encoder=Encoder.from_json(metadata["encoder"]),
-            fitted=FittedModel.from_tensors(named, metadata["engine"]),
+            fitted=from_tensors(named, metadata["engine"]),
             task=metadata["task"],
             classes=metadata["classes"],
             features=[ModelColumn.model_validate(column) for column in metadata["features"]],

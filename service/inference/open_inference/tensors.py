@@ -11,7 +11,8 @@ from service.inference.open_inference.schemas import TensorMetadata
 from worker.contracts.base import ColumnType, Label
 from worker.contracts.errors import InvalidRequest
 from worker.contracts.resources import Model, ModelColumn
-from worker.tables.rows.table_rows import RowReader, Rows
+from worker.tables.rows.plain import Rows
+from worker.tables.rows.table_rows import RowReader
 
 if TYPE_CHECKING:
     from worker.serving.model import Answer

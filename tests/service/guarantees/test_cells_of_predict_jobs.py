@@ -18,11 +18,9 @@ from worker.contracts.resources import Column, ModelColumn
 from worker.tables import media, values
 from worker.tables.encoding.column_code import ColumnCode
 from worker.tables.encoding.encoder import Encoder
-from worker.tables.encoding.plain_encoder import PlainEncoder
 from worker.tables.files.ingest import ingest
 from worker.tables.frames import frame_table
 from worker.tables.rows.matching import match_columns
-from worker.tables.rows.plain import PlainRows
 from worker.tables.rows.table_rows import FEW_ROWS, RowReader
 from worker.tables.schema import check_predict
 from worker.tables.storage import iter_tables
@@ -143,8 +141,7 @@ def _by_request(upload, frame, features, encoder):
         rows = _asked(*upload, frame, RowReader(features))
     except FactRFMError as error:
         return error
-    own = PlainEncoder(encoder, features) if isinstance(rows, PlainRows) else encoder
-    return own.encode(rows), own.unknown_categories(rows)
+    return encoder.encode(rows), encoder.unknown_categories(rows)
 
 
 def _by_job(stored: tuple[list[Column], list[pa.Table]], features, encoder):

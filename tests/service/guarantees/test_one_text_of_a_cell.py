@@ -18,12 +18,10 @@ from service.inference.open_inference.tensors import rows_from
 from worker.contracts.resources import ModelColumn
 from worker.tables import media
 from worker.tables.encoding.encoder import Encoder
-from worker.tables.encoding.plain_encoder import PlainEncoder
 from worker.tables.files.inference import typed_table
 from worker.tables.files.ingest import ingest
 from worker.tables.frames import frame_table
 from worker.tables.rows.matching import match_columns
-from worker.tables.rows.plain import PlainRows
 from worker.tables.rows.table_rows import RowReader
 from worker.tables.storage import load_table
 
@@ -37,10 +35,6 @@ def _stored(folder, body, kind):
 
 def _trained(table, features, **options):
     return Encoder.fit(table, features, standardize=True, normalize_rows=False, **options)
-
-
-def _encoded(encoder, features, rows):
-    return (PlainEncoder(encoder, features) if isinstance(rows, PlainRows) else encoder).encode(rows)
 
 
 def _ways_to_ask(folder, frame):
@@ -91,11 +85,10 @@ def test_rows_are_encoded_as_in_training_whichever_way_they_come(tmp_path_factor
         X, reader = encoder.encode(table), RowReader(features)
         for asked_by, ask in ways:
             rows = ask(reader, features)
-            found = _encoded(encoder, features, rows)
+            found = encoder.encode(rows)
             where = f"trained by {trained_by}, asked by {asked_by}"
             np.testing.assert_allclose(found, X[: len(found)], rtol=1e-6, atol=1e-9, err_msg=where)
-            plain = PlainEncoder(encoder, features) if isinstance(rows, PlainRows) else encoder
-            assert not any(unknown.any() for unknown in plain.unknown_categories(rows).values()), where
+            assert not any(unknown.any() for unknown in encoder.unknown_categories(rows).values()), where
 
 
 UNDECLARED = [name for name in DTYPES if not name.startswith(("category", "Float32", "float16", "uint64"))]
@@ -141,4 +134,4 @@ def test_a_declared_category_may_be_named_as_a_missing_value_is(tmp_path):
     assert encoder.names == ["c=NA", "c=None", "c=x", "c:other", "c:missing", "z"]
     for name, ask in _ways_to_ask(tmp_path, frame):
         rows = ask(RowReader(features), features)
-        assert _encoded(encoder, features, rows)[0, :5].tolist() == [1, 0, 0, 0, 0], name
+        assert encoder.encode(rows)[0, :5].tolist() == [1, 0, 0, 0, 0], name

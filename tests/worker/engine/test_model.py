@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from worker.engine.config import FitConfig
-from worker.engine.errors import EngineError
+from worker.engine.errors import DamagedFile, EngineError
 from worker.engine.kernels import KernelPoints
 from worker.engine.kernels.points import predict_rows
-from worker.engine.model import FittedModel
+from worker.engine.model import FittedModel, from_tensors
 from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets, RegressionTargets, on_simplex
 
@@ -92,3 +92,13 @@ def test_a_centred_model_is_refused_by_a_program_that_would_answer_without_its_f
     assert metadata["format_version"] == 2
     with pytest.raises(EngineError, match="do not go together"):
         FittedModel.from_tensors({**tensors, "class_frequencies": torch.ones(3)}, metadata)
+
+
+def test_a_format_that_is_unknown_is_refused_and_models_that_name_none_are_kernel_machines():
+    model, X = _fitted(FitConfig(iterations=1))
+    tensors, metadata = model.to_tensors()
+    assert "format" not in metadata
+    assert torch.equal(from_tensors(tensors, metadata).predict(X), model.predict(X))
+    assert torch.equal(from_tensors(tensors, {**metadata, "format": "kernel_machine"}).predict(X), model.predict(X))
+    with pytest.raises(DamagedFile, match="has format 'leaves'; this program reads kernel_machine"):
+        from_tensors(tensors, {**metadata, "format": "leaves"})

@@ -50,24 +50,24 @@ def leave_one_out_residuals(factor: Tensor, alpha: Tensor) -> Tensor:
     return alpha / inverse_diagonal(factor).unsqueeze(1)
 
 
-def inverse_diagonal(factor: Tensor) -> Tensor:
+def inverse_diagonal(factor: Tensor, block_columns: int = INVERSE_BLOCK) -> Tensor:
     """Return the diagonal of (L Lᵀ)⁻¹, (n,): the squared lengths of the columns of L⁻¹.
 
-    L⁻¹ is found some columns at a time, from the diagonal down: n³/6 multiply-adds and no second n × n matrix, where
-    ``torch.cholesky_inverse`` takes twice the work and the matrix.
+    L⁻¹ is computed ``block_columns`` at a time, from the diagonal down: n³/6 multiply-adds and no second n × n matrix,
+    where ``torch.cholesky_inverse`` takes twice the work and the matrix.
     """
     n = len(factor)
-    blocks = [slice(start, min(start + INVERSE_BLOCK, n)) for start in range(0, n, INVERSE_BLOCK)]
+    blocks = [slice(start, min(start + block_columns, n)) for start in range(0, n, block_columns)]
     inverses = []
     for block in blocks:
         corner = factor[block, block]
         inverses.append(torch.linalg.solve_triangular(corner, torch.eye(len(corner)).to(corner), upper=False))
-    found = factor.new_empty(n)
+    diagonal = factor.new_empty(n)
     for index, columns in enumerate(blocks):
         W = factor.new_empty((n - columns.start, columns.stop - columns.start))
         W[: len(inverses[index])] = inverses[index]
         for inverse, rows in zip(inverses[index + 1 :], blocks[index + 1 :], strict=True):
             done = rows.start - columns.start
             W[done : done + len(inverse)] = inverse @ (factor[rows, columns.start : rows.start] @ W[:done]).neg_()
-        found[columns] = W.square().sum(0)
-    return found
+        diagonal[columns] = W.square().sum(0)
+    return diagonal

@@ -9,10 +9,13 @@ from torch import Tensor
 
 from worker.engine.config import FitConfig
 from worker.engine.kernels import KernelPoints
+from worker.engine.kernels.points import TILE
 from worker.engine.solvers import cholesky, conjugate
 
 KEPT_ROWS = 4000
 """Up to so many rows the kernel matrix is kept from one ridge to the next."""
+EXPECTED_STEPS = 40
+"""Of conjugate gradients."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,19 @@ class PreparedSystem(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Floating-point numbers held at the peak, and floating-point operations."""
+
+    numbers: int
+    flops: float
+
+
 class RidgeSolver(Protocol):
     """One way to solve ridge systems."""
+
+    def cost(self, n: int, d: int, c: int, ridges: int) -> Cost:
+        """Return what it takes to solve for c outputs on n rows of d columns with so many ridges, one after another."""
 
     def prepare(self, points: KernelPoints, bandwidth: float | None, seed: int) -> PreparedSystem:
         """Return the system of ``points``; ``seed`` is for what is drawn."""
@@ -77,6 +91,14 @@ class Cholesky:
 
         return _Factored(kernel_matrix, self._leave_one_out)
 
+    def cost(self, n: int, d: int, c: int, ridges: int) -> Cost:
+        """Return what ``RidgeSolver.cost`` does."""
+        squares = 2 if self._several and n <= KEPT_ROWS else 1
+        inverse = 3 * min(n, cholesky.INVERSE_BLOCK) * n if self._leave_one_out else 0
+        square = float(n) * n
+        factors = 2 if self._leave_one_out else 1
+        return Cost(squares * n * n + 2 * n * c + inverse, ridges * (factors * square * n / 3 + square * (d + 4 * c)))
+
 
 @dataclass(frozen=True)
 class _Factored:
@@ -98,6 +120,18 @@ class ConjugateGradients:
     max_steps: int
     rank: int
     kept_bytes: int | None
+    itemsize: int
+
+    def cost(self, n: int, d: int, c: int, ridges: int) -> Cost:
+        """Return what ``RidgeSolver.cost`` does, if ``EXPECTED_STEPS`` are enough."""
+        triangle = n * (n + TILE[0]) // 2
+        tiles = triangle if self.kept_bytes is None else min(triangle, self.kept_bytes // self.itemsize)
+        rank = min(self.rank, n)
+        square = float(n) * n
+        solve = EXPECTED_STEPS * 2 * square * c + float(n) * self.rank**2 * 2
+        tile = min(n, TILE[0]) * min(n, TILE[1])
+        preconditioner = n * rank + 2 * rank * rank + 4 * n * conjugate.PIVOTS
+        return Cost(tiles + preconditioner + 8 * n * c + tile, square * d + ridges * solve)
 
     def prepare(self, points: KernelPoints, bandwidth: float | None, seed: int) -> PreparedSystem:
         """Return the system with its preconditioner, whose columns are drawn by ``seed``."""
@@ -122,5 +156,7 @@ class _Preconditioned:
 def ridge_solver(config: FitConfig, *, leave_one_out: bool) -> RidgeSolver:
     """Return the solver that a config names. To add one, write its class, name it here and in ``config.ALLOWED``."""
     if config.solver == "cg":
-        return ConjugateGradients(config.tolerance, config.max_steps, config.rank, config.kept_bytes)
+        return ConjugateGradients(
+            config.tolerance, config.max_steps, config.rank, config.kept_bytes, config.dtype.itemsize
+        )
     return Cholesky(several=config.ridge == "auto" and len(config.ridges) > 1, leave_one_out=leave_one_out)

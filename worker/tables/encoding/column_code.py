@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from worker.contracts.base import ColumnType
 from worker.contracts.resources import ModelColumn
-from worker.tables.encoding.categories import GAP, UNKNOWN, Categories
+from worker.tables.encoding.categories import Categories
 from worker.tables.values import as_floats, canonical
 
 KNOTS = 257
@@ -83,20 +83,16 @@ class Expansion:
         inside = np.clip(levels, 0.5 / len(values), 1 - 0.5 / len(values))
         scores = np.array([NormalDist().inv_cdf(level) for level in inside])
         edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
-        raw = cls(tuple(knots), tuple(scores), 0.0, 1.0, tuple(edges), (0.0,) * (len(edges) - 1), 1.0)
-        scored, shares = raw.scored(values), raw.binned(values)
+        shares = bin_shares(values[:, None], edges[:-1], edges[1:])
+        raw = cls(tuple(knots), tuple(scores), 0.0, 1.0, tuple(edges), (), 1.0)
+        middles = raw.middles(values)
         return replace(
             raw,
-            score_shift=float(scored.mean()),
-            score_scale=float(scored.std()) or 1.0,
+            score_shift=float(middles.mean()),
+            score_scale=float(middles.std()) or 1.0,
             bin_means=tuple(shares.mean(0)),
             bin_scale=float(np.sqrt(shares.var(0).sum())) or 1.0,
         )
-
-    def scored(self, values: np.ndarray) -> np.ndarray:
-        """Return the standardised normal score of every value, (n,); equal values at several knots take the middle."""
-        scored: np.ndarray = (self.middles(values) - self.score_shift) / self.score_scale
-        return scored
 
     def middles(self, values: np.ndarray) -> np.ndarray:
         """Return the normal score of every value before it is standardised, (n,)."""
@@ -104,15 +100,6 @@ class Expansion:
         values = self.snapped(values)
         middles: np.ndarray = (np.interp(values, *forward) - np.interp(-values, *backward)) / 2
         return middles
-
-    def binned(self, values: np.ndarray) -> np.ndarray:
-        """Return the share of each bin below every value, centred and scaled together, (n, bins)."""
-        low, high, means = self.bins
-        # halves keep the widths of bins of huge numbers finite
-        below = np.clip(values[:, None], low, high)
-        shares = (below / 2 - low / 2) / (high / 2 - low / 2)
-        binned: np.ndarray = (shares - means) / self.bin_scale
-        return binned
 
 
 @dataclass(frozen=True)
@@ -145,50 +132,24 @@ class ColumnCode:
             own += [f"{self.name}:rank", *(f"{self.name}:bin{number}" for number in bins)]
         return [*own, f"{self.name}:missing"] if self.missing else own
 
-    def encode(self, column: pa.ChunkedArray) -> np.ndarray:
-        """Return float64 (n, number of names)."""
-        if self.type == "categorical":
-            block = np.zeros((len(column), len(self.names)))
-            block[np.arange(len(column)), self.columns_of(self.known.places(column))] = 1.0
-            return block
-        whole = column.null_count == 0
-        absent = np.zeros(len(column), bool) if whole else pc.is_null(column).to_numpy()
-        values = self.numbers(column)
-        # a value beyond all measure becomes infinite, and whoever predicts names its row
-        with np.errstate(over="ignore"):
-            block = ((values - self.shift) / self.scale)[:, None]
-        if self.expansion is not None:
-            further = [self.expansion.scored(values)[:, None], self.expansion.binned(values)]
-            block = np.hstack([block, *further]) / np.sqrt(VIEWS)
-            if not whole:
-                block[absent] = 0.0
-        return np.hstack([block, absent[:, None].astype(np.float64)]) if self.missing else block
-
-    def columns_of(self, places: np.ndarray) -> np.ndarray:
-        """Return which of the encoded columns of categories is 1 for each place of ``Categories``."""
-        other = len(self.categories)
-        return np.where(places == UNKNOWN, other, np.where(places == GAP, other + self.missing, places))
-
-    def unknown_categories(self, column: pa.ChunkedArray) -> np.ndarray:
-        """Return which values of a column of categories no training row had, (n,)."""
-        rows: np.ndarray = self.known.places(column) == UNKNOWN
-        return rows
-
-    def numbers(self, column: pa.ChunkedArray) -> np.ndarray:
-        """Return the values of a column that is no category, (n,) float64, missing ones filled."""
-        numbers = as_floats(column)
-        values: np.ndarray = (pc.fill_null(numbers, self.fill) if numbers.null_count else numbers).to_numpy()
-        return values
-
     @property
-    def plain(self) -> bool:
-        """Whether the code is one number, (value − shift) / scale."""
-        return self.type != "categorical" and not self.missing and self.expansion is None
+    def indicators(self) -> np.ndarray:
+        """Which encoded column is 1 for each category; the last two are for GAP and UNKNOWN, counted from the end."""
+        other = len(self.categories)
+        return np.array([*range(other), other + self.missing, other])
 
     @cached_property
     def known(self) -> Categories:
         """The categories that training rows had."""
         return Categories(self.categories, self.missing_words)
+
+
+def bin_shares(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return the share of each bin below every value; values (n, bins) or (n, 1), bounds (bins,)."""
+    clipped = np.clip(values, low, high)
+    # halves keep the widths of bins of huge numbers finite
+    shares: np.ndarray = (clipped / 2 - low / 2) / (high / 2 - low / 2)
+    return shares
 
 
 def code_of(document: Mapping[str, Any]) -> ColumnCode:

@@ -21,12 +21,18 @@ import pyarrow as pa
 from worker.contracts.base import MAX_ENCODED_COLUMNS
 from worker.contracts.errors import InvalidRequest, TooWide
 from worker.contracts.resources import ModelColumn
+from worker.tables.encoding.categories import UNKNOWN
 from worker.tables.encoding.column_code import VIEWS, ColumnCode, code_of, learn
+from worker.tables.encoding.layout import Layout
+from worker.tables.rows.plain import PlainRows, Rows
+from worker.tables.values import as_floats
 
 FORMAT_VERSION = 1
 BINS = 8
 WIDTH = 320
 """The views of all numeric columns are at most so many together, as long as every column has two bins."""
+BLOCK_ROWS = 4096
+"""Rows are encoded in blocks of so many, which bounds the memory of what is computed on the way."""
 
 
 @dataclass(frozen=True)
@@ -69,34 +75,19 @@ class Encoder:
         """The original column of each encoded one."""
         return [code.name for code in self.codes for _ in code.names]
 
-    def encode(self, table: pa.Table) -> np.ndarray:
+    def encode(self, rows: Rows) -> np.ndarray:
         """Return float64 (n, len(names)). Columns are found by name; others are ignored."""
-        places, shifts, scales = self._layout
-        X = np.empty((len(table), len(shifts)))
-        for code, place in zip(self.codes, places, strict=True):
-            column = table.column(code.name)
-            if code.plain:
-                X[:, place.start] = code.numbers(column)
-            else:
-                X[:, place] = code.encode(column)
-        # plain columns all at once: a step for each takes longer than the work of a few rows
-        with np.errstate(over="ignore"):
-            X -= shifts
-            X /= scales
+        X = np.empty((rows.num_rows, self.layout.width))
+        for start in range(0, rows.num_rows, BLOCK_ROWS):
+            block = rows.slice(start, BLOCK_ROWS)
+            categories = [_places(block, code) for code in self.layout.categorical]
+            self.layout.encode(_numbers(block, self.layout.numeric), categories, X[start : start + BLOCK_ROWS])
         return self.scaled(X)
 
-    def unknown_categories(self, table: pa.Table) -> dict[str, np.ndarray]:
+    def unknown_categories(self, rows: Rows) -> dict[str, np.ndarray]:
         """Return, of each column that has any, which rows (n,) hold a category that no training row had."""
-        found = {
-            code.name: code.unknown_categories(table.column(code.name))
-            for code in self.codes
-            if code.type == "categorical"
-        }
-        return {name: rows for name, rows in found.items() if rows.any()}
-
-    def joined(self, blocks: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the encoded rows (n, len(names)) whose columns ``codes`` made, a block (n, …) each."""
-        return self.scaled(np.hstack(blocks))
+        unknown = {code.name: _places(rows, code) == UNKNOWN for code in self.layout.categorical}
+        return {name: where for name, where in unknown.items() if where.any()}
 
     def scaled(self, X: np.ndarray) -> np.ndarray:
         """Return encoded rows as the model takes them: divided by their length if it was fitted so. X is lost."""
@@ -105,17 +96,9 @@ class Encoder:
         return np.ascontiguousarray(X)
 
     @cached_property
-    def _layout(self) -> tuple[list[slice], np.ndarray, np.ndarray]:
-        """The encoded columns of each code; what of them is still to be subtracted, and what to divide by."""
-        places: list[slice] = []
-        shifts: list[float] = []
-        scales: list[float] = []
-        for code in self.codes:
-            width = len(code.names)
-            places.append(slice(len(shifts), len(shifts) + width))
-            shifts += [code.shift if code.plain else 0.0] * width
-            scales += [code.scale if code.plain else 1.0] * width
-        return places, np.array(shifts), np.array(scales)
+    def layout(self) -> Layout:
+        """Where the columns of each code are in encoded rows."""
+        return Layout(self.codes)
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``from_json`` makes the same encoder of."""
@@ -139,6 +122,23 @@ class Encoder:
             )
         codes = tuple(code_of(code) for code in document["codes"])
         return cls(codes, tuple(document["dropped"]), document["normalize_rows"])
+
+
+def _numbers(rows: Rows, codes: Sequence[ColumnCode]) -> np.ndarray:
+    """Return float64 (n, codes), NaN for missing values."""
+    if isinstance(rows, PlainRows):
+        return rows.numbers[:, [rows.columns.number_places[code.name] for code in codes]]
+    numbers = np.empty((rows.num_rows, len(codes)))
+    for index, code in enumerate(codes):
+        numbers[:, index] = as_floats(rows.column(code.name)).to_numpy()
+    return numbers
+
+
+def _places(rows: Rows, code: ColumnCode) -> np.ndarray:
+    """Return the places (n,) that ``Categories`` gives."""
+    if isinstance(rows, PlainRows):
+        return np.array([code.known.place(text) for text in rows.texts_of(code.name)], int)
+    return code.known.places(rows.column(code.name))
 
 
 def bins_among(numeric: int) -> int:

@@ -79,7 +79,7 @@ def plain_of(document: Mapping[str, Any], columns: PlainColumns, *, max_rows: in
     try:
         if further and not (CELL_TYPES.issuperset(map(type, cells(further))) and all(map(_is_plain_name, further))):
             return None
-        return plain_rows(len(rows), cells(columns.numeric), cells(columns.boolean), cells(columns.texts))
+        return plain_rows(columns, len(rows), cells)
     except KeyError:
         # of a row that lacks what the first one has
         return None

@@ -4,7 +4,7 @@ import io
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ from worker.tables.files.raw_table import Limits, is_numbered
 from worker.tables.files.readers import NOT_AS_SAID, read
 from worker.tables.rows import json_rows, plain
 from worker.tables.rows.matching import check_rows, match_columns
-from worker.tables.rows.plain import PlainColumns, PlainRows, plain_rows
+from worker.tables.rows.plain import PlainColumns, PlainRows, Rows, plain_rows
 from worker.tables.values import EXACT_INTEGERS, decoded_type, is_text
 
 MAX_BYTES = 2**28
@@ -28,9 +28,6 @@ NUMBERED_COLUMNS = (
     "the model learned from a file without a header; where the first row of this one is data too, send it with "
     "?header=false"
 )
-
-Rows: TypeAlias = pa.Table | PlainRows
-"""A table has the columns of a model, in its order and types."""
 
 
 class RowReader:
@@ -106,18 +103,19 @@ class RowReader:
         whole = np.isnan(codes) | ((codes == np.round(codes)) & (np.abs(codes) < most))
         if np.isinf(numbers).any() or not (np.isnan(truths) | np.isin(truths, (0, 1))).all() or not whole.all():
             return None
-        return PlainRows(numbers, [None if code != code else str(int(code)) for code in codes.ravel().tolist()])
+        return PlainRows(
+            self._columns, numbers, [None if code != code else str(int(code)) for code in codes.ravel().tolist()]
+        )
 
     def _plain(self, table: pa.Table) -> PlainRows | None:
         def cells(names: Sequence[str]) -> list[object]:
             columns = [table.column(name).to_pylist() for name in names]
             return [cell for row in zip(*columns, strict=True) for cell in row]
 
-        columns = self._columns
         if not all(map(_has_plain_cells, table.schema.types)):
             return None
         try:
-            return plain_rows(table.num_rows, cells(columns.numeric), cells(columns.boolean), cells(columns.texts))
+            return plain_rows(self._columns, table.num_rows, cells)
         except KeyError:
             # a column is missing, or there are two of its name
             return None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from worker.contracts.errors import InvalidRequest
 from worker.contracts.resources import ModelColumn
 from worker.tables.encoding.categories import Categories
-from worker.tables.encoding.column_code import Expansion
+from worker.tables.encoding.column_code import VIEWS, Expansion
 from worker.tables.encoding.encoder import Encoder, check_finite
 
 FEATURES = [
@@ -208,7 +208,7 @@ def test_columns_encoded_at_once_are_what_each_is_by_itself_to_the_last_bit(expa
     features += [ModelColumn(name="city", type="categorical"), ModelColumn(name="new", type="boolean")]
     encoder = Encoder.fit(table, features, standardize=True, normalize_rows=False, expanded=expanded)
     for rows in (table, table.slice(7, 1)):
-        alone = encoder.joined([code.encode(rows.column(code.name)) for code in encoder.codes])
+        alone = np.hstack([Encoder((code,), (), normalize_rows=False).encode(rows) for code in encoder.codes])
         assert encoder.encode(rows).tobytes() == alone.tobytes()
 
 
@@ -255,9 +255,10 @@ def test_the_rank_is_the_normal_score_whatever_the_scale():
 def test_bins_are_shares_of_quantile_bins_below_the_value():
     encoder, _ = _expanded(np.arange(81.0))
     [code] = encoder.codes
-    expansion = code.expansion
-    np.testing.assert_allclose(expansion.edges, np.arange(0, 81, 10))
-    raw = expansion.binned(np.array([-5.0, 25.0, 200.0])) * expansion.bin_scale + np.array(expansion.bin_means)
+    np.testing.assert_allclose(code.expansion.edges, np.arange(0, 81, 10))
+    means = code.expansion.bins[2]
+    binned = encoder.encode(pa.table({"a": [-5.0, 25.0, 200.0]}))[:, 2:] * np.sqrt(VIEWS)
+    raw = binned * code.expansion.bin_scale + means
     np.testing.assert_allclose(raw, [[0] * 8, [1, 1, 0.5, 0, 0, 0, 0, 0], [1] * 8], atol=1e-12)
 
 

@@ -13,7 +13,6 @@ from worker.contracts.errors import InvalidRequest, UnreadableTable
 from worker.contracts.resources import ModelColumn
 from worker.tables import media
 from worker.tables.encoding.encoder import Encoder
-from worker.tables.encoding.plain_encoder import PlainEncoder
 from worker.tables.rows import json_rows
 from worker.tables.rows.matching import match_columns
 from worker.tables.rows.plain import PlainColumns, PlainRows, joined
@@ -205,16 +204,15 @@ def test_the_encoder_does_the_same_with_and_without_a_table(data):
     document = {"columns": [one.name for one in features], "data": _rows(data.draw, features, odd=False)}
     plain = RowReader(features).read(json.dumps(document).encode(), media.JSON, max_rows=10)
     assert isinstance(plain, PlainRows)
-    own = PlainEncoder(encoder, features)
     # rows may be as far away as there are numbers
     with np.errstate(all="ignore"):
         expected = encoder.encode(plain.table(features))
-        found = own.encode(plain)
-        together = own.encode(joined([plain, plain]))
+        found = encoder.encode(plain)
+        together = encoder.encode(joined([plain, plain]))
     assert found.shape == (len(document["data"]), len(encoder.names))
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(together, np.vstack([expected, expected]))
-    unknown_categories = {name: rows.tolist() for name, rows in own.unknown_categories(plain).items()}
+    unknown_categories = {name: rows.tolist() for name, rows in encoder.unknown_categories(plain).items()}
     assert unknown_categories == {
         name: rows.tolist() for name, rows in encoder.unknown_categories(plain.table(features)).items()
     }

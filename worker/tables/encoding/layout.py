@@ -1,0 +1,89 @@
+"""Where the columns of every code go in encoded rows. All columns of a kind are encoded at once.
+
+One step a column would take longer than the arithmetic of a few rows.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+from worker.tables.encoding.column_code import VIEWS, ColumnCode, bin_shares
+
+
+class Layout:
+    """Columns of encoded rows: ``places`` has the slice of each code, ``width`` their number.
+
+    ``numeric`` and ``categorical`` are the codes by what they take: numbers, or places of categories.
+    """
+
+    def __init__(self, codes: Sequence[ColumnCode]) -> None:
+        bounds = list(accumulate((len(code.names) for code in codes), initial=0))
+        self.width = bounds[-1]
+        self.places = [slice(*pair) for pair in pairwise(bounds)]
+        placed = list(zip(codes, self.places, strict=True))
+        numeric = [(code, place) for code, place in placed if code.type != "categorical"]
+        self.numeric = [code for code, _ in numeric]
+        self._first = np.array([place.start for _, place in numeric], int)
+        self._fills, self._shifts, self._scales = _transposed(
+            3, [(code.fill, code.shift, code.scale) for code in self.numeric]
+        )
+        flags = [(index, place.stop - 1) for index, (code, place) in enumerate(numeric) if code.missing]
+        self._flags_from, self._flags_to = _transposed(2, flags).astype(int)
+        expanded = [
+            (code.expansion, index, place.start + 1)
+            for index, (code, place) in enumerate(numeric)
+            if code.expansion is not None
+        ]
+        self._expansions = [(expansion, index) for expansion, index, _ in expanded]
+        self._expanded = np.array([index for _, index, _ in expanded], int)
+        self._ranks = np.array([rank for _, _, rank in expanded], int)
+        self._rank_shifts, self._rank_scales = _transposed(
+            2, [(expansion.score_shift, expansion.score_scale) for expansion, _, _ in expanded]
+        )
+        bins = [
+            (index, rank + 1 + number, low, high, mean, expansion.bin_scale)
+            for expansion, index, rank in expanded
+            for number, (low, high, mean) in enumerate(zip(*expansion.bins, strict=True))
+        ]
+        binned, bin_places, self._low, self._high, self._bin_means, self._bin_scales = _transposed(6, bins)
+        self._binned, self._bins = binned.astype(int), bin_places.astype(int)
+        self.categorical = [code for code, _ in placed if code.type == "categorical"]
+        self._indicators = [place.start + code.indicators for code, place in placed if code.type == "categorical"]
+
+    def encode(self, numbers: np.ndarray, categories: Sequence[np.ndarray], X: np.ndarray) -> None:
+        """Write encoded rows into X (n, width).
+
+        ``numbers``: float64 (n, numeric codes), NaN for missing values. ``categories``: of each categorical code the
+        places (n,) that ``Categories`` gives.
+        """
+        X.fill(0.0)
+        absent = np.isnan(numbers)
+        values = np.where(absent, self._fills, numbers) if absent.any() else numbers
+        # a value that overflows becomes infinite, and whoever predicts names its row
+        with np.errstate(over="ignore"):
+            X[:, self._first] = (values - self._shifts) / self._scales
+        if self._expansions:
+            self._encode_views(values, absent, X)
+        X[:, self._flags_to] = absent[:, self._flags_from]
+        rows = np.arange(len(X))
+        for indicators, places in zip(self._indicators, categories, strict=True):
+            X[rows, indicators[places]] = 1.0
+
+    def _encode_views(self, values: np.ndarray, absent: np.ndarray, X: np.ndarray) -> None:
+        """Write ranks and bins of expanded columns beside their values; the views share the weight of one column."""
+        middles = np.stack([expansion.middles(values[:, index]) for expansion, index in self._expansions], axis=1)
+        X[:, self._ranks] = (middles - self._rank_shifts) / self._rank_scales
+        shares = bin_shares(values[:, self._binned], self._low, self._high)
+        X[:, self._bins] = (shares - self._bin_means) / self._bin_scales
+        gaps = absent[:, self._expanded]
+        for places, missing in (
+            (self._ranks - 1, gaps),
+            (self._ranks, gaps),
+            (self._bins, absent[:, self._binned]),
+        ):
+            X[:, places] = np.where(missing, 0.0, X[:, places] / np.sqrt(VIEWS))
+
+
+def _transposed(columns: int, rows: Sequence[Sequence[float]]) -> np.ndarray:
+    return np.array(rows, float).reshape(-1, columns).T
