@@ -1,35 +1,45 @@
 """Does a queued job's work in this process, as a worker would."""
 
-from typing import Any
-
 import torch
 
 from service.runtime.context import Context
 from support.threads import THREADS
-from worker.contracts.messages import FitDone, NetworkDone, PredictDone, TuneDone
-from worker.runs.fit import fit
-from worker.runs.network import network
-from worker.runs.predict import predict
-from worker.runs.tune import tune
+from worker.contracts.messages import AnyReport, FitDone, NetworkDone, PartDone, PredictDone, RoundPlanned, TuneDone
+from worker.runs.__main__ import carry_out
 from worker.shell.orders import build_order
 from worker.store import jobs
+from worker.store.jobs import parts
 from worker.training.machine import Machine
-
-RUNS: dict[str, Any] = {"fit": fit, "tune": tune, "network": network, "predict": predict}
 
 
 def run_job(context: Context, job_id: str) -> None:
-    """Claim the job, run it, and write down what came of it."""
+    """Run a job to its end, with the parts that it plans, one after another."""
+    wanted = [job_id]
+    while wanted:
+        wanted += run_once(context, wanted.pop(0))
+
+
+def run_once(context: Context, row_id: str) -> list[str]:
+    """Claim a job or a part, run it, and write down what came of it. Returns what wants a worker then."""
     torch.set_num_threads(THREADS)
-    claim = jobs.claim(context.database, job_id, "test", 60, context.now())
+    claim = jobs.claim(context.database, row_id, "test", 60, context.now())
     assert claim is not None
-    order = build_order(claim)
-    machine = Machine.find("cpu", None)
-    done: Any = RUNS[order.kind](order, context.artifacts, machine, lambda _: None)
+    done = carry_out(build_order(claim), context.artifacts, Machine.find("cpu", None), lambda _: None)
+    return _written_down(context, row_id, claim.token, done)
+
+
+def _written_down(context: Context, row_id: str, token: str, done: AnyReport) -> list[str]:
+    """Return what wants a worker now."""
+    if isinstance(done, RoundPlanned):
+        return parts.plan_round(context.database, row_id, token, done, context.now())
+    if isinstance(done, PartDone):
+        ready = parts.succeed_part(context.database, row_id, token, done, context.now())
+        return [] if ready is None else [ready]
     if isinstance(done, TuneDone):
-        jobs.succeed_fit(context.database, job_id, claim.token, done.fit, context.now(), done.file)
+        jobs.succeed_fit(context.database, row_id, token, done.fit, context.now(), done.file)
     elif isinstance(done, FitDone):
-        jobs.succeed_fit(context.database, job_id, claim.token, done, context.now())
+        jobs.succeed_fit(context.database, row_id, token, done, context.now())
     else:
         assert isinstance(done, PredictDone | NetworkDone)
-        jobs.succeed_with_file(context.database, job_id, claim.token, done.file, context.now())
+        jobs.succeed_with_file(context.database, row_id, token, done.file, context.now())
+    return []

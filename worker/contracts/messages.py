@@ -15,6 +15,7 @@ from worker.contracts.artifacts import (
 )
 from worker.contracts.base import Contract, Label, Task
 from worker.contracts.events import IterationData, LogData, StepData, TrialData
+from worker.contracts.parts import PartOutcome, PartResult, PartWork, TrialWork
 from worker.contracts.requests import FitRequest, NetworkRequest, PredictRequest, TuneRequest
 from worker.contracts.resources import ChosenBy, HeatSummary, IterationSummary, JobError, ModelColumn, Progress
 
@@ -60,11 +61,21 @@ class FitOrder(TrainingOrder):
 
 
 class TuneOrder(TrainingOrder):
-    """A search for the child to run."""
+    """A search for the child to go on with. ``outcomes``: of the parts of ``round``, which all have ended."""
 
     kind: Literal["tune"] = "tune"
     request: TuneRequest
     checkpoint: TuneCheckpoint | None = None
+    round: int = 0
+    outcomes: list[PartOutcome] = Field(default_factory=list)
+
+
+class TrialOrder(TrainingOrder):
+    """One trial of a search for the child to run, a part of the job."""
+
+    kind: Literal["trial"] = "trial"
+    request: TuneRequest
+    work: TrialWork
 
 
 class NetworkOrder(TrainingOrder):
@@ -84,7 +95,7 @@ class PredictOrder(Order):
     table: TableRef
 
 
-AnyOrder = FitOrder | TuneOrder | NetworkOrder | PredictOrder
+AnyOrder = FitOrder | TuneOrder | TrialOrder | NetworkOrder | PredictOrder
 
 
 class Reported(Contract):
@@ -133,6 +144,27 @@ class StepReport(Reported):
     def metrics(self) -> dict[str, float]:
         """What the job's row shows."""
         return self.data.metrics
+
+
+class RoundPlanned(Contract):
+    """The job goes on when these parts have ended. Planned again, a round keeps the parts of it that succeeded.
+
+    ``metrics``: what the job's row shows.
+    """
+
+    kind: Literal["round"] = "round"
+    round: int
+    parts: list[PartWork]
+    progress: Progress
+    metrics: dict[str, float] = Field(default_factory=dict)
+    checkpoint: AnyCheckpoint | None
+
+
+class PartDone(Contract):
+    """A part of a job has ended."""
+
+    kind: Literal["part_done"] = "part_done"
+    result: PartResult
 
 
 class LogReport(Contract):
@@ -212,7 +244,9 @@ class Interrupted(Contract):
 
 
 Done = FitDone | TuneDone | NetworkDone | PredictDone
-AnyReport = ProgressReport | IterationReport | TrialReport | StepReport | LogReport | Done | Failed | Interrupted
+Ending = Done | PartDone | RoundPlanned
+"""What a run ends with that has not failed."""
+AnyReport = ProgressReport | IterationReport | TrialReport | StepReport | LogReport | Ending | Failed | Interrupted
 Report = Annotated[AnyReport, Field(discriminator="kind")]
 
 ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(Annotated[AnyOrder, Field(discriminator="kind")])

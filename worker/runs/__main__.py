@@ -32,6 +32,7 @@ from worker.contracts.messages import (
     Interrupted,
     LogReport,
     PredictOrder,
+    TrialOrder,
     TuneOrder,
 )
 from worker.runs.failures import last_report
@@ -40,6 +41,7 @@ from worker.runs.network import network
 from worker.runs.pace import Pace
 from worker.runs.predict import predict
 from worker.runs.storage import RunStorage
+from worker.runs.trial import trial
 from worker.runs.tune import tune
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.disk_full import needing_room
@@ -123,6 +125,8 @@ def carry_out(
     """
     if isinstance(order, PredictOrder):
         return predict(order, artifacts, machine, report)
+    if isinstance(order, TrialOrder):
+        return trial(order, artifacts, machine, report)
     try:
         if isinstance(order, FitOrder):
             return fit(order, artifacts, machine, report)

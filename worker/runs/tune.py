@@ -1,54 +1,48 @@
-"""The run kind ``tune``: try many specs on the same rows, then fit the best one and store it as a fit would be.
+"""The run kind ``tune``: plan rounds of trials, then fit the best one and store it as a fit would be.
 
-The first trial is what a fit would choose, by the same short runs, so that a search is never far behind a fit.
-The fit is run again rather than kept from its trial: it costs one trial more, and the model, its history and its
-checkpoints are those of any fit.
+The first trial is what a fit would choose, by the same short runs, so that a search is never far behind a fit. The
+trials of a round are parts of the job, which any worker takes. The best one is fitted again rather than kept from its
+trial: it costs one trial more, and the model, its history and its checkpoints are those of any fit.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
-
-from pydantic import TypeAdapter
+from collections.abc import Callable, Mapping
 
 from worker.contracts.artifacts import ArtifactRef, Checkpoint, ResultFile, TuneCheckpoint
-from worker.contracts.errors import DoesNotFit, NoTrialSucceeded
+from worker.contracts.errors import NoTrialSucceeded
 from worker.contracts.events import LogData, TrialData
 from worker.contracts.messages import (
     AnyReport,
-    FitOrder,
     IterationReport,
     LogReport,
     ProgressReport,
     Reported,
+    RoundPlanned,
     TrialReport,
     TuneDone,
     TuneOrder,
 )
-from worker.contracts.requests import FitRequest
-from worker.contracts.resources import Progress
+from worker.contracts.parts import TrialWork
+from worker.contracts.resources import PartCounts, Progress
 from worker.contracts.results import TuneResult, search_metric
 from worker.contracts.specs import AUTO_CANDIDATES, FitSpec
 from worker.contracts.validation import validation_chose
 from worker.engine.choice import CandidateRun, number_of_runs
-from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
 from worker.runs.checkpoints import without_old_scores
-from worker.runs.data import load_rows
 from worker.runs.fit import fit
+from worker.runs.trial import TRIALS, SearchRows, stored_trial
 from worker.store.files.artifacts import Artifacts
 from worker.training import search_space
 from worker.training.machine import Machine
-from worker.training.model_selection import choose, precise_if_few
-from worker.training.pipeline import recurse
+from worker.training.model_selection import choose
 from worker.training.rows import TrainingRows
-from worker.training.search import Loss, Params, Trial, best, search
-
-TRIALS: TypeAdapter[list[TrialData]] = TypeAdapter(list[TrialData])
+from worker.training.search import Params, Trial, best, drawn, round_end, round_start
 
 
-def tune(order: TuneOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]) -> TuneDone:
-    """Search, from the order's checkpoint if it has one, and train a model with what was best.
+def tune(
+    order: TuneOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]
+) -> TuneDone | RoundPlanned:
+    """Plan the next round of trials; after the last one train a model with what was best.
 
     Raises:
         NoTrialSucceeded: every trial failed.
@@ -68,44 +62,117 @@ class _Tune:
         self._artifacts = artifacts
         self._machine = machine
         self._report = report
-        self._spec = search_space.around(order.request.spec)
+        self._rows = SearchRows(order, artifacts)
         self._space = order.request.search.space or {}
         self._trials = order.request.search.trials
-        self._rows: dict[str, list[TrainingRows]] = {}
         self._ended: list[TrialData] = []
-        self._metrics: list[dict[str, float]] = []
+        self._stored: ArtifactRef | None = None
 
-    def run(self) -> TuneDone:
-        """Return where the model and the list of trials are."""
+    def run(self) -> TuneDone | RoundPlanned:
+        """Return the next round, or where the model and the list of trials are."""
         checkpoint = self._order.checkpoint
         if checkpoint is not None:
+            self._stored = checkpoint.trials
             self._ended = TRIALS.validate_json(self._artifacts.read_bytes(checkpoint.trials))
-            message = f"going on from the checkpoint of trial {len(self._ended)}"
-            self._report(LogReport(data=LogData(message=message)))
-        trials = [_trial(data) for data in self._ended]
-        if len(trials) == self._trials and best(trials) is None:
+        made = {outcome.result.data.trial: outcome.result.data for outcome in self._order.outcomes}
+        if len(self._ended) == self._trials and best(self._past) is None:
             # retried after every trial failed: there may be more memory now
-            trials, self._ended = [], []
-        stored = None if checkpoint is None else checkpoint.trials
-        first = trials[0].params if trials else self._first()
-        started = time.perf_counter()
-        for trial in search(
-            self._losses,
-            self._space,
+            self._ended, made = [], {}
+            self._store()
+        while len(self._ended) < self._trials:
+            draws = self._draws()
+            works = self._works(draws)
+            if any(work.trial not in made for work in works):
+                # a round that lost some of its parts is planned again under its number
+                again = any(work.trial in made for work in works)
+                return self._round(self._order.round + (not again), works)
+            self._take(draws, made)
+        winner = best(self._past)
+        if winner is None or self._stored is None:
+            reason = self._ended[0].reason
+            raise NoTrialSucceeded(f"all {len(self._ended)} trials failed; the first: {reason}")
+        return self._fit(winner, self._stored, None if checkpoint is None else checkpoint.winner)
+
+    @property
+    def _past(self) -> list[Trial]:
+        return [stored_trial(data) for data in self._ended]
+
+    def _draws(self) -> dict[int, Params]:
+        """Return the params of the trials of the next round, by their numbers from 1."""
+        past, start = self._past, len(self._ended)
+        first = past[0].params if past else self._first()
+        beside = [data.params for data in self._ended[round_start(start) :]]
+        draws: dict[int, Params] = {}
+        for number in range(start, min(round_end(start), self._trials)):
+            draws[number + 1] = drawn(
+                self._space,
+                past,
+                [*beside, *draws.values()],
+                self._order.request.search.seed,
+                number,
+                first,
+                lambda name, params: search_space.applies(self._rows.spec, name, params),
+            )
+        return draws
+
+    def _works(self, draws: Mapping[int, Params]) -> list[TrialWork]:
+        """Return what is to be tried: the draws without those that are equal to an earlier one."""
+        known = [data.params for data in self._ended]
+        works = []
+        for number, params in draws.items():
+            if params not in known:
+                works.append(TrialWork(trial=number, params=dict(params), ended=self._stored))
+            known.append(dict(params))
+        return works
+
+    def _round(self, number: int, works: list[TrialWork]) -> RoundPlanned:
+        done = len(self._ended)
+        behind = works[-1].trial
+        progress = Progress(
+            trial=done + 1,
             trials=self._trials,
-            seed=self._order.request.search.seed,
-            first=first,
-            applies=lambda name, params: search_space.applies(self._spec, name, params),
-            failures=(EngineError, DoesNotFit),
-            finished=trials,
-        ):
-            trials.append(trial)
-            stored = self._take(trial, trials, time.perf_counter() - started)
-            started = time.perf_counter()
-        winner = best(trials)
-        if winner is None or stored is None:
-            raise NoTrialSucceeded(f"all {len(trials)} trials failed; the first: {trials[0].reason}")
-        return self._fit(winner, stored, None if checkpoint is None else checkpoint.winner)
+            fraction=(self._chosen + done) / self._steps,
+            stage=f"trials {done + 1} to {behind} of {self._trials}",
+            parts=PartCounts(done=0, running=0, total=len(works), fraction_after=(self._chosen + behind) / self._steps),
+        )
+        leader = best(self._past)
+        return RoundPlanned(
+            round=number,
+            parts=works,
+            progress=progress,
+            metrics={} if leader is None else self._ended[leader.number].metrics,
+            checkpoint=None if self._stored is None else TuneCheckpoint(trials=self._stored, centred=True),
+        )
+
+    def _take(self, draws: Mapping[int, Params], made: Mapping[int, TrialData]) -> None:
+        """Store the trials of a round that has ended; those that were not tried have what their twins found."""
+        twins: list[TrialData] = []
+        for number, params in draws.items():
+            data = made.get(number)
+            if data is None:
+                twin = next(known for known in self._ended if known.params == params)
+                changes = {"trial": number, "reason": f"the same options as trial {twin.trial}", "seconds": 0.0}
+                data = twin.model_copy(update=changes)
+                twins.append(data)
+            self._ended.append(data)
+        stored = self._store()
+        leader = best(self._past)
+        fraction = (self._chosen + len(self._ended)) / self._steps
+        for data in twins:
+            self._report(
+                TrialReport(
+                    progress=Progress(trial=data.trial, trials=self._trials, fraction=fraction, stage="trials"),
+                    next_fraction=fraction,
+                    metrics={} if leader is None else self._ended[leader.number].metrics,
+                    data=data,
+                    checkpoint=TuneCheckpoint(trials=stored, centred=True),
+                )
+            )
+
+    def _store(self) -> ArtifactRef:
+        key = f"jobs/{self._order.prefix}/trials-{len(self._ended):04d}.json"
+        self._stored = self._artifacts.put_bytes(key, TRIALS.dump_json(self._ended))
+        return self._stored
 
     def _first(self) -> Params:
         """Return the options of the first trial: what a fit would choose of what the spec leaves open."""
@@ -113,12 +180,12 @@ class _Tune:
         expected = number_of_runs(len(given.candidates()))
 
         def stage(stage: str, done: float, following: float) -> None:
-            progress = Progress(trials=self._trials, fraction=self._raced * done / self._parts, stage=stage)
-            self._report(ProgressReport(progress=progress, next_fraction=self._raced * following / self._parts))
+            progress = Progress(trials=self._trials, fraction=self._chosen * done / self._steps, stage=stage)
+            self._report(ProgressReport(progress=progress, next_fraction=self._chosen * following / self._steps))
 
         def load(spec: FitSpec) -> TrainingRows:
             stage("reading the rows", 0.0, 1 / expected)
-            rows = self._load(spec)[0]
+            rows = self._rows.load(spec)[0]
             stage("choosing where to begin", 0.0, 1 / expected)
             return rows
 
@@ -132,136 +199,38 @@ class _Tune:
         except EngineError as error:
             message = f"no way to fit stood a short run, and the first trial is the spec as it was given: {error}"
             self._report(LogReport(data=LogData(message=message)))
-            return search_space.values_of(self._spec, self._space)
+            return search_space.values_of(self._rows.spec, self._space)
         # as in a fit: folds tell the ridges apart better than a part of the rows does
-        ridge = given.ridge if self._folds else choice.spec.ridge
+        ridge = given.ridge if self._rows.folds else choice.spec.ridge
         first = search_space.values_of(choice.spec.model_copy(update={"ridge": ridge}), self._space)
         if choice.runs:
             decided = [name for name in (*AUTO_CANDIDATES, "ridge") if getattr(given, name) == "auto" and name in first]
-            said = ", ".join(f"{name} {first[name]}" for name in decided)
-            message = f"{said} did best in {len(choice.runs)} short runs and make the first trial"
+            options = ", ".join(f"{name} {first[name]}" for name in decided)
+            message = f"{options} did best in {len(choice.runs)} short runs and make the first trial"
             self._report(LogReport(data=LogData(message=message)))
         return first
 
     @property
-    def _folds(self) -> int:
-        validation = self._order.request.validation
-        return (validation.folds or 0) if validation is not None else 0
-
-    def _losses(self, number: int, params: Params) -> Iterator[Loss]:
-        """Yield the loss after each iteration of one trial; over folds, which go step by step together, the mean."""
-        self._metrics = []
-        spec = self._configured(params)
-        config = FitConfig(**spec.engine_options(), raise_ridge=self._raise_ridge)
-        self._report_trial(number, None, config)
-        for states in zip(*(recurse(rows, config, self._machine) for rows in self._load(spec)), strict=False):
-            reached = [state.current for state in states]
-            self._metrics.append({name: _mean([one.metrics[name] for one in reached]) for name in reached[0].metrics})
-            self._report_trial(number, reached[0].iteration, config)
-            yield tuple(_mean(parts) for parts in zip(*(one.loss or () for one in reached), strict=True))
-
-    def _configured(self, params: Params) -> FitSpec:
-        """Return the whole spec of a trial, which the fit of the best one repeats to the last bit."""
-        return precise_if_few(search_space.configured(self._spec, params), self._fitted)
-
-    @property
-    def _raise_ridge(self) -> bool:
-        """Whether ridges are drawn or tried, and not given."""
-        return self._order.request.spec.ridge == "auto" or "ridge" in self._space
-
-    @cached_property
-    def _fitted(self) -> int:
-        """How many rows a fit would train on: with folds, the last one trains on all."""
-        rows = self._load(self._spec)[0]
-        return len(rows.together[1] if self._folds else rows.Y)
-
-    def _load(self, spec: FitSpec) -> list[TrainingRows]:
-        """Return the rows of each fold, read and encoded once for all trials that encode alike."""
-        encoding = spec.model_dump_json(exclude=set(spec.engine_options()))
-        if encoding not in self._rows:
-            folds = range(1, self._folds + 1) if self._folds else [None]
-            order = self._fit_order(spec, None)
-            self._rows[encoding] = [load_rows(order, self._artifacts, fold) for fold in folds]
-        return self._rows[encoding]
-
-    def _take(self, trial: Trial, trials: Sequence[Trial], seconds: float) -> ArtifactRef:
-        """Store and report a trial that has ended. Returns where the list of trials is."""
-        step = trial.best_step if trial.losses else None
-        twin = None if trial.same_as is None else self._ended[trial.same_as]
-        metrics = twin.metrics if twin is not None else {} if step is None else self._metrics[step]
-        progress = self._progress(trial.number + 1, 0.0, None, None)
-        left = self._trials - trial.number  # the fit of the best one counts too
-        eta = (sum(one.seconds for one in self._ended) + seconds) / (trial.number + 1) * left
-        data = TrialData(
-            trial=trial.number + 1,
-            trials=self._trials,
-            state=trial.state,
-            reason=trial.reason if trial.same_as is None else f"the same options as trial {trial.same_as + 1}",
-            params=dict(trial.params),
-            iteration=step,
-            iterations=max(len(trial.losses) - 1, 0),
-            metrics=metrics,
-            losses=list(trial.losses),
-            seconds=seconds,
-            eta_seconds=eta,
-        )
-        self._ended.append(data)
-        key = f"jobs/{self._order.prefix}/trials-{data.trial:04d}.json"
-        stored = self._artifacts.put_bytes(key, TRIALS.dump_json(self._ended))
-        leader = best(trials)
-        self._report(
-            TrialReport(
-                progress=progress.model_copy(update={"eta_seconds": eta}),
-                next_fraction=progress.fraction,
-                metrics={} if leader is None else self._ended[leader.number].metrics,
-                data=data,
-                checkpoint=TuneCheckpoint(trials=stored, centred=True),
-            )
-        )
-        return stored
-
-    def _report_trial(self, number: int, iteration: int | None, config: FitConfig) -> None:
-        """Report a trial under way after an iteration, None before the first."""
-        each = 1 / (config.iterations + 1)
-        done = len(self._metrics) * each
-        progress = self._progress(number, done, iteration, config)
-        following = min(progress.fraction + each / self._parts, 1.0)
-        self._report(ProgressReport(progress=progress, next_fraction=following))
-
-    @cached_property
-    def _raced(self) -> int:
+    def _chosen(self) -> int:
         """The short runs count as much as a trial."""
         return int(len(self._order.request.spec.candidates()) > 1)
 
     @property
-    def _parts(self) -> int:
+    def _steps(self) -> int:
         """The short runs, every trial, and the fit of the best one."""
-        return self._raced + self._trials + 1
-
-    def _progress(self, number: int, done: float, iteration: int | None, config: FitConfig | None) -> Progress:
-        mean = _mean([one.seconds for one in self._ended]) if self._ended else None
-        return Progress(
-            trial=min(number + 1, self._trials),
-            trials=self._trials,
-            iteration=iteration,
-            iterations=None if config is None else config.iterations,
-            fraction=min((self._raced + number + done) / self._parts, 1.0),
-            stage=f"trial {number + 1} of {self._trials}" if number < self._trials else "fitting the best trial",
-            eta_seconds=None if mean is None else mean * (self._trials + 1 - number - done),
-        )
+        return self._chosen + self._trials + 1
 
     def _fit(self, winner: Trial, stored: ArtifactRef, checkpoint: Checkpoint | None) -> TuneDone:
         """Fit the best spec to its end, and store the list of trials beside the model."""
-        spec = self._configured(winner.params)
-        self._rows.clear()
+        spec = self._rows.configured(winner.params)
         self._report(LogReport(data=LogData(message=f"trial {winner.number + 1} is the best; fitting it")))
 
         def report(answer: AnyReport) -> None:
             if isinstance(answer, Reported):
                 shown = {"trial": self._trials, "trials": self._trials, "stage": "fitting the best trial"}
                 fraction, following = (
-                    (self._raced + self._trials + one) / self._parts
-                    for one in (answer.progress.fraction, answer.next_fraction)
+                    (self._chosen + self._trials + part) / self._steps
+                    for part in (answer.progress.fraction, answer.next_fraction)
                 )
                 progress = answer.progress.model_copy(update={**shown, "fraction": fraction})
                 answer = answer.model_copy(update={"progress": progress, "next_fraction": following})
@@ -270,8 +239,8 @@ class _Tune:
                 answer = answer.model_copy(update={"checkpoint": checkpoint})
             self._report(answer)
 
-        fit_order = self._fit_order(spec, checkpoint)
-        done = fit(fit_order, self._artifacts, self._machine, report, raise_ridge=self._raise_ridge)
+        fit_order = self._rows.fit_order(spec, checkpoint)
+        done = fit(fit_order, self._artifacts, self._machine, report, raise_ridge=self._rows.raise_ridge)
         chose = validation_chose(self._order.request.model_dump())
         done = done.model_copy(update={"summary": done.summary.model_copy(update={"validation_chose": chose})})
         result = TuneResult(
@@ -285,26 +254,3 @@ class _Tune:
         key = f"results/{self._order.prefix}/trials.json"
         content = self._artifacts.put_bytes(key, result.model_dump_json().encode())
         return TuneDone(fit=done, file=ResultFile(result=content, media_type="application/json"))
-
-    def _fit_order(self, spec: FitSpec, checkpoint: Checkpoint | None) -> FitOrder:
-        order = self._order
-        shared = order.request.model_dump(exclude={"kind", "search", "spec"})
-        return FitOrder(
-            job=order.job,
-            attempt=order.attempt,
-            origin=order.origin,
-            prefix=order.prefix,
-            request=FitRequest(**shared, spec=spec),
-            task=order.task,
-            table=order.table,
-            validation=order.validation,
-            checkpoint=checkpoint,
-        )
-
-
-def _trial(data: TrialData) -> Trial:
-    return Trial(data.trial - 1, data.params, data.state, tuple(data.losses), data.reason)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

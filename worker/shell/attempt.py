@@ -17,8 +17,10 @@ from worker.contracts.messages import (
     IterationReport,
     LogReport,
     NetworkDone,
+    PartDone,
     PredictDone,
     ProgressReport,
+    RoundPlanned,
     StepReport,
     TrialReport,
     TuneDone,
@@ -28,6 +30,7 @@ from worker.shell.child import Child, Died
 from worker.shell.lease import Lease
 from worker.shell.orders import build_order
 from worker.store import jobs
+from worker.store.jobs import parts
 from worker.store.jobs.claims import Claim
 from worker.telemetry import metrics
 
@@ -80,11 +83,15 @@ class Attempt:
             self._supervisor.moved()
             answer = child.receive(LOOK_SECONDS)
             if self._lease.lost.is_set() or self._lease.silent():
-                raise LeaseLost(f"job {self._claim.job_id} has another owner")
+                raise LeaseLost(f"{self._claim.row_id} has another owner")
             if self._lease.cancelled.is_set():
                 return self._cancel()
             if isinstance(answer, Done):
                 return self._succeed(answer)
+            if isinstance(answer, PartDone):
+                return self._succeed_part(answer)
+            if isinstance(answer, RoundPlanned):
+                return self._plan_round(answer)
             if isinstance(answer, Failed):
                 return self._fail(answer.error)
             if isinstance(answer, Interrupted):
@@ -103,6 +110,9 @@ class Attempt:
         self._reports += 1
         if isinstance(answer, ProgressReport):
             self._write(lambda: self._save(progress=answer.progress))
+        elif self._claim.work is not None:
+            # a part has no events of its own, and its checkpoints are its job's
+            log.info("a part reports", kind=answer.kind)
         elif isinstance(answer, LogReport):
             self._write(lambda: self._save(events=[answer.data]))
         else:
@@ -119,7 +129,7 @@ class Attempt:
     def _save(self, **changes: object) -> None:
         jobs.record(
             self._database,
-            self._claim.job_id,
+            self._claim.row_id,
             self._claim.token,
             self._supervisor.now(),
             report=self._reports,
@@ -149,11 +159,11 @@ class Attempt:
         claim = self._claim
         if isinstance(answer, PredictDone | NetworkDone):
             kept = self._write(
-                lambda: jobs.succeed_with_file(self._database, claim.job_id, claim.token, answer.file, now())
+                lambda: jobs.succeed_with_file(self._database, claim.row_id, claim.token, answer.file, now())
             )
         else:
             done, file = (answer.fit, answer.file) if isinstance(answer, TuneDone) else (answer, None)
-            model = self._write(lambda: jobs.succeed_fit(self._database, claim.job_id, claim.token, done, now(), file))
+            model = self._write(lambda: jobs.succeed_fit(self._database, claim.row_id, claim.token, done, now(), file))
             kept = model is not None
         if not kept:
             # a cancel came first; a retry goes on from the checkpoint
@@ -162,18 +172,35 @@ class Attempt:
             self._drop_checkpoints()
         return "succeeded"
 
+    def _succeed_part(self, answer: PartDone) -> str:
+        claim, now = self._claim, self._supervisor.now
+        ready = self._write(lambda: parts.succeed_part(self._database, claim.row_id, claim.token, answer, now()))
+        if ready is not None:
+            self._supervisor.announce(ready)
+        return "succeeded"
+
+    def _plan_round(self, answer: RoundPlanned) -> str:
+        """Have the job wait for parts, of which this worker takes the first as soon as it looks."""
+        claim, now = self._claim, self._supervisor.now
+        planned = self._write(lambda: parts.plan_round(self._database, claim.row_id, claim.token, answer, now()))
+        if answer.checkpoint is not None:
+            self._drop_old_checkpoint(answer.checkpoint)
+        for row_id in planned:
+            self._supervisor.announce(row_id)
+        return "planned"
+
     def _fail(self, error: JobError) -> str:
         if error.type == "internal":
             # nobody knows what state the child is in
             self._supervisor.end_child()
         claim = self._claim
-        self._write(lambda: jobs.fail(self._database, claim.job_id, claim.token, error, self._supervisor.now()))
+        self._write(lambda: jobs.fail(self._database, claim.row_id, claim.token, error, self._supervisor.now()))
         return f"failed: {error.type}"
 
     def _cancel(self) -> str:
         self._supervisor.end_child()
         claim = self._claim
-        self._write(lambda: jobs.cancel_running(self._database, claim.job_id, claim.token, self._supervisor.now()))
+        self._write(lambda: jobs.cancel_running(self._database, claim.row_id, claim.token, self._supervisor.now()))
         return "cancelled"
 
     def _release(self) -> str:
@@ -181,17 +208,17 @@ class Attempt:
         claim = self._claim
         reason = "the worker was stopped"
         released = self._write(
-            lambda: jobs.release(self._database, claim.job_id, claim.token, self._supervisor.now(), reason)
+            lambda: jobs.release(self._database, claim.row_id, claim.token, self._supervisor.now(), reason)
         )
         if released == "queued":
-            self._supervisor.announce(claim.job_id)
+            self._supervisor.announce(claim.row_id)
         return "given back"
 
     def _lose(self, reason: str) -> str:
         self._supervisor.end_child()
         claim = self._claim
         most = self._supervisor.settings.max_lost_attempts
-        self._write(lambda: jobs.lose(self._database, claim.job_id, claim.token, self._supervisor.now(), reason, most))
+        self._write(lambda: jobs.lose(self._database, claim.row_id, claim.token, self._supervisor.now(), reason, most))
         return f"lost: {reason}"
 
     def _put_off(self, error: JobError) -> str:
@@ -199,7 +226,7 @@ class Attempt:
         self._supervisor.stopping.wait(PUT_OFF_SECONDS)
         claim, now = self._claim, self._supervisor.now
         most = self._supervisor.settings.max_lost_attempts
-        self._write(lambda: jobs.lose(self._database, claim.job_id, claim.token, now(), error.detail, most, error.type))
+        self._write(lambda: jobs.lose(self._database, claim.row_id, claim.token, now(), error.detail, most, error.type))
         return f"put off: {error.type}"
 
     def _write(self, step: Callable[[], T]) -> T:

@@ -4,7 +4,7 @@ from typing import Any
 
 from worker.contracts.artifacts import Checkpoint, NetworkCheckpoint, TuneCheckpoint
 from worker.contracts.errors import NotFound
-from worker.contracts.messages import AnyOrder, FitOrder, NetworkOrder, PredictOrder, TuneOrder
+from worker.contracts.messages import AnyOrder, FitOrder, NetworkOrder, PredictOrder, TrialOrder, TuneOrder
 from worker.contracts.requests import FitRequest, NetworkRequest, PredictRequest
 from worker.store.jobs.claims import Claim
 
@@ -31,6 +31,8 @@ def build_order(claim: Claim) -> AnyOrder:
     if claim.task is None:
         raise NotFound(f"the job {claim.job_id!r} was queued without its task")
     order |= {"task": claim.task, "validation": claim.validation}
+    if claim.work is not None:
+        return TrialOrder(**order, request=request, work=claim.work)
     if isinstance(request, FitRequest):
         of_fit = checkpoint if isinstance(checkpoint, Checkpoint) else None
         return FitOrder(**order, request=request, checkpoint=of_fit)
@@ -38,4 +40,4 @@ def build_order(claim: Claim) -> AnyOrder:
         of_network = checkpoint if isinstance(checkpoint, NetworkCheckpoint) else None
         return NetworkOrder(**order, request=request, checkpoint=of_network)
     of_search = checkpoint if isinstance(checkpoint, TuneCheckpoint) else None
-    return TuneOrder(**order, request=request, checkpoint=of_search)
+    return TuneOrder(**order, request=request, checkpoint=of_search, round=claim.round, outcomes=list(claim.outcomes))

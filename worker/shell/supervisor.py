@@ -126,7 +126,7 @@ class Supervisor:
 
     def _attempt(self, claim: Claim) -> str:
         """Return the outcome of an attempt, in a word or two."""
-        with Lease(self.database, claim.job_id, claim.token, self.settings.lease_seconds, self.now) as lease:
+        with Lease(self.database, claim.row_id, claim.token, self.settings.lease_seconds, self.now) as lease:
             self.moved()
             self._lease = lease
             try:

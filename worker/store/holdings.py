@@ -13,6 +13,9 @@ def by_project(database: Database) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     with database.reading() as session:
         for noun, row in COUNTED.items():
-            for project, count in session.execute(select(row.project, func.count()).group_by(row.project)):
+            query = select(row.project, func.count()).group_by(row.project)
+            if row is JobRow:
+                query = query.where(JobRow.parent_id.is_(None))
+            for project, count in session.execute(query):
                 found.setdefault(project, dict.fromkeys(COUNTED, 0))[noun] = count
     return found

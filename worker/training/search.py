@@ -1,7 +1,8 @@
 """The search for the best of many configurations: seeded draws, and an early end for weak trials.
 
-The draw of a trial follows from the seed, its number and the trials before it, and from nothing else. So a search that
-goes on from a list of finished trials is the same as one that was never interrupted.
+Trials come in rounds, and those of a round may run side by side. The draw of a trial, and whether it is
+stopped early, follow from the seed, its number and the trials of earlier rounds, and from nothing else. So a search is
+the same whether its trials run one after another or at once, and whether or not it was interrupted.
 """
 
 import math
@@ -21,7 +22,9 @@ Loss = tuple[float, ...]
 """Lower is better; parts in order of weight."""
 
 STARTUP_TRIALS = 10
-"""So many trials are drawn evenly before the sampler looks at what they found."""
+"""So many trials, the first round, are drawn evenly before the sampler looks at what they found."""
+ROUND_TRIALS = 6
+"""Of all later rounds: more would run side by side, and fewer of them would be drawn by what others found."""
 JUDGED_AFTER = 5
 """So many trials must be complete before one is stopped for being weaker than their median."""
 JUDGED_FROM_STEP = 2
@@ -59,6 +62,9 @@ def best(trials: Sequence[Trial]) -> Trial | None:
     return min(complete, key=lambda trial: (trial.losses[trial.best_step], trial.number), default=None)
 
 
+Applies = Callable[[str, Params], bool]
+
+
 def search(
     run: Callable[[int, Params], Iterator[Loss]],
     space: Mapping[str, SearchOption],
@@ -66,67 +72,110 @@ def search(
     trials: int,
     seed: int,
     first: Params,
-    applies: Callable[[str, Params], bool] = lambda name, params: True,
+    applies: Applies = lambda name, params: True,
     failures: tuple[type[Exception], ...] = (),
     finished: Sequence[Trial] = (),
 ) -> Iterator[Trial]:
-    """Yield each trial when it has ended.
+    """Yield each trial when it has ended, one after another.
 
     ``run(number, params)`` yields the loss after each step, and is closed where the trial is stopped. ``first`` is
-    tried first. An option is drawn if it ``applies`` beside those drawn before it, in the order of ``space``. Errors of
-    the types ``failures`` are failed trials. ``finished``: the first trials of an earlier run, in order.
+    tried first. Options: see ``drawn`` and ``tried``. ``finished``: the first trials of an earlier run, in order.
     """
     done = list(finished)
     for number in range(len(done), trials):
-        study = _study(space, done, seed, number)
-        asked = study.ask()
-        params = dict(first) if number == 0 else _draw(asked, space, applies)
-        twin = next((one for one in done if one.params == params), None)
+        beside = [trial.params for trial in done[round_start(number) :]]
+        params = drawn(space, done, beside, seed, number, first, applies)
+        twin = twin_of(params, done)
         if twin is not None:
             trial = replace(twin, number=number, same_as=twin.number)
         else:
-            trial = _tried(run, number, params, asked, failures)
+            trial = tried(run(number, params), space, done, seed, number, params, failures)
         done.append(trial)
         yield trial
 
 
-def _tried(
-    run: Callable[[int, Params], Iterator[Loss]],
+def round_start(number: int) -> int:
+    """Return the number of the first trial in the round of trial ``number``."""
+    if number < STARTUP_TRIALS:
+        return 0
+    return number - (number - STARTUP_TRIALS) % ROUND_TRIALS
+
+
+def round_end(number: int) -> int:
+    """Return the number of the first trial behind the round of trial ``number``."""
+    start = round_start(number)
+    return start + (ROUND_TRIALS if start else STARTUP_TRIALS)
+
+
+def drawn(
+    space: Mapping[str, SearchOption],
+    done: Sequence[Trial],
+    beside: Sequence[Params],
+    seed: int,
+    number: int,
+    first: Params,
+    applies: Applies,
+) -> dict[str, OptionValue]:
+    """Return the params of trial ``number``, which keep away from those of its round before it, ``beside``.
+
+    ``done``: at least all trials of earlier rounds, in order. An option is drawn if it ``applies`` beside those drawn
+    before it, in the order of ``space``.
+    """
+    if number == 0:
+        return dict(first)
+    return _draw(_study(space, done, seed, number, beside).ask(), space, applies)
+
+
+def twin_of(params: Params, done: Sequence[Trial]) -> Trial | None:
+    """Return the earliest trial with the same params, None where there is none."""
+    return next((trial for trial in done if trial.params == params), None)
+
+
+def tried(
+    steps: Iterator[Loss],
+    space: Mapping[str, SearchOption],
+    done: Sequence[Trial],
+    seed: int,
     number: int,
     params: Params,
-    asked: optuna.Trial,
-    failures: tuple[type[Exception], ...],
+    failures: tuple[type[Exception], ...] = (),
 ) -> Trial:
+    """Return the trial whose losses ``steps`` yields; that is closed where the trial is stopped.
+
+    Errors of the types ``failures`` make a failed trial.
+    """
+    judged = _study(space, done, seed, number).ask()
     losses: list[Loss] = []
-    steps = run(number, params)
     try:
         for step, loss in enumerate(steps):
             if not all(map(math.isfinite, loss)):
                 return Trial(number, params, "failed", tuple(losses), f"the loss after step {step} is not finite")
             losses.append(loss)
-            asked.report(_number(min(losses)), step)
-            if asked.should_prune():
+            judged.report(_number(min(losses)), step)
+            if judged.should_prune():
                 return Trial(number, params, "pruned", tuple(losses))
     except failures as error:
         return Trial(number, params, "failed", tuple(losses), str(error))
     return Trial(number, params, "complete", tuple(losses))
 
 
-def _study(space: Mapping[str, SearchOption], done: Sequence[Trial], seed: int, number: int) -> optuna.Study:
-    """Return a study that has seen ``done`` and whose draws belong to trial ``number``."""
+def _study(
+    space: Mapping[str, SearchOption], done: Sequence[Trial], seed: int, number: int, beside: Sequence[Params] = ()
+) -> optuna.Study:
+    """Return a study that has seen the trials of earlier rounds and whose draws belong to trial ``number``."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     study = optuna.create_study(
-        sampler=optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=own_seed),
+        sampler=optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=own_seed, constant_liar=True),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=JUDGED_AFTER, n_warmup_steps=JUDGED_FROM_STEP),
     )
-    study.add_trials([_frozen(trial, space) for trial in done])
+    study.add_trials([_frozen(trial, space) for trial in done[: round_start(number)]])
+    study.add_trials([_running(params, space) for params in beside])
     return study
 
 
 def _frozen(trial: Trial, space: Mapping[str, SearchOption]) -> optuna.trial.FrozenTrial:
-    # The first trial may hold values from outside of the space: the sampler is not told those.
-    known = {name: value for name, value in trial.params.items() if space[name].holds(value)}
+    known = _inside(trial.params, space)
     values = [_number(min(trial.losses[: step + 1])) for step in range(len(trial.losses))]
     return optuna.create_trial(
         state=STATES[trial.state],
@@ -135,6 +184,17 @@ def _frozen(trial: Trial, space: Mapping[str, SearchOption]) -> optuna.trial.Fro
         distributions={name: _distribution(space[name]) for name in known},
         intermediate_values=dict(enumerate(values)) if trial.state != "failed" else {},
     )
+
+
+def _running(params: Params, space: Mapping[str, SearchOption]) -> optuna.trial.FrozenTrial:
+    known = _inside(params, space)
+    distributions = {name: _distribution(space[name]) for name in known}
+    return optuna.create_trial(state=TrialState.RUNNING, params=known, distributions=distributions)
+
+
+def _inside(params: Params, space: Mapping[str, SearchOption]) -> dict[str, OptionValue]:
+    """Return the values that the sampler may see: the first trial may hold others, from outside of the space."""
+    return {name: value for name, value in params.items() if space[name].holds(value)}
 
 
 def _draw(

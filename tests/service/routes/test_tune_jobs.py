@@ -1,10 +1,8 @@
 import pytest
+from sqlalchemy import delete
+from support.inline import run_job, run_once
 
-from worker.contracts.messages import TrialReport
-from worker.runs.tune import tune
-from worker.shell.orders import build_order
-from worker.store import jobs
-from worker.training.machine import Machine
+from worker.store.schema.tables import JobRow
 
 
 @pytest.fixture
@@ -92,11 +90,11 @@ def test_a_fit_takes_no_search(client, body):
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/search")
 
 
-def test_the_trials_are_the_result_and_go_with_the_job(client, body, run_job, context):
+def test_the_trials_are_the_result_and_go_with_the_job(client, body, context):
     job = _submit(client, {**body, "model": "tuned"})
     url = f"/v1/jobs/{job}/result"
     assert client.get(url).status_code == 409
-    run_job(job)
+    run_job(context, job)
     result = client.get(url)
     assert (result.status_code, result.headers["content-type"]) == (200, "application/json")
     assert [trial["trial"] for trial in result.json()["trials"]] == [1, 2, 3]
@@ -110,63 +108,48 @@ def test_the_trials_are_the_result_and_go_with_the_job(client, body, run_job, co
 
 
 @pytest.mark.parametrize("target", ["price", "city"])
-def test_the_best_trial_has_the_least_of_the_metric_that_is_named(client, body, run_job, target):
+def test_the_best_trial_has_the_least_of_the_metric_that_is_named(client, context, body, target):
     job = _submit(client, {**body, "target": target, "search": {"trials": 6}})
-    run_job(job)
+    run_job(context, job)
     result = client.get(f"/v1/jobs/{job}/result").json()
     complete = [trial for trial in result["trials"] if trial["state"] == "complete"]
     least = min(trial["metrics"][result["metric"]] for trial in complete)
     assert result["metrics"][result["metric"]] == pytest.approx(least)
 
 
-@pytest.fixture
-def begin(client, context):
-    """Runs a search as a worker does, and returns what ``/trials`` says after each of its trials."""
-
-    def run(job, checkpoint=None):
-        claim = jobs.claim(context.database, job, "test", 60, context.now())
-        seen = []
-
-        def report(answer):
-            if isinstance(answer, TrialReport):
-                told = {"events": [answer.data], "checkpoint": answer.checkpoint}
-                jobs.record(context.database, job, claim.token, context.now(), **told)
-                seen.append(client.get(f"/v1/jobs/{job}/trials").json())
-
-        order = build_order(claim).model_copy(update={"checkpoint": checkpoint})
-        done = tune(order, context.artifacts, Machine.find("cpu", None), report)
-        return claim, done, seen
-
-    return run
-
-
 @pytest.mark.parametrize("target", ["price", "city"])
-def test_a_running_search_shows_the_trials_so_far_as_its_result_will(client, context, body, begin, target):
+def test_a_running_search_shows_the_trials_so_far_as_its_result_will(client, context, body, target):
     job = _submit(client, {**body, "target": target})
     before = client.get(f"/v1/jobs/{job}/trials").json()
     assert (before["trials"], before["best"], before["metrics"]) == ([], None, {})
-    claim, done, seen = begin(job)
-    assert [len(one["trials"]) for one in seen] == [1, 2, 3]
-    assert client.get(f"/v1/jobs/{job}").json()["state"] == "running"
+    parts = run_once(context, job)
+    # in another order than they are counted
+    for done, part in enumerate(reversed(parts), 1):
+        ready = run_once(context, part)
+        shown = client.get(f"/v1/jobs/{job}").json()
+        assert (shown["state"], shown["attempt"]) == ("running", 1)
+        assert [trial["trial"] for trial in client.get(f"/v1/jobs/{job}/trials").json()["trials"]] == list(
+            range(4 - done, 4)
+        )
+    last = client.get(f"/v1/jobs/{job}/trials").json()
     page = client.get(f"/jobs/{job}").text
     assert page.count('<span class="state complete"') + page.count('<span class="state pruned"') == 3
-    jobs.succeed_fit(context.database, job, claim.token, done.fit, context.now(), done.file)
+    assert ready == [job]
+    run_job(context, job)
     result = client.get(f"/v1/jobs/{job}/result").json()
-    for shown in (seen[-1], client.get(f"/v1/jobs/{job}/trials").json()):
+    for shown in (last, client.get(f"/v1/jobs/{job}/trials").json()):
         assert shown == {name: value for name, value in result.items() if name != "spec"}
 
 
-def test_trials_of_a_search_that_began_afresh_are_not_shown_twice(client, context, body, begin):
+def test_trials_of_a_search_that_began_afresh_are_not_shown_twice(client, context, body):
     job = _submit(client, body)
-    claim, _, seen = begin(job)
-    jobs.release(context.database, job, claim.token, context.now(), "the worker stops")
-    _, _, again = begin(job)
-    assert [[one["trial"] for one in told["trials"]] for told in (seen[-1], *again)] == [
-        [1, 2, 3],
-        [1],
-        [1, 2],
-        [1, 2, 3],
-    ]
+    for part in run_once(context, job):
+        run_once(context, part)
+    with context.database.transaction() as session:
+        session.execute(delete(JobRow).where(JobRow.parent_id == job))
+    [first, *_] = run_once(context, job)
+    run_once(context, first)
+    assert [trial["trial"] for trial in client.get(f"/v1/jobs/{job}/trials").json()["trials"]] == [1]
     assert client.get(f"/jobs/{job}").text.count('<th scope="row" class="number" data-value="1">') == 1
 
 

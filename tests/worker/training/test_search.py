@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from worker.contracts.search import SearchOption
-from worker.training.search import JUDGED_AFTER, JUDGED_FROM_STEP, Loss, Params, Trial, best, search
+from worker.training.search import JUDGED_AFTER, JUDGED_FROM_STEP, Loss, Params, Trial, best, round_start, search
 
 SPACE = {
     "shape": SearchOption(choices=["round", "flat", None]),
@@ -73,7 +73,7 @@ def test_weak_trials_are_stopped_early_and_strong_ones_never():
     for trial in pruned:
         assert JUDGED_FROM_STEP < len(trial.losses) < STEPS
         step = len(trial.losses) - 1
-        before = [one for one in trials[: trial.number] if one.state == "complete"]
+        before = [one for one in trials[: round_start(trial.number)] if one.state == "complete"]
         assert len(before) >= JUDGED_AFTER
         assert min(trial.losses) > sorted(min(one.losses[: step + 1]) for one in before)[(len(before) - 1) // 2]
     assert best(trials) is not None

@@ -36,6 +36,7 @@ from worker.contracts.resources.jobs import (
     JobError,
     JobKind,
     JobState,
+    PartCounts,
     Progress,
 )
 from worker.contracts.resources.models import (
@@ -78,6 +79,7 @@ __all__ = [
     "ModelColumn",
     "NamedMatrix",
     "Page",
+    "PartCounts",
     "Predictions",
     "Progress",
     "RowValue",

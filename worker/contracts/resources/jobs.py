@@ -13,6 +13,15 @@ MAX_NAMED_FIELDS = 3
 """Of a fault of the program."""
 
 
+class PartCounts(Contract):
+    """Of the parts of a job's round: how many have succeeded, how many run, how many there are."""
+
+    done: int
+    running: int
+    total: int
+    fraction_after: float = Field(description="How far the job is when all of them have ended.")
+
+
 class Progress(Contract):
     """How far a job is. ``fraction`` in [0, 1], between two reports of the run by the time that has gone.
 
@@ -27,6 +36,7 @@ class Progress(Contract):
     fraction: float = 0.0
     stage: str = "queued"
     eta_seconds: float | None = None
+    parts: PartCounts | None = Field(None, description="Of the round under way, where several workers share a job.")
 
 
 class JobError(Contract):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, or_, select
 
 from worker.store.database import Database
 from worker.store.files.artifacts import Artifacts
@@ -92,10 +92,11 @@ class Sweeper:
         job_ids = {name for prefix, name in part if prefix in OF_JOBS}
         dataset_ids = {name for prefix, name in part if prefix == "datasets"}
         with self._database.reading() as session:
-            columns = (JobRow.id, JobRow.state, JobRow.token, JobRow.checkpoint, JobRow.result)
-            for job_id, state, token, checkpoint, result in session.execute(
-                select(*columns).where(JobRow.id.in_(job_ids))
-            ):
+            # the files of a part are in the folders of its job
+            job = func.coalesce(JobRow.parent_id, JobRow.id)
+            columns = (job, JobRow.state, JobRow.token, JobRow.checkpoint, JobRow.result)
+            theirs = or_(JobRow.id.in_(job_ids), JobRow.parent_id.in_(job_ids))
+            for job_id, state, token, checkpoint, result in session.execute(select(*columns).where(theirs)):
                 named.keys |= _keys(result)
                 if state != "succeeded":
                     # a job that has succeeded goes on from nowhere

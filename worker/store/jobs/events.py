@@ -58,18 +58,19 @@ def write(session: Session, job_id: str, last_seq: int, data: Sequence[EventData
 
 
 def list_trials(database: Database, job_id: str) -> list[TrialData]:
-    """Return the trials of a search that have ended, in order; those before it began afresh are not among them."""
+    """Return the trials of a search that have ended, by number; those before it began afresh are not among them."""
     if not storable(job_id):
         return []
     query = select(EventRow.data).where(EventRow.job_id == job_id, EventRow.type == TYPES[TrialData])
     with database.reading() as session:
-        told = [TrialData.model_validate(data) for data in session.scalars(query.order_by(EventRow.seq))]
-    trials: list[TrialData] = []
-    for trial in told:
-        # a search that lost its checkpoint counts from 1 again
-        del trials[trial.trial - 1 :]
-        trials.append(trial)
-    return trials
+        ended = [TrialData.model_validate(data) for data in session.scalars(query.order_by(EventRow.seq))]
+    trials: dict[int, TrialData] = {}
+    for trial in ended:
+        if trial.trial in trials:
+            # the search lost its checkpoint and began afresh
+            trials.clear()
+        trials[trial.trial] = trial
+    return [trials[number] for number in sorted(trials)]
 
 
 def list_events(database: Database, job_id: str, after_seq: int = 0, limit: int = 200) -> list[AnyEvent]:

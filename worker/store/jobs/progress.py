@@ -1,17 +1,25 @@
 """How far a job is, from its row: what the last report said, and what no report knows of."""
 
+from collections import Counter
 from typing import Any
 
-from worker.contracts.resources import FINAL_STATES, Progress
+from worker.contracts.resources import FINAL_STATES, PartCounts, Progress
 from worker.store.schema.tables import JobRow
 
 STARTING = "starting"
 """The stage of a job that a worker has claimed, until its run says what it does."""
 
 
-def shown(row: JobRow) -> Progress:
-    """Return the progress that callers see."""
+def shown(row: JobRow, parts: Counter[str] | None) -> Progress:
+    """Return the progress that callers see. ``parts``: of a job that waits, how many of its round are in each state."""
     stored = Progress.model_validate(row.progress)
+    if stored.parts is not None and parts is not None and row.state == "waiting":
+        done, total, after = parts["succeeded"], parts.total(), stored.parts.fraction_after
+        fraction = stored.fraction + (after - stored.fraction) * done / max(total, 1)
+        counts = PartCounts(done=done, running=parts["running"], total=total, fraction_after=after)
+        changes = {"parts": counts, "fraction": fraction, "eta_seconds": _expected(row, fraction)}
+        return stored.model_copy(update=changes)
+    stored = stored.model_copy(update={"parts": None})
     if row.state == "succeeded":
         return stored.model_copy(update={"stage": row.state, "fraction": 1.0, "eta_seconds": None})
     if row.state in FINAL_STATES:
@@ -26,7 +34,7 @@ def shown(row: JobRow) -> Progress:
 
 def begun(row: JobRow) -> dict[str, Any]:
     """Return the progress to store for a job that a worker claims: where its checkpoint left it."""
-    before = Progress() if row.checkpoint is None else Progress.model_validate(row.progress)
+    before = Progress() if row.checkpoint is None and row.round == 0 else Progress.model_validate(row.progress)
     changes = {"stage": STARTING, "eta_seconds": _expected(row, before.fraction)}
     return before.model_copy(update=changes).model_dump(mode="json")
 

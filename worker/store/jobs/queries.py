@@ -1,5 +1,6 @@
 """Reading jobs: what callers see of a row, lists, counts, and which queued jobs want another message."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,8 +15,8 @@ from worker.contracts.validation import left_out_chose, validation_chose
 from worker.store.database import Database
 from worker.store.jobs.claims import CHECKPOINTS
 from worker.store.jobs.progress import shown
+from worker.store.jobs.rows import BETWEEN_ROUNDS, GOING_ON, WANTS_WORKER, find_row, parent_of
 from worker.store.pagination import first_page
-from worker.store.schema.columns import storable
 from worker.store.schema.tables import JobRow
 
 MAX_BACKOFF = 6
@@ -40,7 +41,7 @@ class HeldLease:
 
 
 def leases(database: Database) -> list[HeldLease]:
-    """Return the leases of all running jobs, the one that ends first at the beginning."""
+    """Return the leases of all running jobs and parts, the one that ends first at the beginning."""
     query = select(JobRow.id, JobRow.token, JobRow.lease_expires_at).where(JobRow.state == "running")
     with database.reading() as session:
         found = session.execute(query.order_by(JobRow.lease_expires_at)).all()
@@ -48,15 +49,12 @@ def leases(database: Database) -> list[HeldLease]:
 
 
 def find(session: Session, job_id: str, *, lock: bool = False) -> JobRow:
-    """Return a row as it is now; ``lock`` keeps it so until the transaction ends.
+    """Return a job's row as it is now; ``lock`` keeps it so until the transaction ends.
 
     Raises:
         NotFound: no such job.
     """
-    row = None
-    if storable(job_id):
-        query = select(JobRow).where(JobRow.id == job_id).execution_options(populate_existing=True)
-        row = session.scalars(query.with_for_update(key_share=True) if lock else query).one_or_none()
+    row = None if parent_of(job_id) else find_row(session, job_id, lock=lock)
     if row is None:
         raise NotFound(f"there is no job {job_id!r}")
     return row
@@ -69,7 +67,8 @@ def get(database: Database, job_id: str) -> Job:
         NotFound: no such job.
     """
     with database.reading() as session:
-        return to_resource(find(session, job_id))
+        row = find(session, job_id)
+        return to_resource(row, part_counts(session, [row]).get(row.id))
 
 
 def result(database: Database, job_id: str) -> ResultFile | None:
@@ -105,9 +104,9 @@ def list_page(
     after: str | None = None,
 ) -> Page[Job]:
     """Return jobs, newest first, older than the id ``after``. ``model`` is a model's id or name."""
-    query = select(JobRow).order_by(JobRow.id.desc()).limit(limit + 1)
+    query = select(JobRow).where(JobRow.parent_id.is_(None)).order_by(JobRow.id.desc()).limit(limit + 1)
     if state is not None:
-        query = query.where(JobRow.state == state)
+        query = query.where(JobRow.state.in_(GOING_ON) if state == "running" else JobRow.state == state)
     if kind is not None:
         query = query.where(JobRow.kind == kind)
     if batch is not None:
@@ -119,13 +118,17 @@ def list_page(
     with database.reading() as session:
         found = {row.id: row for one in queries for row in session.scalars(one)}
         newest = sorted(found.values(), key=lambda row: row.id, reverse=True)
-        items, following = first_page([to_resource(row) for row in newest[: limit + 1]], limit)
+        counts = part_counts(session, newest[: limit + 1])
+        items, following = first_page([to_resource(row, counts.get(row.id)) for row in newest[: limit + 1]], limit)
         return Page[Job](items=items, next=following)
 
 
 def count_waiting(session: Session, project: str) -> tuple[int, int]:
     """Return how many jobs wait for a worker, of all projects and of one, whatever the session may see."""
-    query = text("SELECT count(*), count(CASE WHEN project = :project THEN 1 END) FROM jobs WHERE state = 'queued'")
+    query = text(
+        "SELECT count(*), count(CASE WHEN project = :project THEN 1 END) FROM jobs "
+        "WHERE state = 'queued' AND parent_id IS NULL"
+    )
     waiting, own = session.execute(query, {"project": project}).one()
     return int(waiting), int(own)
 
@@ -138,21 +141,23 @@ def counts(database: Database) -> BatchCounts:
 
 def counts_in(session: Session, batch_id: str | None) -> BatchCounts:
     """Return how many jobs of the batch, or of all, are in each state."""
-    query = select(JobRow.state, func.count()).group_by(JobRow.state)
+    query = select(JobRow.state, func.count()).where(JobRow.parent_id.is_(None)).group_by(JobRow.state)
     if batch_id is not None:
         query = query.where(JobRow.batch_id == batch_id)
-    found: Sequence[tuple[str, int]] = [(state, count) for state, count in session.execute(query)]
-    return BatchCounts.model_validate(dict(found))
+    counts: Counter[str] = Counter()
+    for state, count in session.execute(query):
+        counts["running" if state in GOING_ON else state] += count
+    return BatchCounts.model_validate(counts)
 
 
 def next_queued(database: Database) -> str | None:
-    """Return the job whose turn it is of those that wait; None where none waits.
+    """Return the job or part whose turn it is of those that wait for a worker; None where none does.
 
     Projects take turns: the one with the fewest running jobs is next, of several the one whose turn was longest ago.
-    Within a project the job that was submitted first is next.
+    Within a project the job that was submitted first is next, with its parts.
     """
     first = func.min(JobRow.id).label("first")
-    waiting = select(JobRow.project, first).where(JobRow.state == "queued").group_by(JobRow.project).subquery()
+    waiting = select(JobRow.project, first).where(JobRow.state.in_(WANTS_WORKER)).group_by(JobRow.project).subquery()
     own = aliased(JobRow)
     running = select(func.count()).where(own.project == waiting.c.project, own.state == "running").scalar_subquery()
     turn = select(func.max(own.started_at)).where(own.project == waiting.c.project).scalar_subquery()
@@ -176,7 +181,7 @@ def unsent(database: Database, now: datetime, older_than: float) -> list[str]:
         )
         for power in range(MAX_BACKOFF + 1)
     ]
-    query = select(JobRow.id).where(JobRow.state == "queued", or_(never, *again))
+    query = select(JobRow.id).where(JobRow.state.in_(WANTS_WORKER), or_(never, *again))
     with database.reading() as session:
         return list(session.scalars(query.order_by(JobRow.queued_at, JobRow.id).limit(RESEND_AT_ONCE)))
 
@@ -186,21 +191,37 @@ def mark_sent(database: Database, job_id: str, now: datetime) -> None:
     with database.transaction() as session:
         session.execute(
             update(JobRow)
-            .where(JobRow.id == job_id, JobRow.state == "queued")
+            .where(JobRow.id == job_id, JobRow.state.in_(WANTS_WORKER))
             .values(sent_at=now, sends=JobRow.sends + 1)
             .execution_options(synchronize_session=False)
         )
 
 
-def to_resource(row: JobRow) -> Job:
-    """Return the job that a row holds."""
+def part_counts(session: Session, rows: Sequence[JobRow]) -> dict[str, Counter[str]]:
+    """Return, for the jobs among ``rows`` that wait, how many parts of their rounds are in each state."""
+    waiting: dict[str | None, Counter[str]] = {row.id: Counter() for row in rows if row.state == "waiting"}
+    if waiting:
+        part = aliased(JobRow)
+        query = (
+            select(part.parent_id, part.state, func.count())
+            .join(JobRow, and_(JobRow.id == part.parent_id, JobRow.round == part.round))
+            .where(part.parent_id.in_(waiting))
+            .group_by(part.parent_id, part.state)
+        )
+        for job_id, state, count in session.execute(query):
+            waiting[job_id][state] += count
+    return {str(job_id): states for job_id, states in waiting.items()}
+
+
+def to_resource(row: JobRow, parts: Counter[str] | None = None) -> Job:
+    """Return the job that a row holds. ``parts``: how many of its round are in each state, where it waits for them."""
     return Job.model_validate(
         {
             "id": row.id,
             "kind": row.kind,
-            "state": row.state,
+            "state": "running" if row.state in BETWEEN_ROUNDS else row.state,
             "attempt": row.attempt,
-            "progress": shown(row),
+            "progress": shown(row, parts),
             "metrics": row.metrics,
             "validation_chose": validation_chose(row.request),
             "left_out_chose": left_out_chose(row.request, row.metrics or {}),

@@ -3,22 +3,22 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Update, update
+from sqlalchemy import Update, select, update
 from sqlalchemy.orm import Session
 
-from worker.contracts.errors import LeaseLost, NotFound
+from worker.contracts.errors import LeaseLost
 from worker.contracts.events import StateData
 from worker.contracts.messages import Origin
-from worker.contracts.resources import JobError, JobState
+from worker.contracts.resources import FINAL_STATES, JobError, JobState
 from worker.store.jobs.events import write
-from worker.store.jobs.queries import find
+from worker.store.jobs.rows import BETWEEN_ROUNDS, StoredState, find_row, parent_of
 from worker.store.schema.tables import JobRow
 
 
 def enter(
     session: Session,
     row: JobRow,
-    state: JobState,
+    state: StoredState,
     now: datetime,
     *,
     reason: str | None = None,
@@ -26,20 +26,54 @@ def enter(
     model: str | None = None,
     values: dict[str, Any] | None = None,
 ) -> None:
-    """Change the state of a job, with its event. ``row`` is the locked row that the decision was made on.
+    """Change the state of a job or a part. ``row`` is the locked row that the decision was made on.
+
+    The event of a job is written with it. Callers see no rounds: between two of them the job is running.
 
     Raises:
         LeaseLost: the row is no longer as it was.
     """
-    changes: dict[str, Any] = {"state": state, "last_seq": JobRow.last_seq + 1, **_on_entry(state, now)}
+    seen = row.parent_id is None and state not in BETWEEN_ROUNDS and (row.state, state) != ("ready", "running")
+    changes: dict[str, Any] = {"state": state, "last_seq": JobRow.last_seq + int(seen), **_on_entry(state, now)}
     if error is not None:
         changes["error"] = error.model_dump(mode="json")
     changes |= values or {}
     entered = session.execute(unchanged(row).values(changes).returning(JobRow.last_seq, JobRow.attempt)).one_or_none()
     if entered is None:
         raise lease_lost(row.id)
-    data = StateData(state=state, attempt=entered.attempt, reason=reason, error=error, model=model)
-    write(session, row.id, entered.last_seq, [data], now)
+    if seen:
+        data = StateData.model_validate(
+            {"state": state, "attempt": entered.attempt, "reason": reason, "error": error, "model": model}
+        )
+        write(session, row.id, entered.last_seq, [data], now)
+    if state in FINAL_STATES:
+        if row.round and row.parent_id is None:
+            _end_parts(session, row.id, now)
+        elif row.parent_id is not None:
+            _tell_parent(session, row, state, error, now)
+
+
+def _end_parts(session: Session, job_id: str, now: datetime) -> None:
+    """Cancel the parts of a job that has ended: those that wait now, those that run as soon as they look."""
+    parts = update(JobRow).where(JobRow.parent_id == job_id).execution_options(synchronize_session=False)
+    session.execute(parts.where(JobRow.state == "queued").values({"state": "cancelled", **_on_entry("cancelled", now)}))
+    session.execute(parts.where(JobRow.state == "running").values(cancel_requested=True))
+
+
+def _tell_parent(session: Session, part: JobRow, state: StoredState, error: JobError | None, now: datetime) -> None:
+    """Have a failed part fail its job, and the last part of a round to end put its job back into the queue."""
+    job = lock(session, str(part.parent_id))
+    if job is None or job.state != "waiting" or job.round != part.round:
+        return
+    if state == "failed" and error is not None:
+        detail = f"part {part.number} of round {part.round} ({part.kind}) failed: {error.detail}"
+        enter(session, job, "failed", now, error=JobError(type=error.type, detail=detail))
+        return
+    going_on = select(JobRow.id).where(
+        JobRow.parent_id == job.id, JobRow.round == job.round, JobRow.state.not_in(FINAL_STATES)
+    )
+    if session.scalars(going_on.limit(1)).one_or_none() is None:
+        enter(session, job, "ready", now)
 
 
 def unchanged(row: JobRow) -> Update:
@@ -67,11 +101,14 @@ def running(job_id: str, token: str) -> Update:
 
 
 def lock(session: Session, job_id: str) -> JobRow | None:
-    """Return a job's row, locked to the end of the transaction; None where there is no such job."""
-    try:
-        return find(session, job_id, lock=True)
-    except NotFound:
+    """Return the row of a job or a part, locked to the end of the transaction; None where there is none.
+
+    Of a part, its job is locked first: whoever holds a job may then change its parts without waiting for each other.
+    """
+    parent = parent_of(job_id)
+    if parent is not None and find_row(session, parent, lock=True) is None:
         return None
+    return find_row(session, job_id, lock=True)
 
 
 def owned(session: Session, job_id: str, token: str | None, *endings: JobState) -> JobRow:
@@ -108,10 +145,10 @@ def called_by(origin: Origin | None) -> dict[str, str | None]:
     return {"request_id": known.request_id, "traceparent": known.traceparent}
 
 
-def _on_entry(state: JobState, now: datetime) -> dict[str, Any]:
+def _on_entry(state: StoredState, now: datetime) -> dict[str, Any]:
     if state == "running":
         return {}
-    if state == "queued":
+    if state in ("queued", *BETWEEN_ROUNDS):
         return {
             "token": None,
             "worker": None,

@@ -29,6 +29,7 @@ from worker.store.jobs.endings import MAX_LOST, fail
 from worker.store.jobs.events import write
 from worker.store.jobs.progress import begun
 from worker.store.jobs.queries import find, to_resource
+from worker.store.jobs.rows import BETWEEN_ROUNDS
 from worker.store.jobs.state_update import called_by, enter, held, lease_lost, lock, running, unchanged
 from worker.store.schema.tables import JobRow
 
@@ -116,9 +117,13 @@ def claim(
             return None
         lost = row.lost_attempts
         reason = None
+        attempt = row.attempt + 1
         if row.state == "running" and _expired(row, now) and not row.cancel_requested and lost + 1 < max_lost:
             lost += 1
             reason = f"the lease of {row.worker} expired"
+        elif row.state == "ready":
+            # the same attempt goes on, with what the parts of its round have made
+            attempt = row.attempt
         elif row.state != "queued":
             return None
         enter(
@@ -128,7 +133,7 @@ def claim(
             now,
             reason=reason,
             values={
-                "attempt": row.attempt + 1,
+                "attempt": attempt,
                 "lost_attempts": lost,
                 "token": token,
                 "reports": 0,
@@ -138,7 +143,7 @@ def claim(
                 "progress": begun(row),
             },
         )
-        made = load_claim(session, find(session, job_id), token)
+        made = load_claim(session, session.get_one(JobRow, job_id, populate_existing=True), token)
     try:
         return made()
     except ValidationError as error:
@@ -198,7 +203,7 @@ def record(
 
 
 def request_cancel(database: Database, job_id: str, now: datetime) -> Job:
-    """Cancel a queued job at once; ask a running one to stop. Returns the job as it then stands.
+    """Cancel a job that no worker has at once; ask a running one to stop. Returns the job as it then stands.
 
     Raises:
         NotFound: no such job.
@@ -208,7 +213,7 @@ def request_cancel(database: Database, job_id: str, now: datetime) -> Job:
         row = find(session, job_id, lock=True)
         if row.state in FINAL_STATES:
             raise Conflict(f"the job {job_id!r} has ended: it is {row.state}")
-        if row.state == "queued":
+        if row.state in ("queued", *BETWEEN_ROUNDS):
             enter(session, row, "cancelled", now)
         elif not row.cancel_requested:
             session.execute(unchanged(row).values(cancel_requested=True, last_seq=JobRow.last_seq + 1))

@@ -13,7 +13,7 @@ from worker.store.schema.tables import JobRow
 
 @dataclass(frozen=True)
 class Running:
-    """A job in the hands of a worker, until ``lease_expires_at`` unless that renews the lease."""
+    """A job, or a part of it, in the hands of a worker, until ``lease_expires_at`` unless that renews the lease."""
 
     job: Job
     worker: str
@@ -33,9 +33,12 @@ def running(database: Database) -> list[Running]:
     """Return the jobs that run, in the order in which they began."""
     query = select(JobRow).where(JobRow.state == "running").order_by(JobRow.started_at, JobRow.id)
     with database.reading() as session:
+        rows = session.scalars(query).all()
+        jobs = {row.id: row for row in rows if row.parent_id is None}
+        jobs |= {row.parent_id: session.get_one(JobRow, row.parent_id) for row in rows if row.parent_id is not None}
         return [
-            Running(to_resource(row), row.worker or "", row.lease_expires_at)
-            for row in session.scalars(query)
+            Running(to_resource(jobs[row.parent_id or row.id]), row.worker or "", row.lease_expires_at)
+            for row in rows
             if row.lease_expires_at is not None
         ]
 
@@ -43,6 +46,10 @@ def running(database: Database) -> list[Running]:
 def waiting(database: Database) -> list[Waiting]:
     """Return the queues that are not empty, the one that waits longest at the beginning."""
     since = func.min(JobRow.queued_at)
-    query = select(JobRow.project, func.count(), since).where(JobRow.state == "queued").group_by(JobRow.project)
+    query = (
+        select(JobRow.project, func.count(), since)
+        .where(JobRow.state == "queued", JobRow.parent_id.is_(None))
+        .group_by(JobRow.project)
+    )
     with database.reading() as session:
         return [Waiting(*row) for row in session.execute(query.order_by(since))]

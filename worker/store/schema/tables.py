@@ -22,6 +22,10 @@ DEFAULT_PROJECT = "default"
 """Owns what was made without a key, or with one of the configured keys."""
 
 
+OPEN_STATES = "'queued', 'running', 'waiting', 'ready'"
+"""Of jobs that have not ended, in SQL."""
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
@@ -110,14 +114,20 @@ class ModelRow(Owned, Base):
 
 
 class JobRow(Owned, Base):
-    """A job. ``held_…`` name what must not be deleted while the job is queued or running; empty in a final state."""
+    """A job, or a part of one. ``held_…`` name what must not be deleted before it ends; empty in a final state.
+
+    ``parent_id``, ``number``: of a part, the job that it belongs to, and its place in the round. ``round``: of a part
+    the round that it belongs to; of a job the one that was planned last, 0 where it has no parts. A job is ``waiting``
+    while parts of its round have not ended, and ``ready`` when a worker may take it again. See ``store.jobs.parts``.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
-        CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="state"),
+        CheckConstraint(f"state IN ({OPEN_STATES}, 'succeeded', 'failed', 'cancelled')", name="state"),
         CheckConstraint("(state = 'running') = (lease_expires_at IS NOT NULL)", name="lease"),
-        CheckConstraint("(state IN ('queued', 'running')) = (finished_at IS NULL)", name="finished"),
-        CheckConstraint("(state IN ('queued', 'running')) = (held_dataset_id IS NOT NULL)", name="held"),
+        CheckConstraint(f"(state IN ({OPEN_STATES})) = (finished_at IS NULL)", name="finished"),
+        CheckConstraint(f"(state IN ({OPEN_STATES})) = (held_dataset_id IS NOT NULL)", name="held"),
+        UniqueConstraint("parent_id", "round", "number"),
         Index(None, "state", "id"),
         Index(None, "batch_id", "id", "state"),
         # lists, newest first: each filter finds its page without looking at rows that it passes over
@@ -133,6 +143,9 @@ class JobRow(Owned, Base):
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    round: Mapped[int] = mapped_column(server_default="0")
+    number: Mapped[int | None]
     kind: Mapped[str]
     state: Mapped[str]
     attempt: Mapped[int]

@@ -1,0 +1,150 @@
+"""Jobs of several parts: a job plans a round of parts and waits, and its last part puts it back into the queue.
+
+A part is a row of jobs that names its job. It is claimed, leased, fenced and lost as a job is; ``state_update`` tells
+the job of its end. No worker waits for a part: the job has none while it waits.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select
+
+from worker.contracts.messages import PartDone, RoundPlanned
+from worker.contracts.parts import Part, PartWork, TrialResult
+from worker.contracts.resources import FINAL_STATES, JobState, Progress
+from worker.store.database import Database
+from worker.store.jobs.events import write
+from worker.store.jobs.queries import find
+from worker.store.jobs.rows import part_id
+from worker.store.jobs.state_update import enter, held, owned, unchanged
+from worker.store.schema.tables import JobRow
+
+
+def plan_round(database: Database, job_id: str, token: str, planned: RoundPlanned, now: datetime) -> list[str]:
+    """Queue the parts of a round and have the job wait for them. Returns the ids that want a worker.
+
+    Of a round that is planned again, parts that succeeded or still run stay as they are. A cancel request that came
+    first wins: the job is cancelled, and there are no parts.
+
+    Raises:
+        LeaseLost: another attempt owns the job, or none.
+    """
+    with database.transaction() as session:
+        row = owned(session, job_id, token)
+        if row.cancel_requested:
+            enter(session, row, "cancelled", now)
+            return []
+        known = {part.number: part for part in session.scalars(_of_round(job_id, planned.round))}
+        for number, work in enumerate(planned.parts):
+            part = known.get(number)
+            if part is None:
+                session.execute(insert(JobRow).values(_row(row, planned.round, number, work, now)))
+            elif part.state in ("failed", "cancelled"):
+                afresh = {"lost_attempts": 0, "cancel_requested": False, "finished_at": None, "error": None}
+                enter(session, part, "queued", now, values={**_held(row), **afresh, "request": _stored(work)})
+        values: dict[str, Any] = {"round": planned.round, "progress": planned.progress.model_dump(mode="json")}
+        if planned.metrics:
+            values["metrics"] = planned.metrics
+        if planned.checkpoint is not None:
+            values["checkpoint"] = planned.checkpoint.model_dump(mode="json")
+        left = session.scalars(
+            select(JobRow.id).where(
+                JobRow.parent_id == job_id, JobRow.round == planned.round, JobRow.state.not_in(FINAL_STATES)
+            )
+        ).all()
+        enter(session, row, "waiting" if left else "ready", now, values=values)
+        return list(left) or [job_id]
+
+
+def succeed_part(database: Database, row_id: str, token: str, done: PartDone, now: datetime) -> str | None:
+    """End a part with its result. Returns the id of its job where that wants a worker now.
+
+    A cancel request that came first wins: the part is cancelled.
+
+    Raises:
+        LeaseLost: another attempt owns the part, or none.
+    """
+    with database.transaction() as session:
+        row = owned(session, row_id, token, "succeeded", "cancelled")
+        if row.state == "running" and row.cancel_requested:
+            enter(session, row, "cancelled", now)
+        elif row.state == "running":
+            job = session.get_one(JobRow, row.parent_id)
+            if isinstance(done.result, TrialResult) and job.state == "waiting" and job.round == row.round:
+                session.execute(unchanged(job).values(last_seq=JobRow.last_seq + 1))
+                write(session, job.id, job.last_seq + 1, [done.result.data], now)
+            enter(session, row, "succeeded", now, values={"result": done.result.model_dump(mode="json")})
+        parent = session.get_one(JobRow, row.parent_id, populate_existing=True)
+        return parent.id if parent.state == "ready" else None
+
+
+def list_parts(database: Database, job_id: str, state: JobState | None = None) -> list[Part]:
+    """Return the parts of a job, rounds and their parts in order.
+
+    Raises:
+        NotFound: no such job.
+    """
+    query = select(JobRow).where(JobRow.parent_id == job_id).order_by(JobRow.round, JobRow.number)
+    with database.reading() as session:
+        find(session, job_id)
+        return [
+            Part.model_validate(
+                {
+                    "number": row.number,
+                    "round": row.round,
+                    "kind": row.kind,
+                    "state": row.state,
+                    "attempt": row.attempt,
+                    "worker": row.worker,
+                    "seconds": _seconds(row),
+                    "error": row.error,
+                }
+            )
+            for row in session.scalars(query if state is None else query.where(JobRow.state == state))
+        ]
+
+
+def _of_round(job_id: str, round_: int) -> Any:
+    return select(JobRow).where(JobRow.parent_id == job_id, JobRow.round == round_).order_by(JobRow.number)
+
+
+def _seconds(row: JobRow) -> float | None:
+    if row.started_at is None or row.finished_at is None:
+        return None
+    return (row.finished_at - row.started_at).total_seconds()
+
+
+def _stored(work: PartWork) -> dict[str, Any]:
+    return work.model_dump(mode="json")
+
+
+def _held(job: JobRow) -> dict[str, str | None]:
+    return held("fit", job.dataset_id, job.validation_id, None)
+
+
+def _row(job: JobRow, round_: int, number: int, work: PartWork, now: datetime) -> dict[str, Any]:
+    return {
+        "id": part_id(job.id, round_, number),
+        "parent_id": job.id,
+        "round": round_,
+        "number": number,
+        "project": job.project,
+        "kind": work.kind,
+        "state": "queued",
+        "attempt": 0,
+        "lost_attempts": 0,
+        "cancel_requested": False,
+        "last_seq": 0,
+        "request": _stored(work),
+        "task": job.task,
+        "dataset_id": job.dataset_id,
+        "validation_id": job.validation_id,
+        **_held(job),
+        "progress": Progress().model_dump(mode="json"),
+        "metrics": {},
+        "created_at": now,
+        "queued_at": now,
+        "sends": 0,
+        "request_id": job.request_id,
+        "traceparent": job.traceparent,
+    }
