@@ -1,4 +1,4 @@
-"""What happens to a job, as its followers see it: closed, typed, numbered."""
+"""Events of a job as its subscribers see them: closed, typed, numbered."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""What a job's result file says, where that is a JSON document."""
+"""Contents of the result files that are JSON documents."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from worker.contracts.events import StepData, TrialData
 
 
 def search_metric(task: Task) -> str:
-    """Return the name of the metric that trials of a search are compared by."""
+    """Return the name of the metric that compares the trials of a search."""
     return "validation_brier" if task == "classification" else "validation_rmse"
 
 
@@ -41,7 +41,7 @@ class Trials(Contract):
 
 
 class NetworkReport(Contract):
-    """What a network's layers say of the theorem, from the first weights to the last."""
+    """How well a network's layers agree with the theorem, from the first weights to the last."""
 
     task: Task
     spec: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What a search may try: options of the training spec with the values that they may take."""
+"""The space of a search: options of the training spec with their possible values."""
 
 from decimal import Decimal
 from typing import Annotated, Self
