@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
@@ -54,7 +54,7 @@ class Artifacts:
         with path.open("rb") as source:
             if self._local:
                 return self._put_local(key, source)
-            sha256, length = _measure(source)
+            sha256, length = _hash(source)
         with needing_room(key):
             self._fs.makedirs(self._path(key).rpartition("/")[0], exist_ok=True)
             self._fs.put_file(str(path), self._path(key))
@@ -82,7 +82,7 @@ class Artifacts:
             ArtifactCorrupt: its length or its checksum is another.
         """
         with self._opened(ref) as file:
-            _compare(ref, *_measure(file))
+            _compare(ref, *_hash(file))
             file.seek(0)
             yield file
 
@@ -100,7 +100,7 @@ class Artifacts:
         with self._opened(ref) as file:
             unchanged = _unchanged(file) if self._local else None
             if unchanged is None or not self._was_checked(ref, unchanged):
-                _compare(ref, *_measure(file))
+                _compare(ref, *_hash(file))
                 file.seek(0)
                 if unchanged is not None:
                     self._remember(ref, unchanged)
@@ -153,11 +153,11 @@ class Artifacts:
         cached = cache_dir / ref.sha256
         if cached.exists():
             with cached.open("rb") as file:
-                if _measure(file) == (ref.sha256, ref.bytes):
+                if _hash(file) == (ref.sha256, ref.bytes):
                     return cached
         cache_dir.mkdir(parents=True, exist_ok=True)
         with self._opened(ref) as source, _replacing(cached) as target:
-            _compare(ref, *_copy(source, target))
+            _compare(ref, *_hash(source, target))
         return cached
 
     def delete(self, key: str) -> None:
@@ -232,7 +232,7 @@ class Artifacts:
         with needing_room(key):
             path.parent.mkdir(parents=True, exist_ok=True)
             with _replacing(path) as target:
-                sha256, length = _copy(source, target)
+                sha256, length = _hash(source, target)
         return ArtifactRef(key=key, sha256=sha256, bytes=length)
 
     def _was_checked(self, ref: ArtifactRef, unchanged: Unchanged) -> bool:
@@ -298,21 +298,14 @@ def _unchanged(file: BinaryIO) -> Unchanged:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _copy(source: BinaryIO, target: Any) -> tuple[str, int]:
+def _hash(source: BinaryIO, target: IO[bytes] | None = None) -> tuple[str, int]:
+    """Return the checksum and the length of a file, and copy it to ``target`` if given."""
     digest = hashlib.sha256()
     length = 0
     while block := source.read(BLOCK_BYTES):
         digest.update(block)
-        target.write(block)
-        length += len(block)
-    return digest.hexdigest(), length
-
-
-def _measure(source: BinaryIO) -> tuple[str, int]:
-    digest = hashlib.sha256()
-    length = 0
-    while block := source.read(BLOCK_BYTES):
-        digest.update(block)
+        if target is not None:
+            target.write(block)
         length += len(block)
     return digest.hexdigest(), length
 
