@@ -248,7 +248,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
 
     @property
     def feature_importances_(self) -> np.ndarray:
-        """What each column adds to the mean squared distance that M makes between two training rows; sums to 1."""
+        """Share of each column in the mean squared distance under M between two training rows; they sum to 1."""
         check_is_fitted(self, "model_")
         if not self.features_learned_:
             warnings.warn(

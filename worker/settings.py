@@ -18,7 +18,7 @@ MAX_RENEWAL_PAUSE = 2.0
 
 
 class SharedSettings(BaseSettings):
-    """Where truth lives, and the guarantees that every process must agree on."""
+    """Addresses of the database, the storage and the queue, and settings that all processes must share."""
 
     model_config = SettingsConfigDict(env_prefix="FACTRFM_", frozen=True, extra="ignore")
 

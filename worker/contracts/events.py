@@ -36,7 +36,7 @@ class IterationData(Contract):
 
 
 class TrialData(Contract):
-    """A trial of a search has ended. Its metrics are those of its best iteration, in folds their means."""
+    """A trial of a search has ended. Its metrics are those of its best iteration, averaged over folds."""
 
     trial: int = Field(description="Counts from 1; the first is the spec as it was given.")
     trials: int

@@ -109,7 +109,7 @@ class IterationReport(Reported):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What the job's row shows."""
+        """Metrics for the job's row."""
         return self.data.metrics
 
 
@@ -131,7 +131,7 @@ class StepReport(Reported):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What the job's row shows."""
+        """Metrics for the job's row."""
         return self.data.metrics
 
 

@@ -36,7 +36,7 @@ Tag = Annotated[str, Field(pattern=TAG, examples=["production", "team=risk"])]
 
 
 class Validation(Contract):
-    """Which rows choose the iteration (and the ridge): exactly one of the three ways."""
+    """Which rows select the iteration (and the ridge): exactly one field is given."""
 
     fraction: float | None = Field(None, gt=0, lt=1, description="Share of the rows held out, by the spec's seed.")
     dataset: DatasetId | None = Field(None, description="Another dataset with the same columns.")

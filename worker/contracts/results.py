@@ -28,7 +28,7 @@ class TuneResult(Contract):
 
 
 class Trials(Contract):
-    """The trials of a search that have ended so far, in the fields that the result of the search has."""
+    """The trials of a search that have ended so far, with the fields of the search result."""
 
     metric: str = Field(description="The metric to compare trials by; lower is better.")
     best: int | None = Field(description="The best complete trial so far, counted from 1. Null before one is complete.")

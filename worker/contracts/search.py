@@ -66,7 +66,7 @@ class SearchOption(Contract):
 
 
 class Search(Contract):
-    """How to look for the best spec."""
+    """How to search for the best spec."""
 
     trials: int = Field(
         30,

@@ -17,7 +17,7 @@ AUTO_CANDIDATES: dict[str, tuple[Any, ...]] = {
 
 
 class FitSpec(Contract):
-    """How to train. Every field is optional; the answer to a job shows what each was resolved to."""
+    """How to train. Every field is optional; the response to a job shows the resolved values."""
 
     update: Literal["auto", "fact", "nfa", "none"] = Field(
         "fact",

@@ -86,7 +86,7 @@ def _cpu_quotas(root: Path, membership: Path) -> Iterator[float]:
 
 
 def _folders(root: Path, membership: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of this process's group and of those above it that can be seen."""
+    """Yield the folders of this process's group and of the visible groups above it."""
     if controller == UNIFIED:
         mounts = [root, root / "unified"]
     else:

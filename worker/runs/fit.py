@@ -65,7 +65,7 @@ def fit(
 
     Raises:
         InvalidRequest, DoesNotFit: the rows cannot be learned from, or there is too little memory.
-        EngineError: the mathematics broke down.
+        EngineError: the numerics failed.
         ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
     """
     return _Fit(drop_outdated_checkpoint(order, report), artifacts, machine, report, raise_ridge).run()

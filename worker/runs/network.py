@@ -29,7 +29,7 @@ def network(
     Raises:
         InvalidRequest: the rows cannot be learned from.
         DoesNotFit: there is too little memory.
-        EngineError: the training broke down.
+        EngineError: the training failed.
         ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
     """
     return _Network(order, artifacts, machine, report).run()

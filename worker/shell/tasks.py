@@ -1,4 +1,4 @@
-"""The one Celery task: a job's id comes in, nothing goes out."""
+"""The only Celery task: it takes a job's id and returns nothing."""
 
 from celery import Celery
 

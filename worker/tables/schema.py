@@ -66,7 +66,7 @@ def resolve_task(requested: str, targets: Sequence[Column]) -> Task:
     """Return the task; ``auto`` is classification for texts, booleans, and whole numbers with few distinct values.
 
     Raises:
-        InvalidRequest: the targets cannot be learned in this way.
+        InvalidRequest: the targets do not fit the task.
     """
     if len(targets) > 1:
         if requested == "classification":

@@ -55,7 +55,7 @@ def serve_metrics(host: str, port: int | None) -> Iterator[None]:
     """Serve this process's metrics while the block runs; ``port`` None: do not serve them.
 
     Raises:
-        OSError: it cannot listen there.
+        OSError: the address is not available.
     """
     if port is None:
         yield

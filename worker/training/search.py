@@ -54,7 +54,7 @@ class Trial:
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
-    """Return the complete trial with the least loss, the earliest of equal ones; None where none is complete."""
+    """Return the complete trial with the least loss, the earliest of ties; None if none is complete."""
     complete = [trial for trial in trials if trial.state == "complete"]
     return min(complete, key=lambda trial: (trial.losses[trial.best_step], trial.number), default=None)
 

@@ -7,7 +7,7 @@ from worker.contracts.resources.models import IterationSummary
 
 
 class FeatureShare(Contract):
-    """What one column adds to the distance that M makes between two training rows."""
+    """Contribution of one column to the distance under M between two training rows."""
 
     feature: str
     share: float | None = Field(

@@ -14,10 +14,9 @@ MAX_NAMED_FIELDS = 3
 
 
 class Progress(Contract):
-    """How far a job is. ``fraction`` in [0, 1], between two reports of the run by the time that has gone.
+    """Progress of a job. ``fraction`` is in [0, 1]; between two reports of the run it is interpolated by time.
 
-    ``eta_seconds``: how long the rest will take, of a queued job without its wait; null after the end. ``trial`` of a
-    tune from 1.
+    ``eta_seconds``: remaining time, of a queued job without its wait; null after the end. ``trial`` counts from 1.
     """
 
     trial: int | None = None

@@ -10,7 +10,7 @@ ChosenBy = Literal["validation", "folds", "leave_one_out", "last"]
 
 
 class ModelColumn(Contract):
-    """A column that a model reads or answers."""
+    """A feature or a target of a model."""
 
     name: str
     type: ColumnType

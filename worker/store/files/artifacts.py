@@ -79,7 +79,7 @@ class Artifacts:
 
         Raises:
             ArtifactMissing: there is no such file.
-            ArtifactCorrupt: its length or its checksum is another.
+            ArtifactCorrupt: its length or its checksum differs.
         """
         with self._opened(ref) as file:
             _compare(ref, *_hash(file))
@@ -95,7 +95,7 @@ class Artifacts:
 
         Raises:
             ArtifactMissing: there is no such file.
-            ArtifactCorrupt: its length or its checksum is another.
+            ArtifactCorrupt: its length or its checksum differs.
         """
         with self._opened(ref) as file:
             unchanged = _unchanged(file) if self._local else None
@@ -133,7 +133,7 @@ class Artifacts:
 
         Raises:
             ArtifactMissing: there is no such file.
-            ArtifactCorrupt: its length or its checksum is another.
+            ArtifactCorrupt: its length or its checksum differs.
         """
         with self._opened(ref) as file:
             content = file.read()
@@ -145,7 +145,7 @@ class Artifacts:
 
         Raises:
             ArtifactMissing: there is no such file.
-            ArtifactCorrupt: its length or its checksum is another.
+            ArtifactCorrupt: its length or its checksum differs.
         """
         if self._local:
             with self.open(ref):

@@ -58,7 +58,7 @@ class Sweeper:
         A pass through all folders begins at most once in ``patience_s``.
 
         Raises:
-            OSError: storage is out of reach.
+            OSError: storage cannot be reached.
         """
         now = self._clock()
         if not self._left:

@@ -23,7 +23,7 @@ def storable(text: str) -> bool:
 
 
 class Text(TypeDecorator[str]):
-    """Text that compares byte by byte, so that ids sort alike everywhere.
+    """Text that compares byte by byte, so that ids sort alike on both databases.
 
     Raises:
         UnstorableText: when a value holds NUL or half a surrogate pair, on both databases.
@@ -41,7 +41,7 @@ class Text(TypeDecorator[str]):
         return value
 
 
-class Moment(TypeDecorator[datetime]):
+class UtcDateTime(TypeDecorator[datetime]):
     """A datetime in UTC with microseconds. Naive datetimes are refused."""
 
     impl = DateTime

@@ -96,7 +96,7 @@ def _current(connection: Connection) -> str | None:
 
 
 def _known(connection: Connection, config: Config) -> str | None:
-    """Return the database's revision, None for one without tables of ours.
+    """Return the database's revision, None for a database without these tables.
 
     Raises:
         WrongSchema: this version does not know it, or there are tables and no revision.

@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from worker.store.schema.columns import Json, Moment, Text
+from worker.store.schema.columns import Json, Text, UtcDateTime
 
 DEFAULT_PROJECT = "default"
 """Owns resources created without a key, or with one of the configured keys."""
@@ -34,7 +34,7 @@ class Base(DeclarativeBase):
     )
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own way to declare it
         str: Text,
-        datetime: Moment,
+        datetime: UtcDateTime,
         dict[str, Any]: Json,
         list[Any]: Json,
         bytes: LargeBinary,

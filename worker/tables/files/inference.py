@@ -27,7 +27,7 @@ class ColumnForm:
         """Convert a column of a file to its stored type.
 
         Raises:
-            UnreadableTable: a text holds a NUL character, or a value has no place in the type.
+            UnreadableTable: a text holds a NUL character, or a value does not fit the type.
         """
         if self.stored in WIDE_INTEGERS:
             return _digits(column).cast(self.stored)
