@@ -1,8 +1,7 @@
-"""The run kind ``tune``: try many specs on the same rows, then fit the best one and store it as a fit would be.
+"""The run kind ``tune``: try many specs on the same rows, then fit the best one and store it like a fit.
 
-The first trial is what a fit would choose, by the same short runs, so that a search is never far behind a fit.
-The fit is run again rather than kept from its trial: it costs one trial more, and the model, its history and its
-checkpoints are those of any fit.
+The first trial is what a fit would select by the same short runs, so that a search is never far behind a fit. The best
+trial is fitted again: that costs one trial more, and the model, its history and its checkpoints are those of any fit.
 """
 
 import time
@@ -33,13 +32,13 @@ from worker.contracts.validation import validation_chose
 from worker.engine.choice import CandidateRun, number_of_runs
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
-from worker.runs.checkpoints import without_old_scores
+from worker.runs.checkpoints import drop_outdated_checkpoint
 from worker.runs.data import load_rows
 from worker.runs.fit import fit
 from worker.store.files.artifacts import Artifacts
 from worker.training import search_space
 from worker.training.machine import Machine
-from worker.training.model_selection import choose, precise_if_few
+from worker.training.model_selection import choose, float64_if_few
 from worker.training.pipeline import recurse
 from worker.training.rows import TrainingRows
 from worker.training.search import Loss, Params, Trial, best, search
@@ -48,18 +47,18 @@ TRIALS: TypeAdapter[list[TrialData]] = TypeAdapter(list[TrialData])
 
 
 def tune(order: TuneOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]) -> TuneDone:
-    """Search, from the order's checkpoint if it has one, and train a model with what was best.
+    """Search, from the order's checkpoint if it has one, and train a model with the best options.
 
     Raises:
         NoTrialSucceeded: every trial failed.
         InvalidRequest: the rows cannot be learned from.
         ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
     """
-    return _Tune(without_old_scores(order, report), artifacts, machine, report).run()
+    return _Tune(drop_outdated_checkpoint(order, report), artifacts, machine, report).run()
 
 
 class _Tune:
-    """One search under way."""
+    """One run of a search."""
 
     def __init__(
         self, order: TuneOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]
@@ -76,7 +75,7 @@ class _Tune:
         self._metrics: list[dict[str, float]] = []
 
     def run(self) -> TuneDone:
-        """Return where the model and the list of trials are."""
+        """Return the stored model and list of trials."""
         checkpoint = self._order.checkpoint
         if checkpoint is not None:
             self._ended = TRIALS.validate_json(self._artifacts.read_bytes(checkpoint.trials))
@@ -108,13 +107,13 @@ class _Tune:
         return self._fit(winner, stored, None if checkpoint is None else checkpoint.winner)
 
     def _first(self) -> Params:
-        """Return the options of the first trial: what a fit would choose of what the spec leaves open."""
-        given = self._order.request.spec
-        expected = number_of_runs(len(given.candidates()))
+        """Return the options of the first trial: those that a fit would select."""
+        spec = self._order.request.spec
+        expected = number_of_runs(len(spec.candidates()))
 
         def stage(stage: str, done: float, following: float) -> None:
-            progress = Progress(trials=self._trials, fraction=self._raced * done / self._parts, stage=stage)
-            self._report(ProgressReport(progress=progress, next_fraction=self._raced * following / self._parts))
+            progress = Progress(trials=self._trials, fraction=self._selects * done / self._parts, stage=stage)
+            self._report(ProgressReport(progress=progress, next_fraction=self._selects * following / self._parts))
 
         def load(spec: FitSpec) -> TrainingRows:
             stage("reading the rows", 0.0, 1 / expected)
@@ -125,21 +124,21 @@ class _Tune:
         def ended(run: CandidateRun, number: int, runs: int) -> None:
             stage(f"choosing where to begin ({number} of {runs})", number / runs, min((number + 1) / runs, 1.0))
 
-        # rows that no spec can learn from end the search here, and not one trial after another
-        load(given.candidates()[0])
+        # rows that no spec can learn from fail the search here, instead of every trial
+        load(spec.candidates()[0])
         try:
-            choice = choose(given, load, device=self._machine.device, ended=ended)
+            choice = choose(spec, load, device=self._machine.device, ended=ended)
         except EngineError as error:
             message = f"no way to fit stood a short run, and the first trial is the spec as it was given: {error}"
             self._report(LogReport(data=LogData(message=message)))
             return search_space.values_of(self._spec, self._space)
-        # as in a fit: folds tell the ridges apart better than a part of the rows does
-        ridge = given.ridge if self._folds else choice.spec.ridge
+        # as in a fit: folds compare ridges better than a part of the rows does
+        ridge = spec.ridge if self._folds else choice.spec.ridge
         first = search_space.values_of(choice.spec.model_copy(update={"ridge": ridge}), self._space)
         if choice.runs:
-            decided = [name for name in (*AUTO_CANDIDATES, "ridge") if getattr(given, name) == "auto" and name in first]
-            said = ", ".join(f"{name} {first[name]}" for name in decided)
-            message = f"{said} did best in {len(choice.runs)} short runs and make the first trial"
+            decided = [name for name in (*AUTO_CANDIDATES, "ridge") if getattr(spec, name) == "auto" and name in first]
+            options = ", ".join(f"{name} {first[name]}" for name in decided)
+            message = f"{options} did best in {len(choice.runs)} short runs and make the first trial"
             self._report(LogReport(data=LogData(message=message)))
         return first
 
@@ -149,34 +148,36 @@ class _Tune:
         return (validation.folds or 0) if validation is not None else 0
 
     def _losses(self, number: int, params: Params) -> Iterator[Loss]:
-        """Yield the loss after each iteration of one trial; over folds, which go step by step together, the mean."""
+        """Yield the loss after each iteration of one trial, averaged over the folds, which advance together."""
         self._metrics = []
         spec = self._configured(params)
         config = FitConfig(**spec.engine_options(), raise_ridge=self._raise_ridge)
         self._report_trial(number, None, config)
         for states in zip(*(recurse(rows, config, self._machine) for rows in self._load(spec)), strict=False):
-            reached = [state.current for state in states]
-            self._metrics.append({name: _mean([one.metrics[name] for one in reached]) for name in reached[0].metrics})
-            self._report_trial(number, reached[0].iteration, config)
-            yield tuple(_mean(parts) for parts in zip(*(one.loss or () for one in reached), strict=True))
+            iterates = [state.current for state in states]
+            self._metrics.append(
+                {name: _mean([iterate.metrics[name] for iterate in iterates]) for name in iterates[0].metrics}
+            )
+            self._report_trial(number, iterates[0].iteration, config)
+            yield tuple(_mean(parts) for parts in zip(*(iterate.loss or () for iterate in iterates), strict=True))
 
     def _configured(self, params: Params) -> FitSpec:
-        """Return the whole spec of a trial, which the fit of the best one repeats to the last bit."""
-        return precise_if_few(search_space.configured(self._spec, params), self._fitted)
+        """Return the resolved spec of a trial; the fit of the best trial repeats it exactly."""
+        return float64_if_few(search_space.configured(self._spec, params), self._fitted)
 
     @property
     def _raise_ridge(self) -> bool:
-        """Whether ridges are drawn or tried, and not given."""
+        """Whether the ridge is selected rather than given."""
         return self._order.request.spec.ridge == "auto" or "ridge" in self._space
 
     @cached_property
     def _fitted(self) -> int:
-        """How many rows a fit would train on: with folds, the last one trains on all."""
+        """Number of training rows of the last fit: with folds, all rows."""
         rows = self._load(self._spec)[0]
         return len(rows.together[1] if self._folds else rows.Y)
 
     def _load(self, spec: FitSpec) -> list[TrainingRows]:
-        """Return the rows of each fold, read and encoded once for all trials that encode alike."""
+        """Return the rows of each fold; trials with the same encoding share them."""
         encoding = spec.model_dump_json(exclude=set(spec.engine_options()))
         if encoding not in self._rows:
             folds = range(1, self._folds + 1) if self._folds else [None]
@@ -185,13 +186,13 @@ class _Tune:
         return self._rows[encoding]
 
     def _take(self, trial: Trial, trials: Sequence[Trial], seconds: float) -> ArtifactRef:
-        """Store and report a trial that has ended. Returns where the list of trials is."""
+        """Store and report a finished trial. Return the stored list of trials."""
         step = trial.best_step if trial.losses else None
         twin = None if trial.same_as is None else self._ended[trial.same_as]
         metrics = twin.metrics if twin is not None else {} if step is None else self._metrics[step]
         progress = self._progress(trial.number + 1, 0.0, None, None)
         left = self._trials - trial.number  # the fit of the best one counts too
-        eta = (sum(one.seconds for one in self._ended) + seconds) / (trial.number + 1) * left
+        eta = (sum(ended.seconds for ended in self._ended) + seconds) / (trial.number + 1) * left
         data = TrialData(
             trial=trial.number + 1,
             trials=self._trials,
@@ -221,7 +222,7 @@ class _Tune:
         return stored
 
     def _report_trial(self, number: int, iteration: int | None, config: FitConfig) -> None:
-        """Report a trial under way after an iteration, None before the first."""
+        """Report the current trial after an iteration; None: before the first."""
         each = 1 / (config.iterations + 1)
         done = len(self._metrics) * each
         progress = self._progress(number, done, iteration, config)
@@ -229,23 +230,23 @@ class _Tune:
         self._report(ProgressReport(progress=progress, next_fraction=following))
 
     @cached_property
-    def _raced(self) -> int:
-        """The short runs count as much as a trial."""
+    def _selects(self) -> int:
+        """1 if short runs select the first trial, else 0: they count as one trial."""
         return int(len(self._order.request.spec.candidates()) > 1)
 
     @property
     def _parts(self) -> int:
-        """The short runs, every trial, and the fit of the best one."""
-        return self._raced + self._trials + 1
+        """Number of progress parts: the short runs, every trial, and the fit of the best trial."""
+        return self._selects + self._trials + 1
 
     def _progress(self, number: int, done: float, iteration: int | None, config: FitConfig | None) -> Progress:
-        mean = _mean([one.seconds for one in self._ended]) if self._ended else None
+        mean = _mean([trial.seconds for trial in self._ended]) if self._ended else None
         return Progress(
             trial=min(number + 1, self._trials),
             trials=self._trials,
             iteration=iteration,
             iterations=None if config is None else config.iterations,
-            fraction=min((self._raced + number + done) / self._parts, 1.0),
+            fraction=min((self._selects + number + done) / self._parts, 1.0),
             stage=f"trial {number + 1} of {self._trials}" if number < self._trials else "fitting the best trial",
             eta_seconds=None if mean is None else mean * (self._trials + 1 - number - done),
         )
@@ -260,8 +261,8 @@ class _Tune:
             if isinstance(answer, Reported):
                 shown = {"trial": self._trials, "trials": self._trials, "stage": "fitting the best trial"}
                 fraction, following = (
-                    (self._raced + self._trials + one) / self._parts
-                    for one in (answer.progress.fraction, answer.next_fraction)
+                    (self._selects + self._trials + part) / self._parts
+                    for part in (answer.progress.fraction, answer.next_fraction)
                 )
                 progress = answer.progress.model_copy(update={**shown, "fraction": fraction})
                 answer = answer.model_copy(update={"progress": progress, "next_fraction": following})

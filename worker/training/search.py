@@ -1,7 +1,7 @@
-"""The search for the best of many configurations: seeded draws, and an early end for weak trials.
+"""Search for the best of many configurations: seeded sampling, and pruning of weak trials.
 
-The draw of a trial follows from the seed, its number and the trials before it, and from nothing else. So a search that
-goes on from a list of finished trials is the same as one that was never interrupted.
+The sample of a trial depends only on the seed, its number and the trials before it. So a resumed search equals one that
+was never interrupted.
 """
 
 import math
@@ -21,23 +21,23 @@ Loss = tuple[float, ...]
 """Lower is better; parts in order of weight."""
 
 STARTUP_TRIALS = 10
-"""So many trials are drawn evenly before the sampler looks at what they found."""
-JUDGED_AFTER = 5
-"""So many trials must be complete before one is stopped for being weaker than their median."""
-JUDGED_FROM_STEP = 2
-"""The first steps say little of what a trial will learn."""
+"""Number of uniformly sampled trials before the sampler models their losses."""
+PRUNING_MIN_TRIALS = 5
+"""Number of complete trials before median pruning starts."""
+PRUNING_WARMUP_STEPS = 2
+"""The first steps predict little of the result of a trial."""
 TIE = 1e-6
-"""Weight of the second part of a loss, squeezed below 1, in the one number that the sampler sees."""
+"""Weight of the second part of a loss, scaled below 1, in the single number for the sampler."""
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration that was tried: the loss after each step.
+    """One trial of a configuration, with the loss after each step.
 
-    ``number`` counts from 0. ``reason``: why it failed. ``same_as``: an earlier trial had the same params, so this one
-    took over what that one found.
+    ``number`` counts from 0. ``reason``: why it failed. ``same_as``: the earlier trial with the same params, whose
+    losses this one takes over.
     """
 
     number: int
@@ -54,7 +54,7 @@ class Trial:
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
-    """Return the complete trial with the least loss, the earliest of equal ones; None where none is complete."""
+    """Return the complete trial with the least loss, the earliest of ties; None if none is complete."""
     complete = [trial for trial in trials if trial.state == "complete"]
     return min(complete, key=lambda trial: (trial.losses[trial.best_step], trial.number), default=None)
 
@@ -72,29 +72,29 @@ def search(
 ) -> Iterator[Trial]:
     """Yield each trial when it has ended.
 
-    ``run(number, params)`` yields the loss after each step, and is closed where the trial is stopped. ``first`` is
-    tried first. An option is drawn if it ``applies`` beside those drawn before it, in the order of ``space``. Errors of
-    the types ``failures`` are failed trials. ``finished``: the first trials of an earlier run, in order.
+    ``run(number, params)`` yields the loss after each step, and is closed if the trial is pruned. ``first``: params of
+    the first trial. An option is sampled if it ``applies`` with those sampled before it, in the order of ``space``.
+    Exceptions of the types ``failures`` make failed trials. ``finished``: trials of an earlier run, in order.
     """
     done = list(finished)
     for number in range(len(done), trials):
         study = _study(space, done, seed, number)
-        asked = study.ask()
-        params = dict(first) if number == 0 else _draw(asked, space, applies)
-        twin = next((one for one in done if one.params == params), None)
+        optuna_trial = study.ask()
+        params = dict(first) if number == 0 else _draw(optuna_trial, space, applies)
+        twin = next((earlier for earlier in done if earlier.params == params), None)
         if twin is not None:
             trial = replace(twin, number=number, same_as=twin.number)
         else:
-            trial = _tried(run, number, params, asked, failures)
+            trial = _run_trial(run, number, params, optuna_trial, failures)
         done.append(trial)
         yield trial
 
 
-def _tried(
+def _run_trial(
     run: Callable[[int, Params], Iterator[Loss]],
     number: int,
     params: Params,
-    asked: optuna.Trial,
+    optuna_trial: optuna.Trial,
     failures: tuple[type[Exception], ...],
 ) -> Trial:
     losses: list[Loss] = []
@@ -104,8 +104,8 @@ def _tried(
             if not all(map(math.isfinite, loss)):
                 return Trial(number, params, "failed", tuple(losses), f"the loss after step {step} is not finite")
             losses.append(loss)
-            asked.report(_number(min(losses)), step)
-            if asked.should_prune():
+            optuna_trial.report(_number(min(losses)), step)
+            if optuna_trial.should_prune():
                 return Trial(number, params, "pruned", tuple(losses))
     except failures as error:
         return Trial(number, params, "failed", tuple(losses), str(error))
@@ -113,19 +113,19 @@ def _tried(
 
 
 def _study(space: Mapping[str, SearchOption], done: Sequence[Trial], seed: int, number: int) -> optuna.Study:
-    """Return a study that has seen ``done`` and whose draws belong to trial ``number``."""
+    """Return a study with the trials ``done`` and the seed of trial ``number``."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     study = optuna.create_study(
         sampler=optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=own_seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=JUDGED_AFTER, n_warmup_steps=JUDGED_FROM_STEP),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=PRUNING_MIN_TRIALS, n_warmup_steps=PRUNING_WARMUP_STEPS),
     )
     study.add_trials([_frozen(trial, space) for trial in done])
     return study
 
 
 def _frozen(trial: Trial, space: Mapping[str, SearchOption]) -> optuna.trial.FrozenTrial:
-    # The first trial may hold values from outside of the space: the sampler is not told those.
+    # the first trial may have values outside of the space, which the sampler cannot use
     known = {name: value for name, value in trial.params.items() if space[name].holds(value)}
     values = [_number(min(trial.losses[: step + 1])) for step in range(len(trial.losses))]
     return optuna.create_trial(
@@ -138,24 +138,25 @@ def _frozen(trial: Trial, space: Mapping[str, SearchOption]) -> optuna.trial.Fro
 
 
 def _draw(
-    asked: optuna.Trial, space: Mapping[str, SearchOption], applies: Callable[[str, Params], bool]
+    optuna_trial: optuna.Trial, space: Mapping[str, SearchOption], applies: Callable[[str, Params], bool]
 ) -> dict[str, OptionValue]:
     params: dict[str, OptionValue] = {}
     for name, option in space.items():
         if applies(name, params):
-            params[name] = _suggest(asked, name, _distribution(option))
+            params[name] = _suggest(optuna_trial, name, _distribution(option))
     return params
 
 
-def _suggest(asked: optuna.Trial, name: str, distribution: BaseDistribution) -> OptionValue:
+def _suggest(optuna_trial: optuna.Trial, name: str, distribution: BaseDistribution) -> OptionValue:
     if isinstance(distribution, CategoricalDistribution):
-        return asked.suggest_categorical(name, distribution.choices)
+        return optuna_trial.suggest_categorical(name, distribution.choices)
     if isinstance(distribution, IntDistribution):
-        return asked.suggest_int(
+        return optuna_trial.suggest_int(
             name, distribution.low, distribution.high, log=distribution.log, step=distribution.step
         )
     assert isinstance(distribution, FloatDistribution)  # noqa: S101 - there is no fourth kind
-    return asked.suggest_float(name, distribution.low, distribution.high, log=distribution.log, step=distribution.step)
+    low, high = distribution.low, distribution.high
+    return optuna_trial.suggest_float(name, low, high, log=distribution.log, step=distribution.step)
 
 
 def _distribution(option: SearchOption) -> BaseDistribution:
@@ -168,6 +169,6 @@ def _distribution(option: SearchOption) -> BaseDistribution:
 
 
 def _number(loss: Loss) -> float:
-    """Return a loss as one number that keeps the order but for ties beyond the second part."""
+    """Return a loss as one number with the same order, except for ties beyond the second part."""
     tie = loss[1] if len(loss) > 1 else 0.0
     return loss[0] + TIE * tie / (1 + abs(tie))

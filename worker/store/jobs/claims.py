@@ -1,4 +1,4 @@
-"""What a worker gets with a job that it has claimed."""
+"""The claim of a job by a worker."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,10 +20,9 @@ CHECKPOINTS: TypeAdapter[AnyCheckpoint | None] = TypeAdapter(AnyCheckpoint | Non
 
 @dataclass(frozen=True)
 class Claim:
-    """A job in the hands of one attempt. Every write about it names ``token``.
+    """A job that one attempt owns. Every write about it names ``token``.
 
-    ``task`` is that of a training, ``model`` the file of the model that a predict job uses; ``checkpoint`` is where to
-    go on.
+    ``task``: of a training. ``model``: the file of the model of a predict job. ``checkpoint``: where to resume.
     """
 
     job_id: str
@@ -42,12 +41,12 @@ class Claim:
 
 
 def load_claim(session: Session, job: JobRow, token: str) -> Callable[[], Claim]:
-    """Read the rows of a claimed job, and return what makes the claim of them.
+    """Read the rows of a claimed job, and return a function that builds the claim.
 
-    That is called after the commit: a row that this version cannot read then fails the job, instead of rolling the
-    claim back for ever.
+    Call it after the commit: a row that this version cannot read then fails the job, instead of rolling back the claim
+    for ever.
     """
-    # A queued or running job holds its dataset and model, so these rows exist.
+    # a queued or running job holds its dataset and model, so these rows exist
     table = session.get_one(DatasetRow, job.dataset_id)
     validation = None if job.validation_id is None else session.get_one(DatasetRow, job.validation_id)
     model = None if job.held_model_id is None else session.get_one(ModelRow, job.held_model_id)

@@ -1,6 +1,5 @@
-"""Reading jobs: what callers see of a row, lists, counts, and which queued jobs want another message."""
+"""Read jobs: resources, lists, counts, turns, and queued jobs whose message must be resent."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -13,21 +12,21 @@ from worker.contracts.resources import BatchCounts, Job, JobKind, JobState, Page
 from worker.contracts.validation import left_out_chose, validation_chose
 from worker.store.database import Database
 from worker.store.jobs.claims import CHECKPOINTS
-from worker.store.jobs.progress import shown
+from worker.store.jobs.progress import public_progress
 from worker.store.pagination import first_page
 from worker.store.schema.columns import storable
 from worker.store.schema.tables import JobRow
 
 MAX_BACKOFF = 6
-"""A message is repeated after 1, 2, 4, … times the first pause, at most 2 to this power times."""
+"""Messages repeat after 1, 2, 4, … times the first pause, at most 2 to this power times."""
 RESEND_AT_ONCE = 1000
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-"""The last turn of a project that had none."""
+"""Stands for the last turn of a project that had none."""
 
 
 @dataclass(frozen=True)
 class HeldLease:
-    """Who holds a running job, and until when by that worker's clock. Every renewal changes ``mark``."""
+    """The owner of a running job, and the end of its lease by the owner's clock. Every renewal changes ``mark``."""
 
     job_id: str
     token: str | None
@@ -35,20 +34,20 @@ class HeldLease:
 
     @property
     def mark(self) -> tuple[str | None, datetime]:
-        """What tells one renewal from the next."""
+        """Identifies a renewal."""
         return self.token, self.expires_at
 
 
 def leases(database: Database) -> list[HeldLease]:
-    """Return the leases of all running jobs, the one that ends first at the beginning."""
+    """Return the leases of all running jobs by their end."""
     query = select(JobRow.id, JobRow.token, JobRow.lease_expires_at).where(JobRow.state == "running")
     with database.reading() as session:
-        found = session.execute(query.order_by(JobRow.lease_expires_at)).all()
-    return [HeldLease(job_id, token, ends_at) for job_id, token, ends_at in found if ends_at is not None]
+        rows = session.execute(query.order_by(JobRow.lease_expires_at)).all()
+    return [HeldLease(job_id, token, ends_at) for job_id, token, ends_at in rows if ends_at is not None]
 
 
 def find(session: Session, job_id: str, *, lock: bool = False) -> JobRow:
-    """Return a row as it is now; ``lock`` keeps it so until the transaction ends.
+    """Return the current row of a job; ``lock`` locks it until the transaction ends.
 
     Raises:
         NotFound: no such job.
@@ -73,7 +72,7 @@ def get(database: Database, job_id: str) -> Job:
 
 
 def result(database: Database, job_id: str) -> ResultFile | None:
-    """Return the file that a job made; None while, or where, there is none.
+    """Return the result file of a job; None if it has none.
 
     Raises:
         NotFound: no such job.
@@ -84,7 +83,7 @@ def result(database: Database, job_id: str) -> ResultFile | None:
 
 
 def checkpoint(database: Database, job_id: str) -> AnyCheckpoint | None:
-    """Return where the job would go on; None where it would start afresh.
+    """Return the checkpoint of a job; None if it has none.
 
     Raises:
         NotFound: no such job.
@@ -114,48 +113,48 @@ def list_page(
         query = query.where(JobRow.batch_id == batch)
     if after is not None:
         query = query.where(JobRow.id < after)
-    # each of the two has an index in the order of the list; of both at once the database would read and sort all
-    queries = [query] if model is None else [query.where(one == model) for one in (JobRow.model_id, JobRow.model_name)]
+    # each column has an index in the order of the list; for OR the database would read and sort all rows
+    columns = (JobRow.model_id, JobRow.model_name)
+    queries = [query] if model is None else [query.where(column == model) for column in columns]
     with database.reading() as session:
-        found = {row.id: row for one in queries for row in session.scalars(one)}
-        newest = sorted(found.values(), key=lambda row: row.id, reverse=True)
+        rows = {row.id: row for query in queries for row in session.scalars(query)}
+        newest = sorted(rows.values(), key=lambda row: row.id, reverse=True)
         items, following = first_page([to_resource(row) for row in newest[: limit + 1]], limit)
         return Page[Job](items=items, next=following)
 
 
 def count_waiting(session: Session, project: str) -> tuple[int, int]:
-    """Return how many jobs wait for a worker, of all projects and of one, whatever the session may see."""
+    """Return the number of queued jobs of all projects and of one, whatever the session's project."""
     query = text("SELECT count(*), count(CASE WHEN project = :project THEN 1 END) FROM jobs WHERE state = 'queued'")
-    waiting, own = session.execute(query, {"project": project}).one()
-    return int(waiting), int(own)
+    waiting, in_project = session.execute(query, {"project": project}).one()
+    return int(waiting), int(in_project)
 
 
 def counts(database: Database) -> BatchCounts:
-    """Return how many jobs there are in each state."""
+    """Return the number of jobs in each state."""
     with database.reading() as session:
         return counts_in(session, None)
 
 
 def counts_in(session: Session, batch_id: str | None) -> BatchCounts:
-    """Return how many jobs of the batch, or of all, are in each state."""
+    """Return the number of jobs in each state, of a batch or of all."""
     query = select(JobRow.state, func.count()).group_by(JobRow.state)
     if batch_id is not None:
         query = query.where(JobRow.batch_id == batch_id)
-    found: Sequence[tuple[str, int]] = [(state, count) for state, count in session.execute(query)]
-    return BatchCounts.model_validate(dict(found))
+    return BatchCounts.model_validate({str(state): count for state, count in session.execute(query)})
 
 
 def next_queued(database: Database) -> str | None:
-    """Return the job whose turn it is of those that wait; None where none waits.
+    """Return the queued job that runs next; None if none is queued.
 
-    Projects take turns: the one with the fewest running jobs is next, of several the one whose turn was longest ago.
-    Within a project the job that was submitted first is next.
+    Projects take turns: next is the project with the fewest running jobs, then the one whose last turn was longest ago.
+    Within a project the job submitted first is next.
     """
     first = func.min(JobRow.id).label("first")
     waiting = select(JobRow.project, first).where(JobRow.state == "queued").group_by(JobRow.project).subquery()
-    own = aliased(JobRow)
-    running = select(func.count()).where(own.project == waiting.c.project, own.state == "running").scalar_subquery()
-    turn = select(func.max(own.started_at)).where(own.project == waiting.c.project).scalar_subquery()
+    job = aliased(JobRow)
+    running = select(func.count()).where(job.project == waiting.c.project, job.state == "running").scalar_subquery()
+    turn = select(func.max(job.started_at)).where(job.project == waiting.c.project).scalar_subquery()
     query = select(waiting.c.first).order_by(running, func.coalesce(turn, NEVER), waiting.c.first).limit(1)
     with database.reading() as session:
         return session.scalars(query).one_or_none()
@@ -164,8 +163,8 @@ def next_queued(database: Database) -> str | None:
 def unsent(database: Database, now: datetime, older_than: float) -> list[str]:
     """Return queued jobs whose message seems lost, oldest first.
 
-    A new job is due ``older_than`` seconds after it was queued, and then after its last message with the pause
-    doubled each time. A job that was put back after an attempt is due at once.
+    A new job is due ``older_than`` seconds after it was queued, later after a pause that doubles with each message. A
+    job requeued after an attempt is due at once.
     """
     pause = timedelta(seconds=older_than)
     never = and_(JobRow.sends == 0, or_(JobRow.attempt > 0, JobRow.queued_at <= now - pause))
@@ -182,7 +181,7 @@ def unsent(database: Database, now: datetime, older_than: float) -> list[str]:
 
 
 def mark_sent(database: Database, job_id: str, now: datetime) -> None:
-    """Write down that a message for a queued job has left."""
+    """Record that a message for a queued job was sent."""
     with database.transaction() as session:
         session.execute(
             update(JobRow)
@@ -193,14 +192,14 @@ def mark_sent(database: Database, job_id: str, now: datetime) -> None:
 
 
 def to_resource(row: JobRow) -> Job:
-    """Return the job that a row holds."""
+    """Return the job of a row."""
     return Job.model_validate(
         {
             "id": row.id,
             "kind": row.kind,
             "state": row.state,
             "attempt": row.attempt,
-            "progress": shown(row),
+            "progress": public_progress(row),
             "metrics": row.metrics,
             "validation_chose": validation_chose(row.request),
             "left_out_chose": left_out_chose(row.request, row.metrics or {}),

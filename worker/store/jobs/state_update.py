@@ -1,4 +1,4 @@
-"""The one UPDATE that brings a job into another state, and who may ask for it. Only ``jobs`` uses this."""
+"""The only UPDATE that changes the state of a job, and the checks of ownership. Only ``jobs`` uses this."""
 
 from datetime import datetime
 from typing import Any
@@ -26,10 +26,10 @@ def enter(
     model: str | None = None,
     values: dict[str, Any] | None = None,
 ) -> None:
-    """Change the state of a job, with its event. ``row`` is the locked row that the decision was made on.
+    """Change the state of a job and write the event. ``row``: the locked row that the caller has checked.
 
     Raises:
-        LeaseLost: the row is no longer as it was.
+        LeaseLost: the row has changed.
     """
     changes: dict[str, Any] = {"state": state, "last_seq": JobRow.last_seq + 1, **_on_entry(state, now)}
     if error is not None:
@@ -43,7 +43,7 @@ def enter(
 
 
 def unchanged(row: JobRow) -> Update:
-    """Return an UPDATE that matches only while the job is what ``row`` says."""
+    """Return an UPDATE that matches only while the job equals ``row``."""
     return (
         update(JobRow)
         .where(
@@ -67,7 +67,7 @@ def running(job_id: str, token: str) -> Update:
 
 
 def lock(session: Session, job_id: str) -> JobRow | None:
-    """Return a job's row, locked to the end of the transaction; None where there is no such job."""
+    """Return a job's row, locked until the end of the transaction; None if there is no such job."""
     try:
         return find(session, job_id, lock=True)
     except NotFound:
@@ -75,9 +75,9 @@ def lock(session: Session, job_id: str) -> JobRow | None:
 
 
 def owned(session: Session, job_id: str, token: str | None, *endings: JobState) -> JobRow:
-    """Return the locked row of a running job that ``token`` owns (None: whoever does).
+    """Return the locked row of a running job that ``token`` owns (None: any owner).
 
-    A job that this very attempt has already brought to one of ``endings`` is returned too.
+    A job that this attempt has already brought to one of ``endings`` is returned too.
 
     Raises:
         LeaseLost: another attempt owns the job, or none.
@@ -89,12 +89,12 @@ def owned(session: Session, job_id: str, token: str | None, *endings: JobState) 
 
 
 def lease_lost(job_id: str) -> LeaseLost:
-    """Return the error of a write by an attempt that does not own the job."""
+    """Return the error for a write by an attempt that does not own the job."""
     return LeaseLost(f"the job {job_id!r} does not belong to this attempt any more")
 
 
-def held(kind: str, dataset_id: str, validation_id: str | None, model_id: str | None) -> dict[str, str | None]:
-    """Return the columns that keep what a job uses from being deleted."""
+def held_columns(kind: str, dataset_id: str, validation_id: str | None, model_id: str | None) -> dict[str, str | None]:
+    """Return the columns that protect the inputs of a job from deletion."""
     return {
         "held_dataset_id": dataset_id,
         "held_validation_id": validation_id,
@@ -102,8 +102,8 @@ def held(kind: str, dataset_id: str, validation_id: str | None, model_id: str | 
     }
 
 
-def called_by(origin: Origin | None) -> dict[str, str | None]:
-    """Return the columns that name the request that queued a job."""
+def origin_columns(origin: Origin | None) -> dict[str, str | None]:
+    """Return the columns about the request that queued a job."""
     known = origin or Origin()
     return {"request_id": known.request_id, "traceparent": known.traceparent}
 
@@ -120,7 +120,7 @@ def _on_entry(state: JobState, now: datetime) -> dict[str, Any]:
             "sent_at": None,
             "sends": 0,
         }
-    # The token stays, so that an attempt that repeats its last write is known.
+    # the token stays, so that an attempt can repeat its last write
     return {
         "lease_expires_at": None,
         "finished_at": now,
