@@ -1,3 +1,3 @@
-"""The training library and its Celery shell."""
+"""The training library and its Celery worker."""
 
 VERSION = "0.1.0"

@@ -1,8 +1,8 @@
-"""The Celery shell: one process that waits for job ids and supervises one training at a time.
+"""The Celery worker: one process that receives job ids and supervises one training at a time.
 
-Start it with ``python -m worker.app``. The flags of the worker are part of the design and are set here: one thread
-supervises (the computation runs in a process of its own), gossip and mingle are off (a worker that reconnects with
-them on may stop consuming, celery/celery#10302), and nothing is reserved behind a running job.
+Start it with ``python -m worker.app``. The worker's flags are part of the design and are set here: one thread
+supervises (the computation runs in a child process), gossip and mingle are off (with them a worker that reconnects
+may stop consuming, celery/celery#10302), and no message is prefetched behind a running job.
 """
 
 import os
@@ -23,9 +23,9 @@ from worker.shell.supervisor import Supervisor, utc_now
 from worker.shell.tasks import register_tasks
 from worker.store.database import Database
 from worker.store.files.artifacts import Artifacts
-from worker.telemetry.heartbeat import beating, folder_of
+from worker.telemetry.heartbeat import emit_heartbeats, heartbeat_folder
 from worker.telemetry.logs import configure_logging
-from worker.telemetry.metrics import serving
+from worker.telemetry.metrics import serve_metrics
 from worker.telemetry.tracing import Tracing
 
 log = structlog.get_logger()
@@ -40,8 +40,8 @@ def create_celery(settings: WorkerSettings) -> Celery:
         event_serializer="json",
         task_ignore_result=True,
         task_default_queue=settings.queue,
-        # The message is a hint and the row is the truth: an early acknowledgement can lose nothing, and a late one
-        # would be redelivered while a healthy task runs (celery/celery#5935).
+        # The database row holds the job, and the message is only a hint: early acknowledgement loses nothing, and
+        # late acknowledgement would redeliver while a healthy task runs (celery/celery#5935).
         task_acks_late=False,
         task_reject_on_worker_lost=False,
         worker_prefetch_multiplier=1,
@@ -56,7 +56,7 @@ def create_celery(settings: WorkerSettings) -> Celery:
 
 
 def _announcer(app: Celery) -> Callable[[str], None]:
-    """Return what sends a job's id to the workers; a message that cannot leave is sent by the reconciler."""
+    """Return a function that sends a job's id to the workers; the reconciler resends messages that fail."""
 
     def announce(job_id: str) -> None:
         try:
@@ -68,18 +68,18 @@ def _announcer(app: Celery) -> Callable[[str], None]:
 
 
 @contextmanager
-def _beating(settings: WorkerSettings, find_fault: Callable[[], str | None]) -> Iterator[None]:
-    """Give signs of life for as long as the block lasts. Where they cannot be written the worker works without."""
+def _heartbeats(settings: WorkerSettings, find_fault: Callable[[], str | None]) -> Iterator[None]:
+    """Emit heartbeats while the block runs. If they cannot be written, the worker runs without them."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(beating(folder_of(settings.home, settings.queue), find_fault))
+            stack.enter_context(emit_heartbeats(heartbeat_folder(settings.home, settings.queue), find_fault))
         except OSError as error:
             log.warning("no signs of life are given, so 'factrfm check --worker' finds no worker", error=str(error))
         yield
 
 
 def main(now: Callable[[], datetime] = utc_now) -> int:
-    """Run a worker until it is told to stop. ``now`` is the clock of its leases."""
+    """Run a worker until it receives a stop signal. ``now`` is the clock of its leases."""
     settings = WorkerSettings()
     configure_logging(settings.log_level, settings.log_format)
     database = Database(settings.database_address)
@@ -102,8 +102,8 @@ def main(now: Callable[[], datetime] = utc_now) -> int:
     signals.worker_shutting_down.connect(lambda **_: supervisor.stop(), weak=False)
     try:
         with (
-            serving(settings.metrics_host, settings.metrics_port),
-            _beating(settings, lambda: loop.fault() or supervisor.fault()),
+            serve_metrics(settings.metrics_host, settings.metrics_port),
+            _heartbeats(settings, lambda: loop.fault() or supervisor.fault()),
         ):
             app.worker_main(
                 [

@@ -30,19 +30,19 @@ from worker.tables.encoding import splits
 from worker.tables.frames import frame_table, is_frame
 from worker.tables.rows.matching import match_columns
 from worker.training.estimator_inputs import array_table, check_dates, check_device, history_line, spec_of, typed_frame
-from worker.training.estimator_targets import class_targets, codes_among, exact_labels, regression_array
+from worker.training.estimator_targets import class_targets, encode_labels, exact_labels, regression_array
 from worker.training.machine import Machine
-from worker.training.model_selection import Choice, choose, described
+from worker.training.model_selection import Choice, choose, run_summaries
 from worker.training.pipeline import LastSolve, chosen_by, last_solve, model_of, recurse, solver_for
 from worker.training.rows import TrainingRows, encoded_rows
 
 Rows = tuple[Any, Any]
 MIN_ROWS = 3
-"""Of fewer rows none is held out."""
+"""With fewer rows none is held out."""
 
 
 class _FactRFM(BaseEstimator):  # type: ignore[misc]
-    """What the two estimators share."""
+    """Base class of the two estimators."""
 
     def __init__(
         self,
@@ -96,14 +96,14 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, *, validation: Rows | None = None) -> Self:
         """Train on X (n, columns), an array or a DataFrame, and y.
 
-        ``validation`` (X, y) chooses instead of a share of the rows, ``validation_fraction``; those rows too join the
-        last solve where ``refit`` is true.
+        ``validation`` (X, y) selects the iteration instead of the share ``validation_fraction`` of the rows; with
+        ``refit`` these rows join the last solve too.
 
         Raises:
             ValueError: naming the parameter or the input, its value and what would be right.
         """
         spec = self._spec()
-        self._framed = is_frame(X)
+        self._fitted_on_frame = is_frame(X)
         table, types = self._table(X, fitting=True)
         self._columns = [ModelColumn(name=name, type=kind) for name, kind in types.items()]
         Y, classes = self._targets(y)
@@ -111,10 +111,10 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"X has {table.num_rows} rows and y has {len(Y)}")
         if len(Y) < 2:
             raise ValueError(f"a fit needs at least 2 rows, not {len(Y)} (n_samples = {len(Y)})")
-        own, held_out = self._split(table, Y, classes, validation)
+        training, held_out = self._split(table, Y, classes, validation)
 
-        def load(one: FitSpec) -> TrainingRows:
-            return encoded_rows(one, self._columns, classes, own, held_out)
+        def load(candidate: FitSpec) -> TrainingRows:
+            return encoded_rows(candidate, self._columns, classes, training, held_out)
 
         machine = Machine(torch.device(self.device), memory_bytes=None)
         try:
@@ -129,34 +129,34 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
                 warnings.warn(f"the validation rows could not join the last solve: {solved.refused}", stacklevel=2)
             outputs = [ModelColumn(name=f"y{index}", type="numeric") for index in range(choice.rows.targets.n_outputs)]
             targets = outputs if classes is None else [ModelColumn(name="y", type="categorical")]
-            self._keep(choice, states, solved)
-            self._describe(model_of(choice.rows, solved, config, self._columns, targets))
-            asked = {"kind": "fit", "validation": held_out, "spec": spec.resolved().model_dump()}
-            self.validation_chose_ = validation_chose(asked)
+            self._set_fit_attributes(choice, states, solved)
+            self._set_model_attributes(model_of(choice.rows, solved, config, self._columns, targets))
+            request = {"kind": "fit", "validation": held_out, "spec": spec.resolved().model_dump()}
+            self.validation_chose_ = validation_chose(request)
         except (EngineError, InvalidRequest, DoesNotFit) as error:
             raise ValueError(str(error)) from error
         return self
 
     def save(self, path: str | Path) -> None:
-        """Write the fitted model as one safetensors file, the same as the service exports."""
+        """Write the fitted model to a safetensors file, in the format of the service's export."""
         check_is_fitted(self, "model_")
         Path(path).write_bytes(pack(*self.model_.to_tensors()))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Return an estimator that predicts with a model from a file; its parameters are the defaults."""
+        """Return an estimator that predicts with the model of a file; its parameters are the defaults."""
         try:
             model = load(path)
         except ArtifactCorrupt as error:
             raise ValueError(f"{path} is no model that an estimator or the service wrote: {error}") from error
         if (model.classes is None) != issubclass(cls, RegressorMixin):
             raise ValueError(f"{path} holds a {model.task}, which is not for {cls.__name__}")
-        found = cls()
-        found._describe(model)
-        # rows with names are taken by them, others in their order
-        found._framed = True
-        found.feature_names_in_ = np.array([column.name for column in model.features], dtype=object)
-        return found
+        estimator = cls()
+        estimator._set_model_attributes(model)
+        # named columns match by name, others by position
+        estimator._fitted_on_frame = True
+        estimator.feature_names_in_ = np.array([column.name for column in model.features], dtype=object)
+        return estimator
 
     def _spec(self) -> FitSpec:
         options = {name: getattr(self, name) for name in FitSpec.model_fields}
@@ -167,10 +167,10 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         return spec_of(options)
 
     def _table(self, X: Any, *, fitting: bool) -> tuple[pa.Table, dict[str, ColumnType]]:
-        """Return the columns and their types; a DataFrame keeps its own, an array has numbers alone."""
-        if is_frame(X) != self._framed:
-            # as everywhere in scikit-learn, columns without names are taken in their order
-            X = self._by_place(X)
+        """Return the columns and their types; an array has only numbers."""
+        if is_frame(X) != self._fitted_on_frame:
+            # as everywhere in scikit-learn, unnamed columns match by position
+            X = self._by_position(X)
         if is_frame(X):
             table = frame_table(X)
             validate_data(self, X, reset=fitting, skip_check_array=True)
@@ -184,7 +184,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
             except (InvalidRequest, UnreadableTable) as error:
                 raise ValueError(f"X: {error.detail}") from error
         with np.errstate(invalid="ignore"):
-            # a sum over numbers whose sum has no meaning; the encoder names their column
+            # scikit-learn sums huge numbers, which overflows; the encoder reports their column
             X = validate_data(
                 self, X, reset=fitting, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=1
             )
@@ -193,9 +193,9 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         table = array_table(X)
         return table, dict.fromkeys(table.column_names, "numeric")
 
-    def _by_place(self, X: Any) -> Any:
+    def _by_position(self, X: Any) -> Any:
         """Return an array as the DataFrame that was fitted, or a DataFrame as an array."""
-        if not self._framed:
+        if not self._fitted_on_frame:
             return X.to_numpy()
         X = np.asarray(X)
         if X.ndim != 2 or X.shape[1] != len(self._columns):
@@ -220,19 +220,19 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         fitted, held = splits.holdout(len(Y), self.validation_fraction, self.seed, None if classes is None else Y)
         return (table.take(fitted), Y[fitted]), (table.take(held), Y[held])
 
-    def _keep(self, choice: Choice, states: Sequence[FitState], solved: LastSolve) -> None:
-        """Set what is learned beside the model."""
+    def _set_fit_attributes(self, choice: Choice, states: Sequence[FitState], solved: LastSolve) -> None:
+        """Set the fitted attributes that are not part of the model."""
         best = solved.best
         self.refitted_ = solved.refitted
         self.spec_ = choice.spec.model_dump()
-        self.choices_ = [run.model_dump() for run in described(choice.runs)]
+        self.choices_ = [run.model_dump() for run in run_summaries(choice.runs)]
         self.history_ = [history_line(state) for state in states]
         self.best_iteration_ = best.iteration
         self.chosen_by_ = chosen_by(choice.rows, best)
         self.n_iter_ = states[-1].current.iteration + 1
 
-    def _describe(self, model: ServedModel) -> None:
-        """Set what is learned from the model alone."""
+    def _set_model_attributes(self, model: ServedModel) -> None:
+        """Set the fitted attributes that follow from the model."""
         self.model_ = model
         self._columns = list(model.features)
         self.n_features_in_ = len(model.features)
@@ -248,7 +248,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
 
     @property
     def feature_importances_(self) -> np.ndarray:
-        """What each column adds to the mean squared distance that M makes between two training rows; sums to 1."""
+        """Share of each column in the mean squared distance under M between two training rows; they sum to 1."""
         check_is_fitted(self, "model_")
         if not self.features_learned_:
             warnings.warn(
@@ -311,9 +311,9 @@ class FactRFMRegressor(RegressorMixin, _FactRFM):  # type: ignore[misc]
         Y: np.ndarray = regression_array(y)
         return Y.reshape(len(Y), -1)
 
-    def _describe(self, model: ServedModel) -> None:
+    def _set_model_attributes(self, model: ServedModel) -> None:
         self._flat = getattr(self, "_flat", len(model.targets) == 1)
-        super()._describe(model)
+        super()._set_model_attributes(model)
 
 
 class FactRFMClassifier(ClassifierMixin, _FactRFM):  # type: ignore[misc]
@@ -331,19 +331,19 @@ class FactRFMClassifier(ClassifierMixin, _FactRFM):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities (n, classes) in the order of ``classes_``."""
         check_is_fitted(self, "model_")
-        found = self._answer(X).probabilities
-        if found is None:
+        probabilities = self._answer(X).probabilities
+        if probabilities is None:
             raise TypeError("the model is a regression")
-        return found
+        return probabilities
 
     def _targets(self, y: Any) -> tuple[np.ndarray, list[Any] | None]:
         self.classes_, codes = class_targets(y)
         return codes, self.classes_.tolist()
 
     def _codes(self, y: Any, classes: list[Any] | None) -> np.ndarray:
-        return codes_among(self.classes_, y)
+        return encode_labels(self.classes_, y)
 
-    def _describe(self, model: ServedModel) -> None:
+    def _set_model_attributes(self, model: ServedModel) -> None:
         if not hasattr(self, "classes_"):
             self.classes_ = exact_labels(model.classes or [])
-        super()._describe(model)
+        super()._set_model_attributes(model)

@@ -1,4 +1,4 @@
-"""Settings that the worker reads from the environment, and the ones that it shares with the service."""
+"""Settings of the worker from the environment, and those that it shares with the service."""
 
 from pathlib import Path
 from typing import Literal
@@ -12,13 +12,13 @@ from worker.environment.secret_files import SecretFiles
 GIB = 2**30
 MAX_BYTES = 2**50
 HOUR, DAY, YEAR = 3600, 86_400, 31_536_000
-"""Bounds of times, in seconds. Beyond some centuries clocks, dates and timers of the system overflow one by one."""
+"""Bounds of times, in seconds: beyond some centuries clocks, dates and timers overflow."""
 MAX_RENEWAL_PAUSE = 2.0
-"""A lease is renewed every third of its length, after so many seconds at most: that is also the look for a cancel."""
+"""A lease is renewed after a third of its length, but at most this many seconds: renewal also checks for a cancel."""
 
 
 class SharedSettings(BaseSettings):
-    """Where truth lives, and the guarantees that every process must agree on."""
+    """Addresses of the database, the storage and the queue, and settings that all processes must share."""
 
     model_config = SettingsConfigDict(env_prefix="FACTRFM_", frozen=True, extra="ignore")
 
@@ -58,13 +58,13 @@ class SharedSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return where values come from: those that are given, then files that hold a secret, then the environment."""
+        """Return the sources by priority: arguments, secret files, the environment."""
         return init_settings, SecretFiles(settings_cls), env_settings
 
     @field_validator("database_password", "redis_password")
     @classmethod
     def _fits_its_address(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        # a compose file can hand on nothing but an empty value where there is none
+        # a compose file passes an empty value where there is none
         if value is None or not value.get_secret_value():
             return None
         address = info.data.get("database_url" if info.field_name == "database_password" else "redis_url")
@@ -75,13 +75,13 @@ class SharedSettings(BaseSettings):
     def database_address(self) -> str:
         """The database's address with its password."""
         if self.database_url is not None:
-            return _whole(self.database_url, self.database_password)
+            return _full_address(self.database_url, self.database_password)
         return f"sqlite:///{(self.home / 'factrfm.db').absolute()}"
 
     @property
     def redis_address(self) -> str:
         """The queue's address with its password."""
-        return _whole(self.redis_url, self.redis_password)
+        return _full_address(self.redis_url, self.redis_password)
 
     @property
     def storage_address(self) -> str:
@@ -90,7 +90,7 @@ class SharedSettings(BaseSettings):
 
 
 class WorkerSettings(SharedSettings):
-    """What one worker process needs to know."""
+    """Settings of one worker process."""
 
     device: str = Field(
         "auto", description="torch device of the training: auto (cuda:0 where there is one), cpu, cuda:1, …"
@@ -119,6 +119,6 @@ class WorkerSettings(SharedSettings):
     )
 
 
-def _whole(address: SecretStr, password: SecretStr | None) -> str:
+def _full_address(address: SecretStr, password: SecretStr | None) -> str:
     text = address.get_secret_value()
     return text if password is None else with_password(text, password.get_secret_value())

@@ -43,7 +43,7 @@ def overview(context: CurrentContext, request: Request) -> Response:
 def queue(context: CurrentContext, request: Request) -> Response:
     """Show what waits and what runs where. Queues of other projects are for the scope admin."""
     caller = getattr(request.state, "caller", ANYBODY)
-    seen = context.database.of(None) if caller.may(Scope.ADMIN) else context.database
+    seen = context.database.for_project(None) if caller.may(Scope.ADMIN) else context.database
     running = workload.running(context.database)
     return render(
         request,

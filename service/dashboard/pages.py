@@ -22,7 +22,7 @@ from service.http.negotiation import choose
 from service.http.problems import status_of
 from worker.contracts.errors import FactRFMError
 from worker.contracts.keys import Scope as KeyScope
-from worker.contracts.validation import how_chosen, in_words, told_of_rows
+from worker.contracts.validation import how_chosen, in_words, selection_notes
 
 log = structlog.get_logger()
 
@@ -58,7 +58,7 @@ templates.filters |= {
     "option": formats.option,
     "chosen": in_words,
     "how_chosen": how_chosen,
-    "told_of_rows": told_of_rows,
+    "selection_notes": selection_notes,
     "document": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
 }
 

@@ -164,7 +164,7 @@ def on_own_error(request: Request, error: Exception) -> JSONResponse:
     """Answer an error of ours: also for middleware, whose errors no handler sees."""
     assert isinstance(error, errors.FactRFMError)  # noqa: S101 - registered for this type
     status = status_of(error)
-    setattr(request.state, LASTING, error.lasting)
+    setattr(request.state, LASTING, error.permanent)
     if status == 500:
         log.error("service fault", code=error.code, detail=error.detail)
     headers = {"Retry-After": RETRY_AFTER[status]} if status in (429, 503, 507) else {}

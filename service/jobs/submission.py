@@ -24,7 +24,7 @@ from worker.contracts.requests import (
 )
 from worker.contracts.resources import Batch, BatchCounts, Job
 from worker.store import idempotency, jobs
-from worker.store.database import one_at_a_time, owner
+from worker.store.database import advisory_lock, owner
 from worker.store.ids import new_id
 from worker.store.jobs import batches
 from worker.store.jobs.queries import find, to_resource
@@ -64,7 +64,7 @@ def submit_batch(context: Context, requests: Sequence[AnyRequest]) -> str:
         try:
             planned.append(plan(context, request, lookups))
         except InvalidRequest as error:
-            lasting = lasting and error.lasting
+            lasting = lasting and error.permanent
             found = error.errors or (FieldError("", error.detail),)
             wrong += [FieldError(f"/{index}{one.pointer}", one.message) for one in found]
             if len(wrong) >= MAX_PLACES:
@@ -188,7 +188,7 @@ def _insert(context: Context, planned: list[Plan], batch_id: str | None) -> list
     ids = [new_id("job", now) for _ in planned]
     with context.database.transaction() as session:
         # two requests that come at once must not both find the last place
-        one_at_a_time(session, ADMISSION)
+        advisory_lock(session, ADMISSION)
         _check_room(context, session, len(planned))
         if batch_id is not None:
             batches.insert(session, batch_id, total=len(planned), now=now)

@@ -12,7 +12,7 @@ from typing import Any
 
 from service.models.markdown import escaped
 from worker.contracts.resources import Column, Dataset, LearnedFeatures, Model
-from worker.contracts.validation import PREFIX, also_chose, how_chosen, told_of_rows
+from worker.contracts.validation import PREFIX, also_chose, how_chosen, selection_notes
 from worker.store.models import ModelRecord
 
 TOP = 10
@@ -161,7 +161,7 @@ def _metrics(facts: CardFacts) -> list[str]:
 
 
 def _validated(model: Model) -> list[str]:
-    told = told_of_rows(model)
+    told = selection_notes(model)
     if told:
         return told
     if any(name.startswith(PREFIX) for name in model.metrics):

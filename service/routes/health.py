@@ -50,5 +50,5 @@ def ready(context: CurrentContext) -> Response:
 )
 def metrics(context: CurrentContext) -> Response:
     """Show the metrics of this process, and the state of all jobs, in the text form of Prometheus."""
-    everything = replace(context, database=context.database.of(None))
+    everything = replace(context, database=context.database.for_project(None))
     return Response(generate_latest() + generate_latest(ServiceCollector(everything)), media_type=CONTENT_TYPE_LATEST)

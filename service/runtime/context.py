@@ -58,7 +58,7 @@ class Context:
         if found is None:
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
-            found = self._known[project] = replace(self, database=self.database.of(project))
+            found = self._known[project] = replace(self, database=self.database.for_project(project))
         return found
 
 

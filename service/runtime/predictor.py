@@ -143,7 +143,7 @@ class Predictor:
                 entry = self._find(database, model_id)
                 return [use(entry, self.model(entry.record))]
 
-            return models.used(database, lambda: models.get_id(database, ref), used)
+            return models.use_resolved(database, lambda: models.get_id(database, ref), used)
 
         nothing: PendingPrediction[object] = PendingPrediction(
             0, lambda entry: pa.table({}), lambda record, answer: None
@@ -175,7 +175,7 @@ class Predictor:
     def _answer_all(
         self, database: Database, ref: str, version: str | None, batch: Sequence[PendingPrediction[R]]
     ) -> list[R | Exception]:
-        return models.used(
+        return models.use_resolved(
             database,
             lambda: models.get_id(database, ref, version),
             lambda model_id: self._answers(self._find(database, model_id), batch),

@@ -1,4 +1,4 @@
-"""Files in storage and what they are for: tables, results, and where a run may go on."""
+"""References to files in storage: tables, results and checkpoints."""
 
 from collections.abc import Iterable
 from typing import Annotated, Literal
@@ -26,7 +26,7 @@ class TableRef(Contract):
     columns: list[Column]
 
     def model_columns(self, names: Iterable[str]) -> list[ModelColumn]:
-        """Return columns as a model that learns of them has them."""
+        """Return the named columns as a model's features or targets."""
         known = {column.name: column for column in self.columns}
         return [
             ModelColumn(name=name, type=known[name].type, missing_words=known[name].missing_words) for name in names
@@ -34,14 +34,14 @@ class TableRef(Contract):
 
 
 class ResultFile(Contract):
-    """A file to download: what a job made beside a model, or instead of one."""
+    """A file to download: a job makes it beside a model, or instead of one."""
 
     result: ArtifactRef
     media_type: str
 
 
 class Checkpoint(Contract):
-    """Where a fit may go on: after ``iteration`` (of ``fold``, counting from 1, in a cross-validation)."""
+    """A fit resumes after ``iteration`` (in a cross-validation: of ``fold``, which counts from 1)."""
 
     kind: Literal["fit"] = "fit"
     iteration: int
@@ -53,12 +53,12 @@ class Checkpoint(Contract):
 
     @property
     def keys(self) -> set[str]:
-        """The files that it needs."""
+        """Keys of the files that the checkpoint needs."""
         return {self.newest.key, self.best.key, *(matrix.key for matrix in self.matrices)}
 
 
 class TuneCheckpoint(Contract):
-    """Where a search may go on: the trials that ended, in one file, then the fit of the best of them."""
+    """A search resumes from the file of its finished trials, then from the fit of the best trial."""
 
     kind: Literal["tune"] = "tune"
     trials: ArtifactRef
@@ -67,12 +67,12 @@ class TuneCheckpoint(Contract):
 
     @property
     def keys(self) -> set[str]:
-        """The files that it needs."""
+        """Keys of the files that the checkpoint needs."""
         return {self.trials.key} | (set() if self.winner is None else self.winner.keys)
 
 
 class NetworkCheckpoint(Contract):
-    """Where the training of a network may go on: its weights after ``step``, with the reports so far."""
+    """The training of a network resumes from its weights after ``step`` and the reports so far."""
 
     kind: Literal["network"] = "network"
     step: int
@@ -80,9 +80,9 @@ class NetworkCheckpoint(Contract):
 
     @property
     def keys(self) -> set[str]:
-        """The files that it needs."""
+        """Keys of the files that the checkpoint needs."""
         return {self.state.key}
 
 
 AnyCheckpoint = Annotated[Checkpoint | TuneCheckpoint | NetworkCheckpoint, Field(union_mode="left_to_right")]
-"""Closed models of different fields; rows of older versions do not say their kind."""
+"""Closed models with different fields; rows of older versions have no ``kind``."""

@@ -1,4 +1,4 @@
-"""What every contract has in common: frozen, closed, and finite on the wire."""
+"""The base of every contract: frozen, closed, and with finite numbers in JSON."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, model_validator
 
 MAX_COLUMNS = 20_000
-"""Of a table."""
+"""Limit of columns of a table."""
 MAX_ENCODED_COLUMNS = 4096
-"""Of encoded rows, unless a setting says otherwise: M has as many rows and columns."""
+"""Default limit of encoded columns: M has as many rows and columns."""
 MAX_FIELDS = 200
-"""More than any contract has: an object of more is refused as a whole, and not field by field."""
+"""More than any contract has: a larger object is refused as a whole, not field by field."""
 
 
 MISSING_WORDS = (
@@ -25,10 +25,10 @@ class Contract(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _few_fields(cls, given: Any) -> Any:
-        if isinstance(given, dict) and len(given) > MAX_FIELDS:
-            raise ValueError(f"the object has {len(given)} fields; no object here has more than {MAX_FIELDS}")
-        return given
+    def _few_fields(cls, data: Any) -> Any:
+        if isinstance(data, dict) and len(data) > MAX_FIELDS:
+            raise ValueError(f"the object has {len(data)} fields; no object here has more than {MAX_FIELDS}")
+        return data
 
 
 def _utc(value: datetime) -> datetime:

@@ -37,12 +37,12 @@ class Comparison(Contract):
     metrics: list[ComparedMetric]
     spec: list[ComparedOption] = Field(description="Only what differs.")
     features_learned: list[bool] = Field(
-        description="False where a model's M is the identity: it learned nothing of its columns."
+        description="False if a model's M is the identity: it learned nothing about its columns."
     )
     features: list[ComparedFeature] = Field(description="The most important in any model first.")
     similarity: list[list[float | None]] = Field(
         description=(
-            "Cosine between each two feature matrices, by encoded column; one that a model lacks counts as 0. "
-            "Null for two without a common column."
+            "Cosine between each two feature matrices, by encoded column; a column that a model lacks counts as 0. "
+            "Null for two models without a common column."
         )
     )

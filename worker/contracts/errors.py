@@ -1,4 +1,4 @@
-"""Errors that a caller can mend, each with a stable code.
+"""Errors that a caller can correct, each with a stable code.
 
 FactRFMError
 ├── InvalidRequest          a request contradicts itself or its data
@@ -31,7 +31,7 @@ from typing import ClassVar, Self
 
 WIDEST_NAMED = 3
 LIKE_OTHERS = 12
-"""No column that holds numbers is wider once encoded."""
+"""A numeric column is at most this wide once encoded."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ def pointer(*steps: str | int) -> str:
 
 
 class FactRFMError(Exception):
-    """Base of every error that is told to a caller.
+    """Base of every error that callers see.
 
-    ``detail`` says what was wrong, where, and what would be right.
+    ``detail`` says what is wrong, where, and what would be right.
     """
 
     code: ClassVar[str] = "error"
-    lasting: ClassVar[bool] = True
-    """Whether the same request would be wrong at any time, whatever else is stored and however busy the service is."""
+    permanent: ClassVar[bool] = True
+    """Whether the same request always fails, whatever is stored and however busy the service is."""
 
     def __init__(self, detail: str, *, errors: tuple[FieldError, ...] = ()) -> None:
         super().__init__(detail)
@@ -74,11 +74,11 @@ class InvalidRequest(FactRFMError):
 
 class ColumnMismatch(InvalidRequest):
     code = "column_mismatch"
-    lasting = False
+    permanent = False
 
 
 class UnknownReference(InvalidRequest):
-    lasting = False
+    permanent = False
 
 
 class TooWide(InvalidRequest):
@@ -86,7 +86,7 @@ class TooWide(InvalidRequest):
 
     @classmethod
     def expanded(cls, width: int, plain: int, most: int) -> Self:
-        """Return the error of columns that are too wide in encoding 'expanded' alone."""
+        """Return the error for columns that are too wide only in encoding 'expanded'."""
         return cls.at(
             "/spec/encoding",
             f"encoding 'expanded' makes {width} encoded columns and at most {most} are allowed; encoding 'plain' makes "
@@ -95,7 +95,7 @@ class TooWide(InvalidRequest):
 
     @classmethod
     def of(cls, widths: Mapping[str, int], most: int) -> Self:
-        """Return the error of columns that are ``widths`` wide once encoded, where ``most`` are allowed together."""
+        """Return the error for columns of these encoded ``widths``, of which ``most`` are allowed in total."""
         widest = sorted(widths.items(), key=lambda item: -item[1])[:WIDEST_NAMED]
         if widest[0][1] > LIKE_OTHERS:
             named = ", ".join(f"{name!r} ({width})" for name, width in widest)
@@ -110,14 +110,14 @@ class TooWide(InvalidRequest):
 
 class UnreadableTable(FactRFMError):
     code = "unreadable_table"
-    # its reader may have died of something else
-    lasting = False
+    # its reader process may have died for another reason
+    permanent = False
 
 
 class TableTooLarge(FactRFMError):
     code = "table_too_large"
-    # so may it be that it took too long
-    lasting = False
+    # reading may have timed out
+    permanent = False
 
 
 class NotFound(FactRFMError):
@@ -168,8 +168,8 @@ class StorageUnavailable(FactRFMError):
     code = "storage_unavailable"
 
 
-def says_full(error: OSError) -> bool:
-    """Return whether an error of the operating system says that the disk or the quota is used up."""
+def is_disk_full(error: OSError) -> bool:
+    """Return whether the error is a full disk or an exhausted quota."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -190,9 +190,9 @@ class UnknownCategories(UserWarning):
 
     @classmethod
     def of(cls, counts: Mapping[str, int]) -> Self:
-        """Return the warning for so many rows of each column."""
-        told = ", ".join(
+        """Return the warning for the number of such rows by column."""
+        columns = ", ".join(
             f"{name if name.isprintable() else repr(name)} ({count} row{'s' if count > 1 else ''})"
             for name, count in counts.items()
         )
-        return cls(f"rows hold categories that no training row had: {told}")
+        return cls(f"rows hold categories that no training row had: {columns}")

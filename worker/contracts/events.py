@@ -1,4 +1,4 @@
-"""What happens to a job, as its followers see it: closed, typed, numbered."""
+"""Events of a job as its subscribers see them: closed, typed, numbered."""
 
 from typing import Annotated, Literal
 
@@ -36,7 +36,7 @@ class IterationData(Contract):
 
 
 class TrialData(Contract):
-    """A trial of a search has ended. Its metrics are those of its best iteration, in folds their means."""
+    """A trial of a search has ended. Its metrics are those of its best iteration, averaged over folds."""
 
     trial: int = Field(description="Counts from 1; the first is the spec as it was given.")
     trials: int

@@ -1,4 +1,4 @@
-"""JSON from callers, nested to a depth that is stated, and with each key of an object once."""
+"""Parse JSON from callers: nesting is bounded, and a key occurs once in an object."""
 
 import json
 from dataclasses import dataclass
@@ -9,37 +9,37 @@ from typing import Any
 from pydantic_core import from_json
 
 MAX_JSON_DEPTH = 200
-"""Lists and objects in one another: as many as the parser takes."""
+"""Nesting of lists and objects that the parser accepts."""
 MAX_DIGITS = 4300
-"""Of a whole number: as many as the parser takes."""
+"""Of an integer: as many as the parser accepts."""
 MAX_SHOWN_LENGTH = 80
-TOLD_NUMBER = 40
+MAX_SHOWN_DIGITS = 40
 BEFORE_COLONS = (b'":', b" :", b"\t:", b"\n:", b"\r:")
 
 
 @dataclass(frozen=True)
 class LongNumber:
-    """A whole number of more than ``MAX_DIGITS`` digits, as it was written."""
+    """An integer of more than ``MAX_DIGITS`` digits, as it was written."""
 
     text: str
 
     def __str__(self) -> str:
         digits = len(self.text.lstrip("-"))
-        return f"the number {told_number(self.text)} has {digits} digits; a whole number has at most {MAX_DIGITS}"
+        return f"the number {shorten_number(self.text)} has {digits} digits; a whole number has at most {MAX_DIGITS}"
 
 
-def told_number(text: str) -> str:
-    """Return a number as it was written; of a long one its first and last digits."""
-    return text if len(text) <= TOLD_NUMBER else f"{text[: TOLD_NUMBER // 2]}…{text[-4:]}"
+def shorten_number(text: str) -> str:
+    """Return a number as it was written; a long one with its first and last digits only."""
+    return text if len(text) <= MAX_SHOWN_DIGITS else f"{text[: MAX_SHOWN_DIGITS // 2]}…{text[-4:]}"
 
 
 def parse_json(text: bytes, *, long_numbers: bool = False) -> Any:
-    """Return the value that a text is, in any of the encodings of Unicode.
+    """Parse JSON in any Unicode encoding.
 
-    ``long_numbers``: give a number of too many digits as ``LongNumber``, for whoever can say where it stands.
+    ``long_numbers``: return integers of too many digits as ``LongNumber``, so that the caller can name their place.
 
     Raises:
-        ValueError: it is no JSON, or nested too deeply, or an object has a key twice, or a whole number is too long.
+        ValueError: it is not JSON, it is nested too deeply, an object has a key twice, or an integer is too long.
     """
     encoding = json.detect_encoding(text)
     if encoding != "utf-8":
@@ -51,7 +51,7 @@ def parse_json(text: bytes, *, long_numbers: bool = False) -> Any:
             raise ValueError(_TOO_DEEP) from error
         if "hex escape" not in str(error) and "number out of range" not in str(error):
             raise
-        # half a character, or a long number: whoever looks at the values can say which one it is
+        # a lone surrogate, or a long number: the caller checks the values and names it
         return _checked(text, long_numbers=long_numbers)
     if not _all_counted(text, document):
         _checked(text, long_numbers=long_numbers)
@@ -59,7 +59,7 @@ def parse_json(text: bytes, *, long_numbers: bool = False) -> Any:
 
 
 def numbers_as_written(text: bytes) -> Any:
-    """Return the value that a text is, each number as the text that it was written as."""
+    """Parse JSON with every number as the text it was written as."""
     return json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
 
 
@@ -68,40 +68,40 @@ _TOO_DEEP = f"it is nested more than {MAX_JSON_DEPTH} levels deep"
 
 def _checked(text: bytes, *, long_numbers: bool) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_int=partial(_whole, long_numbers=long_numbers))
+        return json.loads(text, object_pairs_hook=_object, parse_int=partial(_parse_int, long_numbers=long_numbers))
     except RecursionError as nested:
         raise ValueError(_TOO_DEEP) from nested
 
 
-def _whole(text: str, *, long_numbers: bool) -> int | LongNumber:
+def _parse_int(text: str, *, long_numbers: bool) -> int | LongNumber:
     if len(text.lstrip("-")) <= MAX_DIGITS:
         return int(text)
-    found = LongNumber(text)
+    number = LongNumber(text)
     if not long_numbers:
-        raise ValueError(str(found))
-    return found
+        raise ValueError(str(number))
+    return number
 
 
 def _all_counted(text: bytes, document: Any) -> bool:
-    """Return whether a document has as many keys as its text can have; False says that one may be there twice.
+    """Return whether a document has as many keys as its text; False means that a key may occur twice.
 
-    The parser keeps the last of equal keys and does not tell. Counting costs little of what parsing does.
+    The parser silently keeps the last of equal keys. Counting is much cheaper than parsing.
     """
     keys = _keys(document, text.count(b"{"))
-    # a text may hold colons; before that of a key stands a quote, or white space
+    # texts may hold colons; the colon after a key follows a quote or white space
     return keys == text.count(b":") or keys == sum(map(text.count, BEFORE_COLONS))
 
 
 def _keys(document: Any, objects: int) -> int:
-    """Return how many keys there are in a document of at most so many objects, which are not searched for further."""
+    """Return the number of keys in a document with ``objects`` objects; the search ends when all are found."""
     keys, level = 0, [document]
     while level and objects > 0:
-        found = [value for value in level if type(value) is dict]
-        keys += sum(map(len, found))
-        objects -= len(found)
+        mappings = [value for value in level if type(value) is dict]
+        keys += sum(map(len, mappings))
+        objects -= len(mappings)
         if objects > 0:
             lists = [value for value in level if type(value) is list]
-            level = [*chain.from_iterable(map(dict.values, found)), *chain.from_iterable(lists)]
+            level = [*chain.from_iterable(map(dict.values, mappings)), *chain.from_iterable(lists)]
     return keys
 
 

@@ -1,4 +1,4 @@
-"""Keys that callers send, and what they allow."""
+"""API keys and their scopes."""
 
 from datetime import datetime
 from enum import StrEnum

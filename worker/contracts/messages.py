@@ -1,4 +1,4 @@
-"""What the processes say to each other: service to worker, supervisor to child, child to supervisor."""
+"""Messages between processes: service to worker, supervisor to child, child to supervisor."""
 
 from typing import Annotated, Any, Literal
 
@@ -20,7 +20,7 @@ from worker.contracts.requests import FitRequest, NetworkRequest, PredictRequest
 from worker.contracts.resources import ChosenBy, HeatSummary, IterationSummary, JobError, ModelColumn, Progress
 
 LOOK_AT_JOB = "worker.look_at_job"
-"""Name of the one Celery task. Its only argument is a job's id; it means: look whether this job wants a worker."""
+"""Name of the only Celery task. Its argument is a job's id; it asks a worker to check whether the job is queued."""
 
 
 class Origin(Contract):
@@ -32,9 +32,9 @@ class Origin(Contract):
 
 
 class Order(Contract):
-    """What every order to the child says. Everything that a run writes goes under ``prefix``.
+    """Fields of every order to the child. A run writes all its files under ``prefix``.
 
-    ``attempt`` and ``origin`` have no defaults: an order without them would be carried out under wrong names.
+    ``attempt`` and ``origin`` have no defaults: without them the logs of the run would name the wrong attempt.
     """
 
     job: str
@@ -99,14 +99,14 @@ AnyOrder = FitOrder | TuneOrder | TrialOrder | NetworkOrder | PredictOrder
 
 
 class Reported(Contract):
-    """How far a job is, and how far it will be at the next report."""
+    """Progress of a job, and the fraction that the next report will have."""
 
     progress: Progress
     next_fraction: float = 1.0
 
 
 class ProgressReport(Reported):
-    """The job has come to another stage, or further in it."""
+    """The job has entered another stage, or advanced in it."""
 
     kind: Literal["progress"] = "progress"
 
@@ -120,12 +120,12 @@ class IterationReport(Reported):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What the job's row shows."""
+        """Metrics for the job's row."""
         return self.data.metrics
 
 
 class TrialReport(Reported):
-    """One trial has ended and the list with it is in storage. ``metrics`` are those of the best trial so far."""
+    """One trial has ended and the list of trials is in storage. ``metrics``: of the best trial so far."""
 
     kind: Literal["trial"] = "trial"
     metrics: dict[str, float]
@@ -134,7 +134,7 @@ class TrialReport(Reported):
 
 
 class StepReport(Reported):
-    """A network has been looked at and its state is in storage."""
+    """A network has been evaluated and its state is in storage."""
 
     kind: Literal["step"] = "step"
     data: StepData
@@ -142,7 +142,7 @@ class StepReport(Reported):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What the job's row shows."""
+        """Metrics for the job's row."""
         return self.data.metrics
 
 
@@ -173,7 +173,7 @@ class LogReport(Contract):
 
 
 class FittedModelSummary(Contract):
-    """What the model row holds beside its name, version and origin."""
+    """Content of a model's row beside its name, version and origin."""
 
     task: Task
     classes: list[Label] | None = None
@@ -230,14 +230,14 @@ class PredictDone(Contract):
 
 
 class Failed(Contract):
-    """The run cannot succeed; trying again would fail in the same way."""
+    """The run cannot succeed; a retry would fail in the same way."""
 
     kind: Literal["failed"] = "failed"
     error: JobError
 
 
 class Interrupted(Contract):
-    """The run could not go on for a reason outside of it, such as a full disk: trying again may succeed."""
+    """The run stopped for an external reason, such as a full disk; a retry may succeed."""
 
     kind: Literal["interrupted"] = "interrupted"
     error: JobError

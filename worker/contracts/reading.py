@@ -1,4 +1,4 @@
-"""What the service and a process that reads tables tell each other: one JSON document a line."""
+"""Messages between the service and a table reader process: one JSON document per line."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,7 +23,7 @@ class ReadOrder(Contract):
 
 
 class RowsOrder(Contract):
-    """Read rows to predict, in JSON, and write those columns of them that a model reads as an Arrow file."""
+    """Read JSON rows to predict, and write the columns that the model uses to an Arrow file."""
 
     kind: Literal["rows"] = "rows"
     source: Path
@@ -33,7 +33,7 @@ class RowsOrder(Contract):
 
 
 class FileRowsOrder(Contract):
-    """Read a file of rows to predict, and write them with their cells as they are as an Arrow file."""
+    """Read a file of rows to predict, and write its cells unchanged to an Arrow file."""
 
     kind: Literal["file rows"] = "file rows"
     source: Path
@@ -46,14 +46,14 @@ AnyOrder = Annotated[ReadOrder | RowsOrder | FileRowsOrder, Field(discriminator=
 
 
 class ReadDone(Contract):
-    """What the table looks like. Of rows to predict there is no more to tell than how many they are."""
+    """Rows and columns of the table; for rows to predict only their number."""
 
     rows: int
     columns: list[Column] = Field(default_factory=list)
 
 
 class ReadFailed(Contract):
-    """Why there is no table. ``code`` is that of the error; ``errors`` are pointers into the body, with messages."""
+    """Why the table cannot be read: the error's ``code``, and ``errors`` as pointers into the body with messages."""
 
     code: Literal[
         "unreadable_table", "table_too_large", "storage_full", "out_of_memory", "invalid_request", "column_mismatch"

@@ -1,4 +1,4 @@
-"""The bodies of jobs and batches: on which data to do what."""
+"""The bodies of jobs and batches."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -36,7 +36,7 @@ Tag = Annotated[str, Field(pattern=TAG, examples=["production", "team=risk"])]
 
 
 class Validation(Contract):
-    """Which rows choose the iteration (and the ridge): exactly one of the three ways."""
+    """Which rows select the iteration (and the ridge): exactly one field is given."""
 
     fraction: float | None = Field(None, gt=0, lt=1, description="Share of the rows held out, by the spec's seed.")
     dataset: DatasetId | None = Field(None, description="Another dataset with the same columns.")
@@ -52,7 +52,7 @@ class Validation(Contract):
 
 
 class TableRequest(Contract):
-    """A table and what to learn of it: what all kinds of training have in common."""
+    """A table and what to learn from it: the fields of all kinds of training."""
 
     kind: str = Field(description="What to do.")
     dataset: DatasetId
@@ -84,7 +84,7 @@ class TableRequest(Contract):
 
 
 class TrainRequest(TableRequest):
-    """What the kinds of job that make a model have in common."""
+    """The fields of all jobs that make a model."""
 
     model: Annotated[str, Field(pattern=MODEL_NAME), AfterValidator(_not_an_id)] | None = Field(
         None, description="The model's name; a further fit under it makes the next version. Null: the job's id."
@@ -113,7 +113,7 @@ class TuneRequest(TrainRequest):
 
 
 class NetworkRequest(TableRequest):
-    """Train a multilayer perceptron and report how the theorem holds for each of its layers."""
+    """Train a multilayer perceptron and report how well the theorem holds for each of its layers."""
 
     kind: Literal["network"] = Field("network", description="Make a report.")
     spec: NetworkSpec = Field(default_factory=NetworkSpec, description="The network and how to train it.")
@@ -157,7 +157,7 @@ class BatchGrid(Contract):
 
 
 class ModelChange(Contract):
-    """What may change of a model: what is said about it, and what its name stands for. A field left out stays."""
+    """Changes of a model: its description, its tags, and the version that its name means. Omitted fields stay."""
 
     description: str | None = Field(None, max_length=2000, description="In words. Null: none.")
     tags: list[Tag] | None = Field(None, max_length=20, description="In place of those that it has. Null: none.")

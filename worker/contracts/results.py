@@ -1,4 +1,4 @@
-"""What a job's result file says, where that is a JSON document."""
+"""Contents of the result files that are JSON documents."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from worker.contracts.events import StepData, TrialData
 
 
 def search_metric(task: Task) -> str:
-    """Return the name of the metric that trials of a search are compared by."""
+    """Return the name of the metric that compares the trials of a search."""
     return "validation_brier" if task == "classification" else "validation_rmse"
 
 
@@ -28,7 +28,7 @@ class TuneResult(Contract):
 
 
 class Trials(Contract):
-    """The trials of a search that have ended so far, in the fields that the result of the search has."""
+    """The trials of a search that have ended so far, with the fields of the search result."""
 
     metric: str = Field(description="The metric to compare trials by; lower is better.")
     best: int | None = Field(description="The best complete trial so far, counted from 1. Null before one is complete.")
@@ -41,7 +41,7 @@ class Trials(Contract):
 
 
 class NetworkReport(Contract):
-    """What a network's layers say of the theorem, from the first weights to the last."""
+    """How well a network's layers agree with the theorem, from the first weights to the last."""
 
     task: Task
     spec: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What a search may try: options of the training spec with the values that they may take."""
+"""The space of a search: options of the training spec with their possible values."""
 
 from decimal import Decimal
 from typing import Annotated, Self
@@ -66,7 +66,7 @@ class SearchOption(Contract):
 
 
 class Search(Contract):
-    """How to look for the best spec."""
+    """How to search for the best spec."""
 
     trials: int = Field(
         30,

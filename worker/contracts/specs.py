@@ -13,11 +13,11 @@ AUTO_CANDIDATES: dict[str, tuple[Any, ...]] = {
     "exponent": (1.3, 1.0),
     "update": ("fact", "nfa"),
 }
-"""What 'auto' chooses from, by option."""
+"""The values that 'auto' chooses from, by option."""
 
 
 class FitSpec(Contract):
-    """How to train. Every field is optional; the answer to a job shows what each was resolved to."""
+    """How to train. Every field is optional; the response to a job shows the resolved values."""
 
     update: Literal["auto", "fact", "nfa", "none"] = Field(
         "fact",
@@ -108,7 +108,7 @@ class FitSpec(Contract):
         return self
 
     def resolved(self) -> "FitSpec":
-        """Return the same spec with every null that means something replaced by what it means."""
+        """Return the same spec with every meaningful null replaced by its value."""
         update: dict[str, Any] = {}
         if self.update == "nfa" and self.agop_power is None:
             update["agop_power"] = 1.0
@@ -123,9 +123,9 @@ class FitSpec(Contract):
         return self.model_copy(update=update)
 
     def candidates(self) -> list["FitSpec"]:
-        """Return the specs that the options left to choice leave open, each of them resolved and without choice."""
+        """Return every combination of values for the options left on 'auto', as resolved specs."""
         spec = self.resolved()
-        ways = [
+        choices = [
             dict(zip(AUTO_CANDIDATES, values, strict=True))
             for values in product(
                 *(
@@ -134,7 +134,7 @@ class FitSpec(Contract):
                 )
             )
         ]
-        return [spec.model_copy(update=way).resolved() for way in ways]
+        return [spec.model_copy(update=choice).resolved() for choice in choices]
 
     def engine_options(self) -> dict[str, Any]:
         """Return the keyword arguments of ``worker.engine.config.FitConfig`` for the first of the candidates."""

@@ -1,6 +1,6 @@
-"""Which rows chose the iteration and the options of a model: their own figures are a little too good then.
+"""Which rows selected the iteration and the options of a model: the metrics of these rows are optimistic.
 
-Rows to validate on choose, or where there are none the training rows, left out of the solve one at a time.
+Validation rows select; without them the training rows do, each left out of the solve in turn.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,17 +20,17 @@ ROWS_OF: dict[ChosenBy, str] = {
 
 
 def validation_chose(request: Mapping[str, Any]) -> list[str]:
-    """Return what validation rows choose in a job, by its request with every default resolved: options of the spec.
+    """Return the options that validation rows select in a job; ``request`` has every default resolved.
 
-    None of a network, whose validation rows choose nothing, of a prediction, and of a fit without validation.
+    Empty for a network, whose validation rows select nothing, for a prediction, and for a fit without validation.
     """
     return _chosen(request) if request.get("validation") is not None else []
 
 
 def left_out_chose(request: Mapping[str, Any], metrics: Iterable[str]) -> list[str]:
-    """Return what training rows that were left out of the solve choose in a job without rows to validate on.
+    """Return the options that leave-one-out errors select in a job without validation rows.
 
-    ``metrics``: names of those that the job has so far. None of theirs: nothing was left out.
+    ``metrics``: names of the job's metrics so far. Without leave-one-out metrics nothing is selected.
     """
     left_out = request.get("validation") is None and _any_begins(metrics, LEFT_OUT_PREFIX)
     return _chosen(request) if left_out else []
@@ -52,9 +52,9 @@ def _chosen(request: Mapping[str, Any]) -> list[str]:
 def validation_chose_before(
     metrics: Iterable[str], spec: Mapping[str, Any], short_runs: Sequence[Mapping[str, Any]], iterations: int
 ) -> list[str]:
-    """Return the same of a model that was stored before models said it: what its row still tells.
+    """Return the same for a model of an older version, as far as its row shows.
 
-    ``short_runs``: the short runs that its options were settled by.
+    ``short_runs``: the short runs that selected its options.
     """
     if not _any_begins(metrics, PREFIX):
         return []
@@ -65,7 +65,7 @@ def validation_chose_before(
 def left_out_chose_before(
     metrics: Iterable[str], spec: Mapping[str, Any], short_runs: Sequence[Mapping[str, Any]], chosen_by: ChosenBy | None
 ) -> list[str]:
-    """Return the same of training rows that were left out of the solve."""
+    """Return the same for leave-one-out errors."""
     if not _any_begins(metrics, LEFT_OUT_PREFIX):
         return []
     chosen = _settled(spec, short_runs)
@@ -78,7 +78,7 @@ def _settled(spec: Mapping[str, Any], short_runs: Sequence[Mapping[str, Any]]) -
 
 
 def how_chosen(model: Model) -> str:
-    """Return a sentence that says which rows chose the iteration of a model, and by which figure."""
+    """Return a sentence that says which rows and which metric selected the iteration of a model."""
     if model.iterations == 0 and not (model.chosen_by == "folds" and "iteration" in model.validation_chose):
         return "Iteration 0 is the only one that ran, so there was nothing to choose."
     which = f"Iteration {model.iteration} of {model.iterations}"
@@ -94,26 +94,26 @@ def how_chosen(model: Model) -> str:
 
 
 def _figure(model: Model) -> str:
-    """Return what chooses between iterations; see the losses in worker.engine.targets."""
+    """Return the name of the loss that selects the iteration; see worker.engine.targets."""
     if model.task == "classification":
         return "Brier score"
     return "mean squared error" if len(model.targets) == 1 else "mean squared error of the standardised targets"
 
 
 def also_chose(name: str, model: Model) -> bool:
-    """Return whether a metric is of rows that also chose."""
+    """Return whether a metric is of rows that also selected options."""
     chosen = {PREFIX: model.validation_chose, LEFT_OUT_PREFIX: model.left_out_chose}
     return any(chose and name.startswith(prefix) for prefix, chose in chosen.items())
 
 
-def told_of_rows(record: Model | Job) -> list[str]:
-    """Return a sentence for each kind of rows that also chose."""
-    told = []
+def selection_notes(record: Model | Job) -> list[str]:
+    """Return a sentence for each kind of rows that also selected options."""
+    notes = []
     if record.validation_chose:
-        told.append(f"Validation rows also chose {in_words(record.validation_chose)}, {OPTIMISTIC}.")
+        notes.append(f"Validation rows also chose {in_words(record.validation_chose)}, {OPTIMISTIC}.")
     if record.left_out_chose:
-        told.append(f"Training rows, left out in turn, also chose {in_words(record.left_out_chose)}, {OPTIMISTIC}.")
-    return told
+        notes.append(f"Training rows, left out in turn, also chose {in_words(record.left_out_chose)}, {OPTIMISTIC}.")
+    return notes
 
 
 def _any_begins(names: Iterable[str], prefix: str) -> bool:
@@ -121,6 +121,6 @@ def _any_begins(names: Iterable[str], prefix: str) -> bool:
 
 
 def in_words(chosen: Sequence[str]) -> str:
-    """Return names of options as they stand in a sentence: the ridge, the bandwidth factor and the iteration."""
+    """Return option names for a sentence: the ridge, the bandwidth factor and the iteration."""
     names = [f"the {name.replace('_', ' ')}" for name in chosen]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

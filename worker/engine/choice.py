@@ -76,9 +76,9 @@ def successive_halving(
         raise InvalidConfig(f"choosing between ways to fit needs at least 2 rows, not {len(Y)}")
     order = _shuffled(Y, targets, seed)
     running = [(candidate, _every_second(candidate.config.ridges)) for candidate in candidates]
-    for rung, (share, updates, kept) in enumerate(RUNGS):
+    for rung, (share, updates, share_kept) in enumerate(RUNGS):
         rows, judges = _parted(order, share)
-        running = running[: max(math.ceil(kept * len(candidates)), 1)]
+        running = running[: max(math.ceil(share_kept * len(candidates)), 1)]
         runs: list[CandidateRun] = []
         errors: list[EngineError] = []
         for candidate, ridges in running:
@@ -105,7 +105,7 @@ def successive_halving(
 
 def number_of_runs(candidates: int) -> int:
     """Return how many runs so many candidates have together."""
-    return sum(max(math.ceil(kept * candidates), 1) for _, _, kept in RUNGS)
+    return sum(max(math.ceil(share_kept * candidates), 1) for _, _, share_kept in RUNGS)
 
 
 def winner(runs: Sequence[CandidateRun]) -> CandidateRun:
@@ -158,9 +158,9 @@ def _shuffled(Y: Tensor, targets: Targets, seed: int) -> Tensor:
     codes = Y.cpu()[order]
     places = torch.empty(n, dtype=torch.float64)
     for code in range(targets.n_classes):
-        own = torch.nonzero(codes == code).squeeze(1)
+        members = torch.nonzero(codes == code).squeeze(1)
         # spread over [0, 1): the first row of a class comes early, however rare the class
-        places[own] = torch.arange(len(own), dtype=torch.float64) / max(len(own), 1)
+        places[members] = torch.arange(len(members), dtype=torch.float64) / max(len(members), 1)
     return order[torch.argsort(places, stable=True)].to(Y.device)
 
 

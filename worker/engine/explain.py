@@ -51,11 +51,11 @@ def gradients(model: FittedModel, X: Tensor, of: Sequence[int]) -> Tensor:
     points = model.points
     profile = model.kernel.profile_(points.products(X), model.bandwidth)
     here = X if points.origin is None else X - points.origin
-    found = []
+    slopes = []
     for index in of:
         weights = profile * model.alpha[:, index]
         G = outputs(weights, points.X)
         if model.kernel.radial:
             G = weights.sum(1, keepdim=True) * here - G
-        found.append(times_metric(G, points.M).double())
-    return torch.stack(found, 2)
+        slopes.append(times_metric(G, points.M).double())
+    return torch.stack(slopes, 2)

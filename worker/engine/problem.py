@@ -130,10 +130,10 @@ class Problem:
         fits, skipped = self._each_ridge(system)
         self._mark("solve")
         if self.validation is not None:
-            found = predict_rows(
+            outputs = predict_rows(
                 self.validation[0], points, torch.cat([fit.solution.alpha for fit in fits], 1), bandwidth
             )
-            parts = torch.split(found, self.targets.n_outputs, 1)
+            parts = torch.split(outputs, self.targets.n_outputs, 1)
             fits = [replace(fit, validation_outputs=part) for fit, part in zip(fits, parts, strict=True)]
         fits, skipped = self._drop_non_finite(fits, skipped)
         chosen = min(fits, key=self._loss) if len(fits) > 1 else fits[0]
@@ -152,8 +152,8 @@ class Problem:
             Inconsistent: they differ by more than a tenth of the targets' deviation.
         """
         some = self.median_rows
-        found = predict_rows(self.X[some], self._points_under(solved.M), solved.alpha, solved.bandwidth)
-        missed = found - (self.Y[some] - solved.ridge * solved.alpha[some])
+        answers = predict_rows(self.X[some], self._points_under(solved.M), solved.alpha, solved.bandwidth)
+        missed = answers - (self.Y[some] - solved.ridge * solved.alpha[some])
         apart = float(missed.square().mean().sqrt())
         if not apart <= INCONSISTENT:
             raise Inconsistent(
@@ -171,7 +171,7 @@ class Problem:
         if not finite:
             judges = "rows to validate on" if self.validation is not None else "rows left out"
             raise NonFiniteValues(f"the loss on the {judges} is not finite; look for huge inputs or targets in them")
-        return finite, (*skipped, *(fit.solution.ridge for fit in fits if not any(fit is one for one in finite)))
+        return finite, (*skipped, *(fit.solution.ridge for fit in fits if not any(fit is kept for kept in finite)))
 
     def _each_ridge(self, system: PreparedSystem) -> tuple[list["_Fit"], tuple[float, ...]]:
         """Return the fit of every ridge to choose from, or of the first that can be solved, and those that cannot."""
@@ -203,15 +203,15 @@ class Problem:
         outputs = self.Y - fit.solution.ridge * fit.solution.alpha
         if fit.solution.residual is not None:
             outputs -= fit.solution.residual
-        found = {f"train_{name}": value for name, value in self.targets.metrics(outputs, self.raw_Y).items()}
-        found |= fit.solution.stats
+        metrics = {f"train_{name}": value for name, value in self.targets.metrics(outputs, self.raw_Y).items()}
+        metrics |= fit.solution.stats
         if self.validation is not None and fit.validation_outputs is not None:
             held_out = self.targets.metrics(fit.validation_outputs, self.validation[1])
-            found |= {f"validation_{name}": value for name, value in held_out.items()}
+            metrics |= {f"validation_{name}": value for name, value in held_out.items()}
         if fit.solution.leave_one_out is not None:
             leave_one_out = self.targets.metrics(self.Y - fit.solution.leave_one_out, self.raw_Y)
-            found |= {f"leave_one_out_{name}": value for name, value in leave_one_out.items()}
-        return found
+            metrics |= {f"leave_one_out_{name}": value for name, value in leave_one_out.items()}
+        return metrics
 
     def _mark(self, name: str) -> None:
         if self._clock is not None:

@@ -114,9 +114,9 @@ def refit(X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, chosen: Ite
         NotConverged: conjugate gradients did not reach the tolerance.
         Inconsistent: the solution does not answer its own rows as it was solved to.
     """
-    kept: float | Literal["median"] = "median" if chosen.bandwidth is None else chosen.bandwidth
+    bandwidth: float | Literal["median"] = "median" if chosen.bandwidth is None else chosen.bandwidth
     precision = str(chosen.alpha.dtype).removeprefix("torch.")
-    closed = replace(config, ridge=chosen.ridge, raise_ridge=False, bandwidth=kept, precision=precision)
+    closed = replace(config, ridge=chosen.ridge, raise_ridge=False, bandwidth=bandwidth, precision=precision)
     problem = Problem(X, Y, targets, closed, None, None)
     solved, _ = problem.solve(chosen.M, chosen.iteration)
     problem.check(solved)
@@ -132,11 +132,11 @@ def verified(X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, chosen: 
         Inconsistent: rounding has eaten the solution.
         NonFiniteValues, NotPositiveDefinite, NotConverged: as of ``refit``.
     """
-    own = replace(config, precision=str(chosen.alpha.dtype).removeprefix("torch."))
+    same_precision = replace(config, precision=str(chosen.alpha.dtype).removeprefix("torch."))
     try:
-        Problem(X, Y, targets, own, None, None).check(chosen)
+        Problem(X, Y, targets, same_precision, None, None).check(chosen)
     except Inconsistent:
-        if own.dtype == torch.float64 or not config.may_be_precise:
+        if same_precision.dtype == torch.float64 or not config.may_be_precise:
             raise
     else:
         return chosen

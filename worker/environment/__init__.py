@@ -1,1 +1,1 @@
-"""What the place says in which a process runs: addresses, secrets, the home folder, control groups."""
+"""The environment of a process: addresses, secrets, the home folder, control groups."""

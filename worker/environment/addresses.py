@@ -1,20 +1,20 @@
-"""Addresses of a database or a queue, put together from an address without a password and the password itself.
+"""Build the address of a database or queue from an address without a password and a separate password.
 
-In an address ``@ % / : #`` end one of its parts, so a password that holds them must be percent-encoded there. Given by
-itself it is taken as it is.
+In an address ``@ % / : #`` are delimiters, so a password that holds them must be percent-encoded there. A separate
+password is taken as it is.
 """
 
 from urllib.parse import quote, urlsplit, urlunsplit
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - names, not a listener
-"""Where a caller on the same machine finds a service that listens on all addresses."""
+"""Local address of a service that listens on all addresses."""
 
 
 def with_password(address: str, password: str) -> str:
     """Return the address with the password in it, percent-encoded.
 
     Raises:
-        ValueError: it has one already, or is none of a server.
+        ValueError: the address has a password already, or does not name a server.
     """
     parts = urlsplit(address)
     user, _, server = parts.netloc.rpartition("@")
@@ -26,6 +26,6 @@ def with_password(address: str, password: str) -> str:
 
 
 def local_url(host: str, port: int) -> str:
-    """Return where a caller on this machine finds an API that listens there."""
+    """Return the URL on this machine of an API that listens on host and port."""
     reached = EVERYWHERE.get(host, host)
     return f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"

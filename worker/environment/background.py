@@ -1,4 +1,4 @@
-"""What a thread of its own does beside the work of a ``with`` block."""
+"""A background thread that runs during a ``with`` block."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -8,14 +8,14 @@ from typing import Self
 
 
 class Background(ABC):
-    """Runs ``_run`` in a thread from ``__enter__`` to ``__exit__``, and nothing of it after that.
+    """Run ``_run`` in a thread from ``__enter__`` to ``__exit__``, and not after that.
 
     ``_run`` returns soon after ``_ended`` is set.
     """
 
     def __init__(self, name: str) -> None:
         self._ended = threading.Event()
-        # else the thread would log without the names of the attempt
+        # the thread logs with the context of the attempt
         self._thread = threading.Thread(target=copy_context().run, args=(self._run,), name=name, daemon=True)
 
     def __enter__(self) -> Self:

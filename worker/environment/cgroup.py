@@ -1,7 +1,7 @@
-"""Limits of memory and CPU that control groups set, versions 1 and 2. It imports the standard library alone.
+"""Memory and CPU limits of control groups, versions 1 and 2. This module imports only the standard library.
 
-A limit of a group holds for all groups below it, so the groups above this process's own are looked at too, as far as
-they can be seen: a container usually sees its own group as the root.
+The limit of a group also holds for the groups below it, so this module reads every visible group above the process's
+own: a container usually sees its own group as the root.
 """
 
 import math
@@ -18,36 +18,36 @@ NO_LIMIT = 2**60
 
 
 def free_memory(root: Path = ROOT, membership: Path = MEMBERSHIP) -> int | None:
-    """Return how many bytes may still be taken, None where no limit is set.
+    """Return how many bytes may still be allocated, None if no limit is set.
 
-    The kernel counts cached file pages as used. Those it calls inactive it gives up before anything fails, so they are
-    free: without them a process that has read large files seems to have no memory left.
+    The kernel counts cached file pages as used, but reclaims inactive ones before an allocation fails. They count as
+    free here: otherwise a process that has read large files seems to have no memory left.
     """
     groups = _memory_groups(root, membership)
     return min((max(limit - used + cached, 0) for limit, used, cached in groups), default=None)
 
 
 def memory_limit(root: Path = ROOT, membership: Path = MEMBERSHIP) -> int | None:
-    """Return the bytes that this process may take together with those beside it, None where no limit is set."""
+    """Return the memory limit that this process shares with its group, in bytes; None if no limit is set."""
     return min((limit for limit, _, _ in _memory_groups(root, membership)), default=None)
 
 
 def cpu_limit(root: Path = ROOT, membership: Path = MEMBERSHIP) -> float | None:
-    """Return how many CPUs' time this process may take together with those beside it, None where no limit is set."""
+    """Return the CPU limit that this process shares with its group, in CPUs; None if no limit is set."""
     return min(_cpu_quotas(root, membership), default=None)
 
 
 def usable_cpus(root: Path = ROOT, membership: Path = MEMBERSHIP) -> int:
-    """Return how many threads can compute at once: CPUs of this process, as far as the limit of CPU time goes."""
+    """Return how many threads can compute at once: the CPUs of this process, bounded by the CPU limit."""
     present = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = cpu_limit(root, membership)
     return present if limit is None else max(min(present, math.ceil(limit)), 1)
 
 
 def thread_environment(environment: Mapping[str, str], root: Path = ROOT) -> dict[str, str]:
-    """Return the variable that numerical libraries take their count of threads from, set to the CPUs that may be used.
+    """Return the variable that sets the number of threads of numerical libraries to the usable CPUs.
 
-    Empty where ``environment`` has it, or where no limit is set: then they find the machine's own CPUs.
+    Empty if ``environment`` has it, or if no limit is set: then the libraries use the CPUs of the machine.
     """
     if "OMP_NUM_THREADS" in environment or cpu_limit(root) is None:
         return {}
@@ -57,7 +57,7 @@ def thread_environment(environment: Mapping[str, str], root: Path = ROOT) -> dic
 def _memory_groups(root: Path, membership: Path) -> Iterator[tuple[int, int, int]]:
     """Yield limit, use and inactive cached pages of each group that has a limit, in bytes."""
     for folder in _folders(root, membership, UNIFIED):
-        # beyond ``high`` the kernel slows processes down until they stand still, long before ``max``
+        # above ``high`` the kernel throttles processes to a standstill, long before ``max``
         limits = [value for name in ("memory.max", "memory.high") if (value := _number(folder / name)) is not None]
         used = _number(folder / "memory.current")
         if limits and used is not None:
@@ -67,7 +67,7 @@ def _memory_groups(root: Path, membership: Path) -> Iterator[tuple[int, int, int
         limit, used = _number(folder / "memory.limit_in_bytes"), _number(folder / "memory.usage_in_bytes")
         if limit is None or used is None:
             continue
-        # a container may not see the groups above; this tells the least limit of theirs
+        # a container may not see the groups above; this is the lowest of their limits
         limit = min(limit, statistics.get("hierarchical_memory_limit", limit))
         if limit < NO_LIMIT:
             yield limit, used, statistics.get("total_inactive_file", statistics.get("inactive_file", 0))
@@ -86,7 +86,7 @@ def _cpu_quotas(root: Path, membership: Path) -> Iterator[float]:
 
 
 def _folders(root: Path, membership: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of this process's group and of those above it that can be seen."""
+    """Yield the folders of this process's group and of the visible groups above it."""
     if controller == UNIFIED:
         mounts = [root, root / "unified"]
     else:
@@ -98,7 +98,7 @@ def _folders(root: Path, membership: Path, controller: str) -> Iterator[Path]:
         yield mount
         here = mount
         for name in path.split("/"):
-            # a group outside of what this process may see begins with '..'; the folder of another's is none of ours
+            # a group outside of the visible hierarchy begins with '..'
             if name == "..":
                 break
             here = here / name
@@ -107,7 +107,7 @@ def _folders(root: Path, membership: Path, controller: str) -> Iterator[Path]:
 
 
 def _group(membership: Path, controller: str) -> str:
-    """Return the path of this process's group in a hierarchy, '/' where that cannot be told."""
+    """Return the path of this process's group in a hierarchy, '/' if it is unknown."""
     for line in _text(membership).splitlines():
         _, _, rest = line.partition(":")
         names, _, path = rest.partition(":")
@@ -122,7 +122,7 @@ def _statistics(folder: Path) -> dict[str, int]:
 
 
 def _number(path: Path) -> int | None:
-    """Return the number in a file; None where there is none, or where it says ``max``."""
+    """Return the number in a file; None if there is none, or if it says ``max``."""
     text = _text(path)
     return int(text) if text.isdecimal() else None
 

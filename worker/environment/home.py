@@ -1,4 +1,4 @@
-"""The folder of local state, which only its own user may look into: it holds tables, models and the database."""
+"""The folder of local state, readable only by its user: it holds tables, models and the database."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ OTHERS = 0o007
 
 
 def make_home(home: Path) -> None:
-    """Make the folder where it is missing, for its user alone. One that is there is left as it is."""
+    """Create the folder with access for its user only. An existing folder stays unchanged."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def open_to_others(home: Path) -> str | None:
-    """Return that every user of this machine may look into the folder, and what would help; None where they may not.
+    """Return a warning with a remedy if every user of this machine may read the folder, else None.
 
-    It is not mended here: a group, or another user by whom a worker runs, may have been let in on purpose.
+    The mode is not changed here: access for a group or for another worker's user may be intended.
     """
     try:
         mode = home.stat().st_mode & 0o777

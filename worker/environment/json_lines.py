@@ -1,4 +1,4 @@
-"""A process of ours that is talked to by one JSON document a line: to its standard input, from its standard output."""
+"""A child process that exchanges one JSON document per line over standard input and output."""
 
 import os
 import signal
@@ -11,14 +11,14 @@ from worker.environment.cgroup import thread_environment
 
 
 class JsonLinesProcess:
-    """One module of this program in a process group of its own. It is started by the constructor, ended by ``end``.
+    """One module of this program in its own process group, from the constructor to ``end``.
 
-    ``environment`` is all that it gets of one, beside the number of threads that the CPU limit leaves.
+    ``environment`` is its whole environment, plus the number of threads that the CPU limit allows.
     """
 
     def __init__(self, module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            # -P: without it a folder ``worker`` where the user stands is imported instead of ours
+            # -P: otherwise a folder ``worker`` in the current directory would shadow this package
             [sys.executable, "-P", "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -28,22 +28,22 @@ class JsonLinesProcess:
 
     @property
     def pid(self) -> int:
-        """The process id, which is the id of its process group too."""
+        """The process id, which is also the id of its process group."""
         return self._process.pid
 
     def alive(self) -> bool:
-        """Return whether the process still runs."""
+        """Return whether the process runs."""
         return self._process.poll() is None
 
     def send(self, document: str) -> None:
-        """Write a document. A process that is dead says so by the end of its output."""
+        """Write a document. If the process is dead, ``receive`` returns None."""
         assert self._process.stdin is not None  # noqa: S101 - Popen was given a pipe
         with suppress(BrokenPipeError):
             self._process.stdin.write(document.encode() + b"\n")
             self._process.stdin.flush()
 
     def receive(self) -> bytes | None:
-        """Wait for the next document; None where the process ended, perhaps in the middle of one."""
+        """Wait for the next document; None if the process ended, perhaps in the middle of one."""
         assert self._process.stdout is not None  # noqa: S101 - Popen was given a pipe
         try:
             line = self._process.stdout.readline()
@@ -52,15 +52,15 @@ class JsonLinesProcess:
         return line if line.endswith(b"\n") else None
 
     def wait(self) -> int:
-        """Return the exit code when the process has ended, minus the number of the signal that ended it."""
+        """Wait for the process to end. Return its exit code; negative is the signal that ended it."""
         return self._process.wait()
 
     def kill(self) -> None:
-        """Kill the process and all that it started."""
+        """Kill the process group."""
         self._signal(signal.SIGKILL)
 
     def end(self, patience: float = 0.0) -> None:
-        """End the process and all that it started: by SIGTERM, and after ``patience`` seconds by SIGKILL."""
+        """End the process group: SIGTERM, then SIGKILL after ``patience`` seconds."""
         if patience > 0:
             self._signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
@@ -69,12 +69,12 @@ class JsonLinesProcess:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                # what the process did not live to take is sent again at this, and there is nobody
+                # closing flushes what the dead process did not read
                 with suppress(BrokenPipeError):
                     stream.close()
 
     def _signal(self, number: signal.Signals) -> None:
-        # when it has ended its number may be another's
+        # after its end the process id may be reused
         if self.alive():
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, number)

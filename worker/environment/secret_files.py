@@ -1,6 +1,6 @@
-"""Secrets that are given as files, as Docker and Kubernetes do it: ``FACTRFM_X_FILE`` names the file that holds X.
+"""Secrets in files, as in Docker and Kubernetes: ``FACTRFM_X_FILE`` names the file that holds X.
 
-A value in an environment is seen by whoever may look at the process or at its container; a file only by its readers.
+Whoever may inspect a process or its container sees its environment; a file is visible only to its readers.
 """
 
 import os
@@ -16,10 +16,10 @@ MAX_BYTES = 2**16
 
 
 class SecretFiles(PydanticBaseSettingsSource):
-    """Values of the secret settings whose variable with ``_FILE`` behind it names a file."""
+    """Values of secret settings whose variable with the suffix ``_FILE`` names a file."""
 
     def __call__(self) -> dict[str, Any]:
-        """Return the values that files hold, by the name of their setting.
+        """Return the values from files, by the name of the setting.
 
         Raises:
             SettingsError: a file cannot be read, or its setting has a value as well.
@@ -37,7 +37,7 @@ class SecretFiles(PydanticBaseSettingsSource):
 
 
 def secret_variables(settings: type[BaseSettings]) -> dict[str, str]:
-    """Return the variable of each setting that is a secret, by the setting's name."""
+    """Return the environment variable of each secret setting, by the setting's name."""
     prefix = settings.model_config.get("env_prefix", "")
     return {
         name: f"{prefix}{name.upper()}"
@@ -60,5 +60,5 @@ def _read(variable: str, environment: Mapping[str, str]) -> str:
         raise SettingsError(f"{variable}{SUFFIX} is {str(path)!r}: the file holds no UTF-8 text") from error
     if len(content) > MAX_BYTES:
         raise SettingsError(f"{variable}{SUFFIX} is {str(path)!r}: the file is longer than {MAX_BYTES} bytes")
-    # editors and echo end a file with a line's end, which is no part of the secret
+    # editors and echo append a line break, which is not part of the secret
     return text.rstrip("\r\n")

@@ -1,8 +1,7 @@
-"""The training process: takes orders from standard input, one a line, and reports on standard output.
+"""The training process: reads orders from standard input, one per line, and writes reports to standard output.
 
-The first line of its input is the address of storage.
-
-It ends when its input ends or its parent dies, so that no training outlives the supervisor that holds its lease.
+The first line of its input is the address of storage. The process ends when its input ends or its parent dies, so that
+no training outlives the supervisor that holds its lease.
 """
 
 import argparse
@@ -57,8 +56,8 @@ PR_SET_PDEATHSIG = 1
 def main(arguments: list[str]) -> int:
     """Run jobs until the input ends."""
     options = _options(arguments)
-    _die_with(options.parent)
-    reports = _own_output()
+    _die_with_parent(options.parent)
+    reports = _redirect_stdout()
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     configure_logging(options.log_level, options.log_format)
@@ -77,14 +76,14 @@ def main(arguments: list[str]) -> int:
         names = attempt_context(order.job, order.attempt, order.origin)
         with bound_contextvars(**names):
             with tracing.span(f"run {order.kind}", order.origin.traceparent, names):
-                last = _named_run(order, artifacts, machine, report)
+                last = _logged_run(order, artifacts, machine, report)
             report(last)
     tracing.close()
     return 0
 
 
 class Reporter:
-    """Writes reports, one JSON document a line."""
+    """Writes reports, one JSON document per line."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -96,8 +95,8 @@ class Reporter:
             self._stream.flush()
 
 
-def _named_run(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Reporter) -> AnyReport:
-    """Return the last report of a job, with lines in the log that name it."""
+def _logged_run(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Reporter) -> AnyReport:
+    """Return the last report of a job, and log its start and end."""
     log.info("run begins", kind=order.kind, device=str(machine.device))
     started = time.monotonic()
     last = _run(order, artifacts, machine, report)
@@ -107,7 +106,7 @@ def _named_run(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: 
 
 
 def _run(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Reporter) -> AnyReport:
-    """Return the last report of a job: done, or why it ended without."""
+    """Return the last report of a job: done, or the error."""
     try:
         with needing_room("what the run makes"), Pace(report, order.expected_seconds) as pace:
             return carry_out(order, artifacts, machine, pace)
@@ -118,7 +117,7 @@ def _run(order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Report
 def carry_out(
     order: AnyOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]
 ) -> AnyReport:
-    """Return the last report of a job, which starts afresh where its checkpoint is gone or damaged.
+    """Return the last report of a job; it starts afresh if its checkpoint is missing or damaged.
 
     Raises:
         FactRFMError, EngineError: the job cannot succeed.
@@ -136,7 +135,7 @@ def carry_out(
     except (ArtifactMissing, ArtifactCorrupt) as error:
         if order.checkpoint is None:
             raise
-        # a copy of a live system may hold a row whose checkpoint was replaced before the files were copied
+        # a backup of a live system may hold a row whose checkpoint was replaced before the files were copied
         message = f"starting afresh, because the checkpoint cannot be read: {error.detail}"
         report(LogReport(data=LogData(level="warning", message=message)))
         return carry_out(order.model_copy(update={"checkpoint": None}), artifacts, machine, report)
@@ -154,15 +153,15 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _own_output() -> IO[str]:
-    """Return a stream to the supervisor, and send what any library prints to the log instead."""
+def _redirect_stdout() -> IO[str]:
+    """Return the stream to the supervisor, and redirect the output of libraries to standard error."""
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return stream
 
 
-def _die_with(parent: int) -> None:
-    """Have the kernel end this process when its parent dies (Linux); elsewhere the end of input does."""
+def _die_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when its parent dies (Linux); elsewhere the end of input ends it."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

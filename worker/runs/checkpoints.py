@@ -1,7 +1,7 @@
-"""Checkpoints of a fit: the newest iterate, the best one, and what was seen on the way.
+"""Checkpoints of a fit: the newest iterate, the best iterate, and the history.
 
-The newest file decides where a fit goes on; the best file is what the fit would answer with if it ended here. Both hold
-tensors and JSON. In a cross-validation the trail carries the scores of the folds that are done.
+A fit resumes from the newest file; the best file would be its result if it ended now. Both hold tensors and JSON. In a
+cross-validation the trail holds the scores of the finished folds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,11 +23,11 @@ from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import pack, unpack
 
 MATRICES_BYTES = 256 * 2**20
-"""Matrices of the history are kept up to this size together; of later iterations only what the checkpoint needs."""
+"""The matrices of the history are stored up to this total size; later ones only as the checkpoint needs them."""
 
 
 class Score(Contract):
-    """How one iteration of a fold did: its validation loss (parts in order of weight) and the ridge it chose."""
+    """Result of one iteration of a fold: the validation loss (parts in order of weight) and the chosen ridge."""
 
     loss: tuple[float, ...]
     ridge: float
@@ -36,11 +36,11 @@ class Score(Contract):
 OrderT = TypeVar("OrderT", FitOrder, TuneOrder)
 
 
-def without_old_scores(order: OrderT, report: Callable[[LogReport], None]) -> OrderT:
-    """Return the order, without its checkpoint where that is of a classification by an older version.
+def drop_outdated_checkpoint(order: OrderT, report: Callable[[LogReport], None]) -> OrderT:
+    """Return the order without its checkpoint if that is of a classification by an older version.
 
-    Its coefficients are of targets that were not centred, and its losses of scores instead of probabilities: to go on
-    from it would mix the two.
+    Older versions did not centre class targets and computed losses from scores instead of probabilities, so their
+    checkpoints cannot be continued.
     """
     checkpoint = order.checkpoint
     if checkpoint is None or checkpoint.centred or order.task == "regression":
@@ -52,11 +52,10 @@ def without_old_scores(order: OrderT, report: Callable[[LogReport], None]) -> Or
 
 @dataclass
 class Trail:
-    """What a fit remembers beside the state of the recursion.
+    """State of a fit beside that of the recursion.
 
-    ``spec``: without choice, the ``runs`` that decided, and why this ``solver``. ``folds``: scores of each finished
-    fold, by iteration; ``scores``: those of the fold under way. ``history`` and ``matrices`` belong to the fit under
-    way.
+    ``spec``: resolved, with the ``runs`` that selected it and the reason for the ``solver``. ``folds``: scores of each
+    finished fold by iteration; ``scores``: of the current fold. ``history`` and ``matrices``: of the current fit.
     """
 
     spec: FitSpec | None = None
@@ -70,7 +69,7 @@ class Trail:
 
     @property
     def fold(self) -> int:
-        """The fold under way, from 1."""
+        """The current fold, from 1."""
         return len(self.folds) + 1
 
 
@@ -83,7 +82,7 @@ class Checkpoints:
         self._best: tuple[str, ArtifactRef] | None = None
 
     def save(self, stage: str, state: FitState, trail: Trail, fold: int | None) -> Checkpoint:
-        """Store the state and return where it is. ``stage`` tells the folds and the last fit apart in file names."""
+        """Store the state and return its checkpoint. ``stage`` names the fold or the last fit in file names."""
         name = f"{stage}-{state.current.iteration:04d}"
         newest = self._put(f"{name}.safetensors", state.current, _metadata(state, trail))
         best = self._best_ref(stage, state, newest)
@@ -97,7 +96,7 @@ class Checkpoints:
         )
 
     def matrices(self, trail: Trail, best: Iterate, variances: list[float]) -> bytes:
-        """Return M of every iteration that was kept, and of the chosen one in any case.
+        """Return M of every stored iteration, and always of the chosen one.
 
         ``variances``: of the encoded columns over the rows of the model.
         """
@@ -110,10 +109,10 @@ class Checkpoints:
     def save_matrix(
         self, stage: str, iteration: int, M: torch.Tensor, trail: Trail, columns: Mapping[str, Sequence[Any]]
     ) -> bool:
-        """Keep M of an iteration for the history; returns whether there was room for it.
+        """Store M of an iteration for the history. Return whether there was room for it.
 
-        ``columns``, for those who look while the fit runs: ``names`` of the encoded columns, their ``sources`` among
-        the original ones, and their ``variances`` over the rows that train.
+        ``columns`` serves queries while the fit runs: ``names`` of the encoded columns, their ``sources`` among the
+        original ones, and their ``variances`` over the training rows.
         """
         array = M.detach().to("cpu", torch.float32).numpy()
         if sum(ref.bytes for ref in trail.matrices) + array.nbytes > MATRICES_BYTES:
@@ -142,7 +141,7 @@ class Checkpoints:
             solver=metadata["solver"],
             folds=[[Score.model_validate(score) for score in fold] for fold in metadata["folds"]],
             scores=[Score.model_validate(score) for score in metadata["scores"]],
-            history=[IterationSummary.model_validate(one) for one in metadata["history"]],
+            history=[IterationSummary.model_validate(iteration) for iteration in metadata["history"]],
             matrices=list(checkpoint.matrices),
         )
         return state, trail
@@ -152,7 +151,7 @@ class Checkpoints:
         if state.best.iteration == state.current.iteration:
             self._best = (name, newest)
         elif self._best is None or self._best[0] != name:
-            # The attempt that wrote the best file was another one: its folder may go, so this one keeps its own.
+            # Another attempt wrote the best file and its folder may be deleted, so this attempt stores its own.
             self._best = (name, self._put(f"{name}-best.safetensors", state.best, {}))
         return self._best[1]
 
@@ -184,7 +183,7 @@ def _metadata(state: FitState, trail: Trail) -> dict[str, Any]:
         "heats": [run.model_dump(mode="json") for run in trail.runs],
         "folds": [[score.model_dump(mode="json") for score in fold] for fold in trail.folds],
         "scores": [score.model_dump(mode="json") for score in trail.scores],
-        "history": [one.model_dump(mode="json") for one in trail.history],
+        "history": [iteration.model_dump(mode="json") for iteration in trail.history],
     }
 
 

@@ -1,4 +1,4 @@
-"""The rows of a training: from the stored table to encoded training and validation rows."""
+"""From the stored table to encoded training and validation rows."""
 
 import tempfile
 from collections.abc import Collection
@@ -45,16 +45,16 @@ def load_rows(order: FitOrder | NetworkOrder, artifacts: Artifacts, fold: int | 
 
 
 def origin_of(order: FitOrder, rows: TrainingRows, *, together: bool) -> Origin | None:
-    """Return where the rows of a model come from; ``together``: those to validate on are among them, at the end."""
+    """Return the origin of a model's rows; ``together``: the validation rows follow the training rows."""
     if rows.numbers is None:
         return None
-    own, held_out = rows.numbers
+    training, held_out = rows.numbers
     if not together:
-        return Origin(own, ((order.table.dataset, len(own)),))
-    numbers = np.concatenate([own, held_out])
+        return Origin(training, ((order.table.dataset, len(training)),))
+    numbers = np.concatenate([training, held_out])
     if order.validation is None:
         return Origin(numbers, ((order.table.dataset, len(numbers)),))
-    return Origin(numbers, ((order.table.dataset, len(own)), (order.validation.dataset, len(held_out))))
+    return Origin(numbers, ((order.table.dataset, len(training)), (order.validation.dataset, len(held_out))))
 
 
 def _read(ref: TableRef, artifacts: Artifacts, names: list[str], as_texts: Collection[str] = ()) -> pa.Table:
@@ -71,12 +71,12 @@ def _raw_targets(
 
 
 def _split(order: FitOrder | NetworkOrder, Y: np.ndarray, fold: int | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the rows that train and those that validate, None where no row of this table does."""
-    wanted = order.request.validation
+    """Return the training and the validation rows of this table, None without validation rows."""
+    validation = order.request.validation
     seed = order.request.spec.seed
     codes = Y if order.task == "classification" else None
-    if wanted is not None and wanted.fraction is not None:
-        return splits.holdout(len(Y), wanted.fraction, seed, codes)
-    if wanted is not None and wanted.folds is not None and fold is not None:
-        return splits.folds(len(Y), wanted.folds, seed, codes)[fold - 1]
+    if validation is not None and validation.fraction is not None:
+        return splits.holdout(len(Y), validation.fraction, seed, codes)
+    if validation is not None and validation.folds is not None and fold is not None:
+        return splits.folds(len(Y), validation.folds, seed, codes)[fold - 1]
     return np.arange(len(Y)), None

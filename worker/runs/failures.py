@@ -1,4 +1,4 @@
-"""From an exception to the last report of a run: what another try would repeat is final, what may pass is not."""
+"""From an exception to the last report of a run: failures that a retry would repeat are final, others are not."""
 
 import structlog
 import torch
@@ -12,13 +12,13 @@ log = structlog.get_logger()
 
 
 def last_report(error: Exception) -> Failed | Interrupted:
-    """Return how a run ends that raised ``error``.
+    """Return the last report of a run that raised ``error``.
 
-    A run is a function of its order, so its exceptions are final: only what lies outside of it, storage and the
-    device, is worth another try.
+    A run is a function of its order, so its exceptions are final; only failures of storage and of the device are worth
+    a retry.
 
     Raises:
-        SystemExit: the accelerator broke down. The process goes with it, and the job is tried again.
+        SystemExit: the accelerator failed. The process ends, and the job is retried.
     """
     if isinstance(error, StorageFull | StorageUnavailable):
         return Interrupted(error=JobError(type=error.code, detail=error.detail))
@@ -26,7 +26,7 @@ def last_report(error: Exception) -> Failed | Interrupted:
         return Failed(error=JobError(type=error.code, detail=error.detail))
     if isinstance(error, EngineError):
         return Failed(error=JobError(type="numerical_failure", detail=str(error)))
-    # torch has no type of its own for a failed allocation on the CPU
+    # torch has no exception type for a failed allocation on the CPU
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         return Failed(error=JobError(type="out_of_memory", detail=f"memory ran out during the run: {error}"))
     if isinstance(error, OSError):

@@ -1,7 +1,7 @@
 """The run kind ``fit``: load and encode the table, run the recursion, store the model.
 
-What the spec leaves to choice is decided first. With ``folds`` every fold is fitted next; the iteration and the ridge
-that did best over them then fit all rows. Rows held out by a fraction join the last solve.
+Options on 'auto' are selected first. With ``folds`` every fold is fitted next; the iteration and the ridge with the
+best mean score then fit all rows. Rows held out by a fraction join the last solve.
 """
 
 from collections.abc import Callable
@@ -26,29 +26,29 @@ from worker.engine import summary
 from worker.engine.choice import CandidateRun, number_of_runs
 from worker.engine.config import FitConfig
 from worker.engine.recursion import FitState
-from worker.runs.checkpoints import Checkpoints, Score, Trail, without_old_scores
+from worker.runs.checkpoints import Checkpoints, Score, Trail, drop_outdated_checkpoint
 from worker.runs.data import load_rows, origin_of
 from worker.runs.folds import chosen_by_folds
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import pack
 from worker.training.machine import Machine, versions
-from worker.training.model_selection import choose, described
+from worker.training.model_selection import choose, run_summaries
 from worker.training.pipeline import chosen_by, last_solve, model_of, recurse, solver_for
 from worker.training.rows import TrainingRows
 
 TOP_FEATURES = 10
 CHOOSING_SHARE = 0.5
-"""Of the whole work that is what choosing is taken for, where there is something to choose."""
+"""Share of the progress that model selection gets, if there is something to select."""
 READING_SHARE = 0.02
-"""The same of reading and encoding the rows."""
+"""Share of the progress that reading and encoding the rows gets."""
 FINAL = "fit"
-TOLD_OF: dict[ChosenBy, str] = {
+REASONS: dict[ChosenBy, str] = {
     "validation": "iteration {} is the best",
     "folds": "iteration {} was the best over the folds",
     "leave_one_out": "iteration {} is the best by the error of rows left out",
     "last": "iteration {} is the last, and no row tells whether an earlier one is better",
 }
-"""How the log says which iteration was chosen."""
+"""The log message about the chosen iteration."""
 
 
 def fit(
@@ -61,18 +61,18 @@ def fit(
 ) -> FitDone:
     """Train a model, from the order's checkpoint if it has one. Everything is stored under the order's prefix.
 
-    ``raise_ridge``: the ridge is a search's choice; where its system cannot be solved a larger one takes its place.
+    ``raise_ridge``: a search chose the ridge; if its system cannot be solved, a larger ridge replaces it.
 
     Raises:
         InvalidRequest, DoesNotFit: the rows cannot be learned from, or there is too little memory.
-        EngineError: the mathematics broke down.
+        EngineError: the numerics failed.
         ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
     """
-    return _Fit(without_old_scores(order, report), artifacts, machine, report, raise_ridge).run()
+    return _Fit(drop_outdated_checkpoint(order, report), artifacts, machine, report, raise_ridge).run()
 
 
 class _Fit:
-    """One fit under way."""
+    """One run of a fit."""
 
     def __init__(
         self,
@@ -87,11 +87,11 @@ class _Fit:
         self._machine = machine
         self._report = report
         self._spec = order.request.spec
-        # choosing settles in the order what the spec left open
-        self._asked = order.request.model_dump()
+        # model selection replaces 'auto' options in the order
+        self._original_request = order.request.model_dump()
         self._raise_ridge = raise_ridge or self._spec.ridge == "auto"
-        self._told_precise = False
-        self._begun = 0.0
+        self._warned_precision = False
+        self._fit_start = 0.0
         self._shown = Progress()
         self._folds = (order.request.validation.folds or 0) if order.request.validation is not None else 0
         self._checkpoints = Checkpoints(artifacts, order.prefix)
@@ -101,7 +101,7 @@ class _Fit:
         self._last_M: torch.Tensor | None = None
 
     def run(self) -> FitDone:
-        """Return where the model is."""
+        """Return the stored model."""
         state, trail = None, Trail()
         if self._order.checkpoint is not None:
             state, trail = self._checkpoints.load(self._order.checkpoint, self._machine.device)
@@ -126,7 +126,7 @@ class _Fit:
         return self._store(rows, config, final, trail)
 
     def _choose(self, trail: Trail) -> TrainingRows | None:
-        """Settle the spec, and keep it in the trail. Returns the rows of the last fit, None where folds come first."""
+        """Resolve the spec and store it in the trail. Return the rows of the last fit, None if folds come first."""
         candidates = len(self._spec.candidates())
         expected = number_of_runs(candidates)
 
@@ -138,13 +138,13 @@ class _Fit:
             return rows
 
         def ended(run: CandidateRun, number: int, runs: int) -> None:
-            done, following = (CHOOSING_SHARE * min(one, runs) / runs for one in (number, number + 1))
+            done, following = (CHOOSING_SHARE * min(count, runs) / runs for count in (number, number + 1))
             self._stage(f"choosing between ways to fit ({number} of {runs})", done, following)
 
         choice = choose(self._spec, load, device=self._machine.device, ended=ended)
-        trail.runs = described(choice.runs)
+        trail.runs = run_summaries(choice.runs)
         solver, trail.solver = solver_for(choice, self._spec.solver, self._machine, refits=self._refits)
-        # folds tell the ridges apart better than a part of the rows does
+        # folds compare ridges better than a part of the rows does
         ridge = self._spec.ridge if self._folds else choice.spec.ridge
         trail.spec = choice.spec.model_copy(update={"ridge": ridge, "solver": solver})
         if trail.runs:
@@ -160,7 +160,7 @@ class _Fit:
         self._stage("reading the rows", done, done + READING_SHARE * (1 - done))
 
     def _stage(self, stage: str, fraction: float, following: float, **also: int | None) -> None:
-        """Report what is done now, and the fraction that the next report will have."""
+        """Report the current stage, and the fraction that the next report will have."""
         self._shown = self._shown.model_copy(update={"stage": stage, "fraction": fraction, "eta_seconds": None, **also})
         self._report(ProgressReport(progress=self._shown, next_fraction=following))
 
@@ -172,7 +172,7 @@ class _Fit:
     def _decided(self, spec: FitSpec, short_runs: bool) -> None:
         self._spec = spec
         self._order = _with_spec(self._order, spec)
-        self._begun = CHOOSING_SHARE if short_runs else 0.0
+        self._fit_start = CHOOSING_SHARE if short_runs else 0.0
 
     def _run_fold(self, state: FitState | None, config: FitConfig, trail: Trail) -> None:
         if state is None:
@@ -186,7 +186,7 @@ class _Fit:
     def _recurse(
         self, rows: TrainingRows, config: FitConfig, state: FitState | None, trail: Trail, stage: str
     ) -> FitState:
-        """Run one recursion to its end and return its last state; every state is stored and reported."""
+        """Run one recursion to its end. Store and report every state, and return the last one."""
         variances = summary.variances(rows.X)
         self._variances = variances.to(self._machine.device)
         self._columns = {
@@ -202,7 +202,7 @@ class _Fit:
             following = self._fraction(before + 1, config, fold)
             reached_before = None if state is None else before
             self._stage(here.stage, here.fraction, following, iteration=reached_before, iterations=config.iterations)
-        # the folds have chosen the iteration at which the last fit ends
+        # the folds have chosen the last iteration
         choose = not (self._folds and stage == FINAL)
         for reached in recurse(rows, config, self._machine, state, choose=choose):
             self._take(reached, config, trail, stage)
@@ -226,8 +226,8 @@ class _Fit:
         for ridge in state.skipped_ridges:
             message = f"iteration {current.iteration}: ridge {ridge:g} was skipped, its system could not be solved"
             self._report(LogReport(data=LogData(level="warning", message=message)))
-        if current.alpha.dtype != config.dtype and not self._told_precise:
-            self._told_precise = True
+        if current.alpha.dtype != config.dtype and not self._warned_precision:
+            self._warned_precision = True
             message = f"from iteration {current.iteration} on in float64: float32 could not solve ridge {config.ridge}"
             self._report(LogReport(data=LogData(level="warning", message=message)))
         if state.stopped in ("patience", "no_signal"):
@@ -259,7 +259,7 @@ class _Fit:
             cosine = summary.cosine(self._last_M, current.M) if self._last_M is not None else None
             trail.history[-1] = before.model_copy(update={"cosine_to_next": cosine})
         self._last_M = current.M
-        kept = self._checkpoints.save_matrix(FINAL, current.iteration, current.M, trail, self._columns)
+        stored = self._checkpoints.save_matrix(FINAL, current.iteration, current.M, trail, self._columns)
         trail.history.append(
             IterationSummary(
                 iteration=current.iteration,
@@ -269,7 +269,7 @@ class _Fit:
                 seconds=seconds,
                 trace=float(current.M.sum() if current.M.ndim == 1 else current.M.trace()),
                 effective_rank=rank,
-                matrix=kept,
+                matrix=stored,
             )
         )
 
@@ -286,10 +286,10 @@ class _Fit:
 
     def _fraction(self, iteration: int, config: FitConfig, fold: int | None) -> float:
         done, total = self._solves(iteration, config, fold)
-        return min(self._begun + (1 - self._begun) * done / total, 1.0)
+        return min(self._fit_start + (1 - self._fit_start) * done / total, 1.0)
 
     def _solves(self, iteration: int, config: FitConfig, fold: int | None) -> tuple[int, int]:
-        """Count iterations over all folds and the last fit, done and in all; the solve of all rows is one more."""
+        """Return finished and total iterations over all folds and the last fit; the refit counts as one more."""
         each = config.iterations + 1
         before = (fold - 1 if fold is not None else self._folds) * each
         return before + iteration + 1, (self._folds + 1) * each + self._refits
@@ -307,13 +307,14 @@ class _Fit:
         model = model_of(rows, solved, config, features, targets, origin)
         folder = f"models/{self._order.prefix}"
         chosen: ChosenBy = "folds" if self._folds else chosen_by(rows, state.best)
-        self._report(LogReport(data=LogData(message=f"{TOLD_OF[chosen].format(best.iteration)}; storing the model")))
+        self._report(LogReport(data=LogData(message=f"{REASONS[chosen].format(best.iteration)}; storing the model")))
         stored = self._artifacts.put_bytes(f"{folder}/model.safetensors", pack(*model.to_tensors()))
         variances = summary.variances(model.fitted.X).tolist()
         content = self._checkpoints.matrices(trail, state.best, variances)
         matrices = self._artifacts.put_bytes(f"{folder}/matrices.safetensors", content)
         history = [
-            one.model_copy(update={"matrix": True}) if one.iteration == best.iteration else one for one in trail.history
+            line.model_copy(update={"matrix": True}) if line.iteration == best.iteration else line
+            for line in trail.history
         ]
         return FitDone(
             model=stored,
@@ -328,8 +329,8 @@ class _Fit:
                 spec=self._spec.model_dump(mode="json"),
                 metrics=best.metrics,
                 chosen_by=chosen,
-                validation_chose=validation_chose(self._asked),
-                left_out_chose=left_out_chose(self._asked, best.metrics),
+                validation_chose=validation_chose(self._original_request),
+                left_out_chose=left_out_chose(self._original_request, best.metrics),
                 iteration=best.iteration,
                 iterations=state.current.iteration,
                 ridge=best.ridge,

@@ -1,4 +1,4 @@
-"""What the folds of a validation choose for the fit of all rows."""
+"""Select the iteration and the ridge by cross-validation."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,8 +10,8 @@ from worker.runs.checkpoints import Score
 def chosen_by_folds(config: FitConfig, folds: Sequence[Sequence[Score]]) -> FitConfig:
     """Return the config of the last fit: the iteration with the least mean loss over the folds, and its ridge.
 
-    A fold that stopped early did not reach the later iterations, so only those count that every fold reached. The
-    ridge is the median over the folds (the lower one of an even number).
+    A fold that stopped early has no later iterations, so only those count that every fold reached. The ridge is the
+    median over the folds (the lower median).
     """
     reached = min(len(scores) for scores in folds)
     means = [

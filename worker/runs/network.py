@@ -29,14 +29,14 @@ def network(
     Raises:
         InvalidRequest: the rows cannot be learned from.
         DoesNotFit: there is too little memory.
-        EngineError: the training broke down.
+        EngineError: the training failed.
         ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
     """
     return _Network(order, artifacts, machine, report).run()
 
 
 class _Network:
-    """One network under way."""
+    """One training of a network."""
 
     def __init__(
         self, order: NetworkOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]
@@ -50,7 +50,7 @@ class _Network:
         self._steps: list[StepData] = []
 
     def run(self) -> NetworkDone:
-        """Return where the report is."""
+        """Return the stored report."""
         state = self._resumed()
         done = state.step / self._config.steps if state is not None else 0.0
         self._report(ProgressReport(progress=Progress(fraction=done, stage="reading the rows"), next_fraction=done))
@@ -60,34 +60,34 @@ class _Network:
         )
         self._check_memory(rows)
         device = self._machine.device
-        X, Y = rows.X.to(device, torch.float32), self._wanted(rows).to(device)
+        X, Y = rows.X.to(device, torch.float32), self._encoded_targets(rows).to(device)
         module = build(self._config, X.shape[1], rows.targets.n_outputs)
         started = time.perf_counter()
         for reached in train(module, X, Y, self._config, state):
-            found = agreement(module, X, Y, LOSSES[self._config.loss], self._config.weight_decay)
+            agreements = agreement(module, X, Y, LOSSES[self._config.loss], self._config.weight_decay)
             layers = [
                 LayerData(
                     layer=index,
-                    inputs=one.n_inputs,
-                    outputs=one.n_outputs,
-                    fact=one.fact,
-                    fact_symmetrised=one.fact_symmetrised,
-                    bfact=one.bfact,
-                    agop=one.agop,
-                    agop_root=one.agop_root,
-                    enfa=one.enfa,
-                    enfa_root=one.enfa_root,
-                    residual_gradient=one.residual_gradient,
-                    weight_norm=one.weight_norm,
+                    inputs=layer.n_inputs,
+                    outputs=layer.n_outputs,
+                    fact=layer.fact,
+                    fact_symmetrised=layer.fact_symmetrised,
+                    bfact=layer.bfact,
+                    agop=layer.agop,
+                    agop_root=layer.agop_root,
+                    enfa=layer.enfa,
+                    enfa_root=layer.enfa_root,
+                    residual_gradient=layer.residual_gradient,
+                    weight_norm=layer.weight_norm,
                 )
-                for index, one in enumerate(found, 1)
+                for index, layer in enumerate(agreements, 1)
             ]
             self._take(reached, layers, self._metrics(module, X, rows), time.perf_counter() - started)
             started = time.perf_counter()
         return self._store(rows)
 
-    def _wanted(self, rows: TrainingRows) -> Tensor:
-        """Return the targets as the loss takes them: class codes (n,), or standardised or one-hot columns (n, c)."""
+    def _encoded_targets(self, rows: TrainingRows) -> Tensor:
+        """Return the targets of the loss: class codes (n,), or standardised or one-hot columns (n, c)."""
         return rows.Y if self._config.loss == "cross_entropy" else rows.targets.encode(rows.Y).to(torch.float32)
 
     def _metrics(self, module: nn.Module, X: Tensor, rows: TrainingRows) -> dict[str, float]:
@@ -96,18 +96,18 @@ class _Network:
         if rows.validation is not None:
             parts["validation"] = (rows.validation[0].to(device, torch.float32), rows.validation[1])
         targets = rows.targets.to(device)
-        found: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for part, (x, y) in parts.items():
             with torch.no_grad():
                 outputs = torch.cat([module(block) for block in torch.split(x, CHUNK_ROWS)])
             scores = outputs.softmax(1) if self._config.loss == "cross_entropy" else outputs
-            found |= {f"{part}_{name}": value for name, value in targets.metrics(scores, y.to(device)).items()}
-        return found
+            metrics |= {f"{part}_{name}": value for name, value in targets.metrics(scores, y.to(device)).items()}
+        return metrics
 
     def _take(self, state: NetworkState, layers: list[LayerData], metrics: dict[str, float], seconds: float) -> None:
-        """Store and report where the training stands."""
+        """Store and report the state of the training."""
         total = self._config.steps
-        spent = sum(one.seconds for one in self._steps) + seconds
+        spent = sum(step.seconds for step in self._steps) + seconds
         data = StepData(
             step=state.step,
             steps=total,
@@ -140,7 +140,7 @@ class _Network:
             "step": state.step,
             "loss": state.loss,
             "penalty": state.penalty,
-            "steps": [one.model_dump(mode="json") for one in self._steps],
+            "steps": [step.model_dump(mode="json") for step in self._steps],
         }
         key = f"jobs/{self._order.prefix}/step-{state.step:07d}.safetensors"
         return NetworkCheckpoint(step=state.step, state=self._artifacts.put_bytes(key, pack(tensors, metadata)))
@@ -150,7 +150,7 @@ class _Network:
         if checkpoint is None:
             return None
         tensors, metadata = unpack(self._artifacts.read_bytes(checkpoint.state))
-        self._steps = [StepData.model_validate(one) for one in metadata["steps"]]
+        self._steps = [StepData.model_validate(step) for step in metadata["steps"]]
         self._report(LogReport(data=LogData(message=f"going on from the checkpoint of step {checkpoint.step}")))
         named = {name: torch.from_numpy(tensor).to(self._machine.device) for name, tensor in tensors.items()}
         weights, momentum = (

@@ -1,7 +1,7 @@
-"""Progress between the reports of a run: how far it is by the time that has gone, and how long it may still take.
+"""Interpolated progress between the reports of a run, and its remaining time.
 
-The mathematics says nothing while it computes. Between two reports the fraction moves from the one towards that of the
-next, as fast as the expected time says and slower the longer it takes, and never as far.
+A computation does not report while it runs. Between two reports the fraction moves towards that of the next report, at
+the expected speed and then ever more slowly, and never reaches it.
 """
 
 import math
@@ -17,16 +17,16 @@ AnyProgress = ProgressReport | IterationReport | TrialReport | StepReport
 
 EVERY_SECONDS = 1.0
 STRAIGHT = 0.7
-"""Up to this part of the way to the next report the fraction moves evenly."""
+"""Up to this part of the interval the fraction moves linearly."""
 UNKNOWN_SECONDS = 60.0
-"""What a job whose duration nobody estimated is taken for, to move its fraction."""
+"""Assumed duration of a job without an estimate."""
 
 
 class Pace(Background):
-    """Passes reports on, each with a time that is left, and tells of the progress between them: ``with Pace(…)``.
+    """Forward reports with their remaining time, and report the progress between them: ``with Pace(…)``.
 
-    Nothing follows the last report of a run: the next job would get it. ``expected``: seconds that the whole job may
-    take, None where nobody estimated it.
+    No report follows the last one of a run: the next job would get it. ``expected``: estimated seconds of the whole
+    job, None without an estimate.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Pace(Background):
         self._lock = threading.Lock()
 
     def __call__(self, answer: AnyReport) -> None:
-        """Pass a report on."""
+        """Forward a report."""
         with self._lock:
             if not isinstance(answer, Reported):
                 self._report(answer)
@@ -60,17 +60,17 @@ class Pace(Background):
             self._report(filled)
 
     def between(self) -> Progress | None:
-        """Return the progress at this moment, between the last report and the next; None before the first."""
+        """Return the interpolated progress at this moment; None before the first report."""
         if self._last is None:
             return None
         progress, goal = self._last.progress, self._last.next_fraction
         left = progress.eta_seconds
-        whole = max(1 - progress.fraction, 1e-9)
+        remaining = max(1 - progress.fraction, 1e-9)
         ahead = max(goal - progress.fraction, 0.0)
-        seconds = (UNKNOWN_SECONDS if left is None else left) * ahead / whole
-        way = _way((self._clock() - self._last_at) / max(seconds, self._every))
-        fraction = max(progress.fraction + ahead * way, self._shown)
-        rest = None if left is None else left * (1 - fraction) / whole
+        seconds = (UNKNOWN_SECONDS if left is None else left) * ahead / remaining
+        share = _eased((self._clock() - self._last_at) / max(seconds, self._every))
+        fraction = max(progress.fraction + ahead * share, self._shown)
+        rest = None if left is None else left * (1 - fraction) / remaining
         return progress.model_copy(update={"fraction": fraction, "eta_seconds": rest})
 
     def _run(self) -> None:
@@ -83,7 +83,7 @@ class Pace(Background):
                 self._report(ProgressReport(progress=progress))
 
     def _filled(self, answer: AnyProgress) -> AnyProgress:
-        """Return the report with a time that is left, where it has none, and with no less than was shown before."""
+        """Return the report with a remaining time, and a fraction that is not below the one shown before."""
         progress = answer.progress
         if self._first is None:
             self._first = progress.fraction
@@ -97,7 +97,7 @@ class Pace(Background):
         return answer.model_copy(update=changes)
 
     def _left(self, fraction: float) -> float | None:
-        """Return the seconds left: at the beginning as expected, and towards the end as the time so far tells."""
+        """Return the remaining seconds: at first by the estimate, towards the end by the elapsed time."""
         first = self._first or 0.0
         done = (fraction - first) / max(1 - first, 1e-9)
         gone = self._clock() - self._begun
@@ -106,8 +106,8 @@ class Pace(Background):
         return (1 - done) * (done * gone / max(done, 1e-9) + (1 - done) * self._expected * (1 - first))
 
 
-def _way(part: float) -> float:
-    """Return how far the fraction is between two reports after that part of the time expected: below 1 for ever."""
+def _eased(part: float) -> float:
+    """Return the share of the interval after this part of the expected time: linear, then approaching 1."""
     if part <= STRAIGHT:
         return part
     rest = 1 - STRAIGHT

@@ -1,4 +1,4 @@
-"""The run kind ``predict``: every row of a stored dataset into one file."""
+"""The run kind ``predict``: predict every row of a stored dataset into one file."""
 
 import tempfile
 import time
@@ -56,8 +56,8 @@ def predict(
                 rows += table.num_rows
                 report(_report(rows, order.table.rows, time.monotonic() - started))
         if unknown:
-            told = ", ".join(f"{name[:MAX_NAME_LENGTH]} ({count})" for name, count in unknown.most_common(MAX_NAMED))
-            message = f"rows hold categories that no training row had: {told}"
+            columns = ", ".join(f"{name[:MAX_NAME_LENGTH]} ({count})" for name, count in unknown.most_common(MAX_NAMED))
+            message = f"rows hold categories that no training row had: {columns}"
             report(LogReport(data=LogData(message=message, level="warning")))
         result = artifacts.put_file(f"jobs/{order.prefix}/{target.name}", target)
     return PredictDone(file=ResultFile(result=result, media_type=MEDIA_TYPES[order.request.format]), rows=rows)

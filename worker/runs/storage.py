@@ -1,4 +1,4 @@
-"""Storage as a run uses it: what its library raises when it cannot be reached has one name."""
+"""Storage for runs: every error of an unreachable storage becomes StorageUnavailable."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from worker.store.files.artifacts import Artifacts
 
 
 class RunStorage(Artifacts):
-    """The same storage. A method that cannot reach it raises StorageUnavailable, so that the job is tried again."""
+    """Raises StorageUnavailable if storage cannot be reached, so that the job is retried."""
 
     def put_file(self, key: str, path: Path) -> ArtifactRef:
         with _reaching(key):
@@ -35,5 +35,5 @@ def _reaching(key: str) -> Iterator[None]:
         yield
     except (FactRFMError, MemoryError):
         raise
-    except Exception as error:  # every storage's library has errors of its own, and their texts may hold addresses
+    except Exception as error:  # every storage library has its own errors, and their texts may hold addresses
         raise StorageUnavailable(f"storage could not be used for {key}: {type(error).__name__}") from error

@@ -49,11 +49,11 @@ def tune(
         InvalidRequest: the rows cannot be learned from.
         ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
     """
-    return _Tune(without_old_scores(order, report), artifacts, machine, report).run()
+    return _Tune(drop_outdated_checkpoint(order, report), artifacts, machine, report).run()
 
 
 class _Tune:
-    """One search under way."""
+    """One run of a search."""
 
     def __init__(
         self, order: TuneOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]
@@ -175,9 +175,9 @@ class _Tune:
         return self._stored
 
     def _first(self) -> Params:
-        """Return the options of the first trial: what a fit would choose of what the spec leaves open."""
-        given = self._order.request.spec
-        expected = number_of_runs(len(given.candidates()))
+        """Return the options of the first trial: those that a fit would select."""
+        spec = self._order.request.spec
+        expected = number_of_runs(len(spec.candidates()))
 
         def stage(stage: str, done: float, following: float) -> None:
             progress = Progress(trials=self._trials, fraction=self._chosen * done / self._steps, stage=stage)
@@ -192,10 +192,10 @@ class _Tune:
         def ended(run: CandidateRun, number: int, runs: int) -> None:
             stage(f"choosing where to begin ({number} of {runs})", number / runs, min((number + 1) / runs, 1.0))
 
-        # rows that no spec can learn from end the search here, and not one trial after another
-        load(given.candidates()[0])
+        # rows that no spec can learn from fail the search here, instead of every trial
+        load(spec.candidates()[0])
         try:
-            choice = choose(given, load, device=self._machine.device, ended=ended)
+            choice = choose(spec, load, device=self._machine.device, ended=ended)
         except EngineError as error:
             message = f"no way to fit stood a short run, and the first trial is the spec as it was given: {error}"
             self._report(LogReport(data=LogData(message=message)))

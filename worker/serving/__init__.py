@@ -1,1 +1,1 @@
-"""A stored model, and what it says of rows."""
+"""Predictions and explanations of a stored model."""

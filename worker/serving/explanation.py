@@ -1,8 +1,8 @@
-"""Why a model answers rows of a table as it does, in terms of the table: its columns, its units, rows of its dataset.
+"""Explain predictions in terms of the table: its columns, its units, rows of its dataset.
 
-Slopes are those of the kernel machine, exact, times what the encoder makes of one standard deviation of the column. In
-the expanded encoding a view of a column may jump where many training rows have one value: there the mean over one
-deviation tells more than the slope at the very point.
+A slope is the exact gradient of the kernel machine times the encoder's change over one standard deviation of the
+column. In the expanded encoding a view of a column may jump where many training rows share one value: there the mean
+over one deviation is more meaningful than the slope at the point.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,13 +25,13 @@ from worker.tables.rows.matching import match_columns
 from worker.tables.values import ARROW_TYPES
 
 MAX_SWAPS = 50
-"""Of a column with more categories so many are tried: those with the most training rows."""
+"""For a column with more categories, only those with the most training rows are tried."""
 
 
 def explain(model: ServedModel, table: pa.Table, k: int) -> list[Explanation]:
     """Explain rows of any table that has the model's features, each with its ``k`` nearest training rows.
 
-    Neighbours are named where the model's file tells which rows they are; their values are not in it.
+    Neighbours have row numbers if the model's file records them; it does not hold their values.
 
     Raises:
         ColumnMismatch: naming all missing columns.
@@ -52,29 +52,29 @@ def explain(model: ServedModel, table: pa.Table, k: int) -> list[Explanation]:
 
 
 def _prediction(model: ServedModel, answer: Answer, row: int) -> Label | list[float]:
-    found = answer.predictions[row]
+    prediction = answer.predictions[row]
     if model.classes is not None:
-        return found  # type: ignore[no-any-return]
-    values: list[float] = found.tolist()
+        return prediction  # type: ignore[no-any-return]
+    values: list[float] = prediction.tolist()
     return values[0] if len(values) == 1 else values
 
 
 def _outputs(model: ServedModel, answer: Answer, row: int) -> list[int]:
-    """Return which of the model's outputs are explained."""
+    """Return the indices of the outputs to explain."""
     if answer.probabilities is None:
         return list(range(model.fitted.targets.n_outputs))
     return [int(answer.probabilities[row].argmax())]
 
 
 def _neighbours(model: ServedModel, X: torch.Tensor, k: int) -> list[list[Neighbour]]:
-    found = neighbours(model.fitted, X, k)
-    far = (~torch.isfinite(found.distances)).any(1).nonzero()
+    nearest = neighbours(model.fitted, X, k)
+    far = (~torch.isfinite(nearest.distances)).any(1).nonzero()
     if len(far):
         raise InvalidRequest(
             f"row {int(far[0]) + 1} holds numbers so far from the training rows that no distance can be computed"
         )
-    lists = zip(found.rows.tolist(), found.distances.tolist(), found.weights.tolist(), strict=True)
-    return [[_neighbour(model, *one) for one in zip(*line, strict=True)] for line in lists]
+    lists = zip(nearest.rows.tolist(), nearest.distances.tolist(), nearest.weights.tolist(), strict=True)
+    return [[_neighbour(model, *neighbour) for neighbour in zip(*line, strict=True)] for line in lists]
 
 
 def _neighbour(model: ServedModel, row: int, distance: float, weight: float) -> Neighbour:
@@ -85,7 +85,7 @@ def _neighbour(model: ServedModel, row: int, distance: float, weight: float) -> 
 
 
 def _sensitivity(model: ServedModel, row: pa.Table, outputs: Sequence[int]) -> list[Sensitivity]:
-    """Return what each column changes, largest first, measured in standardised outputs or scores."""
+    """Return the sensitivity by column, largest change of standardised outputs or scores first."""
     scale = np.ones(len(outputs))
     if isinstance(model.fitted.targets, RegressionTargets):
         scale = model.fitted.targets.scale.cpu().numpy()[list(outputs)]
@@ -93,11 +93,11 @@ def _sensitivity(model: ServedModel, row: pa.Table, outputs: Sequence[int]) -> l
         column.name: (np.zeros(len(outputs)), Sensitivity(feature=column.name, type=column.type, change=None))
         for column in model.features
     }
-    changes |= {found.feature: (change, found) for change, found in _changes(model, row, outputs)}
-    ordered = sorted(changes.values(), key=lambda one: -np.abs(one[0]).max() if np.isfinite(one[0]).all() else 1.0)
+    changes |= {sensitivity.feature: (change, sensitivity) for change, sensitivity in _changes(model, row, outputs)}
+    ordered = sorted(changes.values(), key=lambda pair: -np.abs(pair[0]).max() if np.isfinite(pair[0]).all() else 1.0)
     return [
-        found.model_copy(update={"change": (change * scale).tolist() if np.isfinite(change).all() else None})
-        for change, found in ordered
+        sensitivity.model_copy(update={"change": (change * scale).tolist() if np.isfinite(change).all() else None})
+        for change, sensitivity in ordered
     ]
 
 

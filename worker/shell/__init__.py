@@ -1,1 +1,1 @@
-"""A message in, one computing process followed."""
+"""The Celery task and the supervisor of the training process."""

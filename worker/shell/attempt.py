@@ -1,4 +1,4 @@
-"""One attempt at a job: order it from the child process, follow it, write down what comes of it."""
+"""One attempt at a job: send the order to the child process, follow it, store the outcome."""
 
 import time
 from collections.abc import Callable
@@ -42,8 +42,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 LOOK_SECONDS = 0.2
 RETRY_SECONDS = 0.5
-PUT_OFF_SECONDS = 5.0
-"""A worker waits for so long after a job that storage had no room for."""
+POSTPONE_SECONDS = 5.0
+"""A worker waits this long after a job that failed for lack of storage."""
 
 
 class Attempt:
@@ -58,7 +58,7 @@ class Attempt:
         self._reports = 0
 
     def run(self) -> str:
-        """Return the outcome in a word or two.
+        """Return the outcome in one or two words.
 
         Raises:
             LeaseLost: another attempt owns the job, or may own it.
@@ -80,7 +80,7 @@ class Attempt:
         limit = self._supervisor.settings.job_seconds
         ends_at = None if limit is None else time.monotonic() + limit
         while True:
-            self._supervisor.moved()
+            self._supervisor.touch()
             answer = child.receive(LOOK_SECONDS)
             if self._lease.lost.is_set() or self._lease.silent():
                 raise LeaseLost(f"{self._claim.row_id} has another owner")
@@ -95,7 +95,7 @@ class Attempt:
             if isinstance(answer, Failed):
                 return self._fail(answer.error)
             if isinstance(answer, Interrupted):
-                return self._put_off(answer.error)
+                return self._postpone(answer.error)
             if isinstance(answer, Died):
                 return self._lose(answer.reason)
             if answer is not None:
@@ -137,18 +137,18 @@ class Attempt:
         )
 
     def _drop_old_checkpoint(self, checkpoint: AnyCheckpoint) -> None:
-        """Delete the files that only the checkpoint before needed: its row is gone, so nothing names them."""
+        """Delete the files that only the previous checkpoint needed; no row refers to them any more."""
         old, self._checkpoint = self._checkpoint, checkpoint
         if old is not None:
             try:
                 for key in old.keys - checkpoint.keys:
                     self._supervisor.artifacts.delete(key)
             except OSError as error:
-                # the sweep finds them; the job need not suffer
+                # the sweeper deletes them later
                 log.warning("old checkpoint not deleted", error=type(error).__name__)
 
     def _drop_checkpoints(self) -> None:
-        """Delete what the run needed to go on. What it made is stored, so a failure of storage here costs nothing."""
+        """Delete the checkpoints. The results are stored, so errors of storage are only logged."""
         try:
             self._supervisor.artifacts.delete_prefix(f"jobs/{self._claim.job_id}")
         except OSError as error:
@@ -191,7 +191,7 @@ class Attempt:
 
     def _fail(self, error: JobError) -> str:
         if error.type == "internal":
-            # nobody knows what state the child is in
+            # the state of the child is unknown
             self._supervisor.end_child()
         claim = self._claim
         self._write(lambda: jobs.fail(self._database, claim.row_id, claim.token, error, self._supervisor.now()))
@@ -221,16 +221,16 @@ class Attempt:
         self._write(lambda: jobs.lose(self._database, claim.row_id, claim.token, self._supervisor.now(), reason, most))
         return f"lost: {reason}"
 
-    def _put_off(self, error: JobError) -> str:
-        """Give the job back after a pause, in which what was in the way may end; it counts as a lost attempt."""
-        self._supervisor.stopping.wait(PUT_OFF_SECONDS)
+    def _postpone(self, error: JobError) -> str:
+        """Requeue the job after a pause in which the obstacle may end; it counts as a lost attempt."""
+        self._supervisor.stopping.wait(POSTPONE_SECONDS)
         claim, now = self._claim, self._supervisor.now
         most = self._supervisor.settings.max_lost_attempts
         self._write(lambda: jobs.lose(self._database, claim.row_id, claim.token, now(), error.detail, most, error.type))
         return f"put off: {error.type}"
 
     def _write(self, step: Callable[[], T]) -> T:
-        """Do ``step``, again and again while the database cannot be reached and the lease lasts."""
+        """Do ``step``, and retry while the database cannot be reached and the lease lasts."""
         while True:
             try:
                 return step()
@@ -238,7 +238,7 @@ class Attempt:
                 metrics.FENCED_WRITES.inc()
                 raise
             except OperationalError as error:
-                self._supervisor.moved()
+                self._supervisor.touch()
                 log.warning("database out of reach", error=type(error).__name__)
                 if self._lease.lost.wait(RETRY_SECONDS):
                     raise LeaseLost(f"the database was out of reach for the whole lease: {error}") from error

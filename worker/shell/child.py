@@ -1,7 +1,7 @@
-"""The process that computes: spawned, in a process group of its own, kept warm between jobs.
+"""The training process: spawned in its own process group and reused between jobs.
 
-Orders go in by its standard input and reports come out of its standard output, one JSON document a line. The first line
-is the address of storage, which may hold a password: arguments can be seen by all users of a machine.
+It reads orders from standard input and writes reports to standard output, one JSON document per line. The first line is
+the address of storage, which may hold a password: all users of a machine can see command-line arguments.
 """
 
 import json
@@ -24,14 +24,14 @@ from worker.settings import WorkerSettings
 log = structlog.get_logger()
 
 HIDDEN = (
-    *(name for one in secret_variables(WorkerSettings).values() for name in (one, one + SUFFIX)),
+    *(name for variable in secret_variables(WorkerSettings).values() for name in (variable, variable + SUFFIX)),
     "FACTRFM_API_KEYS",
     "FACTRFM_API_KEY",
     "FACTRFM_STORAGE_URL",
     "POSTGRES_PASSWORD",
     "PGPASSWORD",
 )
-"""The child needs no database and no queue, so it gets no password of theirs. Its storage is told by its input."""
+"""The child needs no database and no queue, so it gets no credentials for them; its input names the storage."""
 
 
 @dataclass(frozen=True)
@@ -66,33 +66,33 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process id, which is the id of its process group too."""
+        """The process id, which is also the id of its process group."""
         return self._process.pid
 
     def alive(self) -> bool:
-        """Return whether the process still runs."""
+        """Return whether the process runs."""
         return self._process.alive()
 
     def order(self, order: AnyOrder) -> None:
-        """Hand over a job. A child that is dead already says so by its next answer."""
+        """Send a job. If the child is dead, its next answer is ``Died``."""
         self._process.send(order.model_dump_json())
 
     def receive(self, timeout: float) -> Answer | None:
-        """Return the next answer, or None when there is none within ``timeout`` seconds."""
+        """Return the next answer, or None after ``timeout`` seconds."""
         try:
             return self._answers.get(timeout=timeout)
         except queue.Empty:
             return None
 
     def resident_bytes(self) -> int:
-        """Return the memory that the process holds, 0 when it has ended."""
+        """Return the resident memory of the process, 0 if it has ended."""
         try:
             return int(psutil.Process(self.pid).memory_info().rss)
         except psutil.Error:
             return 0
 
     def end(self, patience: float) -> None:
-        """End the process and everything that it started: SIGTERM, then SIGKILL after ``patience`` seconds."""
+        """End the process group: SIGTERM, then SIGKILL after ``patience`` seconds."""
         self._process.end(patience)
 
     def _read(self) -> None:
@@ -102,7 +102,7 @@ class Child:
 
 
 def _report(line: bytes) -> AnyReport:
-    """Return the report of a whole line. One that no contract allows would be made again: it ends the job."""
+    """Return the report of a line. An invalid report fails the job: a retry would repeat it."""
     try:
         return REPORTS.validate_json(line)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The lease of one attempt, renewed by a thread of its own so that a long step cannot lose it."""
+"""The lease of one attempt, renewed by a background thread so that a long step cannot lose it."""
 
 import threading
 import time
@@ -17,10 +17,10 @@ log = structlog.get_logger()
 
 
 class Lease(Background):
-    """Renews from ``__enter__`` to ``__exit__``. ``lost`` and ``cancelled`` are to be looked at between steps.
+    """Renews from ``__enter__`` to ``__exit__``. Callers check ``lost`` and ``cancelled`` between steps.
 
-    While the database cannot be reached the lease is kept up to its own length and then given up: by then another
-    worker may rightly hold the job.
+    While the database cannot be reached, the lease counts as held up to its length and then as lost: another worker
+    may hold the job by then.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ class Lease(Background):
         self._asked_at: float | None = None
 
     def silent(self) -> bool:
-        """Return whether a renewal has waited for its answer for as long as a lease lasts."""
+        """Return whether a renewal has waited for an answer longer than a lease lasts."""
         asked_at = self._asked_at
         return asked_at is not None and time.monotonic() - asked_at > self._seconds
 
     def waits(self) -> bool:
-        """Return whether the database has not answered for as long as a lease lasts, or fails to."""
+        """Return whether no renewal has succeeded for longer than a lease lasts."""
         return time.monotonic() - self._renewed_at > self._seconds
 
     def _run(self) -> None:

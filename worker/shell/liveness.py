@@ -1,4 +1,4 @@
-"""What of a worker moves: the loop that receives messages, and the thread that follows a job."""
+"""Liveness of the loop that receives messages."""
 
 import threading
 import time
@@ -9,11 +9,11 @@ from celery import bootsteps
 
 LOOK_SECONDS = 2.0
 MAX_LOOP_SECONDS = 60.0
-"""The loop of messages turns every second. One that stands for so long will not go on."""
+"""The message loop runs every second. After this long without a run it hangs."""
 
 
 class MessageLoop:
-    """When the loop of messages last turned. It need not while there is no connection, for then it waits for one."""
+    """Time of the last run of the message loop. Without a connection it need not run."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -21,23 +21,23 @@ class MessageLoop:
         self._turned_at: float | None = None
 
     def turn(self) -> None:
-        """Say that it turns."""
+        """Record that the loop runs."""
         with self._lock:
             self._turned_at = self._clock()
 
     def rest(self) -> None:
-        """Say that it does not turn until further notice."""
+        """Record that the loop waits for a connection."""
         with self._lock:
             self._turned_at = None
 
     def fault(self) -> str | None:
-        """Return that it stands still, and for how long; None where it turns or rests."""
+        """Return a message if the loop hangs, else None."""
         with self._lock:
             still = 0.0 if self._turned_at is None else self._clock() - self._turned_at
         return None if still <= MAX_LOOP_SECONDS else f"its loop of messages stands still for {still:.0f} s"
 
     def step(self) -> type[bootsteps.StartStopStep]:
-        """Return the step of a Celery consumer that keeps this up to date."""
+        """Return the Celery consumer step that records the runs."""
         loop = self
 
         class Watched(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -45,7 +45,7 @@ class MessageLoop:
 
             def register_with_event_loop(self, _: Any, hub: Any) -> None:
                 loop.turn()
-                # Celery takes it away again when the connection is lost
+                # Celery removes the timer when the connection is lost
                 hub.call_repeatedly(LOOK_SECONDS, loop.turn)
 
             def stop(self, _: Any) -> None:

@@ -1,4 +1,4 @@
-"""From a claim to an order that the child can carry out without the database."""
+"""Build the order for the child, which has no database, from a claim."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from worker.store.jobs.claims import Claim
 
 
 def build_order(claim: Claim) -> AnyOrder:
-    """Return everything that a run needs to know.
+    """Return the order of a claimed job.
 
     Raises:
         NotFound: the job's task or model is missing from its row.

@@ -1,7 +1,7 @@
-"""One job at a time: claim it, have it computed in a child process, write down what comes of it.
+"""Run one job at a time: claim it, compute it in a child process, store the outcome.
 
-The supervisor alone writes rows. It holds the job by a lease, and it ends the child on a cancel, a lost lease, a time
-limit or its own stop. Errors of the database are waited out for as long as the lease lasts.
+Only the supervisor writes rows. It holds the job by a lease, and ends the child on a cancel, a lost lease, a time limit
+or its own stop. It retries on database errors for as long as the lease lasts.
 """
 
 import threading
@@ -28,18 +28,18 @@ from worker.telemetry.tracing import Tracing
 log = structlog.get_logger()
 
 MAX_STILL_SECONDS = 300.0
-"""Following a job takes a moment a look, and some seconds to store what came of it. Beyond this it hangs."""
+"""The supervisor thread checks a job several times a second. After this long without a check it hangs."""
 
 
 def utc_now() -> datetime:
-    """Return the moment, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 class Supervisor:
-    """Looks after the jobs of one worker process. ``look_at`` is called by one thread at a time.
+    """Runs the jobs of one worker process. One thread at a time calls ``look_at``.
 
-    ``announce`` tells the other workers of a job that was given back.
+    ``announce`` notifies the other workers of a requeued job.
     """
 
     def __init__(
@@ -66,46 +66,46 @@ class Supervisor:
         self._child: Child | None = None
         self._clock = clock
         self._lease: Lease | None = None
-        self._moved_at = clock()
+        self._active_at = clock()
         metrics.CHILD_BYTES.set_function(self._child_bytes)
 
     def stop(self) -> None:
-        """Give the running job back to the queue and take no other. Returns at once."""
+        """Requeue the running job and claim no other. Returns at once."""
         self.stopping.set()
 
     def close(self) -> None:
         """End the child process."""
         self.end_child()
 
-    def moved(self) -> None:
-        """Say that the thread that follows a job goes on."""
-        self._moved_at = self._clock()
+    def touch(self) -> None:
+        """Record that the thread that follows a job is alive."""
+        self._active_at = self._clock()
 
     def fault(self) -> str | None:
-        """Return that a job is not followed any more, None where it is, where there is none, or where it need not be.
+        """Return a message if the thread that follows a job hangs, else None.
 
-        Without an answer of the database nothing can be followed, and that is no fault of the worker's.
+        Waiting for the database is no fault of the worker.
         """
-        lease, still = self._lease, self._clock() - self._moved_at
+        lease, still = self._lease, self._clock() - self._active_at
         if lease is None or still <= MAX_STILL_SECONDS or lease.waits():
             return None
         return f"it has not looked at its job for {still:.0f} s"
 
     def look_at(self, job_id: str) -> None:
-        """Run whatever is queued, in its order; where nothing waits, the job itself, if its lease has expired.
+        """Run all queued jobs in the order of their turns; without any, the job itself if its lease has expired.
 
-        A message says that there is work, not which: the order of messages is not the order of turns. Returns when
-        nothing waits or on a stop. Going on without a message saves the queue's latency, and heals a lost message as
-        soon as any other arrives.
+        A message says that there is work, not which: messages are not in the order of turns. Returns when no job is
+        queued, or on a stop. Continuing without a message avoids the queue's latency, and any message makes up for a
+        lost one.
         """
-        wanted: str | None = jobs.next_queued(self.database) or job_id
-        while wanted is not None and not self.stopping.is_set():
+        next_id: str | None = jobs.next_queued(self.database) or job_id
+        while next_id is not None and not self.stopping.is_set():
             claim = jobs.claim(
-                self.database, wanted, self._worker, self.settings.lease_seconds, self.now(), self._max_lost
+                self.database, next_id, self._worker, self.settings.lease_seconds, self.now(), self._max_lost
             )
             if claim is not None:
                 self._run(claim)
-            wanted = jobs.next_queued(self.database)
+            next_id = jobs.next_queued(self.database)
 
     def _run(self, claim: Claim) -> None:
         names = attempt_context(claim.job_id, claim.attempt, claim.origin)
@@ -136,14 +136,14 @@ class Supervisor:
                 metrics.LEASE_LOSSES.inc()
                 return "lease lost"
             except BaseException:
-                # the child is in the middle of this job: the next one would get its reports
+                # the child still runs this job: the next job would get its reports
                 self.end_child()
                 raise
             finally:
                 self._lease = None
 
     def warm_child(self) -> Child:
-        """Return the child that waits for an order, a new one where there is none."""
+        """Return the child process, and start it if there is none."""
         if self._child is not None and not self._child.alive():
             self.end_child()
         if self._child is None:
@@ -151,7 +151,7 @@ class Supervisor:
         return self._child
 
     def _child_bytes(self) -> int:
-        # read once: the metrics ask from a thread of their own
+        # read once: the metrics call this from another thread
         child = self._child
         return 0 if child is None else child.resident_bytes()
 

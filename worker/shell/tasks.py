@@ -1,4 +1,4 @@
-"""The one Celery task: a job's id comes in, nothing goes out."""
+"""The only Celery task: it takes a job's id and returns nothing."""
 
 from celery import Celery
 
@@ -7,7 +7,7 @@ from worker.shell.supervisor import Supervisor
 
 
 def register_tasks(app: Celery, supervisor: Supervisor) -> None:
-    """Give ``app`` the task that looks whether a job wants a worker."""
+    """Register the task that makes the supervisor look at a job."""
 
     @app.task(name=LOOK_AT_JOB, ignore_result=True)  # type: ignore[untyped-decorator]
     def look_at_job(job_id: str) -> None:

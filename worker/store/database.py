@@ -1,7 +1,7 @@
 """The connection to SQLite or PostgreSQL, and short transactions on it.
 
-What fails because the database is away, locked or restarting surfaces as ``sqlalchemy.exc.OperationalError``; the
-step can then be tried again.
+If the database is unreachable, locked or restarting, calls raise ``sqlalchemy.exc.OperationalError`` and can be
+retried.
 """
 
 import copy
@@ -33,20 +33,20 @@ BUSY_SECONDS = 30
 SWITCH_SECONDS = 0.02
 CONNECT_SECONDS = 5
 SILENCE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
-"""A server that is not there any more is noticed within half a minute, instead of after hours."""
+"""A dead server is noticed within half a minute instead of after hours."""
 SQLITE_FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")
-"""The second one is of the index of the write-ahead log, which grows with it."""
+"""The second code is for the index of the write-ahead log, which grows with the log."""
 IDLE_SECONDS = 30
-"""PostgreSQL ends a transaction that is silent for so long: a stopped process must not keep a job's row locked."""
+"""PostgreSQL ends a transaction after this idle time: a stopped process must not keep a job's row locked."""
 
 
 class _Session(Session):
-    """A session that may see the rows of one project only: ``info["project"]``."""
+    """A session that sees only the rows of one project: ``info["project"]``."""
 
 
 @event.listens_for(_Session, "do_orm_execute")
 def _keep_to_project(state: ORMExecuteState) -> None:
-    """Add the project to every SELECT, UPDATE and DELETE of rows that have one, so that no caller can forget it."""
+    """Restrict every SELECT, UPDATE and DELETE of owned rows to the project of the session."""
     project = state.session.info["project"]
     if project is not None and not state.is_insert:
         state.statement = state.statement.options(
@@ -57,7 +57,7 @@ def _keep_to_project(state: ORMExecuteState) -> None:
 class Database:
     """One engine and its pool. Threads share it; processes do not.
 
-    ``project``: whose rows it sees and makes; None sees all and makes those of the default project.
+    ``project``: the owner of the rows it sees and creates; None sees all rows and creates in the default project.
     """
 
     def __init__(self, url: str) -> None:
@@ -87,10 +87,10 @@ class Database:
             yield session
 
     def scalar(self, statement: Select[Any], values: Mapping[str, Any]) -> Any:
-        """Return the first value of a SELECT of texts and numbers, None where it finds nothing.
+        """Return the first value of a SELECT of texts and numbers, None if there is no row.
 
-        It asks the driver itself: what SQLAlchemy does around a statement takes several times as long as a short one.
-        ``statement`` is kept with what it was compiled to, so it is made once.
+        It calls the driver directly: SQLAlchemy's overhead is several times the time of a short statement. The compiled
+        statement is cached, so callers must reuse ``statement``.
 
         Raises:
             OperationalError: the database did not answer.
@@ -99,37 +99,37 @@ class Database:
         compiled = self._compiled.get(statement)
         if compiled is None:
             compiled = self._compiled[statement] = statement.compile(dialect=dialect)
-        text_of = str(compiled)
-        parameters = compiled.construct_params(dict(values)) or {}
-        ordered = compiled.positiontup  # type: ignore[attr-defined]
-        asked = parameters if ordered is None else tuple(parameters[name] for name in ordered)
+        sql = str(compiled)
+        named = compiled.construct_params(dict(values)) or {}
+        order = compiled.positiontup  # type: ignore[attr-defined]
+        parameters = named if order is None else tuple(named[name] for name in order)
         errors = dialect.dbapi.Error  # type: ignore[union-attr]
         connection: PoolProxiedConnection | None = None
         try:
             connection = self.engine.raw_connection()
             cursor = connection.cursor()
-            cursor.execute(text_of, asked)
+            cursor.execute(sql, parameters)
             row = cursor.fetchone()
             cursor.close()
         except errors as error:
             if connection is not None and dialect.is_disconnect(error, connection.driver_connection, None):
                 connection.invalidate(error)
-            raise DBAPIError.instance(text_of, asked, error, errors, dialect=dialect) from error
+            raise DBAPIError.instance(sql, parameters, error, errors, dialect=dialect) from error
         finally:
             if connection is not None:
                 connection.close()
         return None if row is None else row[0]
 
-    def of(self, project: str | None) -> Self:
-        """Return the same database as ``project`` sees it; None: all of it."""
+    def for_project(self, project: str | None) -> Self:
+        """Return this database restricted to a project; None: unrestricted."""
         scoped = copy.copy(self)
         scoped.project = project
         return scoped
 
     def free(self, step: Callable[[Session], T]) -> T:
-        """Return what ``step`` does in a transaction that makes room.
+        """Return the result of ``step`` in a transaction that deletes rows, even on a full disk.
 
-        SQLite writes down what it deletes before it does. On a full disk the ``Reserve`` is given for that.
+        SQLite writes a log before it deletes. On a full disk it gets the space of the ``Reserve`` for that.
 
         Raises:
             OperationalError: the database did not answer; see ``is_full``.
@@ -146,24 +146,24 @@ class Database:
             return step(session)
 
     def migrate(self) -> tuple[str | None, str | None]:
-        """Bring the tables to the newest revision. Several processes may do so at once.
+        """Migrate the tables to the newest revision. Several processes may do so at once.
 
         Returns the revisions before and after.
 
         Raises:
-            WrongSchema: it was made by a later version, or its tables are not those that its revision says.
+            WrongSchema: a later version has migrated the database, or its tables do not match its revision.
         """
-        found = migrate.upgrade(self._writing)
+        revisions = migrate.upgrade(self._writing)
         if self._reserve is not None:
             self._reserve.keep()
-        return found
+        return revisions
 
     def revisions(self) -> tuple[str | None, str]:
-        """Return the database's revision, None where it has none, and the newest that this version knows."""
+        """Return the database's revision, None without one, and the newest revision of this version."""
         return migrate.revisions(self.engine)
 
     def check(self) -> None:
-        """Reach the database.
+        """Check that the database answers.
 
         Raises:
             OperationalError: it did not answer.
@@ -180,33 +180,33 @@ class Database:
 
 
 def owner(session: Session) -> str:
-    """Return the project that rows made in this session belong to."""
+    """Return the project of rows created in this session."""
     project: str | None = session.info["project"]
     return DEFAULT_PROJECT if project is None else project
 
 
-def one_at_a_time(session: Session, what: str) -> None:
-    """Let no other transaction that says the same go beside this one. SQLite has one writer at a time anyway."""
+def advisory_lock(session: Session, what: str) -> None:
+    """Exclude other transactions with the same ``what`` until the commit. SQLite has only one writer anyway."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:what, 0))"), {"what": what})
 
 
 def insert_into(session: Session, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
-    """Return an INSERT that knows ON CONFLICT in the session's dialect."""
+    """Return an INSERT with support for ON CONFLICT in the session's dialect."""
     if session.get_bind().dialect.name == "postgresql":
         return postgresql.insert(table)
     return sqlite.insert(table)
 
 
-def names_a_missing_row(error: IntegrityError) -> bool:
-    """Return whether ``error`` is a broken foreign key: a named row is gone, or a row to delete is still named."""
+def is_foreign_key_violation(error: IntegrityError) -> bool:
+    """Return whether ``error`` is a foreign key violation: a row is missing, or a row to delete is still in use."""
     if isinstance(error.orig, psycopg.Error):
         return isinstance(error.orig, psycopg.errors.ForeignKeyViolation | psycopg.errors.RestrictViolation)
     return getattr(error.orig, "sqlite_errorname", "") == "SQLITE_CONSTRAINT_FOREIGNKEY"
 
 
 def is_full(error: DBAPIError) -> bool:
-    """Return whether the database says that its disk is full."""
+    """Return whether the disk of the database is full."""
     if isinstance(error.orig, psycopg.Error):
         return isinstance(error.orig, psycopg.errors.DiskFull)
     return getattr(error.orig, "sqlite_errorname", "") in SQLITE_FULL
@@ -216,8 +216,8 @@ def _sqlite(url: str, path: str | None) -> Engine:
     if path is None or path in {"", ":memory:"}:
         raise ValueError("SQLite needs a file: a database in memory has one process and one connection only")
     make_home(Path(path).parent)
-    # The driver's own way of opening transactions is off: it begins late and takes the write lock later still, which
-    # fails at once ("database is locked") where waiting would do.
+    # The driver's implicit transactions are off: they take the write lock late, which fails at once with "database is
+    # locked" instead of waiting.
     engine = create_engine(
         url, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}, pool_size=5, max_overflow=15
     )
@@ -235,9 +235,9 @@ def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
 
 
 def _write_ahead(cursor: DBAPICursor) -> None:
-    """Switch the file to its write-ahead log, which it then keeps.
+    """Switch the file to write-ahead logging, permanently.
 
-    The first switch needs the file alone, and SQLite does not wait for that as it does for other locks.
+    The first switch needs exclusive access, and SQLite does not wait for that as it does for other locks.
     """
     gives_up_at = time.monotonic() + BUSY_SECONDS
     while True:
@@ -279,7 +279,7 @@ def _prepare_postgresql(connection: DBAPIConnection, _: ConnectionPoolEntry) -> 
 
 
 def _ended_by_server(context: ExceptionContext) -> None:
-    """Let a transaction that the server ended for its silence look like the lost connection that it is."""
+    """Report a transaction that the server ended as idle as a lost connection."""
     error = context.original_exception
     if isinstance(error, psycopg.errors.IdleInTransactionSessionTimeout):
         context.is_disconnect = True

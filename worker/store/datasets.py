@@ -1,4 +1,4 @@
-"""Rows of datasets: where their bytes and their typed tables are."""
+"""Rows of datasets, with the files of their content and their typed tables."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -13,7 +13,7 @@ from worker.contracts.artifacts import ArtifactRef, TableRef
 from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import Conflict, NotFound
 from worker.contracts.resources import Column, Dataset, Page
-from worker.store.database import Database, insert_into, names_a_missing_row, owner
+from worker.store.database import Database, insert_into, is_foreign_key_violation, owner
 from worker.store.pagination import first_page
 from worker.store.schema.columns import storable
 from worker.store.schema.tables import DatasetRow
@@ -23,7 +23,7 @@ ROWS_AT_ONCE = 5
 
 @dataclass(frozen=True)
 class DatasetRecord:
-    """A dataset with the files that hold it: ``content`` as uploaded, ``table`` typed."""
+    """A dataset with its files: ``content`` as uploaded, ``table`` typed."""
 
     resource: Dataset
     content: ArtifactRef
@@ -31,13 +31,13 @@ class DatasetRecord:
 
     @property
     def table_ref(self) -> TableRef:
-        """The typed table as a worker's order names it."""
+        """The reference to the typed table for a worker's order."""
         dataset = self.resource
         return TableRef(dataset=dataset.id, table=self.table, rows=dataset.rows, columns=dataset.columns)
 
 
 def insert(database: Database, dataset: Dataset, content: ArtifactRef, table: ArtifactRef) -> Dataset:
-    """Store a dataset, or return the one with the same bytes and media type: then its id is another.
+    """Store a dataset, or return the existing one with the same bytes and media type.
 
     Raises:
         InvalidRequest: the name holds NUL or half a surrogate pair.
@@ -67,7 +67,7 @@ def insert(database: Database, dataset: Dataset, content: ArtifactRef, table: Ar
             existing = session.scalars(select(DatasetRow).where(*same)).one_or_none()
             if existing is not None:
                 return to_resource(existing)
-            # It was deleted between the two statements, so its place is free.
+            # It was deleted between the two statements, so the insert can succeed now.
 
 
 def get(database: Database, dataset_id: str) -> Dataset:
@@ -102,7 +102,7 @@ def find_record(session: Session, dataset_id: str) -> DatasetRecord:
 
 
 def find_by_sha256(database: Database, sha256: str, media_type: str) -> DatasetRecord | None:
-    """Return the dataset that was made of these bytes, and its files."""
+    """Return the dataset with these bytes, and its files; None if there is none."""
     with database.reading() as session:
         row = session.scalars(
             select(DatasetRow).where(DatasetRow.sha256 == sha256, DatasetRow.media_type == media_type)
@@ -113,7 +113,7 @@ def find_by_sha256(database: Database, sha256: str, media_type: str) -> DatasetR
 def replace_table(
     database: Database, dataset_id: str, rows: int, columns: Sequence[Column], table: ArtifactRef
 ) -> bool:
-    """Have a dataset name another typed table of the same bytes. Returns whether the dataset is there."""
+    """Replace the typed table of a dataset. Returns whether the dataset exists."""
     with database.transaction() as session:
         replaced = session.execute(
             update(DatasetRow)
@@ -131,27 +131,27 @@ def replace_table(
 def list_page(database: Database, limit: int = 50, after: str | None = None) -> Page[Dataset]:
     """Return datasets, newest first, older than the id ``after``.
 
-    A page ends earlier where its datasets have more than ``MAX_COLUMNS`` columns together: no answer is longer than
-    that of the widest dataset alone.
+    A page is shorter if its datasets have more than ``MAX_COLUMNS`` columns in total: that bounds the length of a
+    response to that of the widest dataset.
     """
     with database.reading() as session:
         query = select(DatasetRow).order_by(DatasetRow.id.desc()).limit(limit + 1)
         if after is not None:
             query = query.where(DatasetRow.id < after)
-        found: list[Dataset] = []
+        datasets: list[Dataset] = []
         columns = 0
         with closing(session.scalars(query.execution_options(yield_per=ROWS_AT_ONCE))) as rows:
             for row in rows:
                 columns += len(row.columns)
-                if found and columns > MAX_COLUMNS:
-                    return Page[Dataset](items=found[:limit], next=found[:limit][-1].id)
-                found.append(to_resource(row))
-        items, following = first_page(found, limit)
+                if datasets and columns > MAX_COLUMNS:
+                    return Page[Dataset](items=datasets[:limit], next=datasets[:limit][-1].id)
+                datasets.append(to_resource(row))
+        items, following = first_page(datasets, limit)
         return Page[Dataset](items=items, next=following)
 
 
 def delete(database: Database, dataset_id: str) -> DatasetRecord:
-    """Delete the row and return what it named: its files are the caller's to delete.
+    """Delete the row and return its record. The caller deletes the files.
 
     Raises:
         NotFound: no such dataset.
@@ -165,7 +165,7 @@ def delete(database: Database, dataset_id: str) -> DatasetRecord:
                 sql_delete(DatasetRow).where(DatasetRow.id == dataset_id).returning(DatasetRow.id)
             ).one_or_none()
         except IntegrityError as error:
-            if names_a_missing_row(error):
+            if is_foreign_key_violation(error):
                 raise Conflict(f"a queued or running job uses the dataset {dataset_id!r}") from error
             raise
         if deleted is None:
@@ -176,7 +176,7 @@ def delete(database: Database, dataset_id: str) -> DatasetRecord:
 
 
 def to_resource(row: DatasetRow) -> Dataset:
-    """Return the dataset that a row holds."""
+    """Return the dataset of a row."""
     return Dataset(
         id=row.id,
         name=row.name,
@@ -190,7 +190,7 @@ def to_resource(row: DatasetRow) -> Dataset:
 
 
 def to_record(row: DatasetRow) -> DatasetRecord:
-    """Return the dataset and the files that a row holds."""
+    """Return the dataset of a row, and its files."""
     return DatasetRecord(
         resource=to_resource(row),
         content=ArtifactRef.model_validate(row.content),

@@ -1,4 +1,4 @@
-"""What each project has stored."""
+"""Number of stored resources by project."""
 
 from sqlalchemy import func, select
 
@@ -9,8 +9,8 @@ COUNTED: dict[str, type[Owned]] = {"datasets": DatasetRow, "jobs": JobRow, "mode
 
 
 def by_project(database: Database) -> dict[str, dict[str, int]]:
-    """Return how many datasets, jobs and models each project has; those that have nothing are left out."""
-    found: dict[str, dict[str, int]] = {}
+    """Return the number of datasets, jobs and models of each project that has any."""
+    counts: dict[str, dict[str, int]] = {}
     with database.reading() as session:
         for noun, row in COUNTED.items():
             query = select(row.project, func.count()).group_by(row.project)

@@ -1,4 +1,4 @@
-"""Requests that come with an idempotency key run once: the first runs, later ones get its answer."""
+"""A request with an idempotency key runs once; repetitions get the stored response."""
 
 import secrets
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ from worker.store.database import Database, insert_into, owner
 from worker.store.schema.tables import IdempotencyRow
 
 IN_FLIGHT = timedelta(seconds=20)
-"""A request that was not heard of for so long is taken for dead. A long one says ``keep`` now and then."""
+"""A request without a call of ``keep`` for this long counts as dead."""
 MAX_KEY_LENGTH = 255
 KEPT = timedelta(hours=24)
-"""How long an answer is given again."""
+"""How long a response is replayed."""
 
 
 @dataclass(frozen=True)
 class Started:
-    """The first request with its key: it runs, and then says ``finish`` or ``abandon``."""
+    """The first request with its key: it runs, then calls ``finish`` or ``abandon``."""
 
     key: str
     token: str
@@ -29,7 +29,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Replay:
-    """The answer of the first request, to be given again."""
+    """The stored response of the first request."""
 
     status: int
     headers: dict[str, str]
@@ -37,7 +37,7 @@ class Replay:
 
 
 def begin(database: Database, key: str, fingerprint: str, now: datetime) -> Started | Replay:
-    """Start the request with ``key``, or return the answer that it had. ``fingerprint`` tells bodies apart.
+    """Start the request with ``key``, or return its stored response. ``fingerprint`` identifies the body.
 
     Raises:
         RequestInFlight: the first request with this key still runs.
@@ -61,7 +61,7 @@ def begin(database: Database, key: str, fingerprint: str, now: datetime) -> Star
 
 
 def keep(database: Database, started: Started, now: datetime) -> bool:
-    """Say that the request still runs. Returns False when another request has taken the key since."""
+    """Record that the request still runs. Returns False if another request has taken the key."""
     with database.transaction() as session:
         return _update(session, started, seen_at=now)
 
@@ -69,7 +69,7 @@ def keep(database: Database, started: Started, now: datetime) -> bool:
 def finish(
     database: Database, started: Started, status: int, headers: Mapping[str, str], body: bytes, now: datetime
 ) -> bool:
-    """Store the answer. Returns False, and stores nothing, when another request has taken the key since."""
+    """Store the response. Returns False, and stores nothing, if another request has taken the key."""
     with database.transaction() as session:
         return finish_in(session, started, status, headers, body, now)
 
@@ -77,12 +77,12 @@ def finish(
 def finish_in(
     session: Session, started: Started, status: int, headers: Mapping[str, str], body: bytes, now: datetime
 ) -> bool:
-    """Store the answer in the transaction of what it answers, so that both exist or none."""
+    """Store the response in the transaction of the request, so that both are committed or neither."""
     return _update(session, started, status=status, headers=dict(headers), body=body, seen_at=now)
 
 
 def abandon(database: Database, started: Started) -> None:
-    """Forget the request: it failed and changed nothing, so the key may run again."""
+    """Delete the request: it failed without changes, so the key can be used again."""
     with database.transaction() as session:
         session.execute(
             delete(IdempotencyRow).where(
@@ -94,14 +94,14 @@ def abandon(database: Database, started: Started) -> None:
 
 
 def purge(database: Database, now: datetime) -> int:
-    """Delete what is too old to be given again. Returns how many."""
+    """Delete expired responses. Returns their number."""
     with database.transaction() as session:
         gone = delete(IdempotencyRow).where(IdempotencyRow.seen_at <= now - KEPT).returning(IdempotencyRow.key)
         return len(session.execute(gone).all())
 
 
 def _take(session: Session, started: Started, fingerprint: str, now: datetime) -> bool:
-    """Insert the key, or take it over from a request that is dead (the same body only) or long answered."""
+    """Insert the key, or take it over from a dead request with the same body or an expired response."""
     fresh = {
         "fingerprint": fingerprint,
         "token": started.token,

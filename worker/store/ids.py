@@ -8,11 +8,11 @@ ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 LENGTH = 26
 RANDOM_BITS = 80
 STEP_BITS = 40
-"""Ids of one millisecond lie a random step of so many bits apart, so that two processes do not meet."""
+"""Ids of one millisecond differ by random steps of this many bits, so that two processes do not collide."""
 
 
 class _Ids:
-    """Numbers that grow within a process, also inside one millisecond."""
+    """Generates increasing numbers within a process, also within one millisecond."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,7 +33,7 @@ _ids = _Ids()
 
 
 def new_id(prefix: str, now: datetime) -> str:
-    """Return an id such as ``job_01jd…``. Ids made later in this process sort later, those of one moment included."""
+    """Return an id such as ``job_01jd…``. Within a process later ids sort later."""
     number = _ids.next(int(now.timestamp() * 1000))
     digits = (ALPHABET[(number >> shift) & 31] for shift in range(5 * (LENGTH - 1), -1, -5))
     return f"{prefix}_{''.join(digits)}"

@@ -1,6 +1,6 @@
-"""Keys of callers: stored as digests, shown once, revoked and never deleted.
+"""API keys: stored as digests, shown once, revoked but never deleted.
 
-A secret has 256 random bits, so one round of SHA-256 hides it: there is nothing to guess, and nothing to slow down.
+A secret has 256 random bits, so one round of SHA-256 is enough: it cannot be guessed.
 """
 
 import hashlib
@@ -22,16 +22,16 @@ from worker.store.schema.tables import ApiKeyRow
 PROJECT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 SECRET_BYTES = 32
 MARK = "."
-"""Between the id of a key and its secret."""
+"""Separates the id of a key from its secret."""
 
 
 def create(
     database: Database, *, project: str, name: str, scopes: Sequence[Scope], now: datetime
 ) -> tuple[ApiKey, str]:
-    """Store a key. Returns it with the text that callers send, which is kept nowhere.
+    """Store a key. Returns it with the text that callers send, which is not stored.
 
     Raises:
-        InvalidRequest: the project's name cannot be, or there is no scope.
+        InvalidRequest: the project's name is invalid, or there is no scope.
     """
     if not PROJECT.fullmatch(project):
         raise InvalidRequest(
@@ -56,31 +56,31 @@ def create(
 
 
 def find(database: Database, text: str) -> ApiKey | None:
-    """Return the key that ``text`` is; None where it is none, or was revoked."""
+    """Return the key for a text; None if it is unknown or revoked."""
     key_id, _, secret = text.partition(MARK)
     if not storable(text):
         return None
     with database.reading() as session:
         row = session.get(ApiKeyRow, key_id)
-    # an unknown key is compared as well, so that the time does not say which ids exist
+    # an unknown key is compared too, so that the time does not reveal which ids exist
     known = hmac.compare_digest(_digest(secret), "" if row is None else row.digest)
     return _to_key(row) if row is not None and known and row.revoked_at is None else None
 
 
 def list_all(database: Database) -> list[ApiKey]:
-    """Return every key, revoked ones too, in the order in which they were made."""
+    """Return every key, with revoked ones, in order of creation."""
     with database.reading() as session:
         return [_to_key(row) for row in session.scalars(select(ApiKeyRow).order_by(ApiKeyRow.id))]
 
 
 def any_made(database: Database) -> bool:
-    """Return whether a key was ever made: revoking the last one must not open the service to everybody."""
+    """Return whether a key was ever created: revoking the last one must not open the service to everybody."""
     with database.reading() as session:
         return session.scalars(select(ApiKeyRow.id).limit(1)).one_or_none() is not None
 
 
 def revoke(database: Database, key_id: str, now: datetime) -> ApiKey:
-    """Let a key open nothing from now on; one that was revoked before stays as it is.
+    """Revoke a key; a revoked one stays unchanged.
 
     Raises:
         NotFound: no such key.
@@ -105,7 +105,7 @@ def _to_key(row: ApiKeyRow) -> ApiKey:
         id=row.id,
         project=row.project,
         name=row.name,
-        scopes=tuple(Scope(one) for one in row.scopes),
+        scopes=tuple(Scope(scope) for scope in row.scopes),
         created_at=row.created_at,
         revoked_at=row.revoked_at,
     )

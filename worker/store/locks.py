@@ -1,4 +1,4 @@
-"""Locks with an end: one row a name, held by one owner until it expires."""
+"""Locks that expire: one row per name, held by one owner."""
 
 from datetime import datetime, timedelta
 
@@ -8,21 +8,21 @@ from worker.store.database import Database, insert_into
 from worker.store.schema.tables import LockRow
 
 RECONCILER = "reconciler"
-"""Held, again and again, by one of the API processes of a service."""
+"""Held by one of the API processes of a service."""
 
 
 def is_held(database: Database, name: str, now: datetime) -> bool:
-    """Return whether somebody has the lock."""
+    """Return whether the lock is held."""
     with database.reading() as session:
         held = select(LockRow.name).where(LockRow.name == name, LockRow.expires_at > now)
         return session.scalars(held).one_or_none() is not None
 
 
 def try_lock(database: Database, name: str, owner: str, ttl_s: float, now: datetime) -> bool:
-    """Take the lock, or hold it on, for ``ttl_s`` seconds from ``now``. Returns whether ``owner`` has it.
+    """Take or extend the lock for ``ttl_s`` seconds from ``now``. Returns whether ``owner`` has it.
 
-    A lock that would last twice as long was taken by a clock that was ahead, and is nobody's: its owner may be dead,
-    and others would wait for as long as that clock had jumped.
+    A lock that expires more than twice that later was taken by a clock that ran ahead, and counts as free: its owner
+    may be dead.
     """
     expires_at = now + timedelta(seconds=ttl_s)
     too_late = now + timedelta(seconds=2 * ttl_s)
@@ -41,6 +41,6 @@ def try_lock(database: Database, name: str, owner: str, ttl_s: float, now: datet
 
 
 def unlock(database: Database, name: str, owner: str) -> None:
-    """Give the lock back. Nothing happens when ``owner`` does not have it."""
+    """Release the lock if ``owner`` has it."""
     with database.transaction() as session:
         session.execute(delete(LockRow).where(LockRow.name == name, LockRow.owner == owner))

@@ -18,7 +18,7 @@ from worker.contracts.messages import FitDone, FittedModelSummary
 from worker.contracts.requests import ModelChange
 from worker.contracts.resources import Model, Page
 from worker.contracts.validation import left_out_chose_before, validation_chose_before
-from worker.store.database import Database, insert_into, names_a_missing_row, owner
+from worker.store.database import Database, insert_into, is_foreign_key_violation, owner
 from worker.store.ids import new_id
 from worker.store.pagination import first_page
 from worker.store.schema.columns import storable
@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """A model with what its row holds beside: the summary, and the files of the model and of its history's M."""
+    """A model with its summary, its file and the file of its matrices."""
 
     resource: Model
     summary: FittedModelSummary
@@ -41,7 +41,7 @@ def insert(
     session: Session, *, project: str, name: str, job_id: str, dataset_id: str, done: FitDone, now: datetime
 ) -> str:
     """Store a fitted model as the next version of ``name``, in the transaction that ends its job. Returns its id."""
-    # The row of the name stays locked to the commit, so versions are given one after another.
+    # the row of the name stays locked until the commit, so versions are consecutive
     version = session.execute(
         insert_into(session, ModelNameRow)
         .values(project=project, name=name, last_version=1)
@@ -80,7 +80,7 @@ def get(database: Database, ref: str, version: str | None = None) -> ModelRecord
 
 
 def get_id(database: Database, ref: str, version: str | None = None) -> str:
-    """Return the id of the model that ``get`` finds, for less.
+    """Return the id of the model that ``get`` finds, with a faster query.
 
     Raises:
         NotFound: no such model.
@@ -88,13 +88,13 @@ def get_id(database: Database, ref: str, version: str | None = None) -> str:
     if database.project is None:
         return get(database, ref, version).resource.id
     values = _values(ref, version)
-    found: str | None = None
+    model_id: str | None = None
     if values is not None:
         # every prediction asks this
-        found = database.scalar(_id_query("version" in values), {**values, "project": database.project})
-    if found is None:
+        model_id = database.scalar(_id_query("version" in values), {**values, "project": database.project})
+    if model_id is None:
         raise _not_found(ref, version)
-    return found
+    return model_id
 
 
 def find_record(session: Session, ref: str, version: str | None = None) -> ModelRecord:
@@ -104,16 +104,16 @@ def find_record(session: Session, ref: str, version: str | None = None) -> Model
         NotFound: no such model.
     """
     values = _values(ref, version)
-    found = None if values is None else session.execute(_query("version" in values), values).one_or_none()
-    if found is None:
+    row = None if values is None else session.execute(_query("version" in values), values).one_or_none()
+    if row is None:
         raise _not_found(ref, version)
-    return to_record(*found)
+    return to_record(*row)
 
 
-def used(database: Database, find: Callable[[], str], use: Callable[[str], R]) -> R:
-    """Return what ``use`` makes of the id that ``find`` resolves a reference to.
+def use_resolved(database: Database, find: Callable[[], str], use: Callable[[str], R]) -> R:
+    """Return the result of ``use`` for the id that ``find`` resolves.
 
-    Where that model is deleted meanwhile the reference may stand for another one by now: then it is resolved again.
+    If that model is deleted meanwhile, the reference may mean another model now, so it is resolved again.
 
     Raises:
         NotFound: no such model, or no longer.
@@ -127,13 +127,13 @@ def used(database: Database, find: Callable[[], str], use: Callable[[str], R]) -
                 raise
 
 
-def use(database: Database, ref: str, of: Callable[[ModelRecord], R]) -> R:
-    """Return what ``of`` makes of the model that ``ref`` names, and of its files: see ``used``.
+def use(database: Database, ref: str, read: Callable[[ModelRecord], R]) -> R:
+    """Return the result of ``read`` for the model that ``ref`` names, and its files: see ``use_resolved``.
 
     Raises:
         NotFound: no such model, or no longer.
     """
-    return used(database, lambda: get(database, ref).resource.id, lambda model_id: of(get(database, model_id)))
+    return use_resolved(database, lambda: get(database, ref).resource.id, lambda id_: read(get(database, id_)))
 
 
 def _is_there(database: Database, model_id: str) -> bool:
@@ -142,12 +142,12 @@ def _is_there(database: Database, model_id: str) -> bool:
 
 
 def names(database: Database, ids: Sequence[str]) -> dict[str, str]:
-    """Return name@version by id, of those models that are there."""
+    """Return name@version by id, of existing models."""
     if not ids:
         return {}
     with database.reading() as session:
-        found = session.execute(select(ModelRow.id, ModelRow.name, ModelRow.version).where(ModelRow.id.in_(ids)))
-        return {row.id: f"{row.name}@{row.version}" for row in found}
+        rows = session.execute(select(ModelRow.id, ModelRow.name, ModelRow.version).where(ModelRow.id.in_(ids)))
+        return {row.id: f"{row.name}@{row.version}" for row in rows}
 
 
 def list_page(
@@ -161,9 +161,9 @@ def list_page(
         if name is not None:
             query = query.where(ModelRow.name == name)
         if tag is not None:
-            # a tag has no character that JSON escapes, so in quotes it is found whole
+            # a tag has no character that JSON escapes, so its quoted form matches the whole tag only
             query = query.where(cast(ModelRow.tags, Text).contains(f'"{tag}"', autoescape=True))
-        items, following = first_page([to_record(*found).resource for found in session.execute(query)], limit)
+        items, following = first_page([to_record(*row).resource for row in session.execute(query)], limit)
         return Page[Model](items=items, next=following)
 
 
@@ -171,34 +171,34 @@ def _unchecked(model: Model) -> None:
     return
 
 
-def change(database: Database, ref: str, wanted: ModelChange, check: Callable[[Model], None] = _unchecked) -> Model:
-    """Change what is said about a model, and what its name stands for. Returns the model as it then is.
+def change(database: Database, ref: str, changes: ModelChange, check: Callable[[Model], None] = _unchecked) -> Model:
+    """Change the description, the tags and the default version of a model. Returns the model afterwards.
 
-    ``check`` sees the model as it is before, and nobody else changes it meanwhile; what it raises is raised.
+    ``check`` gets the locked model before the change; its exceptions abort the change.
 
     Raises:
         NotFound: no such model.
         InvalidRequest: its name has no such version.
     """
-    given = wanted.model_fields_set
+    fields = changes.model_fields_set
     with database.transaction() as session:
         model = _locked(session, ref).resource
         check(model)
-        said: dict[str, Any] = {}
-        if "description" in given:
-            said["description"] = wanted.description or ""
-        if "tags" in given:
-            said["tags"] = sorted(set(wanted.tags or []))
-        if said:
-            session.execute(update(ModelRow).where(ModelRow.id == model.id).values(said))
-        if "default_version" in given:
-            _set_default(session, model.name, wanted.default_version)
-        # by its id: the name may stand for another one now
+        values: dict[str, Any] = {}
+        if "description" in fields:
+            values["description"] = changes.description or ""
+        if "tags" in fields:
+            values["tags"] = sorted(set(changes.tags or []))
+        if values:
+            session.execute(update(ModelRow).where(ModelRow.id == model.id).values(values))
+        if "default_version" in fields:
+            _set_default(session, model.name, changes.default_version)
+        # by id: the name may mean another version now
         return find_record(session, model.id).resource
 
 
 def _locked(session: Session, ref: str) -> ModelRecord:
-    """Return the model that ``ref`` names; it, and what its name stands for, stay as they are to the commit."""
+    """Return the model that ``ref`` names, and lock its name until the commit."""
     model = find_record(session, ref).resource
     name = ModelNameRow.name == model.name, ModelNameRow.project == owner(session)
     session.execute(select(ModelNameRow.name).where(*name).with_for_update())
@@ -208,7 +208,7 @@ def _locked(session: Session, ref: str) -> ModelRecord:
 
 def _set_default(session: Session, name: str, version: int | None) -> None:
     if version is not None:
-        # locked to the commit, so that it is not deleted meanwhile
+        # locked until the commit, so that it is not deleted meanwhile
         query = select(ModelRow).where(ModelRow.name == name, ModelRow.version == version).with_for_update()
         if session.scalars(query).one_or_none() is None:
             raise InvalidRequest.at("/default_version", f"the model {name!r} has no version {version}")
@@ -220,7 +220,7 @@ def _set_default(session: Session, name: str, version: int | None) -> None:
 
 
 def delete(database: Database, ref: str, check: Callable[[Model], None] = _unchecked) -> ModelRecord:
-    """Delete the row and return what it named: its files are the caller's to delete. ``check``: as for ``change``.
+    """Delete the row and return its record. The caller deletes the files. ``check``: as for ``change``.
 
     Raises:
         NotFound: no such model.
@@ -235,7 +235,7 @@ def delete(database: Database, ref: str, check: Callable[[Model], None] = _unche
                 sql_delete(ModelRow).where(ModelRow.id == record.resource.id).returning(ModelRow.id)
             ).one_or_none()
         except IntegrityError as error:
-            if names_a_missing_row(error):
+            if is_foreign_key_violation(error):
                 raise Conflict(f"a queued or running job predicts with the model {ref!r}") from error
             raise
         if deleted is None:
@@ -249,20 +249,20 @@ def delete(database: Database, ref: str, check: Callable[[Model], None] = _unche
 
 
 def _named() -> Select[ModelRow, int | None]:
-    """Select models, each with the version that its name stands for."""
+    """Select models, each with the default version of its name."""
     return select(ModelRow, ModelNameRow.default_version).join(
         ModelNameRow, and_(ModelNameRow.project == ModelRow.project, ModelNameRow.name == ModelRow.name)
     )
 
 
 def _values(ref: str, version: str | None) -> dict[str, str | int] | None:
-    """Return the values of the query for a model; None where no model can have such a reference."""
-    name, at, own = ref.partition("@")
-    versions = [text for text in (own if at else None, version) if text is not None]
+    """Return the parameters of the query for a model; None if no model can have such a reference."""
+    name, at, number = ref.partition("@")
+    versions = [text for text in (number if at else None, version) if text is not None]
     # a version is a number of at most nine digits: a longer one would not fit its column
-    if not storable(ref) or not all(one.isascii() and one.isdecimal() and len(one) <= 9 for one in versions):
+    if not storable(ref) or not all(text.isascii() and text.isdecimal() and len(text) <= 9 for text in versions):
         return None
-    numbers = {int(one) for one in versions}
+    numbers = {int(text) for text in versions}
     if len(numbers) > 1:
         return None
     values: dict[str, str | int] = {"ref": ref, "name": name}
@@ -273,12 +273,12 @@ def _values(ref: str, version: str | None) -> dict[str, str | int] | None:
 
 @cache
 def _query(versioned: bool) -> Select[ModelRow, int | None]:
-    """Return the query for the model that ``_values`` names. It is made once: that takes longer than to run it."""
+    """Return the query for the parameters of ``_values``, cached: building it takes longer than running it."""
     is_it, by_name = ModelRow.id == bindparam("ref"), ModelRow.name == bindparam("name")
     query = _named().where(or_(is_it, by_name))
     if versioned:
         query = query.where(ModelRow.version == bindparam("version"))
-    # an id goes before a name that reads like one; then the version that was chosen, then the newest
+    # an id precedes a name that looks like one; then the default version, then the newest
     chosen = ModelRow.version == func.coalesce(ModelNameRow.default_version, 0)
     return query.order_by(is_it.desc(), chosen.desc(), ModelRow.version.desc()).limit(1)
 
@@ -307,7 +307,7 @@ def _validation_chose(summary: FittedModelSummary) -> list[str]:
 
 
 def to_record(row: ModelRow, default_version: int | None = None) -> ModelRecord:
-    """Return the model and the files that a row holds. ``default_version``: of its name."""
+    """Return the model of a row, and its files. ``default_version``: of its name."""
     summary = FittedModelSummary.model_validate(row.summary)
     model = ArtifactRef.model_validate(row.model)
     return ModelRecord(

@@ -7,7 +7,7 @@ from worker.contracts.resources import Batch, Dataset, Job, Model
 Item = TypeVar("Item", Batch, Dataset, Job, Model)
 
 
-def first_page(found: list[Item], limit: int) -> tuple[list[Item], str | None]:
-    """Return the first ``limit`` of ``found``, and the last one's id where ``found`` holds more."""
-    items = found[:limit]
-    return items, items[-1].id if len(found) > limit else None
+def first_page(items: list[Item], limit: int) -> tuple[list[Item], str | None]:
+    """Return the first ``limit`` items, and the id of the last of them if there are more items."""
+    page = items[:limit]
+    return page, page[-1].id if len(items) > limit else None

@@ -1,4 +1,4 @@
-"""Which names may be meant by one that is not there, at a cost that is linear in all of them."""
+"""Suggest known names for an unknown one, in linear time."""
 
 import difflib
 import heapq
@@ -6,41 +6,41 @@ import re
 from collections.abc import Iterable
 
 MAX_LENGTH = 100
-"""Of longer names only the beginning is compared and shown."""
+"""Only the beginning of longer names is compared and shown."""
 COMPARED = 100
-"""So many names, those with the most pairs of letters in common, are compared letter by letter."""
+"""Number of names, those with the most common pairs of letters, that are compared letter by letter."""
 MIN_SIMILARITY = 0.6
 MIN_PART = 3
-"""A name that holds the other one, or is held by it, is like it where the shorter one has so many letters."""
+"""A name is similar to a part of it of at least this many letters."""
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
-    """Return the end of a message that names what may be meant, or nothing."""
+    """Return the end of an error message with suggestions, or an empty text."""
     close = close_names(name, known, most)
-    return f"; did you mean {', '.join(repr(shown(one)) for one in close)}?" if close else ""
+    return f"; did you mean {', '.join(repr(shown(other)) for other in close)}?" if close else ""
 
 
 def close_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """Return the names most like ``name``, the nearest first; capitals, spaces and underscores do not count."""
-    wanted = _plain(name)
-    pairs = _pairs(wanted)
-    likely = heapq.nlargest(COMPARED, ((_overlap(pairs, _plain(one)), one) for one in known), key=lambda pair: pair[0])
+    """Return the names most similar to ``name``, best first, ignoring case, spaces and underscores."""
+    target = _plain(name)
+    pairs = _pairs(target)
+    likely = heapq.nlargest(COMPARED, known, key=lambda candidate: _overlap(pairs, _plain(candidate)))
     compare = difflib.SequenceMatcher(autojunk=False)
-    compare.set_seq2(wanted)
+    compare.set_seq2(target)
     scored = []
-    for _, one in likely:
-        other = _plain(one)
+    for candidate in likely:
+        other = _plain(candidate)
         compare.set_seq1(other)
-        shorter, longer = sorted((wanted, other), key=len)
+        shorter, longer = sorted((target, other), key=len)
         part = len(shorter) >= MIN_PART and shorter in longer
         alike = max(compare.ratio(), MIN_SIMILARITY if part else 0.0)
         if alike >= MIN_SIMILARITY:
-            scored.append((alike, one))
-    return [one for _, one in sorted(scored, key=lambda pair: -pair[0])[:most]]
+            scored.append((alike, candidate))
+    return [candidate for _, candidate in sorted(scored, key=lambda pair: -pair[0])[:most]]
 
 
 def shown(name: str) -> str:
-    """Return a name as a message shows it."""
+    """Return a name shortened for a message."""
     return name if len(name) <= MAX_LENGTH else name[: MAX_LENGTH - 1] + "…"
 
 

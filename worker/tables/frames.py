@@ -1,4 +1,4 @@
-"""Data frames of pandas and polars as Arrow tables, whichever way their columns are held."""
+"""Data frames of pandas and polars as Arrow tables."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,8 @@ from worker.tables.files.declarations import check_types
 from worker.tables.moments import moment_text
 from worker.tables.values import cell_text, decimal_text
 
-UNTYPED = (pa.ArrowException, OverflowError, TypeError, UnicodeEncodeError)
-"""What Arrow raises over cells of several kinds, or of none that it knows."""
+CONVERSION_ERRORS = (pa.ArrowException, OverflowError, TypeError, UnicodeEncodeError)
+"""Exceptions of Arrow for cells of mixed or unsupported types."""
 
 
 def is_frame(data: Any) -> bool:
@@ -25,17 +25,17 @@ def is_frame(data: Any) -> bool:
 
 
 def frame_table(frame: Any) -> pa.Table:
-    """Return the columns of a data frame without its index, categories as dictionaries.
+    """Return the columns of a data frame without its index, with categories as dictionaries.
 
-    Objects of one kind are a column of that kind; where they are of several, each is the text that a category would be.
+    Objects of one type become a column of that type; objects of mixed types become texts, as categories do.
 
     Raises:
-        ValueError: two columns have the same name, or a cell is no number, text, truth value, date or time.
+        ValueError: two columns have the same name, or a cell is not a number, text, boolean, date or time.
     """
     if isinstance(frame, pa.Table):
         return checked(frame)
     if not hasattr(frame, "iloc"):
-        return checked(_of_polars(frame))
+        return checked(_from_polars(frame))
     names = [str(name) for name in frame.columns]
     [(most, count)] = Counter(names).most_common(1) or [("", 1)]
     if count > 1:
@@ -44,10 +44,10 @@ def frame_table(frame: Any) -> pa.Table:
 
 
 def mapping_table(columns: Mapping[str, Any]) -> pa.Table:
-    """Return columns of cells, each a list or an array, as a data frame with such columns is taken.
+    """Return columns, each a list or an array, as ``frame_table`` does for a data frame.
 
     Raises:
-        ValueError: a cell is no number, text, truth value, date or time.
+        ValueError: a cell is not a number, text, boolean, date or time.
     """
     return checked(pa.table({str(name): _array(str(name), cells) for name, cells in columns.items()}))
 
@@ -57,7 +57,7 @@ def _array(name: str, cells: Any) -> pa.Array | pa.ChunkedArray:
         return cells
     try:
         return pa.array(cells)
-    except UNTYPED:
+    except CONVERSION_ERRORS:
         return _text_array(name, list(cells))
 
 
@@ -68,7 +68,7 @@ def _text_array(name: str, cells: Sequence[Any]) -> pa.Array:
         raise ValueError(f"column {name!r} holds half a character: {str(error.object)[:80]!r}") from error
 
 
-def _of_polars(frame: Any) -> pa.Table:
+def _from_polars(frame: Any) -> pa.Table:
     try:
         return frame.to_arrow()
     except pa.ArrowException as error:
@@ -78,10 +78,10 @@ def _of_polars(frame: Any) -> pa.Table:
 
 
 def arrow_column(what: str, column: Any) -> pa.Array:
-    """Return a column of polars.
+    """Return a polars column.
 
     Raises:
-        ValueError: naming it ``what``: Arrow has no such type.
+        ValueError: Arrow has no such type; the message calls the column ``what``.
     """
     try:
         return column.to_arrow()
@@ -92,7 +92,7 @@ def arrow_column(what: str, column: Any) -> pa.Array:
 
 
 def checked(table: pa.Table) -> pa.Table:
-    """Return a table, if all its columns are of types that tables hold.
+    """Return a table if its columns have supported types.
 
     Raises:
         ValueError: naming a column of another type.
@@ -106,16 +106,16 @@ def checked(table: pa.Table) -> pa.Table:
 
 def _column(name: str, column: Any) -> pa.Array:
     try:
-        found = pa.Array.from_pandas(column)
-    except UNTYPED:
-        found = _text_array(name, column.tolist())
-    if pa.types.is_dictionary(found.type) and pa.types.is_floating(found.type.value_type):
+        array = pa.Array.from_pandas(column)
+    except CONVERSION_ERRORS:
+        array = _text_array(name, column.tolist())
+    if pa.types.is_dictionary(array.type) and pa.types.is_floating(array.type.value_type):
         categories = column.cat.categories if hasattr(column, "cat") else None
         if categories is not None and categories.dtype == object:
-            # whole numbers beside fractions, which Arrow rounds
+            # integers beside fractions, which Arrow rounds
             texts = _text_array(name, categories.tolist())
             return pa.DictionaryArray.from_arrays(pa.array(column.cat.codes, mask=column.cat.codes < 0), texts)
-    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
 def _texts(name: str, cells: Sequence[Any]) -> list[str | None]:
@@ -123,7 +123,7 @@ def _texts(name: str, cells: Sequence[Any]) -> list[str | None]:
 
 
 def _is_missing(cell: Any) -> bool:
-    # not a number, not a time, and what pandas puts where nothing is: none of them equals itself
+    # None, NA, NaT and NaN
     return cell is None or type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
 
 

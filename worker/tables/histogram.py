@@ -1,4 +1,4 @@
-"""How the numbers of a column spread, counted block by block."""
+"""Histogram of a numeric column, counted block by block."""
 
 from collections.abc import Iterable
 
@@ -13,8 +13,8 @@ def histogram(
 ) -> tuple[list[float], list[int]]:
     """Return the edges of at most ``bins`` equal bins from ``low`` to ``high``, and the counts of finite values.
 
-    ``low`` and ``high`` are the least and the largest finite value. Whole numbers (``integer``) that span fewer than
-    ``bins`` get a bin each.
+    ``low`` and ``high`` are the smallest and the largest finite value. Integers (``integer``) that span fewer than
+    ``bins`` get one bin each.
     """
     if integer and high - low < bins and max(abs(low), abs(high)) < EXACT_INTEGERS:
         edges = np.arange(low - 0.5, high + 1.0)
@@ -22,7 +22,7 @@ def histogram(
         half = max(0.5, float(np.spacing(abs(low))))
         edges = np.array([low - half, high + half])
     else:
-        # numbers near the largest float have a difference that is none, and huge ones fewer between them than bins
+        # halves, because the difference of huge numbers overflows; unique, because few floats may lie between them
         edges = np.unique([low, *(2.0 * np.linspace(low / 2, high / 2, bins + 1)[1:-1]), high])
     counts = np.zeros(len(edges) - 1, dtype=np.int64)
     for block in blocks:

@@ -1,4 +1,4 @@
-"""What a cell of a table in JSON may be, to train on and to predict."""
+"""Valid cells of JSON tables, for training and prediction."""
 
 import re
 from math import isinf
@@ -13,7 +13,7 @@ LARGEST = "numbers end at 1.8e308"
 
 
 def mistake(cell: Any) -> str | None:
-    """Return what is wrong with a value that stands where a cell does; None where nothing is."""
+    """Return the fault of a cell; None if it is valid."""
     if isinstance(cell, LongNumber):
         return str(cell)
     if type(cell) not in CELL_TYPES:

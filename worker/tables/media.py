@@ -1,4 +1,4 @@
-"""The forms in which tables travel, and how to tell them by their first bytes."""
+"""Media types of tables, and their detection by the first bytes."""
 
 CSV = "text/csv"
 TSV = "text/tab-separated-values"
@@ -13,7 +13,7 @@ DATASET_TYPES = (CSV, TSV, PARQUET, ARROW_STREAM, ARROW_FILE, NPZ, JSON)
 ROW_TYPES = (JSON, CSV, TSV, PARQUET, ARROW_STREAM, ARROW_FILE, NPY)
 
 TEXTS = (CSV, TSV)
-"""Rows of texts, whose first row may hold the names."""
+"""Text formats, whose first row may hold the names."""
 
 SUFFIXES = {
     ".csv": CSV,
@@ -25,7 +25,7 @@ SUFFIXES = {
     ".npy": NPY,
     ".json": JSON,
 }
-"""How names of files end, by their form."""
+"""Media types by the suffix of the file name."""
 
 MAGIC = (
     (b"PAR1", PARQUET),
@@ -41,5 +41,5 @@ MAGIC = (
 
 
 def sniff(start: bytes) -> str | None:
-    """Return what the first bytes of a body look like; None for text and for what is unknown."""
+    """Return the media type or format of a body by its first bytes; None for text and unknown formats."""
     return next((kind for magic, kind in MAGIC if start.startswith(magic)), None)

@@ -1,4 +1,4 @@
-"""Dates and times of ISO 8601 in the one way that they are written where they stand for a category."""
+"""The canonical text of ISO 8601 dates and times as categories."""
 
 import re
 from datetime import UTC, datetime
@@ -11,15 +11,15 @@ MOMENT = re.compile(
 
 
 def moment_text(text: str) -> str:
-    """Return a date or time of ISO 8601 as it is written where it stands for a category; other texts as they are.
+    """Return the canonical text of an ISO 8601 date or time; other texts unchanged.
 
-    Units do not show, midnight is the date alone, and moments with an offset are those of UTC.
+    It does not depend on the time unit, midnight is only the date, and datetimes with an offset are in UTC.
     """
-    found = MOMENT.fullmatch(text)
-    if found is None:
+    match = MOMENT.fullmatch(text)
+    if match is None:
         time = TIME.fullmatch(text)
         return text if time is None else _clock(*time.groups())
-    date, minutes, seconds, fraction, zone = found.groups()
+    date, minutes, seconds, fraction, zone = match.groups()
     clock = _clock(minutes or "00:00", seconds, None)
     fraction = (fraction or "").rstrip("0")
     if zone is not None and zone != "Z":

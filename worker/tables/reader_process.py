@@ -1,7 +1,7 @@
-"""Reads tables for another process: an order a line on standard input, its answer a line on standard output.
+"""Reads tables for another process: an order per line on standard input, an answer per line on standard output.
 
-Bytes from strangers are parsed here, in a process that has no address and no password of anything, and whose memory is
-bounded by its first argument. A file that is too much for a parser ends this process and no other.
+Untrusted bytes are parsed in this process, which has no addresses and no passwords, and whose memory is bounded by its
+first argument. A file that breaks a parser ends only this process.
 """
 
 import os
@@ -25,8 +25,8 @@ ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(AnyOrder)
 
 
 def main(memory_bytes: int) -> int:
-    """Answer orders until standard input ends, which it does with the process that gives them."""
-    # the data segment: what is allocated, and neither libraries nor the files that are mapped
+    """Answer orders until standard input ends, which happens when the parent process ends."""
+    # the data segment: allocations, without libraries and mapped files
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -40,7 +40,7 @@ def main(memory_bytes: int) -> int:
 def _listen(orders: "queue.SimpleQueue[bytes]") -> None:
     for line in sys.stdin.buffer:
         orders.put(line)
-    # at once, also in the middle of a file: nobody waits for the answer any more
+    # at once, even in the middle of a file: nobody waits for the answer
     os._exit(0)
 
 
@@ -53,11 +53,11 @@ def _answer(order: AnyOrder) -> ReadDone | ReadFailed:
             {
                 "code": error.code,
                 "detail": error.detail,
-                "errors": [(one.pointer, one.message) for one in error.errors],
+                "errors": [(field.pointer, field.message) for field in error.errors],
             }
         )
     except pa.ArrowException as error:
-        # the process goes on: what a reader does not foresee is wrong with the file
+        # unexpected errors of a reader are faults of the file, so the process goes on
         reason = str(error).splitlines()[0][:300]
         return ReadFailed(code="unreadable_table", detail=f"the table cannot be read: {reason}")
     except MemoryError:
@@ -65,7 +65,7 @@ def _answer(order: AnyOrder) -> ReadDone | ReadFailed:
 
 
 def carry_out(order: AnyOrder) -> ReadDone:
-    """Do in this process what an order says.
+    """Carry out an order in this process.
 
     Raises:
         UnreadableTable, TableTooLarge: see ``ingest``.

@@ -1,4 +1,4 @@
-"""Does a request go together with the columns of its dataset? Decided on the columns' statistics alone."""
+"""Check requests against the columns of their dataset, by the columns' statistics only."""
 
 from collections.abc import Mapping, Sequence
 
@@ -39,7 +39,7 @@ def resolve_targets(request: TableRequest, columns: Mapping[str, Column]) -> lis
 
 
 def resolve_features(request: TableRequest, columns: Mapping[str, Column]) -> list[Column]:
-    """Return the feature columns: those asked for, or all but the index; without the targets and the excluded.
+    """Return the requested feature columns, or all but the index, without the targets and the excluded columns.
 
     Raises:
         InvalidRequest: a name is unknown or named twice, a target is a feature, or nothing is left.
@@ -62,18 +62,18 @@ def resolve_features(request: TableRequest, columns: Mapping[str, Column]) -> li
     return chosen
 
 
-def resolve_task(wanted: str, targets: Sequence[Column]) -> Task:
+def resolve_task(requested: str, targets: Sequence[Column]) -> Task:
     """Return the task; ``auto`` is classification for texts, booleans, and whole numbers with few distinct values.
 
     Raises:
-        InvalidRequest: the targets cannot be learned in this way.
+        InvalidRequest: the targets do not fit the task.
     """
     if len(targets) > 1:
-        if wanted == "classification":
+        if requested == "classification":
             raise InvalidRequest.at("/task", "a classification has one target; several targets are a regression")
         task: Task = "regression"
-    elif wanted != "auto":
-        task = "regression" if wanted == "regression" else "classification"
+    elif requested != "auto":
+        task = "regression" if requested == "regression" else "classification"
     else:
         [target] = targets
         if target.not_numbers and target.distinct > MAX_AUTO_CLASSES:
@@ -95,7 +95,7 @@ def resolve_task(wanted: str, targets: Sequence[Column]) -> Task:
 def check_columns(
     features: Sequence[Column], targets: Sequence[Column], task: Task, *, max_encoded: int, expanded: bool = False
 ) -> None:
-    """Check what the statistics of the columns can tell. ``expanded``: the rows may be encoded so.
+    """Check features and targets by their statistics. ``expanded``: the encoding may be 'expanded'.
 
     Raises:
         InvalidRequest: naming the column, what is wrong with it, and what would be right.
@@ -118,7 +118,7 @@ def check_columns(
 
 
 def check_validation_dataset(needed: Sequence[Column], columns: Mapping[str, Column]) -> None:
-    """Check that another dataset can validate.
+    """Check that another dataset can serve for validation.
 
     Raises:
         InvalidRequest: it lacks a column, or has one of another type.
@@ -138,7 +138,7 @@ def check_validation_dataset(needed: Sequence[Column], columns: Mapping[str, Col
 
 
 def check_predict(features: Sequence[ModelColumn], columns: Mapping[str, Column]) -> None:
-    """Check that a dataset has what a model reads.
+    """Check that a dataset has the features of a model.
 
     Raises:
         ColumnMismatch: columns are missing or of another type.
@@ -151,32 +151,32 @@ def check_predict(features: Sequence[ModelColumn], columns: Mapping[str, Column]
             "/dataset", f"the dataset lacks columns that the model reads: {', '.join(missing)}{hint}"
         )
     for column in features:
-        found = columns[column.name]
-        if not _fits(column, found):
+        other = columns[column.name]
+        if not _fits(column, other):
             raise ColumnMismatch.at(
-                "/dataset", f"column {column.name!r} is {column.type} for the model and {found.type} in the dataset"
+                "/dataset", f"column {column.name!r} is {column.type} for the model and {other.type} in the dataset"
             )
-        if found.infinite and column.type != "categorical":
-            raise ColumnMismatch.at("/dataset", f"column {column.name!r} has {found.infinite} infinite values")
+        if other.infinite and column.type != "categorical":
+            raise ColumnMismatch.at("/dataset", f"column {column.name!r} has {other.infinite} infinite values")
 
 
-def _fits(wanted: Column | ModelColumn, found: Column) -> bool:
-    """Return whether the cells of a column, as far as its statistics tell, can be read as another's."""
-    if wanted.type in ("categorical", found.type) or not found.distinct:
+def _fits(expected: Column | ModelColumn, column: Column) -> bool:
+    """Return whether a column can be read as the expected one, by its statistics."""
+    if expected.type in ("categorical", column.type) or not column.distinct:
         return True
-    if found.type == "categorical":
-        # the most frequent texts; a rarer one that does not fit is named with its row when it is read
-        if not found.top:
+    if column.type == "categorical":
+        # only the most frequent texts are known; reading reports a rarer text with its row
+        if not column.top:
             return False
         texts = values.without_missing(
-            pa.array([str(top.value) for top in found.top], pa.string()), wanted.missing_words
+            pa.array([str(top.value) for top in column.top], pa.string()), expected.missing_words
         )
-        return values.could_be_number(texts) or (wanted.type == "boolean" and values.could_be_boolean(texts))
-    return wanted.type == "boolean" and found.integer and (found.min, found.max) in ((0, 0), (0, 1), (1, 1))
+        return values.could_be_number(texts) or (expected.type == "boolean" and values.could_be_boolean(texts))
+    return expected.type == "boolean" and column.integer and (column.min, column.max) in ((0, 0), (0, 1), (1, 1))
 
 
 def encoded_width(columns: Sequence[Column], expanded: bool = False) -> int:
-    """Return how many encoded columns there will be at most; ``expanded`` numeric columns have further views."""
+    """Return the maximal number of encoded columns; ``expanded`` numeric columns have additional views."""
     return sum(_widths(columns, expanded).values())
 
 
@@ -186,17 +186,17 @@ def _widths(columns: Sequence[Column], expanded: bool) -> dict[str, int]:
 
 
 def _width(column: Column, bins: int) -> int:
-    own = column.distinct + 1 if column.type == "categorical" else 1
+    width = column.distinct + 1 if column.type == "categorical" else 1
     if bins and column.type == "numeric" and column.distinct > 2:
-        own += 1 + bins
-    return own + (1 if column.missing else 0)
+        width += 1 + bins
+    return width + (1 if column.missing else 0)
 
 
 def check_rows(request: TableRequest, rows: int) -> None:
-    """Check that there are rows enough to train and to validate on.
+    """Check that there are enough rows for training and validation.
 
     Raises:
-        InvalidRequest: there are not.
+        InvalidRequest: there are too few.
     """
     validation = request.validation
     needed = 2
@@ -211,7 +211,7 @@ def check_rows(request: TableRequest, rows: int) -> None:
 
 
 def _check_target(target: Column, task: Task) -> None:
-    # a column of nothing but such words is numeric
+    # a column of only missing words is numeric
     words = target.type == "categorical" or not target.distinct
     for count, what in ((target.missing, "missing"), (target.infinite, "infinite")):
         if count:

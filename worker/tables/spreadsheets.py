@@ -1,7 +1,7 @@
-"""Texts that a spreadsheet program would run as formulas, marked so that it shows them instead.
+"""Escape texts that a spreadsheet program would run as formulas (CSV injection).
 
-A CSV has no types: what begins with one of MARKS is a formula to a spreadsheet, whoever wrote it. A leading apostrophe
-tells it that this is text. The mark changes the data, so it is made only when it is asked for.
+A spreadsheet takes a CSV cell that begins with one of MARKS for a formula. A leading apostrophe makes it a text. That
+changes the data, so it is optional.
 """
 
 import pyarrow as pa
@@ -10,12 +10,12 @@ MARKS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def shown(text: str) -> str:
-    """Return ``text``, with an apostrophe before it where a spreadsheet would take it for a formula."""
+    """Return ``text``, with a leading apostrophe if a spreadsheet would take it for a formula."""
     return f"'{text}" if text.startswith(MARKS) else text
 
 
 def shown_table(table: pa.Table) -> pa.Table:
-    """Return the table with its texts and its column names marked. Numbers and booleans stay what they are."""
+    """Return the table with escaped texts and column names."""
     columns = [
         pa.array([None if text is None else shown(text) for text in column.to_pylist()], pa.string())
         if pa.types.is_string(column.type)

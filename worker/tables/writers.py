@@ -1,4 +1,4 @@
-"""Predictions as files: a column a target, and for classes their probabilities."""
+"""Write predictions to files: a column per target, and the probabilities of classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,17 +60,17 @@ class PredictionWriter:
 def prediction_table(
     names: Sequence[str], classes: Sequence[Label] | None, predictions: np.ndarray, probabilities: np.ndarray | None
 ) -> pa.Table:
-    """Return predictions as a table; the probability of class k is in the column ``probability:k``."""
+    """Return predictions as a table; the column ``probability:k`` holds the probability of class k."""
     if classes is None or probabilities is None:
         return pa.table({name: pa.array(predictions[:, index]) for index, name in enumerate(names)})
-    # the likeliest class of a row is its prediction; by its code no row passes through Python
+    # taking the predicted labels by class index avoids Python objects
     columns = {names[0]: label_array(classes).take(pa.array(probabilities.argmax(axis=1)))}
     columns |= {f"probability:{_text(label)}": probabilities[:, index] for index, label in enumerate(classes)}
     return pa.table(columns)
 
 
 def label_array(classes: Sequence[Label]) -> pa.Array:
-    """Return labels as an array of Arrow; integers that 64 bits with a sign do not hold have no sign."""
+    """Return labels as an Arrow array; integers beyond int64 are uint64."""
     wide = any(type(label) is int and label >= 2**63 for label in classes)
     return pa.array(classes, pa.uint64()) if wide else pa.array(classes)
 

@@ -1,11 +1,10 @@
-"""A worker's sign of life, for health checks: a file that it writes every few seconds, and what reads it.
+"""Heartbeats of workers for health checks: a worker writes a file every few seconds, and the check reads it.
 
-It tells of the worker alone. A database, a queue or a storage that is away is no illness of the worker's, for starting
-it anew would mend nothing: what a worker can reach is another question, ``factrfm check --worker --ready``.
+The check covers only the worker. An unreachable database, queue or storage does not make a worker unhealthy, because a
+restart would not help: ``factrfm check --worker --ready`` checks what a worker can reach.
 
-The file lies in the machine's folder for temporary files, so it is there where only storage and database are elsewhere,
-and hosts that share a home do not see each other's. This module imports the standard library alone, because a check
-runs every few seconds for as long as a worker does: it must cost next to nothing.
+The file is in the machine's folder for temporary files, so it is always local, and hosts that share a home do not see
+each other's files. This module imports only the standard library, because a check runs every few seconds.
 """
 
 import fcntl
@@ -22,20 +21,20 @@ from pathlib import Path
 BEAT_SECONDS = 2.0
 TRIES = 10
 MAX_SILENCE_SECONDS = 15.0
-"""A worker that was not heard of for so long is stopped or hangs."""
+"""A worker without a heartbeat for this long is stopped or hangs."""
 RECORD_BYTES = 1024
-"""Every record is written by one call and over the one before, so that no reader finds half of it."""
+"""One call overwrites the whole record, so that readers never see a partial one."""
 NO_WORKER = "no worker runs here for this FACTRFM_HOME and FACTRFM_QUEUE; start one by 'factrfm worker'"
 
 
 @contextmanager
-def beating(folder: Path, find_fault: Callable[[], str | None]) -> Iterator[None]:
-    """Write a sign of life into ``folder`` every few seconds for as long as the block lasts.
+def emit_heartbeats(folder: Path, find_fault: Callable[[], str | None]) -> Iterator[None]:
+    """Write a heartbeat into ``folder`` every few seconds while the block runs.
 
-    ``find_fault`` says what of the worker stands still, None where all of it moves.
+    ``find_fault`` returns what hangs in the worker, None if nothing does.
 
     Raises:
-        OSError: the folder cannot be written, or is somebody else's.
+        OSError: the folder cannot be written, or belongs to another user.
     """
     path = folder / str(os.getpid())
     done = threading.Event()
@@ -47,7 +46,7 @@ def beating(folder: Path, find_fault: Callable[[], str | None]) -> Iterator[None
 
     file = _created(path)
     try:
-        # the lock ends with the process, however that ends: so the files of the dead are told from those of the living
+        # the lock ends with the process, however that ends, which identifies the files of dead workers
         fcntl.flock(file, fcntl.LOCK_EX)
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
         thread.start()
@@ -58,27 +57,28 @@ def beating(folder: Path, find_fault: Callable[[], str | None]) -> Iterator[None
             thread.join()
             path.unlink(missing_ok=True)
             for empty in (folder, folder.parent):
-                with suppress(OSError):  # of another worker there is a sign in it
+                with suppress(OSError):  # another worker has a file in it
                     empty.rmdir()
     finally:
         os.close(file)
 
 
-def folder_of(home: Path, queue: str) -> Path:
-    """Return where the workers of a home and a queue leave their signs on this machine."""
+def heartbeat_folder(home: Path, queue: str) -> Path:
+    """Return the folder for the heartbeats of the workers of a home and a queue."""
     named = hashlib.sha256(f"{home.absolute()}\n{queue}".encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"factrfm-{os.getuid()}" / f"workers-{named}"
 
 
 def check(environment: Mapping[str, str]) -> str | None:
-    """Return what is wrong with the workers that run here with the settings of ``environment``, None where nothing is.
+    """Return the fault of the local workers with the settings of ``environment``, None if there is none.
 
-    Every one of them must be well, and there must be one.
+    At least one worker must run, and all of them must be healthy.
     """
-    given = {name.upper(): value for name, value in environment.items()}
-    folder = folder_of(Path(given.get("FACTRFM_HOME", ".factrfm")), given.get("FACTRFM_QUEUE", "factrfm"))
-    found = [_fault(path) for path in sorted(folder.glob("*")) if _is_held(path)]
-    return NO_WORKER if not found else next((fault for fault in found if fault is not None), None)
+    variables = {name.upper(): value for name, value in environment.items()}
+    home, queue = variables.get("FACTRFM_HOME", ".factrfm"), variables.get("FACTRFM_QUEUE", "factrfm")
+    folder = heartbeat_folder(Path(home), queue)
+    faults = [_fault(path) for path in sorted(folder.glob("*")) if _is_held(path)]
+    return NO_WORKER if not faults else next((fault for fault in faults if fault is not None), None)
 
 
 def _fault(path: Path) -> str | None:
@@ -90,7 +90,7 @@ def _fault(path: Path) -> str | None:
         return f"{worker} has just ended"
     except ValueError:
         return f"{worker} has just begun"
-    # the clock runs from the start of the machine: what was written before that is no sign of life either
+    # the clock starts at boot: a negative age means a file from before that
     if not 0 <= silent <= MAX_SILENCE_SECONDS:
         return f"{worker} gave no sign of life for {silent:.0f} s: it was stopped, or it hangs"
     return None if fault is None else f"{worker} hangs: {fault}"
@@ -102,7 +102,7 @@ def _write(file: int, fault: str | None) -> None:
 
 
 def _is_held(path: Path) -> bool:
-    """Return whether the process that made the file lives."""
+    """Return whether the process that holds the file is alive."""
     try:
         file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -117,7 +117,7 @@ def _is_held(path: Path) -> bool:
 
 
 def _created(path: Path) -> int:
-    """Open the file in a folder of our own; another worker that ends just now may take the empty folder away again."""
+    """Open the file in a private folder; retry, because a worker that ends may delete the empty folder."""
     for _ in range(TRIES):
         with suppress(FileNotFoundError):
             _make_private(path.parent)
@@ -126,12 +126,12 @@ def _created(path: Path) -> int:
 
 
 def _make_private(folder: Path) -> None:
-    """Make the folder, and see that nobody else can put files there.
+    """Create the folder, and check that no other user can write to it.
 
     Raises:
-        PermissionError: one of that name is somebody else's.
+        PermissionError: a folder of that name belongs to another user.
     """
-    for one in (folder.parent, folder):
-        one.mkdir(mode=0o700, exist_ok=True)
-        if one.is_symlink() or one.stat().st_uid != os.getuid():
-            raise PermissionError(f"{one} belongs to somebody else")
+    for path in (folder.parent, folder):
+        path.mkdir(mode=0o700, exist_ok=True)
+        if path.is_symlink() or path.stat().st_uid != os.getuid():
+            raise PermissionError(f"{path} belongs to somebody else")

@@ -1,4 +1,4 @@
-"""Logs on standard error: one JSON object a line, or text for a terminal."""
+"""Logs on standard error: one JSON object per line, or text for a terminal."""
 
 import contextlib
 import logging
@@ -12,7 +12,7 @@ from worker.telemetry.tracing import trace_id
 
 
 def configure_logging(level: str, form: str) -> None:
-    """Send everything of this process, libraries included, through one format."""
+    """Log everything of this process, libraries included, in one format."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -26,9 +26,9 @@ def configure_logging(level: str, form: str) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     structlog.configure(
-        # not by way of the standard library, which takes twice as long for a line
+        # not through the standard library, which takes twice as long per line
         processors=[*shared, renderer],
-        # what is below the level is not even put together
+        # lines below the level are not even formatted
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=lambda *_: _Lines(handler),
         cache_logger_on_first_use=True,
@@ -45,14 +45,14 @@ def configure_logging(level: str, form: str) -> None:
 
 
 class _Lines:
-    """Writes lines where ``handler`` does. One that cannot be written stops nobody, also where there is no stream."""
+    """Writes lines to the stream of ``handler``. Errors of writing are ignored, also without a stream."""
 
     def __init__(self, handler: "logging.StreamHandler[TextIO]") -> None:
         self._handler = handler
 
     def write(self, line: str) -> None:
         with contextlib.suppress(Exception):
-            # one call, so that the lines of several threads stay whole
+            # one call, so that lines of several threads do not mix
             self._handler.stream.write(line + "\n")
             self._handler.flush()
 
@@ -60,7 +60,7 @@ class _Lines:
 
 
 def attempt_context(job_id: str, attempt: int, origin: Origin) -> dict[str, str | int]:
-    """Return what every line of the log about an attempt names, in the supervisor and in the training process."""
+    """Return the log context of an attempt, for the supervisor and the training process."""
     named = {
         "request_id": origin.request_id,
         "job_id": job_id,

@@ -1,6 +1,6 @@
-"""What only a worker sees, counted for Prometheus, and served where a port is set.
+"""Prometheus metrics that only a worker knows, served if a port is set.
 
-The states of jobs are counted from their rows, by the API: see docs/decisions/0009-seeing.md.
+The API counts the states of jobs from their rows: see docs/decisions/0009-seeing.md.
 """
 
 import shutil
@@ -26,22 +26,22 @@ CHILD_BYTES = Gauge("factrfm_training_process_resident_bytes", "Memory of the tr
 
 
 class GpuMemory(Collector):
-    """Memory of every GPU, in bytes, as ``program`` tells: the supervisor touches no GPU, that is the child's."""
+    """Memory of every GPU, in bytes, by ``program``: only the child process uses the GPU, not the supervisor."""
 
     def __init__(self, program: str) -> None:
         self._program = program
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Ask, and yield what was answered; nothing where the program fails."""
+        """Run the program and yield its figures; nothing if it fails."""
         used = GaugeMetricFamily("factrfm_gpu_memory_used_bytes", "Memory in use on a GPU", labels=["gpu"])
         total = GaugeMetricFamily("factrfm_gpu_memory_total_bytes", "Memory of a GPU", labels=["gpu"])
         try:
-            asked = subprocess.run(  # noqa: S603 - a program that shutil.which found
+            completed = subprocess.run(  # noqa: S603 - a program that shutil.which found
                 [self._program, *QUERY], capture_output=True, text=True, timeout=ASK_SECONDS, check=True
             )
         except (OSError, subprocess.SubprocessError):
             return
-        for line in asked.stdout.splitlines():
+        for line in completed.stdout.splitlines():
             gpu, *amounts = (part.strip() for part in line.split(","))
             for family, amount in zip((used, total), amounts, strict=True):
                 if amount.isdecimal():
@@ -51,11 +51,11 @@ class GpuMemory(Collector):
 
 
 @contextmanager
-def serving(host: str, port: int | None) -> Iterator[None]:
-    """Serve this process's metrics for as long as the block lasts; not at all where ``port`` is None.
+def serve_metrics(host: str, port: int | None) -> Iterator[None]:
+    """Serve this process's metrics while the block runs; ``port`` None: do not serve them.
 
     Raises:
-        OSError: it cannot listen there.
+        OSError: the address is not available.
     """
     if port is None:
         yield

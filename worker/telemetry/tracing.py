@@ -1,7 +1,7 @@
-"""Spans of one process, sent by OTLP where an exporter is configured. Else nothing of OpenTelemetry is loaded here.
+"""Spans of one process, exported by OTLP if that is configured; otherwise OpenTelemetry is not imported.
 
-A place in a trace travels between processes as a W3C traceparent, in the job's row and in the child's order. The
-exporter reads the standard OTEL_* variables by itself.
+Processes pass the trace context as a W3C traceparent, in the job's row and in the child's order. The exporter itself
+reads the standard OTEL_* variables.
 """
 
 import re
@@ -20,18 +20,18 @@ TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9
 
 
 class Tracing:
-    """Where the spans of a process go: to ``provider``, or nowhere."""
+    """Records the spans of a process with ``provider``, or not at all."""
 
     def __init__(self, provider: "TracerProvider | None" = None) -> None:
         self.provider = provider
 
     @classmethod
-    def start(cls, service: str, wanted: bool) -> "Tracing":
-        """Return the tracing of a process that is called ``service``, off where it is not ``wanted``.
+    def start(cls, service: str, enabled: bool) -> "Tracing":
+        """Return the tracing of a process with the name ``service``.
 
-        Without the extra 'otel' it stays off, and a line of the log says so.
+        Without the extra 'otel' it is disabled, with a warning in the log.
         """
-        if not wanted:
+        if not enabled:
             return cls()
         try:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -48,9 +48,9 @@ class Tracing:
 
     @contextmanager
     def span(self, name: str, parent: str | None, attributes: Mapping[str, str | int | None]) -> Iterator[str | None]:
-        """Record the block as a span under ``parent``. Yields the traceparent of what the block starts.
+        """Record the block as a span under ``parent``. Yields the traceparent for child spans.
 
-        Where spans go nowhere that is ``parent`` itself. An error that leaves the block marks the span.
+        Without a provider that is ``parent`` itself. An exception marks the span as failed.
         """
         if self.provider is None:
             yield parent
@@ -59,12 +59,12 @@ class Tracing:
 
         propagator = TraceContextTextMapPropagator()
         above = propagator.extract({} if parent is None else {"traceparent": parent})
-        given = {key: value for key, value in attributes.items() if value is not None}
-        with self.provider.get_tracer("factrfm").start_as_current_span(name, context=above, attributes=given):
+        present = {key: value for key, value in attributes.items() if value is not None}
+        with self.provider.get_tracer("factrfm").start_as_current_span(name, context=above, attributes=present):
             yield self.current()
 
     def current(self) -> str | None:
-        """Return the traceparent of the span that this thread or task is in, None where there is none."""
+        """Return the traceparent of the current span, None without one."""
         if self.provider is None:
             return None
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -74,19 +74,19 @@ class Tracing:
         return carrier.get("traceparent")
 
     def note(self, key: str, value: str) -> None:
-        """Add an attribute to the span that this thread or task is in."""
+        """Add an attribute to the current span."""
         if self.provider is not None:
             from opentelemetry import trace
 
             trace.get_current_span().set_attribute(key, value)
 
     def close(self) -> None:
-        """Send what was not sent yet."""
+        """Export the remaining spans."""
         if self.provider is not None:
             self.provider.shutdown()
 
 
 def trace_id(traceparent: str | None) -> str | None:
-    """Return the trace that a traceparent is of; None where it is none."""
-    found = TRACEPARENT.fullmatch(traceparent or "")
-    return None if found is None else found[1]
+    """Return the trace id of a traceparent; None if it is invalid."""
+    match = TRACEPARENT.fullmatch(traceparent or "")
+    return None if match is None else match[1]

@@ -1,1 +1,1 @@
-"""From a spec to how to fit: model selection, search, cost."""
+"""Model selection, search and cost of trainings."""

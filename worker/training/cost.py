@@ -53,21 +53,21 @@ def training(
     def cost(spec: FitSpec) -> engine.Estimate:
         config = FitConfig(**spec.engine_options())
         d = plain if plain is not None and spec.encoding == "plain" else width
-        found = engine.estimate(fitted, d, outputs, scored, config)
+        fit = engine.estimate(fitted, d, outputs, scored, config)
         if not (spec.refit and held_out):
-            return found
+            return fit
         last = replace(config, ridge=max(config.ridges) if config.ridge == "auto" else config.ridge, iterations=0)
         refitted = engine.estimate(fitted + scored, d, outputs, 0, last)
-        return engine.Estimate(max(found.bytes, refitted.bytes), found.flops + refitted.flops)
+        return engine.Estimate(max(fit.bytes, refitted.bytes), fit.flops + refitted.flops)
 
     if isinstance(request, FitRequest):
         ways = [cost(spec) for spec in request.spec.candidates()]
         choosing = CHOOSING_WORK if len(ways) > 1 else 1
         # which of them it will be is not known; their work differs by orders of magnitude
-        usual = math.exp(sum(math.log(one.flops) for one in ways) / len(ways))
+        usual = math.exp(sum(math.log(way.flops) for way in ways) / len(ways))
         return Estimate(
-            bytes=max(one.bytes for one in ways),
-            flops=choosing * max(one.flops for one in ways),
+            bytes=max(way.bytes for way in ways),
+            flops=choosing * max(way.flops for way in ways),
             seconds=training_seconds(choosing * usual),
         )
     folds = (request.validation.folds if request.validation is not None else None) or 1
@@ -119,7 +119,7 @@ def _most(spec: FitSpec, searched: search_space.Space, cost: Callable[[FitSpec],
                 params = {**chosen, name: value}
                 if not search_space.applies(spec, name, params):
                     continue
-                found = cost(search_space.configured(spec, params))
-                if found > most:
-                    most, chosen = found, params
+                value = cost(search_space.configured(spec, params))
+                if value > most:
+                    most, chosen = value, params
     return most

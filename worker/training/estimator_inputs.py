@@ -1,4 +1,4 @@
-"""What the estimators take as parameters and rows, as the service has it; and what they say of an iteration."""
+"""Parameters and inputs of the estimators, validated like those of the service, and lines of their history."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,19 +26,19 @@ def spec_of(options: Mapping[str, Any]) -> FitSpec:
         return FitSpec(**options)
     except ValidationError as error:
         mistakes = [
-            f"{one['loc'][0]}: {one['msg']}, not {one['input']!r}"
-            if one["loc"]
-            else one["msg"].removeprefix("Value error, ")
-            for one in error.errors(include_url=False)
+            f"{entry['loc'][0]}: {entry['msg']}, not {entry['input']!r}"
+            if entry["loc"]
+            else entry["msg"].removeprefix("Value error, ")
+            for entry in error.errors(include_url=False)
         ]
         raise ValueError("; ".join(dict.fromkeys(mistakes))) from None
 
 
 def check_device(device: str) -> None:
-    """See that this machine has a device.
+    """Check that this machine has a device.
 
     Raises:
-        ValueError: it has not.
+        ValueError: it does not.
     """
     try:
         torch.empty(0, device=device)
@@ -48,7 +48,7 @@ def check_device(device: str) -> None:
 
 
 def history_line(state: FitState) -> dict[str, Any]:
-    """Return what an estimator's history says of one iteration."""
+    """Return an estimator's history entry for one iteration."""
     return {
         "iteration": state.current.iteration,
         "ridge": state.current.ridge,
@@ -64,7 +64,7 @@ def array_table(X: np.ndarray) -> pa.Table:
 
 
 def check_dates(table: pa.Table) -> None:
-    """See that no column of a data frame holds dates or times.
+    """Check that no column of a data frame holds dates or times.
 
     Raises:
         ValueError: naming the first that does.
@@ -78,11 +78,11 @@ def check_dates(table: pa.Table) -> None:
 
 
 def typed_frame(table: pa.Table) -> tuple[pa.Table, dict[str, ColumnType]]:
-    """Return the columns of a data frame as an uploaded table has them, and their types.
+    """Return the columns of a data frame in the form of an uploaded table, and their types.
 
     Raises:
         ValueError: a column holds infinity.
-        UnreadableTable: it holds what has no place in a table.
+        UnreadableTable: a column has an unsupported type.
     """
     typed, types = typed_table(table)
     for name, kind in types.items():

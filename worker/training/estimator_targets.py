@@ -1,4 +1,4 @@
-"""Targets that callers give to the estimators, in whatever form, as arrays: exact, or refused by name."""
+"""Convert targets of the estimators from any format to arrays, exactly or not at all."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -20,13 +20,13 @@ def regression_array(y: Any) -> np.ndarray:
     """Return targets of a regression as float64.
 
     Raises:
-        ValueError: one is missing, or whole numbers differ that are one number in float64.
+        ValueError: a target is missing, or float64 would round different integers to one number.
     """
     y = _array(y)
     kind = np.asarray(y).dtype
     if kind.kind in "mM":
         raise ValueError(f"y holds {kind}; a regression needs numbers, such as days since some date")
-    _check_given(y)
+    _check_not_missing(y)
     Y: np.ndarray = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
     exact = np.asarray(y)
     if exact.shape == Y.shape and exact.dtype.kind in "iuO" and len(Y):
@@ -40,7 +40,7 @@ def regression_array(y: Any) -> np.ndarray:
     return Y
 
 
-def _check_given(y: Any) -> None:
+def _check_not_missing(y: Any) -> None:
     """Check that every row has a target.
 
     Raises:
@@ -58,7 +58,7 @@ def _check_given(y: Any) -> None:
 
 
 def exact_labels(classes: Sequence[Label]) -> np.ndarray:
-    """Return labels of one kind as they were: numpy's own choice rounds long integers and cuts NUL off texts."""
+    """Return labels of one type unchanged: numpy alone would round long integers and strip NUL from texts."""
     kinds = {type(label) for label in classes}
     if kinds == {int}:
         return integer_labels(classes)
@@ -68,53 +68,53 @@ def exact_labels(classes: Sequence[Label]) -> np.ndarray:
 
 
 def _array(y: Any) -> Any:
-    """Return targets of Arrow or polars as an array of numpy; others as they are."""
+    """Return targets of Arrow or polars as a numpy array; others unchanged."""
     if not isinstance(y, pa.Array | pa.ChunkedArray) and hasattr(y, "to_arrow") and not hasattr(y, "columns"):
         y = arrow_column("y", y)
     if not isinstance(y, pa.Array | pa.ChunkedArray):
         return y
-    whole = y.combine_chunks() if isinstance(y, pa.ChunkedArray) else y
-    return values.decoded(whole).to_numpy(zero_copy_only=False)
+    array = y.combine_chunks() if isinstance(y, pa.ChunkedArray) else y
+    return values.decoded(array).to_numpy(zero_copy_only=False)
 
 
 def _label_values(y: Any) -> np.ndarray:
-    """Return labels one by one: exact where numpy would round whole numbers, and moments of categories as texts."""
+    """Return an array of labels, with exact integers, and datetimes of categories as texts."""
     kind = getattr(y, "dtype", None)
     if isinstance(kind, pd.CategoricalDtype) and kind.categories.dtype.kind == "M":
         column = frame_table(pd.DataFrame({"y": y})).column(0).combine_chunks()
         return np.array(values.typed("y", column, "categorical").to_pylist(), dtype=object)
     labels = np.asarray(y)
-    if labels.dtype.kind == "f" and isinstance(y, list | tuple) and any(isinstance(one, int) for one in y):
+    if labels.dtype.kind == "f" and isinstance(y, list | tuple) and any(isinstance(label, int) for label in y):
         labels = np.array(y, dtype=object)
     if labels.dtype.kind != "O" or labels.ndim != 1 or not all(map(_is_number, labels)):
         return labels
-    fraction = next((one for one in labels if one != one or one % 1), None)
+    fraction = next((label for label in labels if label != label or label % 1), None)
     if fraction is not None:
-        return labels if isinstance(fraction, float) else _refused(fraction)
-    numbers = [int(one) for one in labels]
-    beyond = next((one for one in numbers if not -(2**63) <= one < (2**63 if min(numbers) < 0 else 2**64)), None)
-    return exact_labels(numbers) if beyond is None else _refused(beyond)
+        return labels if isinstance(fraction, float) else _raise_inexact(fraction)
+    numbers = [int(label) for label in labels]
+    beyond = next((label for label in numbers if not -(2**63) <= label < (2**63 if min(numbers) < 0 else 2**64)), None)
+    return exact_labels(numbers) if beyond is None else _raise_inexact(beyond)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | Decimal | np.integer) and not isinstance(value, bool)
 
 
-def _refused(label: Any) -> NoReturn:
+def _raise_inexact(label: Any) -> NoReturn:
     raise ValueError(f"y holds the label {label}; labels are whole numbers of 64 bits, truth values or texts")
 
 
 def label_array(y: Any) -> np.ndarray:
-    """Return labels of a classification, (n,), of one kind.
+    """Return labels of a classification, (n,), of one type.
 
     Raises:
-        ValueError: one is missing, is of another kind than others, or cannot be exact.
+        ValueError: a label is missing, has another type than others, or cannot be exact.
     """
     y = y if isinstance(getattr(y, "dtype", None), pd.CategoricalDtype) else _array(y)
-    _check_given(y)
+    _check_not_missing(y)
     labels: np.ndarray = column_or_1d(_label_values(y), warn=True)
-    if labels.dtype.kind == "O" and len({str if isinstance(one, str) else float for one in labels}) > 1:
-        text, other = (next(one for one in labels if isinstance(one, str) is kind) for kind in (True, False))
+    if labels.dtype.kind == "O" and len({str if isinstance(label, str) else float for label in labels}) > 1:
+        text, other = (next(label for label in labels if isinstance(label, str) is kind) for kind in (True, False))
         raise ValueError(f"y mixes texts and other labels, such as {text!r} and {other!r}; labels are of one kind")
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise ValueError("Input y contains NaN or infinity")
@@ -125,7 +125,7 @@ def class_targets(y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes of labels, sorted, and the code (n,) int64 of each row.
 
     Raises:
-        ValueError: they are no labels, or of one class alone.
+        ValueError: they are not labels, or there is only one class.
     """
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
@@ -139,15 +139,15 @@ def class_targets(y: Any) -> tuple[np.ndarray, np.ndarray]:
     return classes, codes.astype(np.int64)
 
 
-def codes_among(classes: np.ndarray, y: Any) -> np.ndarray:
+def encode_labels(classes: np.ndarray, y: Any) -> np.ndarray:
     """Return the codes (n,) int64 of the labels of validation rows.
 
     Raises:
-        ValueError: a label is none of the classes.
+        ValueError: a label is not among the classes.
     """
     y = label_array(y)
-    strangers = np.setdiff1d(y, classes)
-    if len(strangers):
-        raise ValueError(f"label {strangers.tolist()[0]!r} of the validation rows does not occur in y")
+    unknown = np.setdiff1d(y, classes)
+    if len(unknown):
+        raise ValueError(f"label {unknown.tolist()[0]!r} of the validation rows does not occur in y")
     codes: np.ndarray = np.searchsorted(classes, y).astype(np.int64)
     return codes

@@ -16,7 +16,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run computes. ``memory_bytes`` is the operator's bound, None for what is free."""
+    """The device of a run. ``memory_bytes``: the operator's limit, None for all free memory."""
 
     device: torch.device
     memory_bytes: int | None
@@ -29,10 +29,10 @@ class Machine:
         return cls(torch.device(device), memory_bytes)
 
     def check_fits(self, needed: int) -> None:
-        """Compare an estimate with what there is.
+        """Check an estimate against the available memory.
 
         Raises:
-            DoesNotFit: with both figures.
+            DoesNotFit: the message names both figures.
         """
         free = self.available_bytes()
         if needed > free:
@@ -42,7 +42,7 @@ class Machine:
             )
 
     def available_bytes(self) -> int:
-        """Return the bytes that a run may still take: of the GPU, the system, the container or the setting."""
+        """Return the available bytes: of the GPU, or of the system and the container, up to the operator's limit."""
         if self.device.type == "cuda":
             free = int(torch.cuda.mem_get_info(self.device)[0])
         else:
@@ -53,5 +53,5 @@ class Machine:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the programs that a training's figures depend on."""
+    """Return the versions of the programs that affect the results of a training."""
     return {"factrfm": VERSION, "torch": str(torch.__version__), "python": platform.python_version()}

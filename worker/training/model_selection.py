@@ -1,4 +1,4 @@
-"""From a spec that leaves options to choice to one that does not: rows encoded each way, then successive halving."""
+"""Resolve the 'auto' options of a spec: encode the rows for each candidate, then run successive halving."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -15,13 +15,13 @@ from worker.engine.choice import Candidate, CandidateRun, number_of_runs, succes
 from worker.engine.config import FitConfig
 from worker.training.rows import TrainingRows
 
-SMALL = 1000
-"""Up to so many rows precision 'auto' is float64: it costs little, and how rows are batched then changes no answer."""
+MAX_FLOAT64_ROWS = 1000
+"""Up to this many rows precision 'auto' is float64: it costs little, and batching does not change predictions."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The spec without choice, its rows, and the runs that decided, none where there was nothing to decide."""
+    """The resolved spec, its rows, and the runs that selected it, empty if there was nothing to select."""
 
     spec: FitSpec
     rows: TrainingRows
@@ -35,26 +35,26 @@ def choose(
     device: torch.device | None = None,
     ended: Callable[[CandidateRun, int, int], Any] = lambda run, number, runs: None,
 ) -> Choice:
-    """Return the best of the spec's candidates on held-out rows, with the ridge that it did best with.
+    """Return the best of the spec's candidates on held-out rows, with its best ridge.
 
-    ``load`` reads and encodes the rows as a spec wants them; what is too wide is left out. ``ended`` hears of every
-    run: its number from 1, and how many there are.
+    ``load`` reads and encodes the rows for a spec; encodings that are too wide are skipped. ``ended`` is called after
+    every run with its number from 1 and the total.
 
     Raises:
-        EngineError: every candidate broke down.
-        TooWide: so is every encoding.
+        EngineError: every candidate failed.
+        TooWide: every encoding is too wide.
     """
-    choice = _chosen(spec, load, device, ended)
-    return replace(choice, spec=precise_if_few(choice.spec, len(choice.rows.Y)))
+    choice = _select(spec, load, device, ended)
+    return replace(choice, spec=float64_if_few(choice.spec, len(choice.rows.Y)))
 
 
-def precise_if_few(spec: FitSpec, rows: int) -> FitSpec:
-    """Return the spec, of float64 where it leaves its precision to choice and there are few rows to train on."""
-    few = spec.precision == "auto" and rows <= SMALL
+def float64_if_few(spec: FitSpec, rows: int) -> FitSpec:
+    """Return the spec with precision 'auto' replaced by float64 if there are few training rows."""
+    few = spec.precision == "auto" and rows <= MAX_FLOAT64_ROWS
     return spec.model_copy(update={"precision": "float64"}) if few else spec
 
 
-def _chosen(
+def _select(
     spec: FitSpec,
     load: Callable[[FitSpec], TrainingRows],
     device: torch.device | None,
@@ -63,20 +63,20 @@ def _chosen(
     rows: dict[str, TrainingRows] = {}
     candidates: list[tuple[Candidate, FitSpec]] = []
     too_wide: dict[str, TooWide] = {}
-    for one in spec.candidates():
-        if one.encoding in too_wide:
+    for resolved in spec.candidates():
+        if resolved.encoding in too_wide:
             continue
-        if one.encoding not in rows:
+        if resolved.encoding not in rows:
             try:
-                loaded = load(one)
+                loaded = load(resolved)
             except TooWide as error:
-                too_wide[one.encoding] = error
+                too_wide[resolved.encoding] = error
                 continue
             if any(other.encoder.names == loaded.encoder.names for other in rows.values()):
-                # no column has more than two values: the two encodings are one
+                # no column has more than two values, so the encodings are equal
                 continue
-            rows[one.encoding] = loaded
-        candidates.append((Candidate(one.encoding, FitConfig(**one.engine_options())), one))
+            rows[resolved.encoding] = loaded
+        candidates.append((Candidate(resolved.encoding, FitConfig(**resolved.engine_options())), resolved))
     if not candidates:
         raise next(iter(too_wide.values()))
     first = rows[candidates[0][1].encoding]
@@ -85,7 +85,7 @@ def _chosen(
     total = number_of_runs(len(candidates))
     runs: list[CandidateRun] = []
     for run in successive_halving(
-        {encoding: own.X.to(device) for encoding, own in rows.items()},
+        {encoding: encoded.X.to(device) for encoding, encoded in rows.items()},
         first.Y.to(device),
         first.targets.to(device) if device is not None else first.targets,
         [candidate for candidate, _ in candidates],
@@ -96,21 +96,21 @@ def _chosen(
         runs.append(run)
         ended(run, len(runs), total)
     best = winner(runs)
-    closed = next(one for candidate, one in candidates if candidate == best.candidate)
+    closed = next(resolved for candidate, resolved in candidates if candidate == best.candidate)
     if closed.ridge == "auto":
         closed = closed.model_copy(update={"ridge": best.ridge})
     return Choice(closed, rows[closed.encoding], tuple(runs))
 
 
 def _held_out(rows: dict[str, TrainingRows], device: torch.device | None) -> tuple[dict[str, Tensor], Tensor] | None:
-    found = {encoding: own.validation for encoding, own in rows.items() if own.validation is not None}
-    if not found:
+    pairs = {encoding: encoded.validation for encoding, encoded in rows.items() if encoded.validation is not None}
+    if not pairs:
         return None
-    return {encoding: X.to(device) for encoding, (X, _) in found.items()}, next(iter(found.values()))[1].to(device)
+    return {encoding: X.to(device) for encoding, (X, _) in pairs.items()}, next(iter(pairs.values()))[1].to(device)
 
 
-def described(runs: Iterable[CandidateRun]) -> list[HeatSummary]:
-    """Return the runs as a model shows them."""
+def run_summaries(runs: Iterable[CandidateRun]) -> list[HeatSummary]:
+    """Return the summaries of the runs for the model."""
     return [
         HeatSummary(
             encoding=run.candidate.encoding,

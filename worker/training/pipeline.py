@@ -22,13 +22,13 @@ from worker.training.model_selection import Choice
 from worker.training.rows import TrainingRows
 
 
-def solver_for(choice: Choice, wanted: str, machine: Machine, *, refits: bool) -> tuple[str, str]:
+def solver_for(choice: Choice, solver: str, machine: Machine, *, refits: bool) -> tuple[str, str]:
     """Return the solver of all further systems, and a sentence that says why it is that one.
 
-    ``wanted``: what was asked for. ``refits``: rows to validate on join the last solve.
+    ``solver``: what the spec asks for. ``refits``: rows to validate on join the last solve.
     """
-    if wanted != "auto":
-        return wanted, f"{wanted}: as asked for"
+    if solver != "auto":
+        return solver, f"{solver}: as asked for"
     rows = choice.rows
     n, d = rows.X.shape
     m = rows.validating
@@ -97,8 +97,8 @@ def last_solve(rows: TrainingRows, config: FitConfig, best: Iterate, machine: Ma
             # what was chosen is a good model without them
             refused = str(error)
     X = rows.X.to(device)
-    own = within(*_size(X), outputs, 0, config, machine.available_bytes())
-    return LastSolve(verified(X, rows.Y.to(device), targets, own, best), X, refitted=False, refused=refused)
+    bounded = within(*_size(X), outputs, 0, config, machine.available_bytes())
+    return LastSolve(verified(X, rows.Y.to(device), targets, bounded, best), X, refitted=False, refused=refused)
 
 
 def model_of(

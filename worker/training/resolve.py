@@ -1,4 +1,4 @@
-"""From a training request and the columns that it chooses to one with every default filled in."""
+"""Resolve every default of a training request."""
 
 from typing import Any
 
@@ -12,25 +12,25 @@ Training = FitRequest | TuneRequest | NetworkRequest
 
 
 def resolve(request: Training, features: list[str], task: Task) -> Training:
-    """Return the request with nothing left to resolve.
+    """Return the request with every default resolved.
 
     Raises:
-        InvalidRequest: the space of a search, or the loss of a network, cannot be.
+        InvalidRequest: the space of a search, or the loss of a network, is invalid.
     """
     changes: dict[str, Any] = {"task": task, "features": features, "exclude": []}
     if isinstance(request, NetworkRequest):
         _check_loss(request, task)
     elif isinstance(request, TuneRequest):
-        found = search_space.resolve(request.spec, request.search.space)
-        spec = search_space.left_open(request.spec.resolved(), found)
-        changes |= {"spec": spec, "search": request.search.model_copy(update={"space": found})}
+        space = search_space.resolve(request.spec, request.search.space)
+        spec = search_space.close_options(request.spec.resolved(), space)
+        changes |= {"spec": spec, "search": request.search.model_copy(update={"space": space})}
     else:
         changes["spec"] = request.spec.resolved()
     return request.model_copy(update=changes)
 
 
 def leaves_encoding(request: Training) -> bool:
-    """Return whether the expanded encoding is only one of those that the request may come upon."""
+    """Return whether the request may use the expanded encoding or another one."""
     if isinstance(request, TuneRequest) and "encoding" in (request.search.space or {}):
         return {"plain", "expanded"} <= {*(request.search.space or {})["encoding"].corners}
     return request.spec.encoding == "auto"
@@ -40,13 +40,13 @@ def without_expanded(request: Training) -> Training:
     """Return the request without the expanded encoding."""
     changes: dict[str, Any] = {"spec": request.spec.model_copy(update={"encoding": "plain"})}
     if isinstance(request, TuneRequest) and "encoding" in (request.search.space or {}):
-        found = {**(request.search.space or {}), "encoding": SearchOption(choices=["plain"])}
-        changes["search"] = request.search.model_copy(update={"space": found})
+        space = {**(request.search.space or {}), "encoding": SearchOption(choices=["plain"])}
+        changes["search"] = request.search.model_copy(update={"space": space})
     return request.model_copy(update=changes)
 
 
 def may_expand(request: Training) -> bool:
-    """Return whether some of the rows' encodings that the request may come upon is the expanded one."""
+    """Return whether the request may use the expanded encoding."""
     tried = (request.search.space or {}).get("encoding") if isinstance(request, TuneRequest) else None
     return bool({"expanded", "auto"} & {request.spec.encoding, *(tried.corners if tried is not None else ())})
 
@@ -57,7 +57,7 @@ def _check_loss(request: NetworkRequest, task: Task) -> None:
 
 
 def split_sizes(request: TableRequest, rows: int, held_out: int | None) -> tuple[int, int]:
-    """Return how many rows train at most and how many validate."""
+    """Return the maximal number of training rows, and the number of validation rows."""
     if held_out is not None:
         return rows, held_out
     if request.validation is None or request.validation.folds is not None:

@@ -1,4 +1,4 @@
-"""Rows as a training takes them: encoded by what was learned of those that train, those that validate beside them."""
+"""Encoded rows of a training: the encoder is fitted on the training rows, and also encodes the validation rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from worker.tables.encoding.encoder import Encoder, check_finite, check_width
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """Encoded rows X (n, d) float64 and raw targets Y: (n, c) outputs or (n,) class codes; and those to validate on.
+    """Encoded rows X (n, d) float64 and raw targets Y, (n, c) outputs or (n,) class codes; and ``validation`` rows.
 
-    ``numbers``: which rows of their dataset they and those to validate on are, where they come from one.
+    ``numbers``: row numbers of the training and of the validation rows in their dataset, if they come from one.
     """
 
     X: Tensor
@@ -32,12 +32,12 @@ class TrainingRows:
 
     @property
     def validating(self) -> int:
-        """How many rows validate."""
+        """Number of validation rows."""
         return 0 if self.validation is None else len(self.validation[0])
 
     @property
     def together(self) -> tuple[Tensor, Tensor]:
-        """All rows, those to validate on after the others."""
+        """All rows, validation rows last."""
         if self.validation is None:
             return self.X, self.Y
         return torch.cat([self.X, self.validation[0]]), torch.cat([self.Y, self.validation[1]])
@@ -51,10 +51,10 @@ def encoded_rows(
     validation: tuple[pa.Table, np.ndarray] | None,
     numbers: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> TrainingRows:
-    """Return the rows of a table and raw targets (n, c) or class codes (n,), encoded as a spec wants them.
+    """Encode the rows of a table for a spec, with raw targets (n, c) or class codes (n,).
 
     Raises:
-        InvalidRequest: no column tells the rows apart, or one holds numbers beyond all measure.
+        InvalidRequest: every column is constant, or a column holds numbers that are too large.
         TooWide: there would be too many encoded columns.
     """
     table, Y = training
@@ -73,10 +73,10 @@ def encoded_rows(
     if classes is None:
         targets = RegressionTargets.fit(raw)
     else:
-        # a network has biases of its own
+        # a network has biases instead
         centred = isinstance(spec, FitSpec)
         targets = ClassTargets.fit(raw, len(classes)) if centred else ClassTargets(len(classes))
-    judging = None
+    held_out = None
     if validation is not None:
-        judging = (torch.from_numpy(encoder.encode(validation[0])), torch.tensor(validation[1]))
-    return TrainingRows(torch.from_numpy(X), raw, targets, classes, encoder, judging, numbers)
+        held_out = (torch.from_numpy(encoder.encode(validation[0])), torch.tensor(validation[1]))
+    return TrainingRows(torch.from_numpy(X), raw, targets, classes, encoder, held_out, numbers)

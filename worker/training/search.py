@@ -1,4 +1,4 @@
-"""The search for the best of many configurations: seeded draws, and an early end for weak trials.
+"""Search for the best of many configurations: seeded sampling, and pruning of weak trials.
 
 Trials come in rounds, and those of a round may run side by side. The draw of a trial, and whether it is
 stopped early, follow from the seed, its number and the trials of earlier rounds, and from nothing else. So a search is
@@ -30,17 +30,17 @@ JUDGED_AFTER = 5
 JUDGED_FROM_STEP = 2
 """The first steps say little of what a trial will learn."""
 TIE = 1e-6
-"""Weight of the second part of a loss, squeezed below 1, in the one number that the sampler sees."""
+"""Weight of the second part of a loss, scaled below 1, in the single number for the sampler."""
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration that was tried: the loss after each step.
+    """One trial of a configuration, with the loss after each step.
 
-    ``number`` counts from 0. ``reason``: why it failed. ``same_as``: an earlier trial had the same params, so this one
-    took over what that one found.
+    ``number`` counts from 0. ``reason``: why it failed. ``same_as``: the earlier trial with the same params, whose
+    losses this one takes over.
     """
 
     number: int
@@ -57,7 +57,7 @@ class Trial:
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
-    """Return the complete trial with the least loss, the earliest of equal ones; None where none is complete."""
+    """Return the complete trial with the least loss, the earliest of ties; None if none is complete."""
     complete = [trial for trial in trials if trial.state == "complete"]
     return min(complete, key=lambda trial: (trial.losses[trial.best_step], trial.number), default=None)
 
@@ -198,24 +198,25 @@ def _inside(params: Params, space: Mapping[str, SearchOption]) -> dict[str, Opti
 
 
 def _draw(
-    asked: optuna.Trial, space: Mapping[str, SearchOption], applies: Callable[[str, Params], bool]
+    optuna_trial: optuna.Trial, space: Mapping[str, SearchOption], applies: Callable[[str, Params], bool]
 ) -> dict[str, OptionValue]:
     params: dict[str, OptionValue] = {}
     for name, option in space.items():
         if applies(name, params):
-            params[name] = _suggest(asked, name, _distribution(option))
+            params[name] = _suggest(optuna_trial, name, _distribution(option))
     return params
 
 
-def _suggest(asked: optuna.Trial, name: str, distribution: BaseDistribution) -> OptionValue:
+def _suggest(optuna_trial: optuna.Trial, name: str, distribution: BaseDistribution) -> OptionValue:
     if isinstance(distribution, CategoricalDistribution):
-        return asked.suggest_categorical(name, distribution.choices)
+        return optuna_trial.suggest_categorical(name, distribution.choices)
     if isinstance(distribution, IntDistribution):
-        return asked.suggest_int(
+        return optuna_trial.suggest_int(
             name, distribution.low, distribution.high, log=distribution.log, step=distribution.step
         )
     assert isinstance(distribution, FloatDistribution)  # noqa: S101 - there is no fourth kind
-    return asked.suggest_float(name, distribution.low, distribution.high, log=distribution.log, step=distribution.step)
+    low, high = distribution.low, distribution.high
+    return optuna_trial.suggest_float(name, low, high, log=distribution.log, step=distribution.step)
 
 
 def _distribution(option: SearchOption) -> BaseDistribution:
@@ -228,6 +229,6 @@ def _distribution(option: SearchOption) -> BaseDistribution:
 
 
 def _number(loss: Loss) -> float:
-    """Return a loss as one number that keeps the order but for ties beyond the second part."""
+    """Return a loss as one number with the same order, except for ties beyond the second part."""
     tie = loss[1] if len(loss) > 1 else 0.0
     return loss[0] + TIE * tie / (1 + abs(tie))

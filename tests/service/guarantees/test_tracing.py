@@ -172,7 +172,7 @@ from worker.telemetry.tracing import Tracing
 configure_logging("info", "json")
 if {hidden}:
     sys.modules["opentelemetry.sdk.trace"] = None
-with Tracing.start("test", wanted={hidden}).span("one", "{TRACEPARENT}", {{}}) as here:
+with Tracing.start("test", enabled={hidden}).span("one", "{TRACEPARENT}", {{}}) as here:
     assert here == "{TRACEPARENT}"
 assert {hidden} or not any(name.startswith("opentelemetry") for name in sys.modules)
 """

@@ -127,7 +127,7 @@ def test_a_report_whose_commit_was_not_answered_is_written_once(
 def test_a_job_that_storage_had_no_room_for_is_tried_again_and_then_fails_of_that(
     supervisor: Supervisor, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt, "PUT_OFF_SECONDS", 0.01)
+    monkeypatch.setattr(attempt, "POSTPONE_SECONDS", 0.01)
     full = Interrupted(error=JobError(type="storage_full", detail="there is no room left on the disk"))
     saved, lost = queue_fit(database, now()), queue_fit(database, now())
     child = ScriptedChild([full], [fit_done()], [full], [full], [full])

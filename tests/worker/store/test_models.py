@@ -100,7 +100,7 @@ def test_a_name_stands_for_the_version_that_was_chosen_until_that_is_deleted(dat
 
 
 def test_a_default_version_is_its_own_projects(database: Database) -> None:
-    mine, theirs = database.of("mine"), database.of("theirs")
+    mine, theirs = database.for_project("mine"), database.for_project("theirs")
     for project in (mine, theirs):
         for _ in range(2):
             train_model(project, START, name="m")

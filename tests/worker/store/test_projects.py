@@ -20,12 +20,12 @@ OWNED = (DatasetRow, BatchRow, ModelRow, JobRow)
 
 @pytest.fixture
 def ours(database: Database) -> Database:
-    return database.of("ours")
+    return database.for_project("ours")
 
 
 @pytest.fixture
 def theirs(database: Database) -> Database:
-    return database.of("theirs")
+    return database.for_project("theirs")
 
 
 def test_every_table_with_a_project_is_tried_here() -> None:
@@ -93,7 +93,7 @@ def test_a_worker_sees_all_projects_and_keeps_a_model_where_its_job_is(database:
     assert claim is not None
     train_model(database, START)
     assert models.list_page(ours).items == []
-    assert [one.name for one in models.list_page(database.of("default")).items] == ["prices"]
+    assert [one.name for one in models.list_page(database.for_project("default")).items] == ["prices"]
 
 
 def _fill(database: Database) -> dict[str, str]:

@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from worker.telemetry import heartbeat
 heartbeat.BEAT_SECONDS = 0.05
-with heartbeat.beating(Path(sys.argv[1]), lambda: None):
+with heartbeat.emit_heartbeats(Path(sys.argv[1]), lambda: None):
     signal.pause()
 """
 
@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the workers of a home and a queue of this test's own leave their signs."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.05)
-    return heartbeat.folder_of(tmp_path / "home", "own")
+    return heartbeat.heartbeat_folder(tmp_path / "home", "own")
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_worker_that_is_stopped_is_told_from_one_that_goes_on(
 
 def test_what_stands_still_inside_is_told(check: Callable[[], str | None], folder: Path) -> None:
     faults: list[str | None] = [None]
-    with heartbeat.beating(folder, lambda: faults[0]):
+    with heartbeat.emit_heartbeats(folder, lambda: faults[0]):
         wait_until(lambda: check() is None, 10, "it is well")
         faults[0] = "it has not looked at its job for 400 s"
         wait_until(lambda: check() is not None, 10, "it is ill")
@@ -115,7 +115,7 @@ def test_what_was_written_at_another_time_is_no_sign(
 
 
 def test_workers_of_another_home_or_queue_are_not_asked(tmp_path: Path, folder: Path) -> None:
-    with heartbeat.beating(folder, lambda: None):
+    with heartbeat.emit_heartbeats(folder, lambda: None):
         for home, queue in ((tmp_path / "home", "other"), (tmp_path / "elsewhere", "own")):
             asked = heartbeat.check({"FACTRFM_HOME": str(home), "FACTRFM_QUEUE": queue})
             assert asked == heartbeat.NO_WORKER
@@ -126,7 +126,7 @@ def test_workers_of_another_home_or_queue_are_not_asked(tmp_path: Path, folder: 
 def test_a_folder_of_somebody_elses_is_refused(tmp_path: Path, folder: Path) -> None:
     folder.parent.mkdir()
     folder.symlink_to(tmp_path)
-    with pytest.raises(PermissionError, match="somebody else"), heartbeat.beating(folder, lambda: None):
+    with pytest.raises(PermissionError, match="somebody else"), heartbeat.emit_heartbeats(folder, lambda: None):
         pass
 
 

@@ -7,7 +7,7 @@ from worker.contracts.resources import ModelColumn
 from worker.contracts.specs import FitSpec
 from worker.engine.targets import RegressionTargets
 from worker.tables.encoding.encoder import Encoder
-from worker.training.model_selection import SMALL, choose, described
+from worker.training.model_selection import MAX_FLOAT64_ROWS, choose, run_summaries
 from worker.training.rows import TrainingRows
 
 CLOSED = {"encoding": "plain", "feature_matrix": "full", "exponent": 1.3}
@@ -60,7 +60,7 @@ def test_steps_of_a_column_are_seen_by_bins_and_the_best_ridge_comes_along():
     best = min((run for run in choice.runs if run.rung == 1), key=lambda run: run.loss)
     assert choice.spec.ridge == best.ridge
     assert choice.rows.encoder.names[1] == "c0:rank"
-    shown = described(choice.runs)
+    shown = run_summaries(choice.runs)
     assert [one.loss for one in shown] == [run.loss[0] for run in choice.runs]
     assert {one.encoding for one in shown} == {"plain", "expanded"}
 
@@ -80,7 +80,7 @@ def test_encodings_that_are_the_same_run_once():
     assert len({run.candidate for run in choice.runs}) == 2, "the two exponents"
 
 
-@pytest.mark.parametrize(("n", "precision"), [(SMALL, "float64"), (SMALL + 1, "auto")])
+@pytest.mark.parametrize(("n", "precision"), [(MAX_FLOAT64_ROWS, "float64"), (MAX_FLOAT64_ROWS + 1, "auto")])
 def test_few_rows_are_fitted_in_double_precision(n, precision):
     values, X = _rows(n)
     choice, _ = _choose(FitSpec(**CLOSED, **QUICK), values, X[:, :1].sin())

@@ -71,7 +71,7 @@ def test_weak_trials_are_stopped_early_and_strong_ones_never():
     pruned = [trial for trial in trials if trial.state == "pruned"]
     assert pruned
     for trial in pruned:
-        assert JUDGED_FROM_STEP < len(trial.losses) < STEPS
+        assert PRUNING_WARMUP_STEPS < len(trial.losses) < STEPS
         step = len(trial.losses) - 1
         before = [one for one in trials[: round_start(trial.number)] if one.state == "complete"]
         assert len(before) >= JUDGED_AFTER

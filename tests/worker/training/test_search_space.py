@@ -98,7 +98,7 @@ def test_every_rule_between_options_is_one_that_the_spec_knows_or_that_changes_n
     others = {"agop_power": 0.5, "center_gradients": True, "geometric_average": True, "exponent": 1.0}
     parents = {"update": ("fact", "nfa"), "kernel": ("generalized", "laplace")}
     for name, value in others.items():
-        parent, needed = search_space.NEEDS[name]
+        parent, needed = search_space.CONDITIONS[name]
         [other] = set(parents[parent]) - {needed}
         FitSpec(**{parent: needed, name: value})
         with pytest.raises(ValueError, match=name):
@@ -154,6 +154,6 @@ def test_a_search_begins_with_a_spec_that_leaves_nothing_to_choice():
 )
 def test_what_spec_and_space_leave_open_stays_open(given, option, expected):
     found = search_space.resolve(FitSpec(**given), {name: SearchOption(**values) for name, values in option.items()})
-    spec = search_space.left_open(FitSpec(**given).resolved(), found)
+    spec = search_space.close_options(FitSpec(**given).resolved(), found)
     assert {name: getattr(spec, name) for name in expected} == expected
     assert search_space.around(spec).candidates() == [search_space.around(spec)]

@@ -1,4 +1,4 @@
-"""What the service answers with: datasets, jobs, batches, models and predictions."""
+"""The resources of the API: datasets, jobs, batches, models and predictions."""
 
 from worker.contracts.resources.answers import (
     Page,

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Predictions(Contract):
-    """Answers in original labels or units; for classification also probabilities in the order of classes."""
+    """Predictions in original labels or units; for classification also probabilities in the order of classes."""
 
     predictions: list[Label | list[float]]
     classes: list[Label] | None = None

@@ -6,7 +6,7 @@ from worker.contracts.base import MISSING_WORDS, ColumnType, Contract, Label, Ut
 
 MAX_TOP_LENGTH = 100
 CUT_MARK = "…"
-"""Frequent texts of a column that are longer are cut, with this at their end."""
+"""Ends frequent texts that are cut to the maximal length."""
 
 
 class TopValue(Contract):
@@ -22,7 +22,7 @@ class TopValue(Contract):
 
 
 class Column(Contract):
-    """A column of a dataset, with what its values look like."""
+    """A column of a dataset, with statistics of its values."""
 
     name: str
     type: ColumnType
@@ -66,7 +66,7 @@ class Dataset(Contract):
 
 
 class Histogram(Contract):
-    """How many rows of a numeric column lie between each two ``edges``; of finite values only."""
+    """Number of rows of a numeric column between each two ``edges``, of finite values only."""
 
     column: str
     edges: list[float] = Field(description="One more than counts. The last bin holds its right edge too.")

@@ -1,4 +1,4 @@
-"""What a model or a running fit has learned, as callers see it."""
+"""What a model or a running fit has learned of its features."""
 
 from pydantic import Field
 
@@ -7,7 +7,7 @@ from worker.contracts.resources.models import IterationSummary
 
 
 class FeatureShare(Contract):
-    """What one column adds to the distance that M makes between two training rows."""
+    """Contribution of one column to the distance under M between two training rows."""
 
     feature: str
     share: float | None = Field(
@@ -30,7 +30,7 @@ class Direction(Contract):
 
 
 class LearnedFeatures(Contract):
-    """What is looked at. Shares are of the mean squared distance between two training rows, and sum to 1."""
+    """Learned importances. Shares are of the mean squared distance between two training rows, and sum to 1."""
 
     iteration: int
     features_learned: bool = Field(
@@ -45,13 +45,13 @@ class LearnedFeatures(Contract):
 
 
 class Features(LearnedFeatures):
-    """What a model looks at. Shares are of the mean squared distance between two training rows, and sum to 1."""
+    """Importances of a model. Shares are of the mean squared distance between two training rows, and sum to 1."""
 
     model: str
 
 
 class JobFeatures(LearnedFeatures):
-    """What a fit under way looks at. Shares are of the mean squared distance between two training rows."""
+    """Importances of a running fit. Shares are of the mean squared distance between two training rows."""
 
     job: str
 
@@ -71,7 +71,7 @@ class FeatureMatrix(NamedMatrix):
 
 
 class JobFeatureMatrix(NamedMatrix):
-    """The feature matrix M of a fit under way, row by row, in the order of names."""
+    """The feature matrix M of a running fit, row by row, in the order of names."""
 
     job: str
 
@@ -83,11 +83,11 @@ class FeatureHistory(Contract):
     chosen: int
     validation_chose: list[str] = Field(
         default_factory=list,
-        description="What the rows of validation_ metrics also chose: options, and the iteration. Their figures are a "
-        "little too good then. Empty where they chose nothing.",
+        description="Options, and the iteration, that the validation rows also selected: validation_ metrics are then "
+        "slightly optimistic. Empty if they selected nothing.",
     )
     left_out_chose: list[str] = Field(
         default_factory=list,
-        description="The same of leave_one_out_ metrics: what training rows chose, each left out of the solve in turn.",
+        description="The same for leave_one_out_ metrics: what training rows selected, each left out in turn.",
     )
     items: list[IterationSummary]

@@ -10,7 +10,7 @@ JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINAL_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 JobKind = Literal["fit", "tune", "network", "predict"]
 MAX_NAMED_FIELDS = 3
-"""Of a fault of the program."""
+"""Fields that the message about a program fault names."""
 
 
 class PartCounts(Contract):
@@ -23,10 +23,9 @@ class PartCounts(Contract):
 
 
 class Progress(Contract):
-    """How far a job is. ``fraction`` in [0, 1], between two reports of the run by the time that has gone.
+    """Progress of a job. ``fraction`` is in [0, 1]; between two reports of the run it is interpolated by time.
 
-    ``eta_seconds``: how long the rest will take, of a queued job without its wait; null after the end. ``trial`` of a
-    tune from 1.
+    ``eta_seconds``: remaining time, of a queued job without its wait; null after the end. ``trial`` counts from 1.
     """
 
     trial: int | None = None
@@ -50,13 +49,13 @@ class JobError(Contract):
 
     @classmethod
     def internal(cls, error: Exception) -> "JobError":
-        """Return what the owner of a job is told of a fault of this program.
+        """Return the error that the owner of a job sees after a fault of this program.
 
-        Texts of other exceptions may hold what is none of the owner's, so only those of contracts are told.
+        The texts of exceptions may hold data of others, so only those of contracts are shown.
         """
         detail = f"this program made a mistake, {type(error).__name__}"
         if isinstance(error, ValidationError):
-            wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)]
+            wrong = [f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors(include_url=False)]
             detail += f" ({'; '.join(wrong[:MAX_NAMED_FIELDS])})"
         return cls(
             type="internal", detail=f"{detail}; another try would end in the same way; the log of the worker says more"
@@ -87,12 +86,12 @@ class Job(Contract):
     )
     validation_chose: list[str] = Field(
         default_factory=list,
-        description="What the rows of validation_ metrics also chose: options, and the iteration. Their figures are a "
-        "little too good then. Empty where they chose nothing.",
+        description="Options, and the iteration, that the validation rows also selected: validation_ metrics are then "
+        "slightly optimistic. Empty if they selected nothing.",
     )
     left_out_chose: list[str] = Field(
         default_factory=list,
-        description="The same of leave_one_out_ metrics: what training rows chose, each left out of the solve in turn.",
+        description="The same for leave_one_out_ metrics: what training rows selected, each left out in turn.",
     )
     error: JobError | None = None
     model: str | None = Field(None, description="Id of the model that a fit or tune made, or that a predict uses.")

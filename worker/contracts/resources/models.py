@@ -10,7 +10,7 @@ ChosenBy = Literal["validation", "folds", "leave_one_out", "last"]
 
 
 class ModelColumn(Contract):
-    """A column that a model reads or answers."""
+    """A feature or a target of a model."""
 
     name: str
     type: ColumnType
@@ -32,7 +32,7 @@ class IterationSummary(Contract):
 
 
 class HeatSummary(Contract):
-    """One short run of a way to fit, on a part of the rows, judged on others: what an 'auto' was decided by."""
+    """One short run of a candidate on a part of the rows, scored on others, to select the options left to 'auto'."""
 
     encoding: str
     feature_matrix: str
@@ -50,7 +50,7 @@ class HeatSummary(Contract):
 
 
 class Model(Contract):
-    """A trained model: named, versioned, immutable. Only what is said about it may change."""
+    """A trained model: named, versioned, immutable. Only its description, tags and default version may change."""
 
     id: str
     name: str
@@ -73,19 +73,19 @@ class Model(Contract):
     )
     validation_chose: list[str] = Field(
         default_factory=list,
-        description="What the rows of validation_ metrics also chose: options, and the iteration. Their figures are a "
-        "little too good then. Empty where they chose nothing.",
+        description="Options, and the iteration, that the validation rows also selected: validation_ metrics are then "
+        "slightly optimistic. Empty if they selected nothing.",
     )
     left_out_chose: list[str] = Field(
         default_factory=list,
-        description="The same of leave_one_out_ metrics: what training rows chose, each left out of the solve in turn.",
+        description="The same for leave_one_out_ metrics: what training rows selected, each left out in turn.",
     )
     iteration: int = Field(description="The chosen iteration.")
     chosen_by: ChosenBy | None = Field(
         None,
-        description="What chose the iteration: rows to validate on, folds, or the error of training rows that are left "
-        "out of the solve one at a time. last: there was one, or solver cg had no rows to choose by. Null in models of "
-        "older versions.",
+        description="What selected the iteration: validation rows, folds, or the error of training rows that are left "
+        "out of the solve one at a time. last: there was only one, or solver cg had no validation rows. Null in models "
+        "of older versions.",
     )
     iterations: int = Field(description="The last iteration that ran.")
     ridge: float
@@ -93,10 +93,10 @@ class Model(Contract):
     precision: str
     solver: str | None = Field(None, description="How the ridge systems were solved, and why so.")
     refitted: bool = Field(False, description="The last solve has the held-out rows too; the metrics are from before.")
-    choices: list[HeatSummary] = Field(default_factory=list, description="What the options left to 'auto' came of.")
+    choices: list[HeatSummary] = Field(default_factory=list, description="The short runs that selected 'auto' options.")
     training_rows: int
     versions: dict[str, str] = Field(
-        default_factory=dict, description="Of the programs that trained it: factrfm, torch, python."
+        default_factory=dict, description="Versions of the programs that trained it: factrfm, torch, python."
     )
     bytes: int
     sha256: str

@@ -103,12 +103,12 @@ class KernelPoints:
 
     def own_distances(self) -> Tensor:
         """Return the distance of every pair of points, (n (n − 1) / 2,)."""
-        found = []
+        pairs = []
         for rows, columns in self.tiles():
             P = self.own_products(rows, columns)
             above = torch.ones_like(P, dtype=torch.bool)
-            found.append(P.masked_select(above.triu_(1) if rows.start == columns.start else above))
-        return torch.cat(found).sqrt_()
+            pairs.append(P.masked_select(above.triu_(1) if rows.start == columns.start else above))
+        return torch.cat(pairs).sqrt_()
 
     def tiles(self) -> Iterator[tuple[slice, slice]]:
         """Yield rows and columns of tiles that cover every pair once.

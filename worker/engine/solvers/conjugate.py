@@ -53,8 +53,10 @@ class KernelOperator:
         X = self.points.X
         if self.points.kernel.radial:
             return X.new_ones(len(X))
-        own = torch.stack([self.points.own_products(slice(i, i + 1), slice(i, i + 1))[0, 0] for i in range(len(X))])
-        return self.points.kernel.value_(own, self.bandwidth)
+        products = torch.stack(
+            [self.points.own_products(slice(i, i + 1), slice(i, i + 1))[0, 0] for i in range(len(X))]
+        )
+        return self.points.kernel.value_(products, self.bandwidth)
 
     def columns(self, chosen: Tensor) -> Tensor:
         """Return the columns (indices) of K, (n, len(chosen))."""
@@ -82,26 +84,26 @@ class Preconditioner:
         self._F = K.points.X.new_empty((n, min(rank, n)))
         left = K.diagonal()
         largest = float(left.max())
-        found = 0
-        while found < self._F.shape[1]:
+        rank_so_far = 0
+        while rank_so_far < self._F.shape[1]:
             weights = left.clamp(min=0).double().cpu()
-            block = min(PIVOTS, self._F.shape[1] - found, int((weights > NEGLIGIBLE * largest).sum()))
+            block = min(PIVOTS, self._F.shape[1] - rank_so_far, int((weights > NEGLIGIBLE * largest).sum()))
             if block == 0:
                 break
             chosen = torch.multinomial(weights, block, replacement=False, generator=generator).to(left.device)
-            F = self._F[:, :found]
+            F = self._F[:, :rank_so_far]
             G = K.columns(chosen).sub_(F @ F[chosen].T)
             values, vectors = torch.linalg.eigh(G[chosen].double())
-            kept = values > NEGLIGIBLE * values.max().clamp(min=NEGLIGIBLE * largest)
-            if not bool(kept.any()):
+            significant = values > NEGLIGIBLE * values.max().clamp(min=NEGLIGIBLE * largest)
+            if not bool(significant.any()):
                 break
-            step = (vectors[:, kept] / values[kept].sqrt()).to(G.dtype)
-            added = self._F[:, found : found + step.shape[1]]
+            step = (vectors[:, significant] / values[significant].sqrt()).to(G.dtype)
+            added = self._F[:, rank_so_far : rank_so_far + step.shape[1]]
             torch.mm(G, step, out=added)
             left -= added.square().sum(1)
             left[chosen] = 0.0
-            found += step.shape[1]
-        self._F = self._F[:, :found]
+            rank_so_far += step.shape[1]
+        self._F = self._F[:, :rank_so_far]
         self._gram = (self._F.T @ self._F).double()
 
     def at(self, ridge: float) -> "Inverse":

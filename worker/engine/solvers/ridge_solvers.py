@@ -79,15 +79,15 @@ class Cholesky:
         """Return the system; K is built now where there is a second place for it, else at every solve."""
         n = len(points)
         if self._memory is None:
-            kept = points.X.new_empty((n, n)) if self._several and n <= KEPT_ROWS else None
-            self._memory = points.X.new_empty((n, n)), kept
-        memory, kept = self._memory
-        if kept is not None:
-            points.triangle(bandwidth, kept)
+            copy = points.X.new_empty((n, n)) if self._several and n <= KEPT_ROWS else None
+            self._memory = points.X.new_empty((n, n)), copy
+        memory, copy = self._memory
+        if copy is not None:
+            points.triangle(bandwidth, copy)
 
         def kernel_matrix() -> Tensor:
             # a factorisation destroys its kernel matrix
-            return points.triangle(bandwidth, memory) if kept is None else memory.copy_(kept)
+            return points.triangle(bandwidth, memory) if copy is None else memory.copy_(copy)
 
         return _Factored(kernel_matrix, self._leave_one_out)
 

@@ -1,4 +1,4 @@
-"""A model as one ONNX file: columns as they are go in, answers in original labels or units come out.
+"""Export a model as one ONNX file: inputs are raw columns, outputs are in original labels or units.
 
     columns      one input each, (rows, 1): float64 for numbers and booleans, with NaN for a missing value; texts for
                  categories, without spaces around them, with "" (or NA, null, …) for a missing value
@@ -15,11 +15,11 @@ from worker.engine.targets import RegressionTargets
 from worker.serving.model import ServedModel
 
 MAX_BYTES = 2**31 - 2**20
-"""A file of ONNX that is one message ends below 2 GiB."""
+"""A single-message ONNX file must be below 2 GiB."""
 
 
 def onnx_document(model: ServedModel, name: str, description: str, version: str) -> bytes:
-    """Return the file. ``version`` is this program's.
+    """Return the content of the file. ``version`` is that of this program.
 
     Raises:
         NotInstalled: the package onnx is not there.

@@ -1,4 +1,4 @@
-"""A graph of ONNX that is being written: its nodes, its numbers, its inputs and outputs."""
+"""Builder of an ONNX graph: its nodes, constants, inputs and outputs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto, helper
 
 OPSETS = {"": 18, "ai.onnx.ml": 3}
-"""Old enough for runtimes of the last years, new enough for all that is needed."""
+"""Old enough for runtimes of recent years, new enough for all operators used."""
 IR_VERSION = 8
 ROWS = "rows"
 DOUBLE, FLOAT, STRING = TensorProto.DOUBLE, TensorProto.FLOAT, TensorProto.STRING
@@ -23,7 +23,7 @@ TYPES: dict[str, int] = {
 
 
 class Graph:
-    """Values are known by name. ``taken`` are names that the graph's own values do not have: those of inputs."""
+    """Values are referred to by name. ``taken``: names reserved for inputs."""
 
     def __init__(self, taken: Sequence[str]) -> None:
         self._taken = set(taken)
@@ -39,7 +39,7 @@ class Graph:
         return name
 
     def output(self, name: str, value: str, kind: int, sides: Sequence[int]) -> str:
-        """Declare ``value``, (rows, *sides), as an output. Returns its name: with "_" after it where it is taken."""
+        """Declare ``value``, (rows, *sides), as an output. Return its name, with "_" appended if it is taken."""
         while name in self._taken:
             name += "_"
         self._taken.add(name)
@@ -48,19 +48,20 @@ class Graph:
         return name
 
     def constant(self, values: Any) -> str:
-        """Keep an array, or a list of texts. Returns its name."""
+        """Add an array or a list of texts as a constant. Return its name."""
         name = self._new("constant")
         array = np.asarray(values)
         if array.dtype.kind in "US":
             texts = [str(text).encode() for text in array.ravel()]
             self._constants.append(TensorProto(name=name, data_type=STRING, dims=array.shape, string_data=texts))
         else:
-            kept = np.asarray(array, order="C")
-            self._constants.append(helper.make_tensor(name, TYPES[array.dtype.name], kept.shape, kept.tobytes(), True))
+            array = np.asarray(array, order="C")
+            kind = TYPES[array.dtype.name]
+            self._constants.append(helper.make_tensor(name, kind, array.shape, array.tobytes(), True))
         return name
 
     def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """Add a node with one output. Returns the output's name."""
+        """Add a node with one output. Return the output's name."""
         name = self._new(operator.lower())
         self._nodes.append(helper.make_node(operator, inputs, [name], domain=domain, **attributes))
         return name

@@ -1,4 +1,4 @@
-"""Columns as they are, to encoded rows: what ``worker.tables.encoding.encoder`` does, as a graph of ONNX."""
+"""From raw columns to encoded rows: ``worker.tables.encoding.encoder`` as an ONNX graph."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from worker.tables.missing_words import missing_words
 
 
 def encoded_rows(graph: Graph, encoder: Encoder) -> str:
-    """Return X (rows, d) float64 of the inputs, which have the names of the encoder's columns."""
+    """Return X (rows, d) float64; the inputs have the names of the encoder's columns."""
     blocks = [
         _categorical(graph, code) if code.type == "categorical" else _numeric(graph, code) for code in encoder.codes
     ]
@@ -84,7 +84,7 @@ def _snapped(graph: Graph, expansion: Expansion, values: str) -> str:
 
 @dataclass(frozen=True)
 class _Lines:
-    """base + slope · (value − origin), one line for each number of knots on one side of the value."""
+    """base + slope · (value − origin), indexed by the number of knots on one side of the value."""
 
     base: np.ndarray
     slope: np.ndarray
@@ -92,7 +92,7 @@ class _Lines:
 
     @classmethod
     def rightmost(cls, knots: np.ndarray, scores: np.ndarray) -> "_Lines":
-        """Of several equal knots the last is taken: by how many knots are not above the value."""
+        """Index by the number of knots ≤ value, which takes the last of equal knots."""
         widths = np.diff(knots)
         slope = np.divide(np.diff(scores), widths, out=np.zeros(len(widths)), where=widths > 0)
         return cls(
@@ -103,7 +103,7 @@ class _Lines:
 
     @classmethod
     def leftmost(cls, knots: np.ndarray, scores: np.ndarray) -> "_Lines":
-        """Of several equal knots the first is taken: by how many knots are not below the value."""
+        """Index by the number of knots ≥ value, which takes the first of equal knots."""
         mirrored = cls.rightmost(-knots[::-1], -scores[::-1])
         return cls(-mirrored.base, mirrored.slope, -mirrored.origin)
 
@@ -123,7 +123,7 @@ def _binned(graph: Graph, expansion: Expansion, values: str) -> str:
     edges = np.array(expansion.edges)
     low, high = edges[:-1], edges[1:]
     below = graph.add("Max", graph.add("Min", values, graph.constant(high[None, :])), graph.constant(low[None, :]))
-    # halves keep the widths of bins of huge numbers finite
+    # halving keeps the widths of bins of huge numbers finite
     half = graph.add("Mul", below, graph.constant(np.array([0.5])))
     above = graph.add("Sub", half, graph.constant(low[None, :] / 2))
     shares = graph.add("Div", above, graph.constant((high / 2 - low / 2)[None, :]))

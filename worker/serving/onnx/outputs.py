@@ -1,4 +1,4 @@
-"""Encoded rows to answers: what ``worker.engine.model`` does, as a graph of ONNX."""
+"""From encoded rows to predictions: ``worker.engine.model`` as an ONNX graph."""
 
 from dataclasses import replace
 
@@ -17,19 +17,18 @@ PREDICT, PROBABILITIES = "predict", "probabilities"
 def raw_outputs(graph: Graph, fitted: FittedModel, X: str) -> str:
     """Return standardised outputs or class scores, (rows, c) float64, of encoded rows (rows, d).
 
-    All is computed in float64, also where the model computes in float32: the sums of both differ then by what rounding
-    makes of them here, and of the graph's own there is none.
+    The graph computes in float64 even if the model computes in float32, so it adds no rounding errors of its own.
     """
     kernel, L = fitted.kernel, fitted.bandwidth
     exact = replace(
         fitted,
         X=fitted.X.double(),
         alpha=fitted.alpha.double(),
-        # the metric as the model uses it
+        # M in the precision of the model
         M=fitted.M.to(fitted.X.dtype).double(),
     )
     if fitted.X.dtype == torch.float32:
-        # a training row among the rows is then just the one that the model keeps
+        # a training row among the inputs then equals the row in the model
         X = graph.cast(graph.cast(X, TYPES["float32"]), DOUBLE)
     P = _pairs(graph, exact, X)
     formula = kernel.formula(L)
@@ -60,16 +59,16 @@ def _pairs(graph: Graph, fitted: FittedModel, X: str) -> str:
 
 
 def regression(graph: Graph, targets: RegressionTargets, F: str) -> dict[str, str]:
-    """Declare the output in original units, (rows,) or (rows, c). Returns outputs by what they are."""
+    """Declare the output in original units, (rows,) or (rows, c). Return the output names by role."""
     scaled = graph.add("Mul", F, graph.constant(_numbers(targets.scale)))
-    found = graph.add("Add", scaled, graph.constant(_numbers(targets.mean)))
+    outputs = graph.add("Add", scaled, graph.constant(_numbers(targets.mean)))
     if targets.n_outputs > 1:
-        return {PREDICT: graph.output(PREDICT, found, DOUBLE, [targets.n_outputs])}
-    return {PREDICT: graph.output(PREDICT, _flat(graph, found), DOUBLE, [])}
+        return {PREDICT: graph.output(PREDICT, outputs, DOUBLE, [targets.n_outputs])}
+    return {PREDICT: graph.output(PREDICT, _flat(graph, outputs), DOUBLE, [])}
 
 
 def classification(graph: Graph, targets: ClassTargets, classes: list[Label], F: str) -> dict[str, str]:
-    """Declare the label, (rows,), and the probability of each class, (rows, c). Returns outputs by what they are."""
+    """Declare the label, (rows,), and the class probabilities, (rows, c). Return the output names by role."""
     c = len(classes)
     if targets.frequencies is not None:
         F = graph.add("Add", F, graph.constant(_numbers(targets.frequencies)[None, :]))

@@ -1,1 +1,1 @@
-"""Files that rows name."""
+"""Files that rows refer to."""

@@ -1,6 +1,6 @@
-"""Files that outlive a process, under keys: a local folder, memory (for tests) or any fsspec address such as s3://.
+"""Storage of files under keys: a local folder, memory (for tests) or any fsspec address such as s3://.
 
-A file is there whole or not at all, and its checksum is compared on reading.
+Writes are atomic, and reads verify the checksum.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
@@ -28,11 +28,11 @@ KEY_PART = re.compile(r"[A-Za-z0-9_=@+-][A-Za-z0-9._=@+-]*")
 MAX_KEY_LENGTH = 512
 BLOCK_BYTES = 2**20
 CHECKED_SECONDS = 600.0
-"""So long a file that nobody wrote to counts as what its checksum said: disks go bad in silence."""
+"""A verified checksum of an unchanged file is trusted this long, because disks corrupt data silently."""
 MAX_CHECKED = 1000
 
 Unchanged = tuple[int, int, int, int]
-"""Number, size and times of a local file: every write to it changes one of them."""
+"""Inode, size and times of a local file: every write changes one of them."""
 
 
 class Artifacts:
@@ -54,7 +54,7 @@ class Artifacts:
         with path.open("rb") as source:
             if self._local:
                 return self._put_local(key, source)
-            sha256, length = _measure(source)
+            sha256, length = _hash(source)
         with needing_room(key):
             self._fs.makedirs(self._path(key).rpartition("/")[0], exist_ok=True)
             self._fs.put_file(str(path), self._path(key))
@@ -75,43 +75,43 @@ class Artifacts:
 
     @contextmanager
     def open(self, ref: ArtifactRef) -> Iterator[BinaryIO]:
-        """Open a file for reading at any place. It is read once through first, and its checksum compared.
+        """Open a file for random access, after reading it once to verify its checksum.
 
         Raises:
             ArtifactMissing: there is no such file.
-            ArtifactCorrupt: its length or its checksum is another.
+            ArtifactCorrupt: its length or its checksum differs.
         """
         with self._opened(ref) as file:
-            _compare(ref, *_measure(file))
+            _compare(ref, *_hash(file))
             file.seek(0)
             yield file
 
     @contextmanager
     def open_part(self, ref: ArtifactRef) -> Iterator[BinaryIO]:
-        """Open a file of which a part is wanted.
+        """Open a file to read a part of it.
 
-        Its checksum is of the whole. A local file that was compared a short while ago and that nobody wrote to since is
-        not read through again.
+        The checksum covers the whole file. A local file that was verified recently and has not changed since is not
+        verified again.
 
         Raises:
             ArtifactMissing: there is no such file.
-            ArtifactCorrupt: its length or its checksum is another.
+            ArtifactCorrupt: its length or its checksum differs.
         """
         with self._opened(ref) as file:
             unchanged = _unchanged(file) if self._local else None
             if unchanged is None or not self._was_checked(ref, unchanged):
-                _compare(ref, *_measure(file))
+                _compare(ref, *_hash(file))
                 file.seek(0)
                 if unchanged is not None:
                     self._remember(ref, unchanged)
             yield file
 
     def stream(self, ref: ArtifactRef) -> Iterator[bytes]:
-        """Yield a file's bytes in blocks. The last one is kept back until the checksum was compared.
+        """Yield a file's bytes in blocks. The last block follows only after the checksum is verified.
 
         Raises:
             ArtifactMissing: there is no such file.
-            ArtifactCorrupt: its length or its checksum is another; not all of its bytes were yielded then.
+            ArtifactCorrupt: its length or its checksum differs; the last bytes are then not yielded.
         """
         digest = hashlib.sha256()
         length = 0
@@ -129,11 +129,11 @@ class Artifacts:
         yield held
 
     def read_bytes(self, ref: ArtifactRef) -> bytes:
-        """Return a file's bytes, compared with their checksum.
+        """Return a file's bytes, with verified checksum.
 
         Raises:
             ArtifactMissing: there is no such file.
-            ArtifactCorrupt: its length or its checksum is another.
+            ArtifactCorrupt: its length or its checksum differs.
         """
         with self._opened(ref) as file:
             content = file.read()
@@ -141,11 +141,11 @@ class Artifacts:
         return content
 
     def local_copy(self, ref: ArtifactRef, cache_dir: Path) -> Path:
-        """Return a local path with the file's bytes, to be read only: the file itself, or a copy in ``cache_dir``.
+        """Return a local path for reading: the file itself, or a copy in ``cache_dir``.
 
         Raises:
             ArtifactMissing: there is no such file.
-            ArtifactCorrupt: its length or its checksum is another.
+            ArtifactCorrupt: its length or its checksum differs.
         """
         if self._local:
             with self.open(ref):
@@ -153,15 +153,15 @@ class Artifacts:
         cached = cache_dir / ref.sha256
         if cached.exists():
             with cached.open("rb") as file:
-                if _measure(file) == (ref.sha256, ref.bytes):
+                if _hash(file) == (ref.sha256, ref.bytes):
                     return cached
         cache_dir.mkdir(parents=True, exist_ok=True)
         with self._opened(ref) as source, _replacing(cached) as target:
-            _compare(ref, *_copy(source, target))
+            _compare(ref, *_hash(source, target))
         return cached
 
     def delete(self, key: str) -> None:
-        """Delete a file; one that is not there is deleted already."""
+        """Delete a file if it exists."""
         self._remove(self._path(key), recursive=False)
 
     def delete_prefix(self, prefix: str) -> None:
@@ -169,34 +169,34 @@ class Artifacts:
         self._remove(self._path(prefix.rstrip("/")), recursive=True)
 
     def list_folders(self, prefix: str) -> list[str]:
-        """Return the names right below the folder ``prefix``, sorted; none where it is not there."""
+        """Return the sorted names in the folder ``prefix``; empty if there is no such folder."""
         path = self._path(prefix)
         self._fs.invalidate_cache(path)
         try:
-            found = self._fs.ls(path, detail=False)
+            entries = self._fs.ls(path, detail=False)
         except FileNotFoundError:
             return []
-        return sorted({str(one).rstrip("/").rpartition("/")[2] for one in found} - {""})
+        return sorted({str(entry).rstrip("/").rpartition("/")[2] for entry in entries} - {""})
 
     def list_strays(self, folder: str) -> list[str]:
-        """Return the paths of all files below ``folder``, half-written ones and empty folders (with / at the end) too.
+        """Return the paths of all files below ``folder``, with temporary files and empty folders (ending in /).
 
-        Only ``discard`` takes such a path: it may be no key.
+        Such a path need not be a valid key; only ``discard`` accepts it.
         """
         path = self._path(folder)
         if not self._local:
             self._fs.invalidate_cache(path)
-            return sorted(f"{folder}{str(one)[str(one).index(path) + len(path) :]}" for one in self._fs.find(path))
-        found = [folder] if Path(path).is_file() else []
+            return sorted(f"{folder}{str(file)[str(file).index(path) + len(path) :]}" for file in self._fs.find(path))
+        paths = [folder] if Path(path).is_file() else []
         for place, folders, files in os.walk(path):
             below = folder + place.removeprefix(path)
-            found += [f"{below}/{name}" for name in files]
+            paths += [f"{below}/{name}" for name in files]
             if not folders and not files:
-                found.append(f"{below}/")
-        return sorted(found)
+                paths.append(f"{below}/")
+        return sorted(paths)
 
     def discard(self, stray: str) -> None:
-        """Delete what ``list_strays`` named, and the folders that are empty then, but not the first one of its path."""
+        """Delete a path from ``list_strays`` and the folders above it that become empty, except the top one."""
         path = f"{self._root}/{stray}"
         if not stray.endswith("/"):
             self._remove(path, recursive=False)
@@ -204,7 +204,7 @@ class Artifacts:
             return
         prefix = Path(self._root) / stray.partition("/")[0]
         folder = Path(path) if stray.endswith("/") else Path(path).parent
-        with contextlib.suppress(OSError):  # a folder with something in it stays, and so do those above
+        with contextlib.suppress(OSError):  # a folder that is not empty stays, and so do its parents
             while folder != prefix:
                 folder.rmdir()
                 folder = folder.parent
@@ -213,7 +213,7 @@ class Artifacts:
         """Write, read and delete a small file.
 
         Raises:
-            Exception: whatever the storage's library says when it cannot be reached.
+            Exception: any error of the storage library.
         """
         key = f"checks/{uuid.uuid4().hex}"
         try:
@@ -232,7 +232,7 @@ class Artifacts:
         with needing_room(key):
             path.parent.mkdir(parents=True, exist_ok=True)
             with _replacing(path) as target:
-                sha256, length = _copy(source, target)
+                sha256, length = _hash(source, target)
         return ArtifactRef(key=key, sha256=sha256, bytes=length)
 
     def _was_checked(self, ref: ArtifactRef, unchanged: Unchanged) -> bool:
@@ -265,7 +265,7 @@ class Artifacts:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a new file that takes the place of ``path`` when it is whole and on disk; after an error nothing changes."""
+    """Open a temporary file that replaces ``path`` once it is complete and on disk; an error changes nothing."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with _open_new(temporary) as file:
@@ -294,25 +294,18 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _unchanged(file: BinaryIO) -> Unchanged:
-    found = os.fstat(file.fileno())
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    status = os.fstat(file.fileno())
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _copy(source: BinaryIO, target: Any) -> tuple[str, int]:
+def _hash(source: BinaryIO, target: IO[bytes] | None = None) -> tuple[str, int]:
+    """Return the checksum and the length of a file, and copy it to ``target`` if given."""
     digest = hashlib.sha256()
     length = 0
     while block := source.read(BLOCK_BYTES):
         digest.update(block)
-        target.write(block)
-        length += len(block)
-    return digest.hexdigest(), length
-
-
-def _measure(source: BinaryIO) -> tuple[str, int]:
-    digest = hashlib.sha256()
-    length = 0
-    while block := source.read(BLOCK_BYTES):
-        digest.update(block)
+        if target is not None:
+            target.write(block)
         length += len(block)
     return digest.hexdigest(), length
 

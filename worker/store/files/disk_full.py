@@ -1,16 +1,16 @@
-"""A disk without room has a name of its own among the errors: it is nobody's mistake, and it passes."""
+"""Turn full disks into StorageFull, a temporary error that is no fault of the caller."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from worker.contracts.errors import StorageFull, says_full
+from worker.contracts.errors import StorageFull, is_disk_full
 
 
 @contextmanager
 def needing_room(what: str) -> Iterator[None]:
-    """Let an OSError that says that there is no room be StorageFull.
+    """Raise StorageFull for an OSError that means a full disk.
 
     Raises:
         StorageFull: the disk or the quota is used up.
@@ -18,19 +18,19 @@ def needing_room(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if not says_full(error):
+        if not is_disk_full(error):
             raise
         raise StorageFull(f"there is no room left on the disk to store {what}; free some and try again") from error
 
 
 RESERVE_BYTES = 8 * 2**20
-"""A job with some ten thousand events is deleted with less."""
+"""Enough to delete a job with tens of thousands of events."""
 
 
 class Reserve:
-    """A file beside the database that is given up when the disk is full, so that deleting does not need what it frees.
+    """A file beside the database that is deleted when the disk is full, so that SQLite has room to delete rows.
 
-    Several processes may keep and give the same one.
+    Several processes may share one reserve.
     """
 
     def __init__(self, path: Path, size: int = RESERVE_BYTES) -> None:
@@ -38,7 +38,7 @@ class Reserve:
         self._size = size
 
     def keep(self) -> None:
-        """Make the file where it is not there. Where there is no room it is made another time."""
+        """Create the file if it is missing. Without room, a later call creates it."""
         if self._path.exists():
             return
         temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
@@ -50,7 +50,7 @@ class Reserve:
             temporary.unlink(missing_ok=True)
 
     def give(self) -> bool:
-        """Delete the file. Returns whether it was there."""
+        """Delete the file. Returns whether it existed."""
         try:
             self._path.unlink()
         except OSError:

@@ -1,8 +1,8 @@
-"""Deletes files that no row names: of attempts that died, of uploads that broke off, of jobs that were deleted.
+"""Delete files that no row refers to: of dead attempts, of interrupted uploads, of deleted jobs.
 
-A file comes before the row that names it, so one without a row may be about to get it. What belongs to the attempt
-under way is never touched. Anything else goes when it was found without a row twice, with ``patience_s`` between by a
-clock that only moves forward: no clock of a machine or of a storage is asked how old a file is.
+A file is written before its row, so a file without a row may still get one. Files of a running attempt are never
+deleted. Any other file is deleted after it was found without a row twice, ``patience_s`` apart by a monotonic clock:
+timestamps of files are not trusted.
 """
 
 import time
@@ -16,26 +16,26 @@ from worker.store.database import Database
 from worker.store.files.artifacts import Artifacts
 from worker.store.schema.tables import DatasetRow, JobRow, ModelRow
 
-OF_JOBS = ("jobs", "models", "results")
-PREFIXES = (*OF_JOBS, "datasets", "checks")
+JOB_PREFIXES = ("jobs", "models", "results")
+PREFIXES = (*JOB_PREFIXES, "datasets", "checks")
 FOLDERS_AT_ONCE = 200
-"""A look takes in so many folders, one a job or dataset, and the next goes on after them."""
+"""Folders per call, one for each job or dataset; the next call continues after them."""
 
 
 @dataclass
-class Named:
-    """What rows name: keys of files, and folders of attempts that may be writing now."""
+class ReferencedFiles:
+    """Keys of files that rows refer to, and folders of running attempts."""
 
     keys: set[str] = field(default_factory=set)
     folders: set[str] = field(default_factory=set)
 
     def has(self, path: str) -> bool:
-        """Return whether a row names the path, or may be about to."""
+        """Return whether a row refers to the path, or may soon."""
         return path in self.keys or any(path.startswith(folder) for folder in self.folders)
 
 
 class Sweeper:
-    """Goes through storage a part at a time, again and again. Used by one thread."""
+    """Scans storage part by part, again and again. Used by one thread."""
 
     def __init__(
         self,
@@ -53,12 +53,12 @@ class Sweeper:
         self._unnamed: dict[str, dict[str, float]] = {}
 
     def look(self) -> list[str]:
-        """Look at the next folders and delete what has had no row for long enough. Returns what was deleted.
+        """Check the next folders and delete files that have had no row for long enough. Returns the deleted paths.
 
         A pass through all folders begins at most once in ``patience_s``.
 
         Raises:
-            OSError: storage is out of reach.
+            OSError: storage cannot be reached.
         """
         now = self._clock()
         if not self._left:
@@ -66,11 +66,11 @@ class Sweeper:
                 return []
             self._begin_pass(now)
         part, self._left = self._left[:FOLDERS_AT_ONCE], self._left[FOLDERS_AT_ONCE:]
-        # files first, then rows: a file that gets its row in between has it
-        found = {f"{prefix}/{name}": self._artifacts.list_strays(f"{prefix}/{name}") for prefix, name in part}
+        # files before rows: a file that gets its row in between is referenced
+        strays = {f"{prefix}/{name}": self._artifacts.list_strays(f"{prefix}/{name}") for prefix, name in part}
         named = self._named(part)
         deleted: list[str] = []
-        for folder, paths in found.items():
+        for folder, paths in strays.items():
             before = self._unnamed.pop(folder, {})
             since = {path: before.get(path, now) for path in paths if not named.has(path)}
             due = [path for path, first in since.items() if now - first >= self._patience_s]
@@ -87,9 +87,9 @@ class Sweeper:
         there = {f"{prefix}/{name}" for prefix, name in self._left}
         self._unnamed = {folder: since for folder, since in self._unnamed.items() if folder in there}
 
-    def _named(self, part: Sequence[tuple[str, str]]) -> Named:
-        named = Named()
-        job_ids = {name for prefix, name in part if prefix in OF_JOBS}
+    def _named(self, part: Sequence[tuple[str, str]]) -> ReferencedFiles:
+        named = ReferencedFiles()
+        job_ids = {name for prefix, name in part if prefix in JOB_PREFIXES}
         dataset_ids = {name for prefix, name in part if prefix == "datasets"}
         with self._database.reading() as session:
             # the files of a part are in the folders of its job
@@ -99,10 +99,10 @@ class Sweeper:
             for job_id, state, token, checkpoint, result in session.execute(select(*columns).where(theirs)):
                 named.keys |= _keys(result)
                 if state != "succeeded":
-                    # a job that has succeeded goes on from nowhere
+                    # a succeeded job does not resume
                     named.keys |= _keys(checkpoint)
                 if state == "running":
-                    named.folders |= {f"{prefix}/{job_id}/{token}/" for prefix in OF_JOBS}
+                    named.folders |= {f"{prefix}/{job_id}/{token}/" for prefix in JOB_PREFIXES}
             for files in session.execute(select(ModelRow.model, ModelRow.matrices).where(ModelRow.job_id.in_(job_ids))):
                 named.keys |= _keys(list(files))
             for files in session.execute(
@@ -113,9 +113,9 @@ class Sweeper:
 
 
 def _keys(stored: Any) -> set[str]:
-    """Return the keys of all files that a stored document names."""
+    """Return the keys of all files in a stored document."""
     if isinstance(stored, dict):
-        own = {stored["key"]} if isinstance(stored.get("key"), str) else set()
-        return own.union(*map(_keys, stored.values()))
+        keys = {stored["key"]} if isinstance(stored.get("key"), str) else set()
+        return keys.union(*map(_keys, stored.values()))
     parts: Iterable[Any] = stored if isinstance(stored, list) else ()
     return set().union(*map(_keys, parts))

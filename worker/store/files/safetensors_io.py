@@ -1,4 +1,4 @@
-"""Named arrays and JSON metadata as safetensors: no code is ever run by reading them."""
+"""Named arrays and JSON metadata as safetensors, which run no code when they are read."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ LENGTH_BYTES = 8
 
 
 def pack(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> bytes:
-    """Return a safetensors document. ``metadata`` is JSON-able and finite."""
+    """Return a safetensors document. ``metadata`` must be JSON-serialisable and finite."""
     return safetensors.numpy.save(_contiguous(tensors), _header(metadata))
 
 
@@ -39,7 +39,7 @@ def unpack(document: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def save(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
-    """Write a safetensors file. ``metadata`` is JSON-able and finite."""
+    """Write a safetensors file. ``metadata`` must be JSON-serialisable and finite."""
     safetensors.numpy.save_file(_contiguous(tensors), path, _header(metadata))
 
 
@@ -59,7 +59,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def blocks(path: Path, name: str, rows: int) -> Iterator[np.ndarray]:
-    """Yield ``rows`` rows at a time of one array of a safetensors file, so that the whole is never in memory.
+    """Yield one array of a safetensors file in blocks of ``rows`` rows, so that it is never wholly in memory.
 
     Raises:
         ArtifactCorrupt: it is no such file, or has no such array.
@@ -79,7 +79,7 @@ def _contiguous(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _header(metadata: Mapping[str, Any]) -> dict[str, str]:
-    # One entry only: safetensors writes several in no fixed order, and equal models should be equal bytes.
+    # One entry only: safetensors does not fix the order of entries, and equal models should have equal bytes.
     content = {"format_version": FORMAT_VERSION, "metadata": dict(metadata)}
     return {HEADER: json.dumps(content, allow_nan=False)}
 

@@ -1,4 +1,4 @@
-"""Rows of jobs: how they change (``transitions``) and what is asked of them (``queries``)."""
+"""Rows of jobs: state changes (``transitions``, ``endings``) and reads (``queries``)."""
 
 from worker.store.jobs.claims import Claim
 from worker.store.jobs.endings import (

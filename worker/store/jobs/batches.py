@@ -23,7 +23,7 @@ def insert(session: Session, batch_id: str, *, total: int, now: datetime) -> Non
 
 
 def get(database: Database, batch_id: str) -> Batch:
-    """Return a batch as it stands. Jobs that were deleted are missing from the links and the counts.
+    """Return a batch. Deleted jobs are missing from the links and the counts.
 
     Raises:
         NotFound: no such batch.
@@ -47,7 +47,7 @@ def list_page(database: Database, limit: int = 50, after: str | None = None) -> 
     if after is not None:
         query = query.where(BatchRow.id < after)
     with database.reading() as session:
-        found = [
+        batches = [
             Batch(
                 id=row.id,
                 counts=jobs.counts_in(session, row.id),
@@ -57,18 +57,18 @@ def list_page(database: Database, limit: int = 50, after: str | None = None) -> 
             )
             for row in session.scalars(query)
         ]
-    items, following = first_page(found, limit)
+    items, following = first_page(batches, limit)
     return Page[Batch](items=items, next=following)
 
 
 def job_ids(database: Database, batch_id: str) -> list[str]:
-    """Return the ids of a batch's jobs in the order they were given; none where there is no such batch."""
+    """Return the ids of a batch's jobs in order of submission; empty if there is no such batch."""
     with database.reading() as session:
         return _job_ids(session, batch_id)
 
 
 def cancel(database: Database, batch_id: str, now: datetime) -> Batch:
-    """Ask every job of the batch that has not ended to end. Returns the batch as it then stands.
+    """Request the cancel of every unfinished job of the batch. Returns the batch afterwards.
 
     Raises:
         NotFound: no such batch.
@@ -78,11 +78,11 @@ def cancel(database: Database, batch_id: str, now: datetime) -> Batch:
         try:
             jobs.request_cancel(database, job_id, now)
         except (Conflict, NotFound):
-            # It ended, or was deleted, before its turn came: both are what a cancel is for.
+            # the job ended or was deleted in the meantime
             continue
     return get(database, batch_id)
 
 
 def _job_ids(session: Session, batch_id: str) -> list[str]:
-    # Ids of one process sort in the order they were made, which is the order the jobs were given.
+    # one process creates the ids of a batch, so they sort in order of submission
     return list(session.scalars(select(JobRow.id).where(JobRow.batch_id == batch_id).order_by(JobRow.id)))

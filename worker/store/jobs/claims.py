@@ -1,4 +1,4 @@
-"""What a worker gets with a job that it has claimed."""
+"""The claim of a job by a worker."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ CHECKPOINTS: TypeAdapter[AnyCheckpoint | None] = TypeAdapter(AnyCheckpoint | Non
 
 @dataclass(frozen=True)
 class Claim:
-    """A job in the hands of one attempt. Every write about it names ``token``.
+    """A job that one attempt owns. Every write about it names ``token``.
 
     ``task`` is that of a training, ``model`` the file of the model that a predict job uses; ``checkpoint`` is where to
     go on. Of a part, ``row_id`` is its own id, ``work`` what it is to do, and everything else its job's; of a job with
@@ -52,8 +52,8 @@ class Claim:
 def load_claim(session: Session, row: JobRow, token: str) -> Callable[[], Claim]:
     """Read the rows of a claimed job or part, and return what makes the claim of them.
 
-    That is called after the commit: a row that this version cannot read then fails the job, instead of rolling the
-    claim back for ever.
+    Call it after the commit: a row that this version cannot read then fails the job, instead of rolling back the claim
+    for ever.
     """
     job = row if row.parent_id is None else session.get_one(JobRow, row.parent_id)
     # What has not ended holds its dataset and model, so these rows exist.

@@ -1,4 +1,4 @@
-"""How an attempt at a job ends: done, failed, cancelled, given back or lost. The rules are those of ``transitions``."""
+"""Ends of an attempt: succeeded, failed, cancelled, released or lost. The rules are those of ``transitions``."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -55,7 +55,7 @@ def succeed_fit(
 
 
 def succeed_with_file(database: Database, job_id: str, token: str, file: ResultFile, now: datetime) -> bool:
-    """End a job that makes a file and no model.
+    """End a job that produces a file and no model.
 
     Returns False when a cancel request came first: the job is then cancelled.
 
@@ -100,7 +100,7 @@ def cancel_running(database: Database, job_id: str, token: str, now: datetime) -
 
 
 def release(database: Database, job_id: str, token: str, now: datetime, reason: str) -> JobState:
-    """Give a job back to the queue without counting the attempt as lost; cancelled if that was requested.
+    """Requeue a job without counting the attempt as lost; cancel it if that was requested.
 
     Raises:
         LeaseLost: another attempt owns the job, or none.
@@ -121,9 +121,9 @@ def lose(
     max_lost: int = MAX_LOST,
     error_type: str = "worker_lost",
 ) -> JobState:
-    """Count a lost attempt (``token`` None: whoever's): queued again, or failed at the ``max_lost``-th.
+    """Count a lost attempt (``token`` None: of any owner); requeue the job, or fail it at the ``max_lost``-th.
 
-    ``error_type``: what the job then failed of.
+    ``error_type``: the type of the job's error if it fails.
 
     Raises:
         LeaseLost: another attempt owns the job, or none.
@@ -133,7 +133,7 @@ def lose(
 
 
 def expire(database: Database, late: Sequence[HeldLease], now: datetime, max_lost: int = MAX_LOST) -> list[Outcome]:
-    """Take each of these jobs from its worker, unless its lease was renewed since. Returns their ids and new states."""
+    """End the expired leases that were not renewed since. Returns the ids and new states of their jobs."""
     outcomes: list[Outcome] = []
     for lease in late:
         with database.transaction() as session:

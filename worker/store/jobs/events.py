@@ -1,7 +1,7 @@
 """The events of a job, numbered from 1 without a gap.
 
-The number is taken from the job's row by the same UPDATE that changes the job. Its row lock lasts to the commit, so no
-reader sees an event before all earlier ones.
+The UPDATE that changes the job's row also takes the number. The row lock lasts until the commit, so readers see events
+in order.
 """
 
 from collections.abc import Sequence
@@ -41,17 +41,17 @@ EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(Event)
 
 
 def write(session: Session, job_id: str, last_seq: int, data: Sequence[EventData], now: datetime) -> None:
-    """Insert events whose numbers, the last of them ``last_seq``, the caller took from the job's row."""
+    """Insert events with the numbers up to ``last_seq``, which the caller took from the job's row."""
     first = last_seq - len(data) + 1
     rows = [
         {
             "job_id": job_id,
             "seq": seq,
-            "type": TYPES[type(one)],
-            "data": one.model_dump(mode="json"),
+            "type": TYPES[type(event)],
+            "data": event.model_dump(mode="json"),
             "created_at": now,
         }
-        for seq, one in enumerate(data, first)
+        for seq, event in enumerate(data, first)
     ]
     if rows:
         session.execute(insert(EventRow), rows)

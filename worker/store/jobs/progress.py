@@ -1,4 +1,4 @@
-"""How far a job is, from its row: what the last report said, and what no report knows of."""
+"""Progress of a job from its row: the last report, the state and the estimate."""
 
 from collections import Counter
 from typing import Any
@@ -7,7 +7,7 @@ from worker.contracts.resources import FINAL_STATES, PartCounts, Progress
 from worker.store.schema.tables import JobRow
 
 STARTING = "starting"
-"""The stage of a job that a worker has claimed, until its run says what it does."""
+"""The stage of a claimed job until its run reports one."""
 
 
 def shown(row: JobRow, parts: Counter[str] | None) -> Progress:
@@ -27,7 +27,7 @@ def shown(row: JobRow, parts: Counter[str] | None) -> Progress:
     if row.state == "queued":
         return stored.model_copy(update={"stage": row.state, "eta_seconds": _expected(row, stored.fraction)})
     left = _expected(row, stored.fraction) if stored.eta_seconds is None else stored.eta_seconds
-    # a worker of an earlier version claims a job without a word on its progress
+    # a worker of an earlier version does not set the stage when it claims a job
     stage = STARTING if stored.stage == "queued" else stored.stage
     return stored.model_copy(update={"stage": stage, "eta_seconds": left})
 
@@ -40,6 +40,6 @@ def begun(row: JobRow) -> dict[str, Any]:
 
 
 def _expected(row: JobRow, fraction: float) -> float | None:
-    """Return the seconds that the rest of a job will take by its estimate; None where it has none of its time."""
+    """Return the remaining seconds of a job by its estimate; None without one."""
     seconds = (row.estimate or {}).get("seconds")
     return None if seconds is None else float(seconds) * (1 - fraction)

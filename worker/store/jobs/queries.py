@@ -1,4 +1,4 @@
-"""Reading jobs: what callers see of a row, lists, counts, and which queued jobs want another message."""
+"""Read jobs: resources, lists, counts, turns, and queued jobs whose message must be resent."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ from worker.store.pagination import first_page
 from worker.store.schema.tables import JobRow
 
 MAX_BACKOFF = 6
-"""A message is repeated after 1, 2, 4, … times the first pause, at most 2 to this power times."""
+"""Messages repeat after 1, 2, 4, … times the first pause, at most 2 to this power times."""
 RESEND_AT_ONCE = 1000
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-"""The last turn of a project that had none."""
+"""Stands for the last turn of a project that had none."""
 
 
 @dataclass(frozen=True)
 class HeldLease:
-    """Who holds a running job, and until when by that worker's clock. Every renewal changes ``mark``."""
+    """The owner of a running job, and the end of its lease by the owner's clock. Every renewal changes ``mark``."""
 
     job_id: str
     token: str | None
@@ -36,7 +36,7 @@ class HeldLease:
 
     @property
     def mark(self) -> tuple[str | None, datetime]:
-        """What tells one renewal from the next."""
+        """Identifies a renewal."""
         return self.token, self.expires_at
 
 
@@ -44,8 +44,8 @@ def leases(database: Database) -> list[HeldLease]:
     """Return the leases of all running jobs and parts, the one that ends first at the beginning."""
     query = select(JobRow.id, JobRow.token, JobRow.lease_expires_at).where(JobRow.state == "running")
     with database.reading() as session:
-        found = session.execute(query.order_by(JobRow.lease_expires_at)).all()
-    return [HeldLease(job_id, token, ends_at) for job_id, token, ends_at in found if ends_at is not None]
+        rows = session.execute(query.order_by(JobRow.lease_expires_at)).all()
+    return [HeldLease(job_id, token, ends_at) for job_id, token, ends_at in rows if ends_at is not None]
 
 
 def find(session: Session, job_id: str, *, lock: bool = False) -> JobRow:
@@ -72,7 +72,7 @@ def get(database: Database, job_id: str) -> Job:
 
 
 def result(database: Database, job_id: str) -> ResultFile | None:
-    """Return the file that a job made; None while, or where, there is none.
+    """Return the result file of a job; None if it has none.
 
     Raises:
         NotFound: no such job.
@@ -83,7 +83,7 @@ def result(database: Database, job_id: str) -> ResultFile | None:
 
 
 def checkpoint(database: Database, job_id: str) -> AnyCheckpoint | None:
-    """Return where the job would go on; None where it would start afresh.
+    """Return the checkpoint of a job; None if it has none.
 
     Raises:
         NotFound: no such job.
@@ -113,8 +113,9 @@ def list_page(
         query = query.where(JobRow.batch_id == batch)
     if after is not None:
         query = query.where(JobRow.id < after)
-    # each of the two has an index in the order of the list; of both at once the database would read and sort all
-    queries = [query] if model is None else [query.where(one == model) for one in (JobRow.model_id, JobRow.model_name)]
+    # each column has an index in the order of the list; for OR the database would read and sort all rows
+    columns = (JobRow.model_id, JobRow.model_name)
+    queries = [query] if model is None else [query.where(column == model) for column in columns]
     with database.reading() as session:
         found = {row.id: row for one in queries for row in session.scalars(one)}
         newest = sorted(found.values(), key=lambda row: row.id, reverse=True)
@@ -134,7 +135,7 @@ def count_waiting(session: Session, project: str) -> tuple[int, int]:
 
 
 def counts(database: Database) -> BatchCounts:
-    """Return how many jobs there are in each state."""
+    """Return the number of jobs in each state."""
     with database.reading() as session:
         return counts_in(session, None)
 
@@ -169,8 +170,8 @@ def next_queued(database: Database) -> str | None:
 def unsent(database: Database, now: datetime, older_than: float) -> list[str]:
     """Return queued jobs whose message seems lost, oldest first.
 
-    A new job is due ``older_than`` seconds after it was queued, and then after its last message with the pause
-    doubled each time. A job that was put back after an attempt is due at once.
+    A new job is due ``older_than`` seconds after it was queued, later after a pause that doubles with each message. A
+    job requeued after an attempt is due at once.
     """
     pause = timedelta(seconds=older_than)
     never = and_(JobRow.sends == 0, or_(JobRow.attempt > 0, JobRow.queued_at <= now - pause))
@@ -187,7 +188,7 @@ def unsent(database: Database, now: datetime, older_than: float) -> list[str]:
 
 
 def mark_sent(database: Database, job_id: str, now: datetime) -> None:
-    """Write down that a message for a queued job has left."""
+    """Record that a message for a queued job was sent."""
     with database.transaction() as session:
         session.execute(
             update(JobRow)

@@ -1,4 +1,4 @@
-"""The one UPDATE that brings a job into another state, and who may ask for it. Only ``jobs`` uses this."""
+"""The only UPDATE that changes the state of a job, and the checks of ownership. Only ``jobs`` uses this."""
 
 from datetime import datetime
 from typing import Any
@@ -31,7 +31,7 @@ def enter(
     The event of a job is written with it. Callers see no rounds: between two of them the job is running.
 
     Raises:
-        LeaseLost: the row is no longer as it was.
+        LeaseLost: the row has changed.
     """
     seen = row.parent_id is None and state not in BETWEEN_ROUNDS and (row.state, state) != ("ready", "running")
     changes: dict[str, Any] = {"state": state, "last_seq": JobRow.last_seq + int(seen), **_on_entry(state, now)}
@@ -77,7 +77,7 @@ def _tell_parent(session: Session, part: JobRow, state: StoredState, error: JobE
 
 
 def unchanged(row: JobRow) -> Update:
-    """Return an UPDATE that matches only while the job is what ``row`` says."""
+    """Return an UPDATE that matches only while the job equals ``row``."""
     return (
         update(JobRow)
         .where(
@@ -112,9 +112,9 @@ def lock(session: Session, job_id: str) -> JobRow | None:
 
 
 def owned(session: Session, job_id: str, token: str | None, *endings: JobState) -> JobRow:
-    """Return the locked row of a running job that ``token`` owns (None: whoever does).
+    """Return the locked row of a running job that ``token`` owns (None: any owner).
 
-    A job that this very attempt has already brought to one of ``endings`` is returned too.
+    A job that this attempt has already brought to one of ``endings`` is returned too.
 
     Raises:
         LeaseLost: another attempt owns the job, or none.
@@ -126,12 +126,12 @@ def owned(session: Session, job_id: str, token: str | None, *endings: JobState) 
 
 
 def lease_lost(job_id: str) -> LeaseLost:
-    """Return the error of a write by an attempt that does not own the job."""
+    """Return the error for a write by an attempt that does not own the job."""
     return LeaseLost(f"the job {job_id!r} does not belong to this attempt any more")
 
 
-def held(kind: str, dataset_id: str, validation_id: str | None, model_id: str | None) -> dict[str, str | None]:
-    """Return the columns that keep what a job uses from being deleted."""
+def held_columns(kind: str, dataset_id: str, validation_id: str | None, model_id: str | None) -> dict[str, str | None]:
+    """Return the columns that protect the inputs of a job from deletion."""
     return {
         "held_dataset_id": dataset_id,
         "held_validation_id": validation_id,
@@ -139,8 +139,8 @@ def held(kind: str, dataset_id: str, validation_id: str | None, model_id: str | 
     }
 
 
-def called_by(origin: Origin | None) -> dict[str, str | None]:
-    """Return the columns that name the request that queued a job."""
+def origin_columns(origin: Origin | None) -> dict[str, str | None]:
+    """Return the columns about the request that queued a job."""
     known = origin or Origin()
     return {"request_id": known.request_id, "traceparent": known.traceparent}
 
@@ -157,7 +157,7 @@ def _on_entry(state: StoredState, now: datetime) -> dict[str, Any]:
             "sent_at": None,
             "sends": 0,
         }
-    # The token stays, so that an attempt that repeats its last write is known.
+    # the token stays, so that an attempt can repeat its last write
     return {
         "lease_expires_at": None,
         "finished_at": now,

@@ -1,4 +1,4 @@
-"""How many jobs there are of each kind in each state, and how long they took: one query that an index answers."""
+"""Number and duration of jobs by kind and state, from one query that uses only an index."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ DAY_SECONDS = 86400
 
 @dataclass(frozen=True)
 class Tally:
-    """The jobs of one kind in one state. ``seconds``: from start to end, of the ``timed`` ones together."""
+    """The jobs of one kind in one state. ``seconds``: total duration of the ``timed`` jobs."""
 
     kind: JobKind
     state: JobState
@@ -43,7 +43,7 @@ def tallies(database: Database) -> Sequence[Tally]:
 
 
 def _seconds(session: Session) -> ColumnElement[Any]:
-    """Return the time between start and end of a job, null where it has not had both."""
+    """Return the time between start and end of a job, null if one is missing."""
     if session.get_bind().dialect.name == "postgresql":
         return extract("epoch", JobRow.finished_at - JobRow.started_at)
     return (func.julianday(JobRow.finished_at) - func.julianday(JobRow.started_at)) * DAY_SECONDS

@@ -1,8 +1,8 @@
 """The job state machine: queued → running → succeeded | failed | cancelled. Nothing else changes a state.
 
 Each change is one conditional UPDATE with its ``state`` event in the same short transaction. A running job belongs to
-the attempt whose token its row holds; a write that names another token changes nothing and raises LeaseLost. A final
-write that is repeated, because the answer to it was lost, is answered as it was.
+the attempt whose token is in its row; a write with another token changes nothing and raises LeaseLost. Final writes are
+idempotent, because the answer to the first may be lost.
 """
 
 import secrets
@@ -23,11 +23,11 @@ from worker.contracts.events import EventData, LogData, StateData
 from worker.contracts.messages import Origin
 from worker.contracts.requests import AnyRequest, TableRequest, TrainRequest
 from worker.contracts.resources import FINAL_STATES, Estimate, Job, JobError, Progress
-from worker.store.database import Database, names_a_missing_row, owner
+from worker.store.database import Database, is_foreign_key_violation, owner
 from worker.store.jobs.claims import Claim, load_claim
 from worker.store.jobs.endings import MAX_LOST, fail
 from worker.store.jobs.events import write
-from worker.store.jobs.progress import begun
+from worker.store.jobs.progress import initial_progress
 from worker.store.jobs.queries import find, to_resource
 from worker.store.jobs.rows import BETWEEN_ROUNDS
 from worker.store.jobs.state_update import called_by, enter, held, lease_lost, lock, running, unchanged
@@ -36,7 +36,7 @@ from worker.store.schema.tables import JobRow
 
 @dataclass(frozen=True)
 class Renewal:
-    """What a renewal found: whether the attempt still owns the job, and whether it should stop."""
+    """Result of a renewal: whether the attempt still owns the job, and whether it should stop."""
 
     owned: bool
     cancel_requested: bool
@@ -54,11 +54,10 @@ def insert_job(
     origin: Origin | None = None,
     now: datetime,
 ) -> None:
-    """Queue a job in the caller's transaction; its message may leave after the commit.
+    """Queue a job in the caller's transaction; send its message after the commit.
 
     ``request`` is resolved: its task is known. ``dataset_ids``: the table, then the validation table if any.
-    ``model_id``: the model that a predict job uses. ``origin``: the
-    request that its logs and its trace will name.
+    ``model_id``: the model of a predict job. ``origin``: the request that its logs and its trace name.
 
     Raises:
         Conflict: a dataset, the model or the batch does not exist any more.
@@ -85,18 +84,18 @@ def insert_job(
         "validation_id": validation_id,
         "model_name": None if making is None else making.model or job_id,
         "model_id": model_id,
-        **held(request.kind, dataset_id, validation_id, model_id),
+        **held_columns(request.kind, dataset_id, validation_id, model_id),
         "progress": Progress().model_dump(mode="json"),
         "metrics": {},
         "created_at": now,
         "queued_at": now,
         "sends": 0,
-        **called_by(origin),
+        **origin_columns(origin),
     }
     try:
         session.execute(insert(JobRow).values(values))
     except IntegrityError as error:
-        if names_a_missing_row(error):
+        if is_foreign_key_violation(error):
             raise Conflict("a dataset or model that the job uses was deleted meanwhile") from error
         raise
     write(session, job_id, 1, [StateData(state="queued", attempt=0)], now)
@@ -105,10 +104,10 @@ def insert_job(
 def claim(
     database: Database, job_id: str, worker: str, lease_s: float, now: datetime, max_lost: int = MAX_LOST
 ) -> Claim | None:
-    """Take a job that wants a worker: a queued one, or a running one whose lease has expired.
+    """Claim a queued job, or a running one whose lease has expired.
 
-    Returns None where there is nothing to claim. An expired lease counts as a lost attempt; the ``max_lost``-th is
-    left to ``expire``, which fails the job. A job whose row cannot be read fails at once.
+    Returns None if there is nothing to claim. An expired lease counts as a lost attempt; ``expire`` handles the
+    ``max_lost``-th, which fails the job. A job whose row cannot be read fails at once.
     """
     token = secrets.token_hex(16)
     with database.transaction() as session:
@@ -140,7 +139,7 @@ def claim(
                 "worker": worker,
                 "lease_expires_at": now + timedelta(seconds=lease_s),
                 "started_at": row.started_at or now,
-                "progress": begun(row),
+                "progress": initial_progress(row),
             },
         )
         made = load_claim(session, session.get_one(JobRow, job_id, populate_existing=True), token)
@@ -152,7 +151,7 @@ def claim(
 
 
 def renew(database: Database, job_id: str, token: str, lease_s: float, now: datetime) -> Renewal:
-    """Hold the job for ``lease_s`` seconds from ``now``, if the attempt still owns it."""
+    """Renew the lease for ``lease_s`` seconds from ``now``, if the attempt still owns the job."""
     with database.transaction() as session:
         row = session.execute(
             running(job_id, token)
@@ -174,10 +173,10 @@ def record(
     checkpoint: AnyCheckpoint | None = None,
     report: int | None = None,
 ) -> None:
-    """Write down what a running attempt reports; what is None stays as it is.
+    """Store a report of a running attempt; None leaves a field unchanged.
 
-    ``report``: its number among those of the attempt, from 1. One that is written down already changes nothing, so a
-    write whose answer was lost can be repeated.
+    ``report``: its number within the attempt, from 1. A report that is already stored changes nothing, so a write can
+    be repeated.
 
     Raises:
         LeaseLost: another attempt owns the job, or none.
@@ -222,24 +221,24 @@ def request_cancel(database: Database, job_id: str, now: datetime) -> Job:
 
 
 def retry(database: Database, job_id: str, now: datetime, origin: Origin | None = None) -> Job:
-    """Queue a failed or cancelled job again; it goes on from its checkpoint. Returns the job as it then stands.
+    """Requeue a failed or cancelled job; it resumes from its checkpoint. Returns the job afterwards.
 
-    ``origin``: the request that its logs and its trace will name from now on.
+    ``origin``: the request that its logs and its trace name from now on.
 
     Raises:
         NotFound: no such job.
-        Conflict: it has not failed or been cancelled, or what it uses is deleted.
+        Conflict: it is neither failed nor cancelled, or one of its inputs is deleted.
     """
     with database.transaction() as session:
         row = find(session, job_id, lock=True)
         if row.state not in ("failed", "cancelled"):
             raise Conflict(f"only a failed or cancelled job can be retried; the job {job_id!r} is {row.state}")
-        holds = held(row.kind, row.dataset_id, row.validation_id, row.model_id)
+        holds = held_columns(row.kind, row.dataset_id, row.validation_id, row.model_id)
         afresh = {"lost_attempts": 0, "cancel_requested": False, "started_at": None, "finished_at": None, "error": None}
         try:
-            enter(session, row, "queued", now, reason="retried", values=holds | afresh | called_by(origin))
+            enter(session, row, "queued", now, reason="retried", values=holds | afresh | origin_columns(origin))
         except IntegrityError as error:
-            if names_a_missing_row(error):
+            if is_foreign_key_violation(error):
                 raise Conflict(f"a dataset or model that the job {job_id!r} uses is deleted") from error
             raise
         return to_resource(find(session, job_id))
@@ -263,7 +262,7 @@ def delete(database: Database, job_id: str) -> None:
 
 
 def _is_written(session: Session, job_id: str, token: str, report: int) -> bool:
-    """Return whether the attempt under way has written down this report, and none after it."""
+    """Return whether this is the last stored report of the running attempt."""
     query = select(JobRow.reports).where(JobRow.id == job_id, JobRow.token == token, JobRow.state == "running")
     return session.scalars(query).one_or_none() == report
 

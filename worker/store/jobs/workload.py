@@ -1,4 +1,4 @@
-"""What waits, and what runs where."""
+"""Queued and running jobs."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Waiting:
-    """The queue of one project: how many jobs, and since when the first of them waits."""
+    """The queue of one project: number of jobs, and since when the first waits."""
 
     project: str
     jobs: int
@@ -30,7 +30,7 @@ class Waiting:
 
 
 def running(database: Database) -> list[Running]:
-    """Return the jobs that run, in the order in which they began."""
+    """Return the running jobs in the order of their start."""
     query = select(JobRow).where(JobRow.state == "running").order_by(JobRow.started_at, JobRow.id)
     with database.reading() as session:
         rows = session.scalars(query).all()
@@ -44,7 +44,7 @@ def running(database: Database) -> list[Running]:
 
 
 def waiting(database: Database) -> list[Waiting]:
-    """Return the queues that are not empty, the one that waits longest at the beginning."""
+    """Return the nonempty queues, the one that waits longest first."""
     since = func.min(JobRow.queued_at)
     query = (
         select(JobRow.project, func.count(), since)

@@ -10,20 +10,20 @@ from sqlalchemy.types import TypeEngine
 from worker.contracts.errors import InvalidRequest
 
 Json = JSON
-"""JSON text on both: keys keep their order, which JSONB would not."""
+"""JSON text on both: JSONB would not keep the order of keys."""
 
 
 class UnstorableText(InvalidRequest, DontWrapMixin):
-    """A text holds what PostgreSQL cannot: NUL or half a surrogate pair."""
+    """A text holds NUL or half a surrogate pair, which PostgreSQL cannot store."""
 
 
 def storable(text: str) -> bool:
-    """Return whether both databases can hold ``text``."""
+    """Return whether both databases can store ``text``."""
     return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 class Text(TypeDecorator[str]):
-    """Text that compares byte by byte, so that ids sort alike everywhere.
+    """Text that compares byte by byte, so that ids sort alike on both databases.
 
     Raises:
         UnstorableText: when a value holds NUL or half a surrogate pair, on both databases.
@@ -41,8 +41,8 @@ class Text(TypeDecorator[str]):
         return value
 
 
-class Moment(TypeDecorator[datetime]):
-    """A moment in UTC with microseconds. Naive moments are refused."""
+class UtcDateTime(TypeDecorator[datetime]):
+    """A datetime in UTC with microseconds. Naive datetimes are refused."""
 
     impl = DateTime
     cache_ok = True

@@ -1,4 +1,4 @@
-"""Brings a database's tables to a revision: all the way or not at all, one process at a time."""
+"""Migrate a database to a revision, atomically and by one process at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,14 +18,14 @@ LOCK = 0x464143545246
 
 
 class WrongSchema(CommandError):
-    """The database is not one that this version made or can bring up to date."""
+    """This version neither made the database nor can migrate it."""
 
 
 def upgrade(engine: Engine, revision: str = "head") -> tuple[str | None, str | None]:
     """Migrate up to ``revision``. Waits while another process migrates. Returns the revisions before and after.
 
     Raises:
-        WrongSchema: a later version has migrated it, or its tables are not those that its revision says.
+        WrongSchema: a later version has migrated it, or its tables do not match its revision.
     """
     with _migrating(engine) as config:
         connection: Connection = config.attributes["connection"]
@@ -38,7 +38,7 @@ def upgrade(engine: Engine, revision: str = "head") -> tuple[str | None, str | N
 
 
 def revisions(engine: Engine) -> tuple[str | None, str]:
-    """Return the database's revision, None where it has none, and the newest that this version knows.
+    """Return the database's revision, None without one, and the newest revision of this version.
 
     Raises:
         WrongSchema: a later version has migrated it, or it has tables and no revision.
@@ -66,7 +66,7 @@ def _migrating(engine: Engine) -> Iterator[Config]:
 
 @contextmanager
 def _without_foreign_keys(connection: Connection) -> Iterator[None]:
-    """Let SQLite rebuild a table without deleting the rows that point to it; the switch works between transactions."""
+    """Let SQLite rebuild a table without deleting rows that refer to it; the pragma works only outside transactions."""
     if connection.dialect.name != "sqlite":
         yield
         return
@@ -96,7 +96,7 @@ def _current(connection: Connection) -> str | None:
 
 
 def _known(connection: Connection, config: Config) -> str | None:
-    """Return the database's revision, None for one without tables of ours.
+    """Return the database's revision, None for a database without these tables.
 
     Raises:
         WrongSchema: this version does not know it, or there are tables and no revision.
@@ -117,7 +117,7 @@ def _known(connection: Connection, config: Config) -> str | None:
 
 
 def _compare(connection: Connection) -> None:
-    """See that every table and column is there.
+    """Check that every table and column exists.
 
     Raises:
         WrongSchema: one is missing.
@@ -125,9 +125,9 @@ def _compare(connection: Connection) -> None:
     inspector = inspect(connection)
     there = set(inspector.get_table_names())
     missing = [name for name in Base.metadata.tables if name not in there]
-    for name, wanted in Base.metadata.tables.items():
+    for name, table in Base.metadata.tables.items():
         if name in there:
-            found = {column["name"] for column in inspector.get_columns(name)}
-            missing += [f"{name}.{column.name}" for column in wanted.columns if column.name not in found]
+            columns = {column["name"] for column in inspector.get_columns(name)}
+            missing += [f"{name}.{column.name}" for column in table.columns if column.name not in columns]
     if missing:
         raise WrongSchema(f"it says that it is at the newest revision and lacks {', '.join(missing)}: restore a copy")

@@ -16,10 +16,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from worker.store.schema.columns import Json, Moment, Text
+from worker.store.schema.columns import Json, Text, UtcDateTime
 
 DEFAULT_PROJECT = "default"
-"""Owns what was made without a key, or with one of the configured keys."""
+"""Owns resources created without a key, or with one of the configured keys."""
 
 
 OPEN_STATES = "'queued', 'running', 'waiting', 'ready'"
@@ -38,7 +38,7 @@ class Base(DeclarativeBase):
     )
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own way to declare it
         str: Text,
-        datetime: Moment,
+        datetime: UtcDateTime,
         dict[str, Any]: Json,
         list[Any]: Json,
         bytes: LargeBinary,
@@ -46,7 +46,7 @@ class Base(DeclarativeBase):
 
 
 class Owned:
-    """What belongs to a project. A database that is scoped to a project sees no row of another."""
+    """A row that belongs to a project. A database restricted to a project sees no rows of others."""
 
     project: Mapped[str] = mapped_column(server_default=DEFAULT_PROJECT)
 
@@ -77,9 +77,9 @@ class BatchRow(Owned, Base):
 
 
 class ModelNameRow(Base):
-    """The newest version number ever given under a name: a deleted version's number does not come back.
+    """The highest version number ever used for a name; numbers of deleted versions are not reused.
 
-    ``default_version``: what the name alone stands for, None for the newest.
+    ``default_version``: the version that the name alone means, None for the newest.
     """
 
     __tablename__ = "model_names"
@@ -102,7 +102,7 @@ class ModelRow(Owned, Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
     version: Mapped[int]
-    # The last barrier against two results of one job.
+    # unique: the last barrier against two models of one job
     job_id: Mapped[str] = mapped_column(unique=True)
     dataset_id: Mapped[str]
     summary: Mapped[dict[str, Any]]
@@ -130,7 +130,7 @@ class JobRow(Owned, Base):
         UniqueConstraint("parent_id", "round", "number"),
         Index(None, "state", "id"),
         Index(None, "batch_id", "id", "state"),
-        # lists, newest first: each filter finds its page without looking at rows that it passes over
+        # lists, newest first: each filter reads only the rows of its page
         Index(None, "project", "id"),
         Index(None, "project", "state", "id"),
         Index(None, "project", "kind", "id"),
@@ -138,7 +138,7 @@ class JobRow(Owned, Base):
         Index(None, "project", "model_name", "id", "state", "kind"),
         Index(None, "project", "model_id", "id", "state", "kind"),
         Index(None, "project", "started_at"),
-        # all that the metrics ask of jobs, so that they need not read the rows
+        # covers the query of the metrics
         Index(None, "state", "kind", "queued_at", "started_at", "finished_at"),
     )
 
@@ -155,7 +155,7 @@ class JobRow(Owned, Base):
     lease_expires_at: Mapped[datetime | None]
     cancel_requested: Mapped[bool] = mapped_column(server_default=false())
     last_seq: Mapped[int]
-    # Reports of the attempt under way that were written down: one that is repeated is known by its number.
+    # number of stored reports of the running attempt: identifies a repeated report
     reports: Mapped[int] = mapped_column(server_default="0")
 
     request: Mapped[dict[str, Any]]
@@ -182,7 +182,7 @@ class JobRow(Owned, Base):
     finished_at: Mapped[datetime | None]
     sent_at: Mapped[datetime | None]
     sends: Mapped[int]
-    # The request that queued the job, and its place in a trace (W3C traceparent): the worker's logs name them.
+    # the request that queued the job, and its place in a trace (W3C traceparent), for the worker's logs
     request_id: Mapped[str | None]
     traceparent: Mapped[str | None]
 
@@ -198,9 +198,9 @@ class EventRow(Base):
 
 
 class IdempotencyRow(Base):
-    """A request that came with a key: in flight while ``status`` is empty, else with its answer.
+    """A request with a key: in flight while ``status`` is null, else with its response.
 
-    ``key`` begins with the project: two projects may use the same one.
+    ``key`` begins with the project: two projects may use the same key.
     """
 
     __tablename__ = "idempotency_keys"
@@ -215,7 +215,7 @@ class IdempotencyRow(Base):
 
 
 class ApiKeyRow(Base):
-    """A key that callers send. Only the digest of its secret is kept."""
+    """A key of a caller. Only the digest of its secret is stored."""
 
     __tablename__ = "api_keys"
 

@@ -52,14 +52,14 @@ class Categories:
     def places(self, column: pa.Array | pa.ChunkedArray) -> np.ndarray:
         """Return the place of every text of a column, (n,) int64."""
         chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-        found = [np.empty(0, np.int64)]
+        places = [np.empty(0, np.int64)]
         for chunk in chunks:
             if pa.types.is_dictionary(chunk.type) and len(chunk) < len(chunk.dictionary):
                 chunk = chunk.dictionary_decode()
             coded = chunk.dictionary_encode()
             known = np.array([*map(self.place, coded.dictionary.to_pylist()), GAP], np.int64)
-            found.append(known[coded.indices.fill_null(len(known) - 1).to_numpy()])
-        return np.concatenate(found)
+            places.append(known[coded.indices.fill_null(len(known) - 1).to_numpy()])
+        return np.concatenate(places)
 
     def _place_of_other(self, text: str) -> int:
         trimmed = text.strip()

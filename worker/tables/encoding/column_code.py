@@ -51,8 +51,8 @@ class Expansion:
         with np.errstate(over="ignore"):
             singles = distinct.astype(np.float32)
         _, places, alike = np.unique(singles, return_inverse=True, return_counts=True)
-        kept = (counts > 1) & (alike[places] == 1) & np.isfinite(singles)
-        return singles[kept], distinct[kept]
+        distinguishable = (counts > 1) & (alike[places] == 1) & np.isfinite(singles)
+        return singles[distinguishable], distinct[distinguishable]
 
     def snapped(self, values: np.ndarray) -> np.ndarray:
         """Return values (n,), those that are a repeated knot in float32 as that knot.
@@ -124,13 +124,13 @@ class ColumnCode:
     def names(self) -> list[str]:
         """The encoded columns."""
         if self.type == "categorical":
-            own = [*(f"{self.name}={value}" for value in self.categories), f"{self.name}:other"]
+            names = [*(f"{self.name}={value}" for value in self.categories), f"{self.name}:other"]
         else:
-            own = [self.name]
+            names = [self.name]
         if self.expansion is not None:
             bins = range(1, len(self.expansion.edges))
-            own += [f"{self.name}:rank", *(f"{self.name}:bin{number}" for number in bins)]
-        return [*own, f"{self.name}:missing"] if self.missing else own
+            names += [f"{self.name}:rank", *(f"{self.name}:bin{number}" for number in bins)]
+        return [*names, f"{self.name}:missing"] if self.missing else names
 
     @property
     def indicators(self) -> np.ndarray:

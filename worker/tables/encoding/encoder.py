@@ -60,10 +60,10 @@ class Encoder:
         """
         bins = bins_among(sum(column.type == "numeric" for column in features)) if expanded else None
         codes = {column.name: learn(table.column(column.name), column, standardize, bins) for column in features}
-        kept = tuple(code for code in codes.values() if code is not None)
-        if not kept:
+        varying = tuple(code for code in codes.values() if code is not None)
+        if not varying:
             raise InvalidRequest.at("/features", "every feature column is constant or empty in the training rows")
-        return cls(kept, tuple(name for name, code in codes.items() if code is None), normalize_rows)
+        return cls(varying, tuple(name for name, code in codes.items() if code is None), normalize_rows)
 
     @property
     def names(self) -> list[str]:
@@ -177,10 +177,10 @@ def check_finite(encoder: Encoder, X: np.ndarray) -> None:
 def lengths(X: np.ndarray) -> np.ndarray:
     """Return what rows are divided by to have length 1, (n, 1); 1 for rows of zeros."""
     with np.errstate(over="ignore"):
-        found = np.linalg.norm(X, axis=1, keepdims=True)
-    huge = np.isinf(found[:, 0]) & np.isfinite(X).all(axis=1)
+        norms = np.linalg.norm(X, axis=1, keepdims=True)
+    huge = np.isinf(norms[:, 0]) & np.isfinite(X).all(axis=1)
     if huge.any():
         # their squares overflow, and divided by infinity they would all be one row
         largest = np.abs(X[huge]).max(axis=1, keepdims=True)
-        found[huge] = np.linalg.norm(X[huge] / largest, axis=1, keepdims=True) * largest
-    return np.where(found > 0, found, 1.0)
+        norms[huge] = np.linalg.norm(X[huge] / largest, axis=1, keepdims=True) * largest
+    return np.where(norms > 0, norms, 1.0)

@@ -11,10 +11,10 @@ def holdout(n: int, fraction: float, seed: int, codes: np.ndarray | None = None)
     At least one row validates and one trains. A class with one member trains.
     """
     generator = np.random.default_rng(seed)
-    wanted = min(max(1, round(n * fraction)), n - 1)
+    size = min(max(1, round(n * fraction)), n - 1)
     if codes is None:
         order = generator.permutation(n)
-        return np.sort(order[wanted:]), np.sort(order[:wanted])
+        return np.sort(order[size:]), np.sort(order[:size])
     keys = np.empty(n)
     for code in np.unique(codes):
         members = generator.permutation(np.flatnonzero(codes == code))
@@ -23,7 +23,7 @@ def holdout(n: int, fraction: float, seed: int, codes: np.ndarray | None = None)
         keys[members[-1]] = 2.0
     order = np.argsort(keys, kind="stable")
     spare = int((keys < 2).sum())
-    held_out = order[: min(wanted, spare) or 1]
+    held_out = order[: min(size, spare) or 1]
     return np.sort(np.setdiff1d(np.arange(n), held_out)), np.sort(held_out)
 
 

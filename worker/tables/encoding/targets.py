@@ -47,13 +47,13 @@ def class_codes(table: pa.Table, name: str, classes: list[Label] | None = None) 
     column = canonical(column).combine_chunks()
     _check_labels(column.is_null(), name)
     coded = column.dictionary_encode()
-    found = [label(value) for value in coded.dictionary.to_pylist()]
+    labels = [label(value) for value in coded.dictionary.to_pylist()]
     if classes is None:
-        classes = sorted(found)
+        classes = sorted(labels)
     # another table may hold the same labels in another type: 1 beside "1", where not all labels are numbers
     known = Categories([cell_text(value) for value in classes])
-    places = [known.place(cell_text(value)) for value in found]
-    stranger = next((value for value, place in zip(found, places, strict=True) if place < 0), None)
+    places = [known.place(cell_text(value)) for value in labels]
+    stranger = next((value for value, place in zip(labels, places, strict=True) if place < 0), None)
     if stranger is not None:
         raise _unknown_label(stranger, name)
     return np.array(places, np.int64)[coded.indices.to_numpy()], classes

@@ -1,1 +1,1 @@
-"""Bytes to typed tables, one file a format."""
+"""From files to typed tables, one module per format."""

@@ -1,4 +1,4 @@
-"""What an Arrow file says of itself in its footer, whichever program wrote it."""
+"""Check the sizes in the footer of an Arrow file."""
 
 import struct
 from collections.abc import Iterator
@@ -13,17 +13,17 @@ from worker.tables.files.size_limits import check_messages, field_place, inner_p
 MAGIC = b"ARROW1"
 MAX_FOOTER_BYTES = 16 * 2**20
 DICTIONARIES, RECORD_BATCHES = 2, 3
-"""Fields of the table Footer, of Arrow's File.fbs."""
+"""Fields of the table Footer in Arrow's File.fbs."""
 BLOCK = struct.Struct("<qi4xq")
-"""Where a message begins, and the bytes of its head and of its body."""
+"""Offset of a message, and the bytes of its metadata and its body."""
 
 
 def check_arrow_file(source: Path, max_bytes: int) -> None:
-    """Look at the sizes that the compressed buffers of an Arrow file tell.
+    """Check the sizes that the compressed buffers of an Arrow file declare.
 
     Raises:
-        TableTooLarge: they are more than is allowed.
-        UnreadableTable: the file has no footer, or one that names what is not there.
+        TableTooLarge: they exceed the limits.
+        UnreadableTable: the file has no footer, or the footer is invalid.
     """
     with pa.memory_map(str(source)) as file:
         check_messages(_messages(file), max_bytes)
@@ -34,7 +34,7 @@ def _messages(file: pa.MemoryMappedFile) -> Iterator[pa.ipc.Message]:
     left = size
     for offset, head, body in _blocks(_footer(file, size)):
         left -= head + body
-        # pieces that overlap would be read, and decompressed, as often as they are named
+        # overlapping pieces would be decompressed as often as the footer names them
         if min(offset, head, body) < 0 or offset + head + body > size or left < 0:
             raise UnreadableTable("the footer of the Arrow file names pieces where the file has none")
         file.seek(offset)

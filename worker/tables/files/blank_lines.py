@@ -1,4 +1,4 @@
-"""Blank lines of a text with a single column: between other lines they are cells without a value."""
+"""Blank lines of a text with a single column: between other lines they are missing values."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,9 +11,9 @@ ROWS_AT_ONCE = 2**14
 
 
 def rows_of_lines(source: Path, lines: Iterable[pa.Array], *, named: bool) -> Iterator[pa.Array]:
-    """Yield the cells of the rows: without the blank lines at the end of the file, and without the name of the column.
+    """Yield the cells of the rows, without the blank lines at the end of the file and without the column's name.
 
-    ``lines``: what stands on each line, "" on a blank one. ``named``: the first line that is not blank holds the name.
+    ``lines``: the text of each line, "" for a blank one. ``named``: the first line that is not blank is the name.
     """
     waiting = 0
     for cells in lines:
@@ -23,19 +23,19 @@ def rows_of_lines(source: Path, lines: Iterable[pa.Array], *, named: bool) -> It
             cells, filled, named = cells[first:], pc.subtract(filled[1:], pa.scalar(first, pa.uint64())), False
         elif named:
             continue
-        # whether blank lines are at the end of the file is not known yet
+        # later batches show whether these blank lines are at the end of the file
         past = filled[-1].as_py() + 1 if len(filled) else 0
         if past:
             yield from _blank(waiting)
             yield cells[:past]
             waiting = 0
         waiting += len(cells) - past
-    # a last line of two quotes holds an empty text, and is not blank
+    # a last line of two quotes is an empty text, not blank
     yield from _blank(waiting - blank_lines_at_end(source))
 
 
 def blank_lines_at_end(source: Path) -> int:
-    """Return how many blank lines a file ends with."""
+    """Return the number of blank lines at the end of a file."""
     breaks, last = 0, b""
     with source.open("rb") as file:
         place = file.seek(0, 2)
@@ -43,12 +43,12 @@ def blank_lines_at_end(source: Path) -> int:
             begin = max(0, place - BLOCK)
             file.seek(begin)
             block = file.read(place - begin)
-            kept = block.rstrip(b"\r\n")
-            end = block[len(kept) :]
-            # the two characters of one line break may lie in two blocks
+            content = block.rstrip(b"\r\n")
+            end = block[len(content) :]
+            # a line break of two characters may span two blocks
             breaks += end.count(b"\n") + end.count(b"\r") - end.count(b"\r\n")
             breaks -= end.endswith(b"\r") and last.startswith(b"\n")
-            if kept:
+            if content:
                 return max(0, breaks - 1)
             place, last = begin, end
     return breaks

@@ -1,4 +1,4 @@
-"""A table in CSV or TSV."""
+"""Read a table in CSV or TSV."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from worker.tables.files.raw_table import NUMBERED, RawTable
 
 CSV_BLOCK = 2**20
 CSV_BLOCK_COLUMNS = 1000
-"""A block of a wider table is larger, so that each has enough rows for the work that a block costs for each column."""
+"""Wider tables have larger blocks, so that each block has enough rows for its overhead per column."""
 SEPARATORS = (";", "\t", "|", ",")
 NAMED_SEPARATORS = {",": "commas", "\t": "tabs, or say text/csv"}
 HEADER_BYTES = 2**20
@@ -24,10 +24,10 @@ RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
 
 def read_csv(source: Path, separator: str, header: bool | None) -> RawTable:
-    """Open a text whose cells are parted by ``separator``. ``header``: see ``readers.read``.
+    """Open a text of cells separated by ``separator``. ``header``: see ``readers.read``.
 
     Raises:
-        UnreadableTable: it is no such text.
+        UnreadableTable: it is not such a text.
     """
     first_row = _first_row(source, separator)
     names = [f"{NUMBERED}{number}" for number in range(1, len(first_row) + 1)] if header is False else first_row
@@ -62,11 +62,11 @@ def read_csv(source: Path, separator: str, header: bool | None) -> RawTable:
                     named = False
             _check_last_quote(source, last, separator)
         except pa.ArrowInvalid as error:
-            # not by an invalid_row_handler: it is never called, noisily, for a row that is not UTF-8
+            # an invalid_row_handler fails on rows that are not UTF-8
             if ragged := RAGGED.search(str(error)):
-                row, expected, found = ragged.groups()
+                row, expected, actual = ragged.groups()
                 raise UnreadableTable(
-                    f"the CSV is ragged: row {row} has {found} values and the header {expected}"
+                    f"the CSV is ragged: row {row} has {actual} values and the header {expected}"
                 ) from error
             if "straddl" in str(error):
                 raise UnreadableTable(
@@ -80,13 +80,12 @@ def read_csv(source: Path, separator: str, header: bool | None) -> RawTable:
 
 
 def _check_last_quote(source: Path, last: str, separator: str) -> None:
-    """Check that a quote before the last cell, ``last``, has one behind it.
+    """Check that a quoted last cell, ``last``, has a closing quote.
 
-    pyarrow takes the file's end for the quote's, and the cell for whole. In other cells an open quote makes the row
-    ragged.
+    pyarrow accepts the end of the file in place of the quote. In other cells an open quote makes the row ragged.
 
     Raises:
-        UnreadableTable: it has none; the line where it opens is named.
+        UnreadableTable: it has none; the message names the line of the opening quote.
     """
     written = b'"' + last.replace('"', '""').encode()
     with source.open("rb") as file:
@@ -125,7 +124,7 @@ def _first_row(source: Path, separator: str) -> list[str]:
         raise UnreadableTable(f"the header of the CSV cannot be read: {error}") from error
     if header is None:
         raise UnreadableTable("the CSV has no header")
-    others = (one for one in SEPARATORS if one != separator and one in header[0])
+    others = (candidate for candidate in SEPARATORS if candidate != separator and candidate in header[0])
     if len(header) == 1 and (other := next(others, None)):
         raise UnreadableTable(
             f"the CSV has a single column, named {header[0][:80]!r}: its separator seems to be {other!r}; "

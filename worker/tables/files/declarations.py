@@ -1,4 +1,4 @@
-"""What a columnar file says of its columns beside their types: which are categories, and which a data frame's index."""
+"""Metadata of columnar files about their columns: declared categories, and the index of a data frame."""
 
 import base64
 import json
@@ -8,15 +8,15 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from worker.contracts.errors import UnreadableTable
-from worker.tables.values import HOLDS, decoded_type, is_text, type_of
+from worker.tables.values import ALLOWED_CELLS, decoded_type, is_text, type_of
 
 EXTENSION = b"ARROW:extension:name"
 
 
 def declared_categories(schema: pa.Schema, written: bytes | None) -> frozenset[str]:
-    """Return the columns that are categories by their writer's word: dictionaries of Arrow, categories of pandas.
+    """Return the columns that the writer declared as categories: dictionaries of Arrow, categories of pandas.
 
-    ``written``: the schema that Arrow keeps in a Parquet file, in base64; Parquet knows no dictionary of numbers.
+    ``written``: the Arrow schema in a Parquet file, in base64; Parquet itself has no dictionaries of numbers.
     """
     declared = {field.name for field in [*schema, *_kept_schema(written)] if pa.types.is_dictionary(field.type)}
     columns = _pandas(schema).get("columns")
@@ -27,10 +27,10 @@ def declared_categories(schema: pa.Schema, written: bytes | None) -> frozenset[s
 
 
 def check_types(schema: pa.Schema, written: bytes | None) -> None:
-    """See that all columns are of types that a table holds, by what their writer calls them.
+    """Check that tables support the types of all columns as their writer declared them.
 
-    A type that Arrow does not know comes as the one that it is stored in: months of pandas as whole numbers. And a
-    dictionary of durations is in Parquet a column of numbers. ``written``: see ``declared_categories``.
+    An extension type unknown to Arrow appears as its storage type: months of pandas as integers. In Parquet a
+    dictionary of durations is a column of numbers. ``written``: see ``declared_categories``.
 
     Raises:
         UnreadableTable: naming a column of another type.
@@ -39,22 +39,22 @@ def check_types(schema: pa.Schema, written: bytes | None) -> None:
         type_of(field.name, field.type)
         named = (field.metadata or {}).get(EXTENSION)
         if named is not None and not is_text(decoded_type(field.type)):
-            raise UnreadableTable(f"column {field.name!r} holds {named.decode(errors='replace'):.80}; {HOLDS}")
+            raise UnreadableTable(f"column {field.name!r} holds {named.decode(errors='replace'):.80}; {ALLOWED_CELLS}")
 
 
 def index_columns(schema: pa.Schema) -> frozenset[str]:
-    """Return the columns that are the index of the pandas data frame that was written."""
+    """Return the columns that were the index of the pandas data frame."""
     names = _pandas(schema).get("index_columns")
-    found = {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
-    return frozenset(found.intersection(schema.names))
+    index = {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+    return frozenset(index.intersection(schema.names))
 
 
 def _pandas(schema: pa.Schema) -> dict[str, Any]:
     try:
-        found = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+        metadata = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _kept_schema(written: bytes | None) -> list[pa.Field]:

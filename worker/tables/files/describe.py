@@ -1,8 +1,8 @@
-"""What the values of a column look like, told in memory that does not grow with the table.
+"""Statistics of a column, in memory that does not grow with the table.
 
-A column is gone through in blocks, and every value stands as 64 bits: a number as its own, a text as its hash. Distinct
-values are counted among those that share a remainder. Each share is in a file of its own, so that one of them at a time
-is sorted in memory and the column is gone through once however many there are.
+A column is read in blocks, and every value becomes 64 bits: the bits of a number, the hash of a text. To count distinct
+values, these words are partitioned by a hash into temporary files, one partition at a time is sorted in memory, and so
+the column is read once.
 """
 
 import tempfile
@@ -22,11 +22,11 @@ from worker.tables.values import as_floats
 TOP_VALUES = 10
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 MEANT = r"^[€$£¥]?\s*[+-]?\s*[0-9]{1,3}([ .,']?[0-9]{3})*([.,][0-9]+)?\s*[€$£¥%]?$"
-"""A number as people write it for each other, with a decimal comma, marks of thousands or a sign of money."""
+"""A formatted number, with a decimal comma, thousands separators or a currency sign."""
 MAX_ODD_SHARE = 0.5
 MAX_COUNTED = 10_000
-SHARE_ROWS = 2**21
-"""About so many values are sorted at a time: 16 MiB, and as much again for their places."""
+PARTITION_ROWS = 2**21
+"""About this many values are sorted at a time: 16 MiB, and as much again for their rows."""
 MIXER = np.uint64(0x9E3779B97F4A7C15)
 """2^64 over the golden ratio: multiplying by it spreads bit patterns evenly (Knuth, TAOCP 3, 6.4)."""
 
@@ -35,10 +35,10 @@ Words = Callable[[], Iterator[np.ndarray]]
 
 
 def describe(name: str, kind: ColumnType, blocks: Blocks, folder: Path | None = None, *, index: bool = False) -> Column:
-    """Return the statistics of a column whose values ``blocks`` yields in order, each time that it is called.
+    """Return the statistics of a column; each call of ``blocks`` yields its values in order.
 
-    ``folder``: where values of a long column may lie meanwhile, 16 bytes each; None: the folder for temporary files.
-    ``index``: the column is the index of a data frame.
+    ``folder``: for temporary files of a long column, 16 bytes per value; None: the default folder. ``index``: the
+    column is the index of a data frame.
     """
     if kind == "numeric":
         column = _numbers(name, blocks, folder)
@@ -82,14 +82,14 @@ def _numbers(name: str, blocks: Blocks, folder: Path | None) -> Column:
                 continue
             low, high = min(low, finite.min()), max(high, finite.max())
             integer = integer and bool((finite == np.round(finite)).all())
-            # means and squares of blocks together: Chan, Golub and LeVeque 1983
+            # combine means and squares of blocks: Chan, Golub and LeVeque 1983
             shift, share = finite.mean() - mean, len(finite) / (count + len(finite))
             squares += ((finite - finite.mean()) ** 2).sum() + shift**2 * share * count
             mean += shift * share
             count += len(finite)
     distinct = 0
-    for words, _places in _shares(lambda: _words(blocks), known, folder):
-        # np.unique without places counts by a hash table, which takes 15 times as long
+    for words, _places in _partitions(lambda: _words(blocks), known, folder):
+        # np.unique without indices uses a hash table, which takes 15 times as long
         words.sort()
         distinct += bool(len(words)) + int(np.count_nonzero(words[1:] != words[:-1]))
     if not count:
@@ -110,16 +110,16 @@ def _numbers(name: str, blocks: Blocks, folder: Path | None) -> Column:
 
 
 def _floats(blocks: Blocks) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield the values that are there, 0 without a sign, and how many are missing."""
+    """Yield the present values, with -0 as 0, and the number of missing ones."""
     for block in blocks():
         yield as_floats(block.drop_null()).to_numpy(zero_copy_only=False) + 0.0, block.null_count
 
 
 def _words(blocks: Blocks) -> Iterator[np.ndarray]:
-    """Yield the values that are there as 64 bits: integers, of which float64 may round several to one, as they are."""
+    """Yield the present values as 64 bits; integers unchanged, because float64 may round several to one."""
     for block in blocks():
-        found = block.drop_null().to_numpy(zero_copy_only=False)
-        yield found + 0.0 if found.dtype.kind == "f" else found
+        numbers = block.drop_null().to_numpy(zero_copy_only=False)
+        yield numbers + 0.0 if numbers.dtype.kind == "f" else numbers
 
 
 def _hashes(blocks: Blocks) -> Words:
@@ -132,24 +132,23 @@ def _hashes(blocks: Blocks) -> Words:
     return hashes
 
 
-def _shares(words: Words, rows: int, folder: Path | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the 64-bit words of each share and the rows where they stand. Equal words are in one share."""
-    shares = -(-rows // SHARE_ROWS)
-    if shares <= 1:
-        found = [block.view(np.uint64) for block in words()]
-        yield np.concatenate([np.empty(0, np.uint64), *found]), np.arange(rows)
+def _partitions(words: Words, rows: int, folder: Path | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the 64-bit words of each partition, and their rows. Equal words are in one partition."""
+    n_partitions = -(-rows // PARTITION_ROWS)
+    if n_partitions <= 1:
+        arrays = [block.view(np.uint64) for block in words()]
+        yield np.concatenate([np.empty(0, np.uint64), *arrays]), np.arange(rows)
         return
     with ExitStack() as stack:
-        files = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in range(shares)]
+        files = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in range(n_partitions)]
         row = 0
         for block in words():
             bits = block.view(np.uint64)
-            share = (bits * MIXER >> np.uint64(32)) % np.uint64(shares)
-            order = np.argsort(share, kind="stable")
+            partition = (bits * MIXER >> np.uint64(32)) % np.uint64(n_partitions)
+            order = np.argsort(partition, kind="stable")
             pairs = np.column_stack([bits, np.arange(row, row + len(bits), dtype=np.uint64)])[order]
-            for file, part in zip(
-                files, np.split(pairs, np.searchsorted(share[order], np.arange(1, shares))), strict=True
-            ):
+            starts = np.searchsorted(partition[order], np.arange(1, n_partitions))
+            for file, part in zip(files, np.split(pairs, starts), strict=True):
                 file.write(part.tobytes())
             row += len(bits)
         for file in files:
@@ -159,10 +158,10 @@ def _shares(words: Words, rows: int, folder: Path | None) -> Iterator[tuple[np.n
 
 
 def _frequent(words: Words, rows: int, folder: Path | None) -> tuple[int, list[tuple[int, int]]]:
-    """Return how many words differ, and (word, count) of the most frequent, of equally frequent ones the earlier."""
+    """Return the number of distinct words, and (word, count) of the most frequent; ties by first row."""
     distinct = 0
     frequent: list[tuple[int, int, int]] = []
-    for bits, places in _shares(words, rows, folder):
+    for bits, places in _partitions(words, rows, folder):
         values, first, counts = np.unique(bits, return_index=True, return_counts=True)
         distinct += len(values)
         best = np.lexsort((places[first], -counts))[:TOP_VALUES]
@@ -171,21 +170,21 @@ def _frequent(words: Words, rows: int, folder: Path | None) -> tuple[int, list[t
 
 
 def _top(blocks: Blocks, frequent: list[tuple[int, int]]) -> list[TopValue]:
-    """Return the values whose hashes are ``frequent``, with their counts."""
-    wanted = dict(frequent)
-    found: dict[int, str | bool] = {}
+    """Return the values of the ``frequent`` hashes, with their counts."""
+    counts = dict(frequent)
+    values: dict[int, str | bool] = {}
     for block in blocks():
-        if len(found) == len(wanted):
+        if len(values) == len(counts):
             break
         for value in block.drop_null().unique().to_pylist():
-            if hash(value) in wanted:
-                found.setdefault(hash(value), value)
-    return [TopValue(value=_short(found[word]), count=count) for word, count in frequent]
+            if hash(value) in counts:
+                values.setdefault(hash(value), value)
+    return [TopValue(value=_short(values[word]), count=count) for word, count in frequent]
 
 
 def _not_numbers(blocks: Blocks, known: int) -> list[TopValue] | None:
-    """Return the most frequent texts that are no numbers where most are, or are meant so; None where all are."""
-    found: Counter[str] = Counter()
+    """Return the most frequent non-numbers if most texts are plain or formatted numbers; None if all are numbers."""
+    counts: Counter[str] = Counter()
     others = 0
     for block in blocks():
         texts = block.drop_null()
@@ -194,9 +193,9 @@ def _not_numbers(blocks: Blocks, known: int) -> list[TopValue] | None:
         if others > known * MAX_ODD_SHARE:
             return None
         for value, count in zip(*(column.to_pylist() for column in odd.value_counts().flatten()), strict=True):
-            if value in found or len(found) < MAX_COUNTED:
-                found[value] += count
-    return [TopValue(value=_short(value), count=count) for value, count in found.most_common(TOP_VALUES)] or None
+            if value in counts or len(counts) < MAX_COUNTED:
+                counts[value] += count
+    return [TopValue(value=_short(value), count=count) for value, count in counts.most_common(TOP_VALUES)] or None
 
 
 def _short(value: str | bool) -> str | bool:

@@ -1,4 +1,4 @@
-"""Whether the first row of a text is a row of data that was taken for names."""
+"""Detect a first row that is data rather than names."""
 
 import re
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from worker.tables.files.raw_table import NO_HEADER
 
 SHOWN = 3
 NAMES_OUTWEIGH = 3
-"""One name says as much as three cells that are like those below: years and numbers are names of columns, too."""
+"""One name outweighs three cells that are like those below: years and numbers can be names of columns."""
 LOOKED_AT = 1000
-"""Cells of a column that are compared with its name."""
+"""Number of cells of a column that are compared with its name."""
 MAX_UNLIKE_SHARE = 0.1
 _CLOCK = r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?( ?[APap][Mm])?"
 _DAY = r"([0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}|[0-9]{1,2}[ -][A-Za-z]{3,9}[ -][0-9]{2,4})"
@@ -30,7 +30,7 @@ WRITTEN = tuple(
         rf"([+-]?[€$£¥] ?[+-]?{_SUM}|[+-]?{_SUM}[€$£¥])",
     )
 )
-"""Dates, times, percentages and money, as they are written."""
+"""Formats of dates, times, percentages and money."""
 NUMBERED = re.compile(r"(.*[^0-9])[0-9]+")
 
 
@@ -41,12 +41,12 @@ def check_header(
     repetitive: int,
     alike: Sequence[bool | None],
 ) -> None:
-    """Refuse names that are data by all that can be seen: cells of the kind that stands below them.
+    """Refuse names that seem to be data, because they are of the kind of the cells below them.
 
-    ``repeated``: whether a column of texts that come again and again holds its own name as a value; ``repetitive``: how
-    many such columns there are. ``alike``: see ``looks_alike``. A number above numbers, true above booleans, and a date
-    above dates are of a row of data, and so is a row whose texts stand below themselves; other texts above numbers,
-    booleans or dates are names. Numbers that count columns, and years, are names.
+    ``repeated``: whether a column of repetitive texts holds its own name as a value; ``repetitive``: the number of
+    repetitive columns. ``alike``: see ``looks_alike``. Signs of data are a number above numbers, true above booleans, a
+    date above dates, and texts that occur below themselves; signs of names are other texts above numbers, booleans or
+    dates, numbers that count columns, and years.
 
     Raises:
         UnreadableTable: naming the cells, and what to do.
@@ -64,7 +64,7 @@ def check_header(
     there = [column for column in columns if column[0].strip() not in values.MISSING]
     named = sum(kind != "categorical" and not _is(name, kind) for name, kind, _ in there)
     named += sum(like is False for _, like in written)
-    texts = [name for name, _, found in there if found and name not in data]
+    texts = [name for name, _, is_repeated in there if is_repeated and name not in data]
     # one column may hold its name by chance: "y" among y and n
     if not named and 2 * len(texts) > repetitive:
         data += texts
@@ -82,23 +82,23 @@ def holds_name(name: str, column: pa.Array) -> bool:
 
 
 def looks_alike(name: str, column: pa.Array) -> bool | None:
-    """Return whether a name is written as its column's cells are, where these are of a kind: dates, money, "web01".
+    """Return whether a name has the format of its column's cells, such as dates, money, or "web01".
 
-    None: they are of no kind, so the name may be one of them or not.
+    None: the cells have no common format.
     """
     text = name.strip()
     numbered = NUMBERED.fullmatch(text) if len(text) <= values.MAX_NUMBER_LENGTH and text.isprintable() else None
     kinds = [*WRITTEN, *([re.compile(rf"^{re.escape(numbered[1])}[0-9]+$", re.ASCII)] if numbered else [])]
     first = (column[0].as_py() or "").strip()
-    # one look at one cell spares most columns the others
+    # checking one cell first spares most columns the rest
     likely = [kind for kind in kinds if first in values.MISSING or kind.fullmatch(first)]
     if not likely:
         return None
     cells = values.without_missing(column.slice(0, LOOKED_AT)).drop_null()
-    found = next((kind for kind in likely if _share(cells, kind.pattern) >= 1 - MAX_UNLIKE_SHARE), None)
-    if found is None:
+    pattern = next((kind for kind in likely if _share(cells, kind.pattern) >= 1 - MAX_UNLIKE_SHARE), None)
+    if pattern is None:
         return None
-    return found.fullmatch(text) is not None
+    return pattern.fullmatch(text) is not None
 
 
 def _share(cells: pa.Array, pattern: str) -> float:
@@ -112,11 +112,11 @@ def _is(name: str, kind: ColumnType) -> bool:
 
 
 def _counts(numbers: Sequence[str]) -> bool:
-    """Return whether numbers are names: all years, or the places of at least three columns from 0 or 1 on."""
+    """Return whether numbers are names: years, or the indices of at least three columns from 0 or 1 on."""
     if not numbers or not all(
         number.strip().isdecimal() and len(number) < values.MAX_NUMBER_LENGTH for number in numbers
     ):
         return False
-    whole = [int(number) for number in numbers]
-    counted = len(whole) > 2 and whole[0] in (0, 1) and all(after - before == 1 for before, after in pairwise(whole))
-    return counted or all(1900 <= number <= 2100 for number in whole)
+    places = [int(number) for number in numbers]
+    counted = len(places) > 2 and places[0] in (0, 1) and all(after - before == 1 for before, after in pairwise(places))
+    return counted or all(1900 <= place <= 2100 for place in places)

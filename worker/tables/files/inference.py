@@ -1,4 +1,4 @@
-"""Which type each column of a file has, by all of its cells, and how it is stored."""
+"""Infer the type of each column of a file from all of its cells, and how to store it."""
 
 import sys
 from dataclasses import dataclass, field
@@ -17,17 +17,17 @@ WIDE_INTEGERS = (pa.int64(), pa.uint64())
 
 @dataclass(frozen=True)
 class ColumnForm:
-    """The type of a column, and the Arrow type in which it is stored; ``keeps_texts``: with texts beside it."""
+    """The type of a column and its Arrow type in storage; ``keeps_texts``: its texts are stored in a second column."""
 
     type: ColumnType
     stored: pa.DataType
     keeps_texts: bool = False
 
-    def of(self, name: str, column: pa.Array) -> pa.Array:
-        """Return a column of a file as it is stored.
+    def convert(self, name: str, column: pa.Array) -> pa.Array:
+        """Convert a column of a file to its stored type.
 
         Raises:
-            UnreadableTable: a text holds a NUL character, or a value has no place in the type.
+            UnreadableTable: a text holds a NUL character, or a value does not fit the type.
         """
         if self.stored in WIDE_INTEGERS:
             return _digits(column).cast(self.stored)
@@ -41,72 +41,74 @@ class ColumnForm:
         return values.typed(name, column, self.type)
 
     def fields(self, name: str) -> list[pa.Field]:
-        """Return the fields of what ``parts`` returns."""
-        own = pa.field(name, self.stored)
-        return [own, pa.field(written.texts_of(name), written.TYPE)] if self.keeps_texts else [own]
+        """Return the fields of the arrays that ``parts`` returns."""
+        main = pa.field(name, self.stored)
+        return [main, pa.field(written.text_column_name(name), written.TEXT_TYPE)] if self.keeps_texts else [main]
 
     def parts(self, name: str, column: pa.Array) -> list[pa.Array]:
-        """Return a column of a file as it is stored, and the texts that are kept beside it.
+        """Return the converted column, and the texts that are stored beside it.
 
         Raises:
-            UnreadableTable: see ``of``.
+            UnreadableTable: see ``convert``.
         """
-        own = self.of(name, column)
+        stored = self.convert(name, column)
         if not self.keeps_texts:
-            return [own]
+            return [stored]
         texts = values.typed(name, column, "categorical")
-        return [own, written.differing(texts, own).dictionary_encode()]
+        return [stored, written.differing(texts, stored).dictionary_encode()]
 
 
 def column_forms(raw: RawTable, max_cells: int) -> list[ColumnForm]:
-    """Return the form of each column: of texts that are not declared categories, what all of them could be.
+    """Return the form of each column; texts that are not declared categories get the type that all of them fit.
 
     Raises:
-        UnreadableTable: the table has no rows, or its first row is data that was taken for names.
+        UnreadableTable: the table has no rows, or its header seems to be a row of data.
         TableTooLarge: more than ``max_cells`` cells.
     """
-    looks = None
+    inferences = None
     rows = 0
     for batch in raw.batches():
-        if looks is None:
-            looks = [_Look(name, name in raw.declared, raw.guessed_header, raw.missing) for name in raw.names]
+        if inferences is None:
+            inferences = [_Inference(name, name in raw.declared, raw.guessed_header, raw.missing) for name in raw.names]
         rows += len(batch[0])
         check_cells(rows, len(raw.names), max_cells)
-        for look, column in zip(looks, batch, strict=True):
-            look.at(column)
-        if all(look.settled for look in looks):
+        for inference, column in zip(inferences, batch, strict=True):
+            inference.update(column)
+        if all(inference.complete for inference in inferences):
             break
-    if looks is None:
+    if inferences is None:
         raise UnreadableTable("the table has no rows")
-    types = [look.type for look in looks]
     if raw.guessed_header:
-        repetitive = sum(bool(look.repetitive) and look.type == "categorical" for look in looks)
-        check_header(raw.names, types, [look.repeated for look in looks], repetitive, [look.alike for look in looks])
-    if any(look.rounded for look in looks):
+        types = [inference.type for inference in inferences]
+        repeated, alike = zip(*((inference.repeated, inference.alike) for inference in inferences), strict=True)
+        repetitive = sum(bool(inference.repetitive) and inference.type == "categorical" for inference in inferences)
+        check_header(raw.names, types, repeated, repetitive, alike)
+    if any(inference.rounded for inference in inferences):
         for batch in raw.batches():
-            for look, column in zip(looks, batch, strict=True):
-                look.at_digits(column)
-    return [look.form for look in looks]
+            for inference, column in zip(inferences, batch, strict=True):
+                inference.update_digits(column)
+    return [inference.form for inference in inferences]
 
 
 def typed_table(table: pa.Table) -> tuple[pa.Table, dict[str, ColumnType]]:
-    """Return a table in memory as an uploaded one is stored, and the type of each column.
+    """Return an in-memory table in the form of a stored upload, and the type of each column.
 
     Raises:
-        UnreadableTable: a column holds what has no place in a table.
+        UnreadableTable: a column has a type that tables do not support.
     """
     declared = frozenset(field.name for field in table.schema if pa.types.is_dictionary(field.type))
     columns = [_contiguous(column) for column in table.columns]
     forms = column_forms(RawTable(table.column_names, lambda: iter([columns]), declared), sys.maxsize)
-    typed = {name: form.of(name, column) for name, form, column in zip(table.column_names, forms, columns, strict=True)}
+    named = zip(table.column_names, forms, columns, strict=True)
+    typed = {name: form.convert(name, column) for name, form, column in named}
     return pa.table(typed), dict(zip(typed, (form.type for form in forms), strict=True))
 
 
 def _contiguous(column: pa.ChunkedArray) -> pa.Array:
-    found = column.combine_chunks()
-    if isinstance(found, pa.ChunkedArray):
-        return pa.concat_arrays(found.chunks) if found.num_chunks else pa.array([], found.type)
-    return found
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        return pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    return array
 
 
 def check_cells(rows: int, columns: int, max_cells: int) -> None:
@@ -122,8 +124,8 @@ def check_cells(rows: int, columns: int, max_cells: int) -> None:
 
 
 @dataclass
-class _Look:
-    """What the cells of a column have shown so far."""
+class _Inference:
+    """The type of a column as far as its cells have been read."""
 
     name: str
     declared: bool
@@ -132,7 +134,7 @@ class _Look:
     known: ColumnType | None = None
     number: bool = True
     boolean: bool = True
-    seen: bool = False
+    any_value: bool = False
     repetitive: bool | None = None
     repeated: bool = False
     alike: bool | None = None
@@ -142,25 +144,25 @@ class _Look:
     digits_differ: bool = False
     plain: pa.DataType = values.ARROW_TYPES["numeric"]
     integers: set[pa.DataType] = field(default_factory=lambda: set(WIDE_INTEGERS))
-    whole: bool = True
+    all_integers: bool = True
     all_digits: bool = True
-    all_told: bool = True
+    all_exact: bool = True
 
     @property
-    def names(self) -> bool:
-        """Whether all are written digit by digit, or float64 does not give one of them back."""
-        return self.all_digits or not self.all_told
+    def are_identifiers(self) -> bool:
+        """Whether all numbers are written digit by digit, or float64 cannot hold one of them exactly."""
+        return self.all_digits or not self.all_exact
 
     @property
-    def settled(self) -> bool:
-        """Whether no further cell can change what is known."""
+    def complete(self) -> bool:
+        """Whether no further cell can change the result."""
         return self.known is not None and not self.wide
 
     @property
     def type(self) -> ColumnType:
         if self.known is not None:
             return self.known
-        return "numeric" if self.number else "boolean" if self.boolean and self.seen else "categorical"
+        return "numeric" if self.number else "boolean" if self.boolean and self.any_value else "categorical"
 
     @property
     def form(self) -> ColumnForm:
@@ -168,16 +170,17 @@ class _Look:
             stored = next((kind for kind in WIDE_INTEGERS if kind in self.integers), None)
             if stored is not None:
                 return ColumnForm("numeric", stored, self.digits_differ)
-            if self.whole and self.names:
-                # integers of so many digits are names of something, of which each digit counts
+            if self.all_integers and self.are_identifiers:
+                # integers of so many digits are identifiers: every digit counts
                 return ColumnForm("categorical", pa.string())
         if self.type == "categorical":
-            # texts that are values by a caller's word stay so
-            as_they_are = self.declared or self.missing is not None
-            return ColumnForm(self.type, values.DECLARED if as_they_are else values.ARROW_TYPES[self.type])
+            # where the caller names the missing words, all other texts are values
+            declared = self.declared or self.missing is not None
+            return ColumnForm(self.type, values.DECLARED if declared else values.ARROW_TYPES[self.type])
         return ColumnForm(self.type, self.plain if self.type == "numeric" else pa.bool_(), self.differ)
 
-    def at(self, column: pa.Array) -> None:
+    def update(self, column: pa.Array) -> None:
+        """Take the cells of one batch into account."""
         kind = values.decoded(column[:0]).type
         if self.declared or not values.is_text(kind):
             self.known = "categorical" if self.declared else values.type_of(self.name, kind)
@@ -193,44 +196,45 @@ class _Look:
             return
         cells = values.typed(self.name, column, "categorical")
         texts = values.without_missing(cells, self.missing)
-        self.seen = self.seen or texts.null_count < len(texts)
+        self.any_value = self.any_value or texts.null_count < len(texts)
         self.boolean = self.boolean and values.could_be_boolean(texts)
         if self.number:
-            # a code, such as that of a place, begins with zeros that count
+            # the leading zeros of a code, such as a postal code, count
             numbers = None if values.any_code(texts) else values.numbers(texts)
             if numbers is not None and self.missing is not None and values.any_nan(numbers):
-                # NaN is a word, too, and not one of those that a caller named
+                # the caller does not name NaN as a missing word, so it is a text
                 numbers = None
             self.number = numbers is not None
             self.rounded = self.rounded or (numbers is not None and _is_rounded(numbers))
         if not self.differ and (self.number or self.boolean):
-            made = numbers if self.number else values.parsed(texts, "boolean")
-            self.differ = written.any_differs(cells, made)
+            parsed = numbers if self.number else values.parsed(texts, "boolean")
+            self.differ = written.any_differs(cells, parsed)
 
-    def at_digits(self, column: pa.Array) -> None:
-        """Look at a column whose numbers float64 rounds: are all of them integers, and which type holds them?"""
-        if not self.rounded or not self.whole:
+    def update_digits(self, column: pa.Array) -> None:
+        """Check for a column that float64 rounds whether all numbers are integers, and which type holds them."""
+        if not self.rounded or not self.all_integers:
             return
         digits, others = _digits(column), _not_digits(column)
-        self.whole = bool(pc.all(pc.match_substring_regex(digits.drop_null(), values.INTEGERS), min_count=0).as_py())
+        integral = pc.match_substring_regex(digits.drop_null(), values.INTEGERS)
+        self.all_integers = bool(pc.all(integral, min_count=0).as_py())
         self.all_digits = self.all_digits and not others
-        self.all_told = self.all_told and all(map(values.float_tells, others))
-        if not self.whole:
+        self.all_exact = self.all_exact and all(map(values.float_is_exact, others))
+        if not self.all_integers:
             self.integers = set()
         for kind in set(self.integers):
             try:
-                made = digits.cast(kind)
+                integers = digits.cast(kind)
             except pa.ArrowInvalid:
                 self.integers.discard(kind)
             else:
                 if self.known is None and not self.digits_differ:
-                    self.digits_differ = written.any_differs(values.typed(self.name, column, "categorical"), made)
+                    self.digits_differ = written.any_differs(values.typed(self.name, column, "categorical"), integers)
 
 
 def _digits(column: pa.Array) -> pa.Array:
-    """Return whole numbers as text, digit by digit and without a plus sign, which Arrow does not read.
+    """Return integers as texts of digits without a plus sign, which Arrow cannot read.
 
-    Missing ones are null, and what is no whole number stays as it is written.
+    Missing values are null; other texts stay unchanged.
     """
     texts = _written(column)
     plain = pc.match_substring_regex(texts, values.INTEGERS).fill_null(True)
@@ -242,10 +246,10 @@ def _digits(column: pa.Array) -> pa.Array:
 
 
 def _not_digits(column: pa.Array) -> list[str]:
-    """Return the numbers that are not written digit by digit, each once."""
+    """Return the distinct numbers that are not written digit by digit."""
     texts = _written(column)
-    found: list[str] = texts.filter(pc.invert(pc.match_substring_regex(texts, values.INTEGERS))).unique().to_pylist()
-    return [text for text in found if text is not None]
+    numbers: list[str] = texts.filter(pc.invert(pc.match_substring_regex(texts, values.INTEGERS))).unique().to_pylist()
+    return [text for text in numbers if text is not None]
 
 
 def _written(column: pa.Array) -> pa.Array:

@@ -1,4 +1,4 @@
-"""From an uploaded file to the typed table and what its columns look like."""
+"""From an uploaded file to the typed table and the statistics of its columns."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +36,10 @@ def ingest(
 ) -> IngestedTable:
     """Write the typed table of ``source`` to ``destination`` as Parquet, and describe its columns.
 
-    Memory is bounded by a group of rows, whatever the length of the table. ``header``, ``missing``: see
-    ``readers.read``.
+    Memory is bounded by a row group, whatever the length of the table. ``header``, ``missing``: see ``readers.read``.
 
     Raises:
-        UnreadableTable: naming row and column where they are known.
+        UnreadableTable: naming row and column if they are known.
         TableTooLarge: more than ``max_cells`` cells or ``max_bytes`` bytes.
     """
     raw = read(source, media_type, Limits(max_bytes, max_cells), header=header, missing=missing)
@@ -57,7 +56,7 @@ def ingest(
 
 
 def _blocks(file: pq.ParquetFile, name: str, rows: int) -> Blocks:
-    """Return what yields the blocks of a column; one that is a single block is read once."""
+    """Return a function that yields the blocks of a column; a single block is read only once."""
     if rows > ROW_GROUP:
         return lambda: map(canonical, iter_column(file, name))
     blocks = [canonical(block) for block in iter_column(file, name)]
@@ -74,11 +73,11 @@ def _write(raw: RawTable, forms: list[ColumnForm], destination: Path, max_cells:
             rows += len(batch[0])
             check_cells(rows, len(forms), max_cells)
             parts = [form.parts(name, column) for name, form, column in zip(raw.names, forms, batch, strict=True)]
-            columns = [one for own in parts for one in own]
+            columns = [array for arrays in parts for array in arrays]
             group.append(pa.record_batch(columns, schema=schema))
             group_rows += group[-1].num_rows
             group_bytes += group[-1].nbytes
-            # a group has its own entry in the file's footer, which is held in memory: not one for each small batch
+            # combine small batches: each row group has an entry in the file's footer, which is in memory
             if group_bytes >= GROUP_BYTES or group_rows >= ROW_GROUP:
                 writer.write_table(pa.Table.from_batches(group), row_group_size=ROW_GROUP)
                 group, group_rows, group_bytes = [], 0, 0

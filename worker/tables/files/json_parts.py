@@ -1,4 +1,4 @@
-"""A table in JSON, part by part as it comes. Each part is parsed as the JSON of every other request is."""
+"""Read a JSON table part by part. Each part is parsed like the JSON of any other request."""
 
 import io
 import json
@@ -11,7 +11,7 @@ from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.contracts.json_text import MAX_JSON_DEPTH, MAX_SHOWN_LENGTH, parse_json
 
 ROWS = ("rows", "data")
-"""What the list of rows may be called; pandas calls it data, and puts the index of the frame beside it."""
+"""Keys for the list of rows; pandas calls it data, and writes the index of the frame beside it."""
 JSON_SHAPE = 'a JSON table is {"columns": ["a", "b"], "rows": [[1, 2], [3, 4]]} or {"rows": [{"a": 1, "b": 2}]}'
 BLOCK = 2**20
 MAX_PIECE_CHARACTERS = 2**24
@@ -26,17 +26,17 @@ _NEXT_MARK = re.compile(rb'[^\[\]{}"]*+(?:' + _STRING + rb"|[\[\]{}])", re.DOTAL
 _FLAT_ROW = re.compile(
     rb'[ \t\r\n]*+([\[{][^\[\]{}"]*+(?:' + _STRING + rb'[^\[\]{}"]*+)*+[\]}])[ \t\r\n]*+([,\]])', re.DOTALL
 )
-"""A row as nearly all are, with what stands behind it."""
+"""A row without nesting, as nearly all are, with the mark behind it."""
 
 Row = tuple[bytes, Any]
-"""A row as it is written, and what that says."""
+"""A row as written, and parsed."""
 
 
 def json_parts(source: Path) -> Iterator[tuple[str, Any]]:
-    """Yield ("columns", whatever is called so) and ("rows", some rows) in the order in which they come.
+    """Yield ("columns", value) and ("rows", some rows) in the order of the file.
 
     Raises:
-        UnreadableTable: this is not JSON, or not a table in JSON.
+        UnreadableTable: the file is not a JSON table.
         TableTooLarge: a part is too long.
     """
     with source.open("rb") as file:
@@ -44,10 +44,10 @@ def json_parts(source: Path) -> Iterator[tuple[str, Any]]:
         if pieces.next() != b"{":
             raise UnreadableTable(f"the body is not an object; {JSON_SHAPE}")
         pieces.take(b"{")
-        seen: set[str] = set()
+        keys: set[str] = set()
         more = pieces.next() != b"}"
         while more:
-            name = _member(pieces, seen)
+            name = _member(pieces, keys)
             if name in ROWS:
                 if pieces.next() != b"[":
                     raise UnreadableTable(f"{name!r} is not a list; {JSON_SHAPE}")
@@ -63,18 +63,18 @@ def json_parts(source: Path) -> Iterator[tuple[str, Any]]:
         pieces.check_end()
 
 
-def _member(pieces: "_Pieces", seen: set[str]) -> str:
+def _member(pieces: "_Pieces", keys: set[str]) -> str:
     name = _parsed(pieces.value())
     if not isinstance(name, str):
         raise UnreadableTable(f"the body is not JSON: the key of an object is a text; {JSON_SHAPE}")
     pieces.take(b":")
-    other = next((one for one in seen if name == one or (name in ROWS and one in ROWS)), None)
+    other = next((key for key in keys if name == key or (name in ROWS and key in ROWS)), None)
     if other is not None:
         what = "rows" if name in ROWS else "columns" if name == "columns" else None
-        told = f"the key {name[:MAX_SHOWN_LENGTH]!r} is" if what is None else f"the {what} are"
-        raise UnreadableTable(f"{told} there twice{f', as {other!r} and as {name!r}' if what == 'rows' else ''}")
-    seen.add(name)
-    if len(seen) > MAX_MEMBERS:
+        subject = f"the key {name[:MAX_SHOWN_LENGTH]!r} is" if what is None else f"the {what} are"
+        raise UnreadableTable(f"{subject} there twice{f', as {other!r} and as {name!r}' if what == 'rows' else ''}")
+    keys.add(name)
+    if len(keys) > MAX_MEMBERS:
         raise UnreadableTable(f"the body has more than {MAX_MEMBERS} keys; {JSON_SHAPE}")
     return name
 
@@ -112,7 +112,7 @@ def _parsed(text: bytes, what: str = "the body") -> Any:
 
 
 class _Pieces:
-    """Finds where values of a JSON file end, with memory for one of them and the time of one look at each byte."""
+    """Splits a JSON file into values, in linear time and with memory for one value."""
 
     def __init__(self, file: BinaryIO) -> None:
         encoding = json.detect_encoding(file.read(4))
@@ -123,7 +123,7 @@ class _Pieces:
         self._place = 0
 
     def next(self) -> bytes:
-        """Go to the next byte that is no white space, and return it; nothing at the end."""
+        """Skip white space and return the next byte; b"" at the end."""
         while True:
             self._place = self._space_ends()
             if self._place < len(self._buffer):
@@ -132,25 +132,25 @@ class _Pieces:
                 return b""
 
     def take(self, mark: bytes) -> None:
-        """Go past a mark, which must be the next."""
-        found = self.next()
-        if found != mark:
+        """Consume a mark, which must be next."""
+        byte = self.next()
+        if byte != mark:
             raise UnreadableTable(
                 f"the body is not JSON: {mark.decode()!r} was expected"
-                + (f" and {found.decode(errors='replace')!r} found" if found else ", but the body ends")
+                + (f" and {byte.decode(errors='replace')!r} found" if byte else ", but the body ends")
             )
         self._place += 1
 
     def check_end(self) -> None:
-        """See that nothing follows."""
-        if found := self.next():
-            raise UnreadableTable(f"the body is not JSON: {found.decode(errors='replace')!r} follows its end")
+        """Check that nothing follows."""
+        if byte := self.next():
+            raise UnreadableTable(f"the body is not JSON: {byte.decode(errors='replace')!r} follows its end")
 
     def row(self, number: int) -> tuple[bytes, bytes]:
-        """Return the next value of a list, and the mark behind it."""
-        if found := _FLAT_ROW.match(self._buffer, self._place):
-            self._place = found.end()
-            return found[1], found[2]
+        """Return the next value of a list, and the mark after it."""
+        if match := _FLAT_ROW.match(self._buffer, self._place):
+            self._place = match.end()
+            return match[1], match[2]
         value = self.value()
         mark = self.next()
         if mark not in (b",", b"]"):
@@ -159,7 +159,7 @@ class _Pieces:
         return value, mark
 
     def value(self) -> bytes:
-        """Return the next value as it is written."""
+        """Return the next value as written."""
         self.next()
         while (end := self._value_ends()) is None:
             if not self._read():
@@ -169,7 +169,7 @@ class _Pieces:
         return value
 
     def _value_ends(self) -> int | None:
-        """Return where the value ends that begins here; None where that has not been read yet."""
+        """Return the end of the value that begins here; None if it is not read yet."""
         first = self._buffer[self._place : self._place + 1]
         if first == b'"':
             text = _TEXT.match(self._buffer, self._place)
@@ -179,8 +179,8 @@ class _Pieces:
             end = self._place if word is None else word.end()
             return end if end < len(self._buffer) else None
         place, depth = self._place, 0
-        while found := _NEXT_MARK.match(self._buffer, place):
-            place = found.end()
+        while match := _NEXT_MARK.match(self._buffer, place):
+            place = match.end()
             mark = self._buffer[place - 1 : place]
             depth += (mark in (b"[", b"{")) - (mark in (b"]", b"}"))
             if depth > MAX_JSON_DEPTH:
@@ -194,7 +194,7 @@ class _Pieces:
         return self._place if space is None else space.end()
 
     def _read(self) -> bool:
-        """Read on: at least as much again as waits already, so that long values are not looked at too often."""
+        """Read at least as many bytes as are buffered, so that long values are not scanned too often."""
         rest = self._buffer[self._place :]
         if len(rest) > MAX_PIECE_CHARACTERS:
             raise TableTooLarge(f"the JSON holds a row or another value of more than {MAX_PIECE_CHARACTERS} bytes")

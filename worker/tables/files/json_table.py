@@ -1,4 +1,4 @@
-"""A table in JSON as columns of texts, numbers or booleans. Its rows are lists, or objects that name each cell."""
+"""A JSON table as columns of texts, numbers or booleans. Its rows are lists or objects."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, cached_property
@@ -10,22 +10,22 @@ from typing import Any
 import pyarrow as pa
 
 from worker.contracts.errors import TableTooLarge, UnreadableTable
-from worker.contracts.json_text import numbers_as_written, told_number
+from worker.contracts.json_text import numbers_as_written, shorten_number
 from worker.tables.files.json_parts import JSON_SHAPE, Row, json_parts
 from worker.tables.files.size_limits import MAX_TEXT_LENGTH, check_columns
 from worker.tables.json_cells import mistake
-from worker.tables.values import EXACT_INTEGERS, cell_text, float_tells, whole_digits
+from worker.tables.values import EXACT_INTEGERS, cell_text, float_is_exact, whole_digits
 
 
 class JsonTable:
-    """``names`` of the columns, and their cells each time that ``batches`` is called."""
+    """``names`` of the columns; ``batches`` reads their cells."""
 
     def __init__(self, source: Path) -> None:
         self._source = source
         self.names, self._listed = _names(source)
 
     def batches(self, rows_at_once: int) -> Iterator[list[pa.Array]]:
-        """Yield the columns of so many rows at a time.
+        """Yield the columns of ``rows_at_once`` rows at a time.
 
         Raises:
             UnreadableTable: naming a row.
@@ -37,7 +37,7 @@ class JsonTable:
 
     @cached_property
     def _makers(self) -> list[Callable[[Sequence[Any]], pa.Array]]:
-        """Return what makes an array of the cells of each column, by the kinds of all of them."""
+        """Return a function for each column that builds arrays by the types of all its cells."""
         kinds: list[set[type]] = [set() for _ in self.names]
         exact = [True] * len(self.names)
         for row in self._rows():
@@ -45,22 +45,22 @@ class JsonTable:
                 kinds[index].add(type(cell))
                 if type(cell) is int and abs(cell) > EXACT_INTEGERS:
                     exact[index] = False
-        return [_maker(kind - {type(None)}, whole) for kind, whole in zip(kinds, exact, strict=True)]
+        return [_maker(kind - {type(None)}, is_exact) for kind, is_exact in zip(kinds, exact, strict=True)]
 
     def _rows(self) -> Iterator[list[Any]]:
         number = 0
-        for part, found in json_parts(self._source):
+        for part, value in json_parts(self._source):
             if part == "rows":
-                for row in found:
+                for row in value:
                     number += 1
                     yield self._cells(row, number)
             elif not self._listed:
                 raise UnreadableTable(f"rows of objects name their columns, which are there besides; {JSON_SHAPE}")
 
     def _cells(self, row: Row, number: int) -> list[Any]:
-        written, found = row
-        cells = self._of_list(found, number) if self._listed else self._of_object(found, number)
-        # parsed once a row, and only where a cell needs it
+        written, value = row
+        cells = self._list_cells(value, number) if self._listed else self._object_cells(value, number)
+        # parsed at most once per row, and only if a cell needs it
         as_written = cache(lambda: numbers_as_written(written))
         for place, cell in enumerate(cells):
             kind = type(cell)
@@ -75,65 +75,65 @@ class JsonTable:
                 raise _wrong(as_written()[place if self._listed else name], cell, name, number)
         return cells
 
-    def _of_list(self, found: Any, number: int) -> list[Any]:
-        if not isinstance(found, list):
+    def _list_cells(self, cells: Any, number: int) -> list[Any]:
+        if not isinstance(cells, list):
             raise UnreadableTable(f"row {number} is not a list; {JSON_SHAPE}")
-        check_columns(len(found))
-        if len(found) != len(self.names):
-            raise UnreadableTable(f"row {number} has {len(found)} values and the table {len(self.names)} columns")
-        return found
+        check_columns(len(cells))
+        if len(cells) != len(self.names):
+            raise UnreadableTable(f"row {number} has {len(cells)} values and the table {len(self.names)} columns")
+        return cells
 
-    def _of_object(self, found: Any, number: int) -> list[Any]:
-        if not isinstance(found, dict):
+    def _object_cells(self, members: Any, number: int) -> list[Any]:
+        if not isinstance(members, dict):
             raise UnreadableTable(f"row {number} is not an object; {JSON_SHAPE}")
-        check_columns(len(found))
-        cells = [found[name] for name in self.names if name in found]
-        if not len(found) == len(cells) == len(self.names):
-            raise _lacks(self.names, found, number)
+        check_columns(len(members))
+        cells = [members[name] for name in self.names if name in members]
+        if not len(members) == len(cells) == len(self.names):
+            raise _lacks(self.names, members, number)
         return cells
 
 
 def _names(source: Path) -> tuple[list[str], bool]:
     """Return the names of the columns, and whether rows are lists."""
-    for part, found in json_parts(source):
-        if part == "rows" and isinstance(found[0][1], dict):
-            return list(found[0][1]), False
+    for part, value in json_parts(source):
+        if part == "rows" and isinstance(value[0][1], dict):
+            return list(value[0][1]), False
         if part == "columns":
-            if not isinstance(found, list):
+            if not isinstance(value, list):
                 break
-            check_columns(len(found))
-            if not all(isinstance(name, str) for name in found):
+            check_columns(len(value))
+            if not all(isinstance(name, str) for name in value):
                 break
-            return found, True
+            return value, True
     raise UnreadableTable(f'"columns" is missing or holds other things than names; {JSON_SHAPE}')
 
 
 def _exact(written: str, number: float) -> float | int:
-    """Return a number, as an integer where it is a whole one that a float rounds."""
-    digits = None if float_tells(written) else whole_digits(written)
+    """Return a number, as an integer if it is one that float64 rounds."""
+    digits = None if float_is_exact(written) else whole_digits(written)
     return number if digits is None else int(digits)
 
 
-def _lacks(names: Sequence[str], found: dict[str, Any], number: int) -> UnreadableTable:
-    lacking = next((name for name in names if name not in found), None)
+def _lacks(names: Sequence[str], row: dict[str, Any], number: int) -> UnreadableTable:
+    lacking = next((name for name in names if name not in row), None)
     if lacking is None:
         known = set(names)
-        number, lacking = 1, next(name for name in found if name not in known)
+        number, lacking = 1, next(name for name in row if name not in known)
     return UnreadableTable(
         f"row {number} has no {lacking[:80]!r}, which another row has; write null for a missing value"
     )
 
 
 def _wrong(written: Any, cell: Any, name: str, number: int) -> UnreadableTable:
-    # a number that is too large is infinite once it is read
-    told = mistake(cell) or ""
+    # a number that is too large was parsed as infinity
+    message = mistake(cell) or ""
     if isinstance(cell, float) and isinstance(written, str):
-        told = told.replace(str(cell), told_number(written), 1)
-    return UnreadableTable(f"row {number}, column {name[:80]!r}: {told}")
+        message = message.replace(str(cell), shorten_number(written), 1)
+    return UnreadableTable(f"row {number}, column {name[:80]!r}: {message}")
 
 
 def _maker(kinds: set[type], exact: bool) -> Callable[[Sequence[Any]], pa.Array]:
-    """Return what makes an array; texts of cells of several kinds, and of integers that float64 rounds."""
+    """Return a function that builds arrays; texts for mixed types and for integers that float64 rounds."""
     if str in kinds or not exact or not (kinds <= {bool} or kinds <= {int, float}):
         return lambda cells: pa.array([None if cell is None else cell_text(cell) for cell in cells], pa.string())
     if bool in kinds:

@@ -1,4 +1,4 @@
-"""Arrays of an npz file, unpacked beside it and mapped: a large matrix is never in memory as a whole."""
+"""Arrays of an npz file, unpacked and memory-mapped: a large matrix is never wholly in memory."""
 
 import shutil
 import tempfile
@@ -12,12 +12,12 @@ from worker.tables.files.size_limits import check_directory
 
 
 def arrays(source: Path, max_bytes: int) -> dict[str, np.ndarray]:
-    """Return the arrays ``X``, ``y`` and ``feature_names`` of an npz, those that there are.
+    """Return the arrays ``X``, ``y`` and ``feature_names`` of an npz, if present.
 
-    What is unpacked has no name in the file system any more when this returns; it ends with the arrays.
+    The unpacked files are already unlinked; their space is freed with the arrays.
 
     Raises:
-        UnreadableTable: a member is no array of plain values.
+        UnreadableTable: a member is not an array of plain values.
         TableTooLarge: the members take more than ``max_bytes``.
     """
     check_directory(source)
@@ -44,7 +44,7 @@ def _mapped(archive: zipfile.ZipFile, member: str, target: Path) -> np.ndarray:
             shape, _, dtype = header(file)
             room = target.stat().st_size - file.tell()
     except (ValueError, MemoryError) as error:
-        # MemoryError: the header is said to be longer than memory, and numpy would have all of it at once
+        # MemoryError: the declared length of the header exceeds the memory
         raise UnreadableTable(f"{member!r} of the npz is no array as numpy stores it: {error}") from error
     if dtype.hasobject:
         raise UnreadableTable(

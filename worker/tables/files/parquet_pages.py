@@ -1,7 +1,7 @@
-"""What the pages of a Parquet file say of themselves, whatever its footer says of them.
+"""Read the page headers of a Parquet file, independent of its footer.
 
-A reader takes the memory that a page's header asks for. The headers are structs of Thrift's compact protocol;
-PageHeader is described in parquet-format's parquet.thrift.
+Parquet readers allocate the memory that a page header declares. The headers are structs in Thrift's compact protocol;
+parquet.thrift of parquet-format defines PageHeader.
 """
 
 import mmap
@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 
 MAX_PAGES = 200_000
-"""Of one file. A page is about 1 MiB where a writer chooses."""
+"""Per file. Writers make pages of about 1 MiB by default."""
 MAX_DEPTH = 8
 MAX_FIELDS = 1000
 MAX_NUMBER_LENGTH = 10
-UNTOLD_BYTES = 100
-"""Files of old writers named parquet-mr are read so many bytes past the end that their footer tells."""
+SLACK_BYTES = 100
+"""Files of old parquet-mr writers are read this many bytes past the end in their footer."""
 
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
 _DATA_PAGE, _DATA_PAGE_V2 = 5, 8
@@ -29,7 +29,7 @@ Struct = dict[int, "int | Struct"]
 
 @dataclass(frozen=True)
 class Page:
-    """``encoding``: the number of parquet.thrift's Encoding of its values; None for a dictionary or an index."""
+    """``encoding``: number of the values' Encoding in parquet.thrift; None for a dictionary or an index."""
 
     uncompressed_bytes: int
     encoding: int | None
@@ -39,30 +39,30 @@ def pages(source: Path, metadata: pq.FileMetaData) -> Iterator[tuple[int, list[P
     """Yield the index and the pages of every column of every row group.
 
     Raises:
-        UnreadableTable: a header is none, or pages lie where there is no file.
+        UnreadableTable: a header is invalid, or pages are outside of the file.
         TableTooLarge: more than ``MAX_PAGES`` pages.
     """
     left = MAX_PAGES
-    untold = UNTOLD_BYTES if (metadata.created_by or "").lower().startswith("parquet-mr") else 0
+    slack = SLACK_BYTES if (metadata.created_by or "").lower().startswith("parquet-mr") else 0
     with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as bytes_:
         for group in map(metadata.row_group, range(metadata.num_row_groups)):
-            # of no rows nothing is read, and their places are not to be relied on
+            # readers skip groups without rows, whose offsets are unreliable
             for index in range(group.num_columns if group.num_rows else 0):
                 chunk = group.column(index)
-                # a dictionary that has no place of its own is 0 in the files of some writers
+                # some writers give 0 as the offset of a missing dictionary
                 start = min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset)
-                found = _chunk_pages(bytes_, start, start + chunk.total_compressed_size, untold, left)
-                left -= len(found)
-                yield index, found
+                chunk_pages = _chunk_pages(bytes_, start, start + chunk.total_compressed_size, slack, left)
+                left -= len(chunk_pages)
+                yield index, chunk_pages
 
 
-def _chunk_pages(file: mmap.mmap, start: int, end: int, untold: int, most: int) -> list[Page]:
+def _chunk_pages(file: mmap.mmap, start: int, end: int, slack: int, most: int) -> list[Page]:
     if not 0 <= start <= end <= len(file):
         raise UnreadableTable("the footer of the Parquet file names pages where the file has none")
-    found: list[Page] = []
+    page_list: list[Page] = []
     place = start
-    while place < min(end + untold, len(file)):
-        if len(found) == most:
+    while place < min(end + slack, len(file)):
+        if len(page_list) == most:
             raise TableTooLarge(f"the Parquet file has more than {MAX_PAGES} pages; write it with larger ones")
         try:
             page, place = _page(file, place)
@@ -70,13 +70,13 @@ def _chunk_pages(file: mmap.mmap, start: int, end: int, untold: int, most: int) 
             if place < end:
                 raise
             break
-        found.append(page)
-    return found
+        page_list.append(page)
+    return page_list
 
 
 def _page(file: mmap.mmap, place: int) -> tuple[Page, int]:
-    """Return the page at ``place``, and where the next one begins."""
-    header = _Reader(file, place, len(file))
+    """Return the page at ``place``, and the offset of the next one."""
+    header = _ThriftReader(file, place, len(file))
     fields = header.struct()
     uncompressed, compressed = fields.get(2), fields.get(3)
     if not isinstance(uncompressed, int) or not isinstance(compressed, int) or min(uncompressed, compressed) < 0:
@@ -93,8 +93,8 @@ def _encoding(fields: Struct) -> int | None:
     return None
 
 
-class _Reader:
-    """Reads one struct as Arrow does: its fields of 32 bits and its structs are kept, all others passed over."""
+class _ThriftReader:
+    """Reads one Thrift struct as Arrow does; it returns fields of 32 bits and structs, and skips the others."""
 
     def __init__(self, file: mmap.mmap, place: int, end: int) -> None:
         self._file = file
@@ -111,7 +111,7 @@ class _Reader:
             self._fields += 1
             if self._fields > MAX_FIELDS:
                 raise _broken()
-            # numbers of fields have 16 bits, and what is beyond is cut off
+            # field numbers are truncated to 16 bits
             number = _cut(number + (head >> 4) if head >> 4 else self._signed())
             value = self._value(head & 15, depth)
             if value is not None:
@@ -128,7 +128,7 @@ class _Reader:
         elif kind in (_BYTE, _DOUBLE, _BINARY):
             self._pass({_BYTE: 1, _DOUBLE: 8}.get(kind) or self._number())
         elif kind not in (_TRUE, _FALSE):
-            # lists, sets and maps are in no header of a page
+            # page headers have no lists, sets and maps
             raise _broken()
         return None
 

@@ -1,4 +1,4 @@
-"""A table as a file has it: names, and batches of columns whose types only all of them tell."""
+"""A table as in its file: names, and batches of columns whose types are not inferred yet."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -11,9 +11,9 @@ from worker.tables.files.size_limits import check_columns
 
 MAX_NAME_LENGTH = 1000
 NUMBERED = "column_"
-"""How names of columns begin that have none, before their number."""
-NO_TEXT = re.compile("[\0\ud800-\udfff]")
-"""NUL and halves of surrogate pairs: no text that is stored holds them."""
+"""Prefix of generated column names, before their number."""
+INVALID_CHARACTERS = re.compile("[\0\ud800-\udfff]")
+"""NUL and halves of surrogate pairs, which stored texts cannot hold."""
 NO_HEADER = (
     "where the first row is data, send it with ?header=false, which names the columns column_1, column_2, …; where it "
     "holds the names all the same, with ?header=true"
@@ -22,11 +22,11 @@ NO_HEADER = (
 
 @dataclass(frozen=True)
 class RawTable:
-    """Column names, and batches of columns without a name of their own.
+    """Column names, and batches of columns.
 
-    ``declared``: columns that the file declares to be categories. ``index``: those that are a data frame's index.
-    ``guessed_header``: the first row was taken for names without anybody having said that it is. ``missing``: the words
-    for a missing value that a caller named, of which no batch holds one any more.
+    ``declared``: columns that the file declares as categories. ``index``: columns of a data frame's index.
+    ``guessed_header``: the caller did not say whether the first row holds the names. ``missing``: the caller's words
+    for missing values, which the batches no longer hold.
     """
 
     names: list[str]
@@ -39,7 +39,7 @@ class RawTable:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a table may take at most, once it is read."""
+    """Limits of a table once it is read."""
 
     max_bytes: int
     max_cells: int
@@ -51,20 +51,20 @@ def check_names(table: RawTable) -> None:
     if not names:
         raise UnreadableTable("the table has no columns")
     check_columns(len(names))
-    seen: set[str] = set()
+    previous: set[str] = set()
     for index, name in enumerate(names, 1):
         if not name.strip():
             raise UnreadableTable(f"column {index} has no name; the first row of a table names its columns{hint}")
-        if len(name) > MAX_NAME_LENGTH or NO_TEXT.search(name):
+        if len(name) > MAX_NAME_LENGTH or INVALID_CHARACTERS.search(name):
             raise UnreadableTable(
                 f"the name of column {index} is longer than {MAX_NAME_LENGTH} characters, or holds NUL or half a "
                 "character"
             )
-        if name in seen:
+        if name in previous:
             raise UnreadableTable(f"two columns are named {name!r}; names must differ{hint}")
-        seen.add(name)
+        previous.add(name)
 
 
 def is_numbered(name: str) -> bool:
-    """Return whether a name is one of those that columns of a text without a header get."""
+    """Return whether a name has the form of a generated column name."""
     return name.removeprefix(NUMBERED).isdecimal() and name.startswith(NUMBERED)

@@ -1,6 +1,6 @@
-"""Files of every form as a stream of record batches, or a sentence about what is wrong with them and where.
+"""Read files of every format as record batches, or raise an error that names the fault and its place.
 
-``read`` gives a RawTable whose batches can be gone through again: the types of a text form are known only at its end.
+``read`` returns a RawTable whose batches can be read repeatedly: the types of a text are known only at its end.
 """
 
 import lzma
@@ -19,7 +19,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from worker.contracts.base import MAX_COLUMNS
-from worker.contracts.errors import TableTooLarge, UnreadableTable, says_full
+from worker.contracts.errors import TableTooLarge, UnreadableTable, is_disk_full
 from worker.tables import media
 from worker.tables.files.arrow_footer import check_arrow_file
 from worker.tables.files.csv_table import read_csv
@@ -29,13 +29,13 @@ from worker.tables.files.npz import arrays
 from worker.tables.files.raw_table import Limits, RawTable, check_names
 from worker.tables.files.size_limits import check_arrow, check_columns, check_parquet, check_texts
 from worker.tables.missing_words import missing_words
-from worker.tables.values import HOLDS, decoded, is_text, type_of
+from worker.tables.values import ALLOWED_CELLS, decoded, is_text, type_of
 
 BATCH_ROWS = 16_384
 BATCH_CELLS = 2**22
 MAX_FOOTER_BYTES = 16 * 2**20
 FREE_DICTIONARY_ENTRIES, DICTIONARY_ENTRIES_A_ROW = 2**24, 16
-NOT_AS_SAID = (
+PARSE_ERRORS = (
     pa.ArrowException,
     OSError,
     ValueError,
@@ -48,9 +48,9 @@ NOT_AS_SAID = (
     lzma.LZMAError,
     tokenize.TokenError,  # numpy: the header of an array
     SyntaxError,
-    SystemError,  # numpy: a text of its own with what is no character
+    SystemError,  # numpy: a text with invalid characters
 )
-"""What libraries raise over bytes that are not what they should be."""
+"""Exceptions of libraries for invalid files."""
 
 
 def read(
@@ -63,12 +63,12 @@ def read(
 ) -> RawTable:
     """Open a file. Reading its batches may raise the same errors later.
 
-    ``header``: whether the first row of a text holds the names; without it they are ``column_1`` and so on. None: it
-    does, unless it looks like data. ``missing``: see ``MissingWords``.
+    ``header``: whether the first row of a text holds the names; if not they are ``column_1`` and so on. None: it does
+    unless it looks like data. ``missing``: see ``MissingWords``.
 
     Raises:
-        UnreadableTable: the file is not what ``media_type`` says, or its columns have no proper names.
-        TableTooLarge: it says of itself that it is larger than ``limits``.
+        UnreadableTable: the file does not match ``media_type``, or its column names are invalid.
+        TableTooLarge: the sizes that it declares exceed ``limits``.
     """
     with source.open("rb") as file:
         start = file.read(64)
@@ -89,13 +89,13 @@ def read(
     with _errors_named(media_type):
         table = readers[media_type]()
     check_names(table)
-    return replace(table, batches=lambda: _guarded(table, media_type, missing), missing=missing)
+    return replace(table, batches=lambda: _checked_batches(table, media_type, missing), missing=missing)
 
 
-def _guarded(table: RawTable, media_type: str, missing: tuple[str, ...] | None) -> Iterator[list[pa.Array]]:
+def _checked_batches(table: RawTable, media_type: str, missing: tuple[str, ...] | None) -> Iterator[list[pa.Array]]:
     with _errors_named(media_type):
         for batch in table.batches():
-            # Parquet has texts as dictionaries that are no categories, and categories that are no dictionaries
+            # in Parquet, dictionaries need not be categories, and categories need not be dictionaries
             yield (
                 batch
                 if missing is None
@@ -110,9 +110,9 @@ def _guarded(table: RawTable, media_type: str, missing: tuple[str, ...] | None) 
 def _errors_named(media_type: str) -> Iterator[None]:
     try:
         yield
-    except NOT_AS_SAID as error:
-        if isinstance(error, OSError) and says_full(error):
-            raise  # of a file that is unpacked: it says nothing of the body
+    except PARSE_ERRORS as error:
+        if isinstance(error, OSError) and is_disk_full(error):
+            raise  # not a fault of the body
         raise UnreadableTable(f"the body cannot be read as {media_type}: {_first_line(error)}") from error
 
 
@@ -127,12 +127,12 @@ def _parquet(source: Path, limits: Limits) -> RawTable:
         written = (file.metadata.metadata or {}).get(b"ARROW:schema")
     check_types(schema, written)
     declared = declared_categories(schema, written)
-    # the lists of a schema are made anew each time that they are asked for
+    # each access to these attributes of a schema builds a new list
     names, types = schema.names, schema.types
     texts = [names[index] for index in sorted(by_dictionary) if is_text(types[index])]
 
     def batches() -> Iterator[list[pa.Array]]:
-        # texts that a dictionary holds once are not copied out before they are measured
+        # texts in dictionaries are measured before they are decoded
         with _opened_parquet(source, read_dictionary=texts) as file:
             for batch in file.iter_batches(batch_size=_rows_at_once(len(names)), use_threads=False):
                 yield _measured(batch)
@@ -147,7 +147,7 @@ def _opened_parquet(source: Path, **options: Any) -> pq.ParquetFile:
 
 
 def _arrow_file(source: Path, limits: Limits) -> RawTable:
-    """Read a file by its footer: what lies before the first batch differs between writers."""
+    """Read a file by its footer, because writers differ in what precedes the first batch."""
     check_arrow_file(source, limits.max_bytes)
     with _opened_arrow_file(source) as reader:
         schema = reader.schema
@@ -198,12 +198,12 @@ def _opened_arrow(source: Path) -> Iterator[pa.ipc.RecordBatchStreamReader]:
 
 
 def _measured(batch: pa.RecordBatch) -> list[pa.Array]:
-    """Return the columns: first that they have the memory that they need, then their sizes, then all they hold."""
+    """Validate the buffers of a batch, then its text sizes, then all its values. Return its columns."""
     batch.validate()
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         check_texts(name, column)
     batch.validate(full=True)
-    # few functions of Arrow know views of texts, which polars writes
+    # few Arrow functions support string views, which polars writes
     return [column.cast(_without_views(column.type)) for column in batch.columns]
 
 
@@ -214,16 +214,16 @@ def _without_views(kind: pa.DataType) -> pa.DataType:
 
 
 class _DictionaryWork:
-    """A dictionary is looked at with every batch that names it: a small file can ask for that again and again."""
+    """Bounds the work on dictionaries, which are validated again with every batch that uses them."""
 
     def __init__(self) -> None:
         self._left = FREE_DICTIONARY_ENTRIES
 
     def check(self, batch: pa.RecordBatch) -> None:
-        """Refuse batches of few rows with large dictionaries.
+        """Refuse many batches of few rows with large dictionaries.
 
         Raises:
-            TableTooLarge: there are too many of them.
+            TableTooLarge: the work exceeds the limit.
         """
         entries = sum(len(column.dictionary) for column in batch.columns if pa.types.is_dictionary(column.type))
         self._left += DICTIONARY_ENTRIES_A_ROW * len(batch) - entries
@@ -236,20 +236,20 @@ def _rows_at_once(columns: int) -> int:
 
 
 def _npz(source: Path, max_bytes: int) -> RawTable:
-    found = arrays(source, max_bytes)
-    X = found["X"]
-    y = found["y"] if "y" in found else np.empty((*X.shape[:1], 0))
-    given = found.get("feature_names")
+    members = arrays(source, max_bytes)
+    X = members["X"]
+    y = members["y"] if "y" in members else np.empty((*X.shape[:1], 0))
+    given_names = members.get("feature_names")
     if X.ndim != 2 or y.ndim not in (1, 2) or len(X) != len(y):
         raise UnreadableTable(f"the npz needs X [n, d] and y [n] or [n, c]; X has shape {X.shape} and y {y.shape}")
     for name, array in (("X", X), ("y", y)):
         _check_kind(name, array.dtype)
-    # before there is a name for each: a few bytes can say that there are billions
+    # before creating names: a few bytes can declare billions of columns
     check_columns(X.shape[1] + (1 if y.ndim == 1 else y.shape[1]))
     outputs = ["y"] if y.ndim == 1 else [f"y{index}" for index in range(y.shape[1])]
-    if given is not None and given.size != X.shape[1]:
-        raise UnreadableTable(f"feature_names has {given.size} names and X {X.shape[1]} columns")
-    names = [f"x{index}" for index in range(X.shape[1])] if given is None else [str(name) for name in given.ravel()]
+    if given_names is not None and given_names.size != X.shape[1]:
+        raise UnreadableTable(f"feature_names has {given_names.size} names and X {X.shape[1]} columns")
+    names = [f"x{k}" for k in range(X.shape[1])] if given_names is None else [str(name) for name in given_names.ravel()]
     Y = y[:, None] if y.ndim == 1 else y
 
     def batches() -> Iterator[list[pa.Array]]:
@@ -265,11 +265,11 @@ def _check_kind(name: str, kind: np.dtype[Any]) -> None:
     try:
         type_of(name, pa.array(_native(np.empty(0, kind))).type)
     except pa.ArrowException as error:
-        raise UnreadableTable(f"array {name!r} of the npz holds {kind}; {HOLDS}") from error
+        raise UnreadableTable(f"array {name!r} of the npz holds {kind}; {ALLOWED_CELLS}") from error
 
 
 def _native(block: np.ndarray) -> np.ndarray:
-    """Return a copy in memory, in this machine's order of bytes, and with times in a unit that Arrow knows."""
+    """Return a copy in memory, in native byte order, with times in a unit that Arrow supports."""
     block = np.array(block, block.dtype.newbyteorder("="))
     coarse = block.dtype.kind == "M" and np.datetime_data(block.dtype)[0] in ("Y", "M", "W", "h", "m")
     return block.astype("M8[s]") if coarse else block

@@ -1,7 +1,7 @@
-"""What a columnar file would take once it is read, asked before it is: a small file can say that it is huge.
+"""Check the size of a columnar file before it is read.
 
-Compressed pages, dictionaries and views let a few hundred bytes stand for gigabytes. The libraries that read them take
-the memory first. So sizes are summed from the file's own words, and texts are measured before they are copied out.
+Compressed pages, dictionaries and views let a few hundred bytes expand to gigabytes, and the libraries allocate the
+memory first. So these checks sum the sizes that the file declares, and measure texts before they are copied.
 """
 
 import struct
@@ -19,28 +19,28 @@ from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.tables.files.parquet_pages import pages
 
 MAX_PIECE_BYTES = 2**29
-"""Of one record batch, or of one column in a row group, once decompressed."""
+"""Per record batch, or per column of a row group, once decompressed."""
 MAX_TEXT_LENGTH = 2**20
 MAX_BATCH_TEXT = 2**28
-"""Bytes of one column's texts in one batch of rows, each counted as often as it stands there."""
+"""Bytes of one column's texts in one batch, with repetitions."""
 MAX_DIRECTORY_BYTES = 2**20
 DICTIONARY = {2, 8}
-"""PLAIN_DICTIONARY and RLE_DICTIONARY, as parquet.thrift numbers encodings."""
+"""Numbers of PLAIN_DICTIONARY and RLE_DICTIONARY in parquet.thrift."""
 EXPANDING = 7
-"""DELTA_BYTE_ARRAY, whose values repeat the start of the value before: each may be as long as all before together."""
+"""DELTA_BYTE_ARRAY: values share prefixes with the previous one, so each may be as long as all before it."""
 
 _END, _END_64 = b"PK\x05\x06", b"PK\x06\x07"
 _RECORD_BATCH, _DICTIONARY_BATCH = 3, 2
 
 
 def check_parquet(source: Path, metadata: pq.FileMetaData, max_bytes: int, max_cells: int) -> set[int]:
-    """Look at the sizes that a Parquet file tells: of rows its footer, of bytes its pages, which a reader believes.
+    """Check the number of rows in the footer of a Parquet file, and the sizes in its page headers.
 
-    Returns the columns some of whose pages name values by their place in a dictionary: few bytes can be long texts.
+    Returns the columns with dictionary-encoded pages, in which few bytes can be long texts.
 
     Raises:
-        TableTooLarge: they are more than is allowed.
-        UnreadableTable: texts are encoded in a way whose size cannot be told, or a page's header is broken.
+        TableTooLarge: the sizes exceed the limits.
+        UnreadableTable: the size of the texts' encoding is unknown, or a page header is broken.
     """
     check_columns(metadata.num_columns)
     if metadata.num_rows * metadata.num_columns > max_cells:
@@ -64,10 +64,10 @@ def check_parquet(source: Path, metadata: pq.FileMetaData, max_bytes: int, max_c
 
 
 def check_arrow(source: Path, max_bytes: int) -> None:
-    """Look at the sizes that the compressed buffers of an Arrow stream tell.
+    """Check the sizes that the compressed buffers of an Arrow stream declare.
 
     Raises:
-        TableTooLarge: they are more than is allowed.
+        TableTooLarge: they exceed the limits.
         UnreadableTable: a message of the stream is broken.
     """
     with pa.memory_map(str(source)) as file:
@@ -75,10 +75,10 @@ def check_arrow(source: Path, max_bytes: int) -> None:
 
 
 def check_messages(messages: Iterable[pa.ipc.Message], max_bytes: int) -> None:
-    """Look at the sizes that the compressed buffers of messages tell.
+    """Check the sizes that the compressed buffers of messages declare.
 
     Raises:
-        TableTooLarge: they are more than is allowed.
+        TableTooLarge: they exceed the limits.
         UnreadableTable: a message is broken.
     """
     total = 0
@@ -90,10 +90,10 @@ def check_messages(messages: Iterable[pa.ipc.Message], max_bytes: int) -> None:
 
 
 def check_texts(name: str, column: pa.Array) -> None:
-    """Measure the texts of a column of one batch, before anything copies or looks at them.
+    """Measure the texts of a column of one batch before they are read.
 
     Raises:
-        TableTooLarge: one of them, or all together, are more than is allowed.
+        TableTooLarge: one text, or all of them together, exceed the limits.
     """
     lengths = _lengths(column)
     if lengths is None or not len(lengths):
@@ -117,7 +117,7 @@ def check_columns(count: int) -> None:
 
 
 def check_directory(source: Path) -> None:
-    """Look at how long the directory of a zip file says that it is: all of it is read into memory at once.
+    """Check the declared length of the directory of a zip file, which is read into memory at once.
 
     Raises:
         TableTooLarge: a directory of hundreds of thousands of members.
@@ -128,7 +128,7 @@ def check_directory(source: Path) -> None:
         tail = file.read()
     end = tail.rfind(_END)
     if end < 0 or len(tail) < end + 22:
-        return  # no zip file: its reader says so
+        return  # not a zip file: the reader reports it
     [size] = struct.unpack_from("<I", tail, end + 12)
     if size > MAX_DIRECTORY_BYTES or _END_64 in tail:
         raise TableTooLarge(f"the npz has too many members: its directory is longer than {MAX_DIRECTORY_BYTES} bytes")
@@ -148,7 +148,7 @@ def _check_total(size: int, max_bytes: int) -> None:
 
 
 def _lengths(column: pa.Array) -> np.ndarray | None:
-    """Return the bytes of each text; None for a column of other things. Offsets may be anything: nothing is read."""
+    """Return the bytes of each text, None for other types. Offsets may be invalid: no text is read."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         inner = _lengths(column.dictionary)
@@ -164,9 +164,9 @@ def _lengths(column: pa.Array) -> np.ndarray | None:
 
 
 def _decompressed(message: pa.ipc.Message) -> int:
-    """Return the bytes that the compressed buffers of a message take; 0 where none is compressed.
+    """Return the decompressed bytes of a message's compressed buffers; 0 if none is compressed.
 
-    The metadata is a FlatBuffer of the type Message, of Arrow's Message.fbs.
+    The metadata is a FlatBuffer of the type Message in Arrow's Message.fbs.
     """
     table = memoryview(message.metadata)
     try:
@@ -192,7 +192,7 @@ def _decompressed(message: pa.ipc.Message) -> int:
 
 
 def field_place(table: memoryview, place: int, number: int) -> int | None:
-    """Return where the field of a FlatBuffer's table is, None where it is left out."""
+    """Return the offset of a field of a FlatBuffer table, None if it is absent."""
     vtable = place - int(struct.unpack_from("<i", table, place)[0])
     [size] = struct.unpack_from("<H", table, vtable)
     if 4 + 2 * number >= size:
@@ -202,6 +202,6 @@ def field_place(table: memoryview, place: int, number: int) -> int | None:
 
 
 def inner_place(table: memoryview, place: int, number: int) -> int | None:
-    """Return where the table or vector is that a field points to."""
-    found = field_place(table, place, number)
-    return None if found is None else found + int(struct.unpack_from("<I", table, found)[0])
+    """Return the offset of the table or vector that a field points to, None if the field is absent."""
+    field = field_place(table, place, number)
+    return None if field is None else field + int(struct.unpack_from("<I", table, field)[0])

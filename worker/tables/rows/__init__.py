@@ -1,1 +1,1 @@
-"""Rows to predict to the same arrays."""
+"""Rows to predict, matched to a model's features."""

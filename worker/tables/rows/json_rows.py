@@ -1,4 +1,4 @@
-"""Rows to predict that came as JSON."""
+"""Rows to predict in JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
-from worker.contracts.json_text import parse_json, told_number
+from worker.contracts.json_text import parse_json, shorten_number
 from worker.contracts.resources import ModelColumn
 from worker.tables.files.raw_table import MAX_NAME_LENGTH
 from worker.tables.files.size_limits import check_columns
@@ -22,16 +22,16 @@ from worker.tables.values import ARROW_TYPES, cell_text
 
 NUMBERS, BOOLEANS, TEXTS = (ARROW_TYPES[kind] for kind in ("numeric", "boolean", "categorical"))
 LISTS = ("data", "rows")
-"""What rows that are lists may be called beside the names of their columns."""
+"""Keys for rows that are lists, beside the names of their columns."""
 SHAPES = '{"rows": [{"column": value}]} or {"columns": ["a", "b"], "rows": [[1, 2]]}, or "data" for "rows" of lists'
 
 
 def parsed(body: bytes) -> dict[str, Any]:
-    """Return the object that a body is.
+    """Parse a body.
 
     Raises:
-        UnreadableTable: it is no JSON.
-        InvalidRequest: it is no object of one of the two ``SHAPES``.
+        UnreadableTable: it is not JSON.
+        InvalidRequest: it is not an object of one of the two ``SHAPES``.
     """
     try:
         document = parse_json(body, long_numbers=True)
@@ -46,42 +46,42 @@ def parsed(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _named_lists(document: Mapping[str, Any]) -> str | None:
-    """Return under which name the rows of a document are lists; None where they are objects."""
+def _lists_key(document: Mapping[str, Any]) -> str | None:
+    """Return the key of the rows if they are lists; None if they are objects."""
     return next(name for name in LISTS if name in document) if "columns" in document else None
 
 
 def plain_of(document: Mapping[str, Any], columns: PlainColumns, *, max_rows: int) -> PlainRows | None:
-    """Return the rows of a document, if all that is in it is as a model of these ``columns`` wants it.
+    """Return the rows of a document if its cells need no conversion for a model of these ``columns``.
 
-    None says nothing but that ``table_of`` has to look more closely.
+    None: ``table_of`` must convert or check the document.
     """
-    listed = _named_lists(document)
-    rows = document[listed or "rows"]
-    if type(rows) is not list or not 0 < len(rows) <= max_rows or set(map(type, rows)) != {list if listed else dict}:
+    key = _lists_key(document)
+    rows = document[key or "rows"]
+    if type(rows) is not list or not 0 < len(rows) <= max_rows or set(map(type, rows)) != {list if key else dict}:
         return None
-    names = document["columns"] if listed else list(rows[0])
+    names = document["columns"] if key else list(rows[0])
     if type(names) is not list or set(map(type, names)) != {str} or set(map(len, rows)) != {len(names)}:
         return None
     if len(names) > MAX_COLUMNS:
         return None
-    further = [name for name in names if name not in columns.names]
+    extra = [name for name in names if name not in columns.names]
     places = {name: place for place, name in enumerate(names)}
-    if not len(places) == len(names) == len(columns.names) + len(further):
+    if not len(places) == len(names) == len(columns.names) + len(extra):
         return None
 
-    def cells(wanted: Sequence[str]) -> list[Any]:
-        if not wanted:
+    def cells(subset: Sequence[str]) -> list[Any]:
+        if not subset:
             return []
-        found = map(itemgetter(*([places[name] for name in wanted] if listed else wanted)), rows)
-        return list(found if len(wanted) == 1 else chain.from_iterable(found))
+        values = map(itemgetter(*([places[name] for name in subset] if key else subset)), rows)
+        return list(values if len(subset) == 1 else chain.from_iterable(values))
 
     try:
-        if further and not (CELL_TYPES.issuperset(map(type, cells(further))) and all(map(_is_plain_name, further))):
+        if extra and not (CELL_TYPES.issuperset(map(type, cells(extra))) and all(map(_is_plain_name, extra))):
             return None
         return plain_rows(columns, len(rows), cells)
     except KeyError:
-        # of a row that lacks what the first one has
+        # a row lacks a key of the first one
         return None
 
 
@@ -94,12 +94,12 @@ def table_of(document: Mapping[str, Any], features: Sequence[ModelColumn], *, ma
 
     Raises:
         ColumnMismatch: naming all missing columns.
-        InvalidRequest: the rows are no table, there are none or more than ``max_rows``, or a cell does not fit its
-            column; its place in the document is told.
+        InvalidRequest: the rows are not a table, there are none or more than ``max_rows``, or a cell does not fit its
+            column; the message names its place in the document.
     """
-    called = _named_lists(document)
-    names = None if called is None else document["columns"]
-    columns = _of_objects(document["rows"]) if called is None else _of_lists(names, called, document[called])
+    key = _lists_key(document)
+    names = None if key is None else document["columns"]
+    columns = _columns_of_objects(document["rows"]) if key is None else _columns_of_lists(names, key, document[key])
     check_columns(len(columns))
     try:
         for name, cells in columns.items():
@@ -109,10 +109,10 @@ def table_of(document: Mapping[str, Any], features: Sequence[ModelColumn], *, ma
         arrays = {column.name: _array(column, columns[column.name]) for column in features}
         return match_columns(pa.table(arrays), features)
     except WrongCell as error:
-        raise error.pointed(called or "rows", names) from error
+        raise error.pointed(key or "rows", names) from error
 
 
-def _of_objects(rows: Any) -> dict[str, list[Any]]:
+def _columns_of_objects(rows: Any) -> dict[str, list[Any]]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise InvalidRequest.at("/rows", "rows must be a list of objects, one a row")
     names: dict[str, None] = {}
@@ -128,14 +128,14 @@ def _of_objects(rows: Any) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in names}
 
 
-def _of_lists(names: Any, called: str, data: Any) -> dict[str, list[Any]]:
+def _columns_of_lists(names: Any, key: str, data: Any) -> dict[str, list[Any]]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
         raise InvalidRequest.at("/columns", "columns must be a list of different names")
     if not isinstance(data, list):
-        raise InvalidRequest.at(f"/{called}", f"{called} must be a list of rows")
+        raise InvalidRequest.at(f"/{key}", f"{key} must be a list of rows")
     for index, row in enumerate(data):
         if not isinstance(row, list) or len(row) != len(names):
-            raise InvalidRequest.at(f"/{called}/{index}", f"row {index + 1} must be a list of {len(names)} values")
+            raise InvalidRequest.at(f"/{key}/{index}", f"row {index + 1} must be a list of {len(names)} values")
     return {name: [row[index] for row in data] for index, name in enumerate(names)}
 
 
@@ -151,29 +151,29 @@ def _check_cells(name: str, cells: Sequence[Any]) -> None:
         raise WrongCell(row, name, mistake(cells[row]) or "")
 
 
-def _array(wanted: ModelColumn, cells: Sequence[Any]) -> pa.Array:
-    """Return the cells of a column in one type."""
+def _array(column: ModelColumn, cells: Sequence[Any]) -> pa.Array:
+    """Return the cells of a column as one Arrow type."""
     present = set(map(type, cells)) - {NoneType}
-    if present == {bool} and wanted.type == "numeric":
-        # a type of Arrow or of a tensor is meant; ``true`` among numbers of JSON is a slip that would pass for 1
+    if present == {bool} and column.type == "numeric":
+        # numeric columns accept booleans from typed formats, but in JSON ``true`` is a mistake, not 1
         row, cell = next((row, cell) for row, cell in enumerate(cells) if cell is not None)
-        raise WrongCell(row, wanted.name, f"{json.dumps(cell)} is not numeric")
+        raise WrongCell(row, column.name, f"{json.dumps(cell)} is not numeric")
     if not present <= {bool}:
         for row, cell in enumerate(cells):
             if (wrong := mistake(cell)) is not None:
-                raise WrongCell(row, wanted.name, wrong)
-    if present <= {int, float} and wanted.type != "categorical":
+                raise WrongCell(row, column.name, wrong)
+    if present <= {int, float} and column.type != "categorical":
         return pa.array(
-            [None if cell is None else _float(cell, row, wanted) for row, cell in enumerate(cells)], NUMBERS
+            [None if cell is None else _float(cell, row, column) for row, cell in enumerate(cells)], NUMBERS
         )
-    if present == {bool} and wanted.type != "categorical":
+    if present == {bool} and column.type != "categorical":
         return pa.array(cells, BOOLEANS)
-    # what a cell says does not depend on the cells beside it
+    # the meaning of a cell does not depend on other cells
     return pa.array([None if cell is None or cell != cell else cell_text(cell) for cell in cells], TEXTS)
 
 
-def _float(cell: float, row: int, wanted: ModelColumn) -> float:
+def _float(cell: float, row: int, column: ModelColumn) -> float:
     try:
         return float(cell)
     except OverflowError as error:
-        raise WrongCell(row, wanted.name, f"{told_number(str(cell))} is too large; {LARGEST}") from error
+        raise WrongCell(row, column.name, f"{shorten_number(str(cell))} is too large; {LARGEST}") from error

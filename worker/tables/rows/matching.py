@@ -1,4 +1,4 @@
-"""Columns of any table as those that a model reads: found by name, in its order and types."""
+"""Match the columns of any table to a model's features: by name, in its order and types."""
 
 from collections.abc import Collection, Sequence
 
@@ -18,7 +18,7 @@ NOT_BOOLEAN = "is not boolean; give true and false, or 1 and 0"
 
 
 class WrongRow(InvalidRequest):
-    """A row cannot be answered. ``row`` counts from 0 in the rows that were looked at."""
+    """A row cannot be predicted. ``row`` counts from 0 in the checked rows."""
 
     def __init__(self, row: int, why: str) -> None:
         super().__init__(f"row {row + 1}{why}")
@@ -26,7 +26,7 @@ class WrongRow(InvalidRequest):
         self._why = why
 
     def counted_from(self, first_row: int) -> "WrongRow":
-        """Return the error with its row counted in a table of which ``first_row`` is the first that was looked at."""
+        """Return the error with its row counted in a table whose row ``first_row`` was the first checked one."""
         return WrongRow(first_row + self.row, self._why)
 
 
@@ -39,17 +39,16 @@ class WrongCell(WrongRow):
         self.message = message
 
     def pointed(self, rows: str, listed: Sequence[str] | None) -> InvalidRequest:
-        """Return the error with the cell's place in a body of JSON.
+        """Return the error with the JSON pointer of the cell.
 
-        ``rows``: what the rows are called there. ``listed``: the names in the order of its lists; None where its rows
-        are objects.
+        ``rows``: the key of the rows. ``listed``: the names in the order of its lists; None if its rows are objects.
         """
         place = pointer(rows, self.row, self.column if listed is None else listed.index(self.column))
         return InvalidRequest(self.detail, errors=(FieldError(place, self.message),))
 
 
 def check_rows(rows: int, max_rows: int) -> None:
-    """Raise InvalidRequest when there are no rows to predict, or more than ``max_rows``."""
+    """Raise InvalidRequest if there are no rows to predict, or more than ``max_rows``."""
     if rows == 0:
         raise InvalidRequest("there are no rows to predict")
     if rows > max_rows:
@@ -59,14 +58,14 @@ def check_rows(rows: int, max_rows: int) -> None:
 
 
 def match_columns(table: pa.Table, features: Sequence[ModelColumn]) -> pa.Table:
-    """Return the columns that the model reads, in its order and types; others are left out.
+    """Return the columns that the model reads, in its order and types, without others.
 
     Raises:
         ColumnMismatch: naming all missing columns.
         InvalidRequest: a cell does not fit its column; row, column and value are named.
     """
     table = table.select(selected(table.column_names, features))
-    columns = [_fitted(found, column) for found, column in zip(table.columns, features, strict=True)]
+    columns = [_fitted(cells, column) for cells, column in zip(table.columns, features, strict=True)]
     return pa.Table.from_arrays(columns, table.column_names)
 
 
@@ -88,7 +87,7 @@ def selected(present: Sequence[str], features: Sequence[ModelColumn]) -> list[st
 
 
 def near(missing: Sequence[str], spare: Collection[str]) -> str:
-    """Return which of the columns that are there, and are not read under their own name, may be meant."""
+    """Return a hint which of the unused columns may be the missing ones."""
     pairs = []
     for name in missing[:SHOWN]:
         close = close_names(name, spare, 1)
@@ -96,56 +95,56 @@ def near(missing: Sequence[str], spare: Collection[str]) -> str:
     return f"; is it {', '.join(pairs)}?" if pairs else ""
 
 
-def _fitted(column: pa.ChunkedArray, wanted: ModelColumn) -> pa.Array | pa.ChunkedArray:
-    if _is_ready(column, wanted):
+def _fitted(column: pa.ChunkedArray, feature: ModelColumn) -> pa.Array | pa.ChunkedArray:
+    if _is_ready(column, feature):
         return column
-    found = column.combine_chunks()
-    if isinstance(found, pa.ChunkedArray):
-        found = pa.concat_arrays(found.chunks) if found.num_chunks else pa.array([], found.type)
-    if wanted.missing_words is not None:
-        found = missing_words(wanted.missing_words).without(found)
-    if pa.types.is_null(found.type):
-        return pa.nulls(len(found), values.ARROW_TYPES[wanted.type])
-    values.type_of(wanted.name, found.type)
-    if wanted.type == "categorical":
-        return values.typed(wanted.name, found, "categorical")
-    if pa.types.is_dictionary(found.type) and not pa.types.is_boolean(found.type.value_type):
-        # a category is its text: stored tables have nothing else of it
-        found = values.typed(wanted.name, found, "categorical")
-    found = values.decoded(found)
-    kind = values.type_of(wanted.name, found.type)
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    if feature.missing_words is not None:
+        array = missing_words(feature.missing_words).without(array)
+    if pa.types.is_null(array.type):
+        return pa.nulls(len(array), values.ARROW_TYPES[feature.type])
+    values.type_of(feature.name, array.type)
+    if feature.type == "categorical":
+        return values.typed(feature.name, array, "categorical")
+    if pa.types.is_dictionary(array.type) and not pa.types.is_boolean(array.type.value_type):
+        # only the text of a category counts, as in stored tables
+        array = values.typed(feature.name, array, "categorical")
+    array = values.decoded(array)
+    kind = values.type_of(feature.name, array.type)
     if kind == "categorical":
-        found = _from_texts(wanted, values.typed(wanted.name, found, "categorical"))
-    elif wanted.type == "boolean" and kind == "numeric":
-        found = _as_booleans(wanted.name, found)
-    fitted = values.typed(wanted.name, found, wanted.type)
-    if wanted.type == "numeric":
+        array = _from_texts(feature, values.typed(feature.name, array, "categorical"))
+    elif feature.type == "boolean" and kind == "numeric":
+        array = _as_booleans(feature.name, array)
+    fitted = values.typed(feature.name, array, feature.type)
+    if feature.type == "numeric":
         row = pc.index(pc.is_finite(fitted).fill_null(True), False).as_py()
         if row >= 0:
-            raise WrongCell(row, wanted.name, f"{fitted[row].as_py()} is not a finite number")
+            raise WrongCell(row, feature.name, f"{fitted[row].as_py()} is not a finite number")
     return fitted
 
 
-def _is_ready(column: pa.ChunkedArray, wanted: ModelColumn) -> bool:
-    """Return whether one look says that there is nothing to do, as in the most frequent case."""
-    if wanted.type != "numeric" or wanted.missing_words is not None:
+def _is_ready(column: pa.ChunkedArray, feature: ModelColumn) -> bool:
+    """Return whether the column needs no conversion, as in the most frequent case."""
+    if feature.type != "numeric" or feature.missing_words is not None:
         return False
     numbers = column.type == values.ARROW_TYPES["numeric"] and not column.null_count
     return numbers and bool(np.isfinite(column.to_numpy()).all())
 
 
-def _from_texts(wanted: ModelColumn, found: pa.Array) -> pa.Array:
-    texts = values.without_missing(found, wanted.missing_words)
-    if wanted.type == "boolean":
-        return _booleans_of_texts(wanted.name, texts)
-    numbers = _numbers_of_texts(wanted.name, texts, NOT_NUMERIC)
-    if wanted.missing_words is not None and (row := pc.index(pc.is_nan(numbers), True).as_py()) >= 0:
-        raise WrongCell(row, wanted.name, f"{texts[row].as_py()!r} {NOT_NUMERIC}")
+def _from_texts(feature: ModelColumn, array: pa.Array) -> pa.Array:
+    texts = values.without_missing(array, feature.missing_words)
+    if feature.type == "boolean":
+        return _booleans_of_texts(feature.name, texts)
+    numbers = _numbers_of_texts(feature.name, texts, NOT_NUMERIC)
+    if feature.missing_words is not None and (row := pc.index(pc.is_nan(numbers), True).as_py()) >= 0:
+        raise WrongCell(row, feature.name, f"{texts[row].as_py()!r} {NOT_NUMERIC}")
     return numbers
 
 
 def _booleans_of_texts(name: str, texts: pa.Array) -> pa.Array:
-    """Return truth values, each of its own text: rows may come in blocks, and are answered alike in all of them."""
+    """Return booleans, each from its own text only, so that the blocks of a table do not matter."""
     truth = pc.is_in(pc.utf8_lower(texts), value_set=pa.array(["true", "false"]))
     others = pc.if_else(truth, None, texts)
     numbers = _numbers_of_texts(name, others, NOT_BOOLEAN)
@@ -162,9 +161,9 @@ def _numbers_of_texts(name: str, texts: pa.Array, otherwise: str) -> pa.Array:
     raise InvalidRequest(f"a cell of column {name!r} {otherwise}")
 
 
-def _as_booleans(name: str, found: pa.Array) -> pa.Array:
-    numbers = values.typed(name, found, "numeric")
+def _as_booleans(name: str, array: pa.Array) -> pa.Array:
+    numbers = values.typed(name, array, "numeric")
     row = pc.index(pc.is_in(numbers, value_set=pa.array([0.0, -0.0, 1.0, None])), False).as_py()
     if row >= 0:
-        raise WrongCell(row, name, f"{found[row].as_py()} {NOT_BOOLEAN}")
+        raise WrongCell(row, name, f"{array[row].as_py()} {NOT_BOOLEAN}")
     return numbers.cast(pa.bool_())

@@ -1,4 +1,4 @@
-"""Rows to predict, in any form, as just the columns that a model reads, matched by name."""
+"""Rows to predict in any format, matched by name to the columns that a model reads."""
 
 import io
 import tempfile
@@ -14,16 +14,16 @@ from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTa
 from worker.contracts.resources import ModelColumn
 from worker.tables import media
 from worker.tables.files.raw_table import Limits, is_numbered
-from worker.tables.files.readers import NOT_AS_SAID, read
+from worker.tables.files.readers import PARSE_ERRORS, read
 from worker.tables.rows import json_rows, plain
 from worker.tables.rows.matching import check_rows, match_columns
 from worker.tables.rows.plain import PlainColumns, PlainRows, Rows, plain_rows
 from worker.tables.values import EXACT_INTEGERS, decoded_type, is_text
 
 MAX_BYTES = 2**28
-"""Of a file of rows, once decompressed."""
+"""Per file of rows, once decompressed."""
 FEW_ROWS = 64
-"""A table of more rows is worth the steps that a table takes."""
+"""For more rows a table is faster than plain rows."""
 NUMBERED_COLUMNS = (
     "the model learned from a file without a header; where the first row of this one is data too, send it with "
     "?header=false"
@@ -31,12 +31,12 @@ NUMBERED_COLUMNS = (
 
 
 class RowReader:
-    """Makes rows for a model with these ``features`` of whatever came."""
+    """Reads rows of any format for a model with these ``features``."""
 
     def __init__(self, features: Sequence[ModelColumn]) -> None:
         self._features = features
         self._columns = PlainColumns.of(features)
-        # words that a caller named are looked for in every cell
+        # every cell must be compared with the caller's missing words
         self._may_be_plain = all(column.missing_words is None for column in features)
         kinds = np.array([column.type for column in features])
         self._places = [np.flatnonzero(kinds == kind) for kind in ("numeric", "boolean", "categorical")]
@@ -45,22 +45,23 @@ class RowReader:
         """Return the rows of a request's body. ``header``: of a text, see ``readers.read``.
 
         Raises:
-            UnreadableTable: the body is not what ``media_type`` says.
+            UnreadableTable: the body does not match ``media_type``.
             ColumnMismatch: naming all missing columns.
-            InvalidRequest: there are no rows or more than ``max_rows``, they are no table, or a cell does not fit its
-                column; of JSON, its place in the body is told.
+            InvalidRequest: there are no rows or more than ``max_rows``, they are not a table, or a cell does not fit
+                its column; in JSON the message names its place.
         """
         if media_type == media.JSON:
             document = json_rows.parsed(body)
-            found = json_rows.plain_of(document, self._columns, max_rows=max_rows) if self._may_be_plain else None
-            return json_rows.table_of(document, self._features, max_rows=max_rows) if found is None else found
+            rows = json_rows.plain_of(document, self._columns, max_rows=max_rows) if self._may_be_plain else None
+            return json_rows.table_of(document, self._features, max_rows=max_rows) if rows is None else rows
         if media_type == media.NPY:
             return self.fit_matrix(_matrix(body, len(self._features)), max_rows=max_rows)
         table = _file_table(body, media_type, max_rows, header)
         try:
             return self.fit(table, max_rows=max_rows)
         except ColumnMismatch as error:
-            if media_type in media.TEXTS and header is None and all(is_numbered(one.name) for one in self._features):
+            unnamed = all(is_numbered(feature.name) for feature in self._features)
+            if media_type in media.TEXTS and header is None and unnamed:
                 raise ColumnMismatch(f"{error.detail}; {NUMBERED_COLUMNS}") from error
             raise
 
@@ -72,24 +73,24 @@ class RowReader:
             InvalidRequest: there are no rows or more than ``max_rows``, or a cell does not fit its column.
         """
         check_rows(table.num_rows, max_rows)
-        found = self._plain(table) if self._may_be_plain and table.num_rows <= FEW_ROWS else None
-        return match_columns(table, self._features) if found is None else found
+        rows = self._plain(table) if self._may_be_plain and table.num_rows <= FEW_ROWS else None
+        return match_columns(table, self._features) if rows is None else rows
 
     def table(self, rows: Rows) -> pa.Table:
-        """Return rows as a table in any case."""
+        """Return the rows as a table."""
         return rows.table(self._features) if isinstance(rows, PlainRows) else rows
 
     def fit_matrix(self, X: np.ndarray, *, max_rows: int) -> Rows:
-        """Return the rows of a matrix of numbers or of booleans, whose columns are the features in their order.
+        """Return the rows of a matrix of numbers or booleans, whose columns are the features in order.
 
         Raises:
-            InvalidRequest: as of ``fit``.
+            InvalidRequest: see ``fit``.
         """
         check_rows(len(X), max_rows)
         plain = self._may_be_plain and X.dtype.kind == "f" and len(X) <= FEW_ROWS
-        found = self._plain_matrix(X) if plain else None
-        if found is not None:
-            return found
+        rows = self._plain_matrix(X) if plain else None
+        if rows is not None:
+            return rows
         return match_columns(
             pa.table({column.name: pa.array(X[:, index]) for index, column in enumerate(self._features)}),
             self._features,
@@ -98,10 +99,10 @@ class RowReader:
     def _plain_matrix(self, X: np.ndarray) -> PlainRows | None:
         numeric, truths, codes = (X[:, places] for places in self._places)
         numbers = np.hstack([numeric, truths]).astype(np.float64, copy=False)
-        # longer numbers of float32 are written with fewer digits than they have
+        # longer float32 numbers are not exact as texts
         most = 2**24 if X.dtype == np.float32 else EXACT_INTEGERS
-        whole = np.isnan(codes) | ((codes == np.round(codes)) & (np.abs(codes) < most))
-        if np.isinf(numbers).any() or not (np.isnan(truths) | np.isin(truths, (0, 1))).all() or not whole.all():
+        exact = np.isnan(codes) | ((codes == np.round(codes)) & (np.abs(codes) < most))
+        if np.isinf(numbers).any() or not (np.isnan(truths) | np.isin(truths, (0, 1))).all() or not exact.all():
             return None
         return PlainRows(
             self._columns, numbers, [None if code != code else str(int(code)) for code in codes.ravel().tolist()]
@@ -117,18 +118,18 @@ class RowReader:
         try:
             return plain_rows(self._columns, table.num_rows, cells)
         except KeyError:
-            # a column is missing, or there are two of its name
+            # a column is missing or ambiguous
             return None
 
 
 def _has_plain_cells(kind: pa.DataType) -> bool:
-    """Return whether cells of an Arrow type are Python's numbers, truth values or texts, whatever they hold."""
+    """Return whether all cells of an Arrow type convert to Python numbers, booleans or texts."""
     kind = decoded_type(kind)
     return is_text(kind) or pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_float64(kind)
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
-    """Return rows of the same kind for the same model, one part after another."""
+    """Concatenate rows of the same kind for the same model."""
     if len(parts) == 1:
         return parts[0]
     if isinstance(parts[0], PlainRows):
@@ -137,20 +138,20 @@ def joined(parts: Sequence[Rows]) -> Rows:
 
 
 def _matrix(body: bytes, columns: int) -> np.ndarray:
-    """Return an npy body: booleans as they are, all other numbers as float64."""
+    """Return the matrix of an npy body: booleans and float32 unchanged, other numbers as float64."""
     try:
         X = np.lib.format.read_array(io.BytesIO(body), allow_pickle=False)
-    except (*NOT_AS_SAID, MemoryError) as error:
+    except (*PARSE_ERRORS, MemoryError) as error:
         raise UnreadableTable(f"the body is not an npy array of plain values: {error}") from error
     if X.ndim != 2 or X.shape[1] != columns or X.dtype.kind not in "biuf":
         raise InvalidRequest(
             f"an npy body is a matrix of numbers [n, {columns}] in the order of the model's features; "
             f"this one has shape {list(X.shape)} and type {X.dtype}"
         )
-    # Arrow knows neither the other order of bytes nor long floats
     if X.dtype.kind == "b" or X.dtype == np.float32:
-        # of categories the digits that float32 has count
+        # the float32 digits of a category count
         return X
+    # Arrow supports neither foreign byte order nor long doubles
     return X.astype(np.float64, copy=False)
 
 
@@ -162,7 +163,7 @@ def _file_table(body: bytes, media_type: str, max_rows: int, header: bool | None
 
 
 def read_rows(source: Path, media_type: str, max_rows: int, header: bool | None = None) -> pa.Table:
-    """Return the rows to predict of a file, their cells as they are. ``header``: see ``readers.read``.
+    """Return the rows of a file with unchanged cells. ``header``: see ``readers.read``.
 
     Raises:
         UnreadableTable, TableTooLarge: see ``readers.read``.
@@ -179,6 +180,6 @@ def read_rows(source: Path, media_type: str, max_rows: int, header: bool | None 
     if not batches:
         raise InvalidRequest("there are no rows to predict")
     columns = {name: pa.chunked_array([batch[index] for batch in batches]) for index, name in enumerate(raw.names)}
-    # in Parquet numbers that are declared to be categories come as numbers
+    # in Parquet, categories of numbers are columns of numbers
     declared = [name for name in raw.declared if not pa.types.is_dictionary(columns[name].type)]
     return pa.table({**columns, **{name: columns[name].dictionary_encode() for name in declared}})

@@ -84,4 +84,4 @@ def test_batches_are_listed_newest_first_with_their_counts(database: Database) -
     assert [batch.counts for batch in first.items] == [BatchCounts(queued=3), BatchCounts(queued=2)]
     rest = batches.list_page(database, limit=2, after=first.next)
     assert ([batch.id for batch in rest.items], rest.next) == ([made[0]], None)
-    assert batches.list_page(database.of("others")).items == []
+    assert batches.list_page(database.for_project("others")).items == []

@@ -60,7 +60,7 @@ def _plans(database: Database, ask: Callable[[Database], Any]) -> list[str]:
 @pytest.mark.parametrize("after", [None, "zzz"])
 @pytest.mark.parametrize("name", LISTS)
 def test_a_page_is_found_by_an_index_in_the_order_of_the_list(database: Database, name: str, after: str | None) -> None:
-    plans = _plans(database.of("default"), lambda one: LISTS[name](one, after))
+    plans = _plans(database.for_project("default"), lambda one: LISTS[name](one, after))
     assert plans
     for plan in plans:
         assert not any(detour in plan for detour in ("SCAN", "TEMP B-TREE", "MULTI-INDEX", "Seq Scan", "Sort")), plan

@@ -71,8 +71,8 @@ def test_within_a_project_the_job_that_waits_longest_is_next(database: Database)
 
 def test_projects_take_turns(database: Database) -> None:
     clock = Clock()
-    many = [queue_fit(database.of("many"), clock(), model=f"m{index}") for index in range(6)]
-    few = [queue_fit(database.of("few"), clock(), model=f"f{index}") for index in range(2)]
+    many = [queue_fit(database.for_project("many"), clock(), model=f"m{index}") for index in range(6)]
+    few = [queue_fit(database.for_project("few"), clock(), model=f"f{index}") for index in range(2)]
     order = []
     while (wanted := jobs.next_queued(database)) is not None:
         clock.pass_seconds(1)
@@ -85,8 +85,8 @@ def test_projects_take_turns(database: Database) -> None:
 
 def test_a_project_with_fewer_running_jobs_is_next(database: Database) -> None:
     clock = Clock()
-    busy = [queue_fit(database.of("busy"), clock(), model=f"m{index}") for index in range(3)]
-    late = queue_fit(database.of("late"), clock())
+    busy = [queue_fit(database.for_project("busy"), clock(), model=f"m{index}") for index in range(3)]
+    late = queue_fit(database.for_project("late"), clock())
     clock.pass_seconds(1)
     assert jobs.claim(database, busy[0], "first", 30, clock()) is not None
     clock.pass_seconds(1)

@@ -12,7 +12,7 @@ from worker.store.jobs import workload
 
 def test_queues_are_told_by_project_and_only_to_those_who_may_see_it(database: Database) -> None:
     later = START + timedelta(seconds=9)
-    ours, theirs = database.of("ours"), database.of("theirs")
+    ours, theirs = database.for_project("ours"), database.for_project("theirs")
     queue_fit(ours, later)
     queue_fit(ours, START)
     queue_fit(theirs, later)
@@ -21,10 +21,10 @@ def test_queues_are_told_by_project_and_only_to_those_who_may_see_it(database: D
 
 
 def test_a_running_job_is_told_with_its_worker_and_its_lease(database: Database) -> None:
-    job_id = queue_fit(database.of("ours"), START)
+    job_id = queue_fit(database.for_project("ours"), START)
     assert workload.running(database) == []
     jobs.claim(database, job_id, "gpu-1", 30, START)
     [found] = workload.running(database)
     assert (found.job.id, found.worker) == (job_id, "gpu-1")
     assert found.lease_expires_at == START + timedelta(seconds=30)
-    assert workload.waiting(database) == workload.running(database.of("theirs")) == []
+    assert workload.waiting(database) == workload.running(database.for_project("theirs")) == []

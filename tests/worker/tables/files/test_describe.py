@@ -14,9 +14,9 @@ from worker.tables.files.describe import describe
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _many_shares() -> Iterator[None]:
+def _many_partitions() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "SHARE_ROWS", 7)
+        patch.setattr(module, "PARTITION_ROWS", 7)
         yield
 
 

@@ -71,7 +71,7 @@ def test_record_batches_of_one_row_cost_no_more_each_the_more_there_are(tmp_path
 def test_a_long_column_is_gone_through_as_often_as_a_short_one(
     kind: ColumnType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(describe, "SHARE_ROWS", 100)
+    monkeypatch.setattr(describe, "PARTITION_ROWS", 100)
     times: list[int] = []
     for rows in (100, 10_000):
         column = pa.array(np.arange(rows)).cast(ARROW_TYPES[kind])

@@ -1,6 +1,6 @@
-"""Projects own what callers make; keys are stored; reports, requests and traces are known by their numbers.
+"""Add projects, API keys, and the numbers of reports, requests and traces.
 
-Revision 0002. Going down needs that no two projects have the same name of a model or the same bytes of a dataset.
+Revision 0002. The downgrade needs that no two projects share the name of a model or the bytes of a dataset.
 """
 
 import sqlalchemy as sa

@@ -1,4 +1,4 @@
-"""Jobs are counted and timed by kind and state without reading their rows.
+"""Add an index that counts and times jobs by kind and state.
 
 Revision 0003.
 """

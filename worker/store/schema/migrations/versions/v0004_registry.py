@@ -1,4 +1,4 @@
-"""Models have a description and tags; a name can stand for a chosen version.
+"""Add descriptions, tags and default versions of models.
 
 Revision 0004.
 """

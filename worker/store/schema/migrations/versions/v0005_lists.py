@@ -1,4 +1,4 @@
-"""Pages of lists are found by an index, however many rows there are and whichever project asks.
+"""Add indexes for the pages of lists by project.
 
 Revision 0005.
 """
@@ -25,7 +25,7 @@ NEW: Indexes = {
     "batches": [("project", "id")],
 }
 OLD: Indexes = {"jobs": [("batch_id", "id"), ("project", "state"), ("model_name",), ("model_id",)]}
-"""What begins like a new one, or serves lists alone."""
+"""Indexes that are a prefix of a new one, or serve only lists."""
 
 
 def upgrade() -> None:
@@ -39,14 +39,14 @@ def downgrade() -> None:
 
 
 def _create(indexes: Indexes) -> None:
-    for table, found in indexes.items():
-        for columns in found:
+    for table, entries in indexes.items():
+        for columns in entries:
             op.create_index(_name(table, columns), table, list(columns))
 
 
 def _drop(indexes: Indexes) -> None:
-    for table, found in indexes.items():
-        for columns in found:
+    for table, entries in indexes.items():
+        for columns in entries:
             op.drop_index(_name(table, columns), table)
 
 
