@@ -20,7 +20,7 @@ from worker.runs.data import load_rows
 from worker.store.files.artifacts import Artifacts
 from worker.training import search_space
 from worker.training.machine import Machine
-from worker.training.model_selection import precise_if_few
+from worker.training.model_selection import float64_if_few
 from worker.training.pipeline import recurse
 from worker.training.rows import TrainingRows
 from worker.training.search import Loss, Params, Trial, tried
@@ -77,7 +77,7 @@ class SearchRows:
 
     def configured(self, params: Params) -> FitSpec:
         """Return the whole spec of a trial, which the fit of the best one repeats to the last bit."""
-        return precise_if_few(search_space.configured(self.spec, params), self._fitted)
+        return float64_if_few(search_space.configured(self.spec, params), self._fitted)
 
     def load(self, spec: FitSpec) -> list[TrainingRows]:
         """Return the rows of each fold, or of the one split."""

@@ -28,7 +28,7 @@ from worker.contracts.specs import AUTO_CANDIDATES, FitSpec
 from worker.contracts.validation import validation_chose
 from worker.engine.choice import CandidateRun, number_of_runs
 from worker.engine.errors import EngineError
-from worker.runs.checkpoints import without_old_scores
+from worker.runs.checkpoints import drop_outdated_checkpoint
 from worker.runs.fit import fit
 from worker.runs.trial import TRIALS, SearchRows, stored_trial
 from worker.store.files.artifacts import Artifacts
@@ -53,7 +53,7 @@ def tune(
 
 
 class _Tune:
-    """One run of a search."""
+    """One search under way."""
 
     def __init__(
         self, order: TuneOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]
@@ -175,9 +175,9 @@ class _Tune:
         return self._stored
 
     def _first(self) -> Params:
-        """Return the options of the first trial: those that a fit would select."""
-        spec = self._order.request.spec
-        expected = number_of_runs(len(spec.candidates()))
+        """Return the options of the first trial: what a fit would choose of what the spec leaves open."""
+        given = self._order.request.spec
+        expected = number_of_runs(len(given.candidates()))
 
         def stage(stage: str, done: float, following: float) -> None:
             progress = Progress(trials=self._trials, fraction=self._chosen * done / self._steps, stage=stage)
@@ -192,10 +192,10 @@ class _Tune:
         def ended(run: CandidateRun, number: int, runs: int) -> None:
             stage(f"choosing where to begin ({number} of {runs})", number / runs, min((number + 1) / runs, 1.0))
 
-        # rows that no spec can learn from fail the search here, instead of every trial
-        load(spec.candidates()[0])
+        # rows that no spec can learn from end the search here, and not one trial after another
+        load(given.candidates()[0])
         try:
-            choice = choose(spec, load, device=self._machine.device, ended=ended)
+            choice = choose(given, load, device=self._machine.device, ended=ended)
         except EngineError as error:
             message = f"no way to fit stood a short run, and the first trial is the spec as it was given: {error}"
             self._report(LogReport(data=LogData(message=message)))

@@ -127,7 +127,7 @@ class Supervisor:
     def _attempt(self, claim: Claim) -> str:
         """Return the outcome of an attempt, in a word or two."""
         with Lease(self.database, claim.row_id, claim.token, self.settings.lease_seconds, self.now) as lease:
-            self.moved()
+            self.touch()
             self._lease = lease
             try:
                 return Attempt(self, claim, lease).run()

@@ -17,5 +17,5 @@ def by_project(database: Database) -> dict[str, dict[str, int]]:
             if row is JobRow:
                 query = query.where(JobRow.parent_id.is_(None))
             for project, count in session.execute(query):
-                found.setdefault(project, dict.fromkeys(COUNTED, 0))[noun] = count
-    return found
+                counts.setdefault(project, dict.fromkeys(COUNTED, 0))[noun] = count
+    return counts

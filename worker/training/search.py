@@ -1,4 +1,4 @@
-"""Search for the best of many configurations: seeded sampling, and pruning of weak trials.
+"""The search for the best of many configurations: seeded draws, and an early end for weak trials.
 
 Trials come in rounds, and those of a round may run side by side. The draw of a trial, and whether it is
 stopped early, follow from the seed, its number and the trials of earlier rounds, and from nothing else. So a search is
@@ -25,22 +25,22 @@ STARTUP_TRIALS = 10
 """So many trials, the first round, are drawn evenly before the sampler looks at what they found."""
 ROUND_TRIALS = 6
 """Of all later rounds: more would run side by side, and fewer of them would be drawn by what others found."""
-JUDGED_AFTER = 5
+PRUNING_MIN_TRIALS = 5
 """So many trials must be complete before one is stopped for being weaker than their median."""
-JUDGED_FROM_STEP = 2
+PRUNING_WARMUP_STEPS = 2
 """The first steps say little of what a trial will learn."""
 TIE = 1e-6
-"""Weight of the second part of a loss, scaled below 1, in the single number for the sampler."""
+"""Weight of the second part of a loss, squeezed below 1, in the one number that the sampler sees."""
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial of a configuration, with the loss after each step.
+    """One configuration that was tried: the loss after each step.
 
-    ``number`` counts from 0. ``reason``: why it failed. ``same_as``: the earlier trial with the same params, whose
-    losses this one takes over.
+    ``number`` counts from 0. ``reason``: why it failed. ``same_as``: an earlier trial had the same params, so this one
+    took over what that one found.
     """
 
     number: int
@@ -57,7 +57,7 @@ class Trial:
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
-    """Return the complete trial with the least loss, the earliest of ties; None if none is complete."""
+    """Return the complete trial with the least loss, the earliest of equal ones; None where none is complete."""
     complete = [trial for trial in trials if trial.state == "complete"]
     return min(complete, key=lambda trial: (trial.losses[trial.best_step], trial.number), default=None)
 
@@ -167,7 +167,7 @@ def _study(
     own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     study = optuna.create_study(
         sampler=optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=own_seed, constant_liar=True),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=JUDGED_AFTER, n_warmup_steps=JUDGED_FROM_STEP),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=PRUNING_MIN_TRIALS, n_warmup_steps=PRUNING_WARMUP_STEPS),
     )
     study.add_trials([_frozen(trial, space) for trial in done[: round_start(number)]])
     study.add_trials([_running(params, space) for params in beside])
@@ -198,25 +198,24 @@ def _inside(params: Params, space: Mapping[str, SearchOption]) -> dict[str, Opti
 
 
 def _draw(
-    optuna_trial: optuna.Trial, space: Mapping[str, SearchOption], applies: Callable[[str, Params], bool]
+    asked: optuna.Trial, space: Mapping[str, SearchOption], applies: Callable[[str, Params], bool]
 ) -> dict[str, OptionValue]:
     params: dict[str, OptionValue] = {}
     for name, option in space.items():
         if applies(name, params):
-            params[name] = _suggest(optuna_trial, name, _distribution(option))
+            params[name] = _suggest(asked, name, _distribution(option))
     return params
 
 
-def _suggest(optuna_trial: optuna.Trial, name: str, distribution: BaseDistribution) -> OptionValue:
+def _suggest(asked: optuna.Trial, name: str, distribution: BaseDistribution) -> OptionValue:
     if isinstance(distribution, CategoricalDistribution):
-        return optuna_trial.suggest_categorical(name, distribution.choices)
+        return asked.suggest_categorical(name, distribution.choices)
     if isinstance(distribution, IntDistribution):
-        return optuna_trial.suggest_int(
+        return asked.suggest_int(
             name, distribution.low, distribution.high, log=distribution.log, step=distribution.step
         )
     assert isinstance(distribution, FloatDistribution)  # noqa: S101 - there is no fourth kind
-    low, high = distribution.low, distribution.high
-    return optuna_trial.suggest_float(name, low, high, log=distribution.log, step=distribution.step)
+    return asked.suggest_float(name, distribution.low, distribution.high, log=distribution.log, step=distribution.step)
 
 
 def _distribution(option: SearchOption) -> BaseDistribution:
@@ -229,6 +228,6 @@ def _distribution(option: SearchOption) -> BaseDistribution:
 
 
 def _number(loss: Loss) -> float:
-    """Return a loss as one number with the same order, except for ties beyond the second part."""
+    """Return a loss as one number that keeps the order but for ties beyond the second part."""
     tie = loss[1] if len(loss) > 1 else 0.0
     return loss[0] + TIE * tie / (1 + abs(tie))

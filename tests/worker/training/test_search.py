@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from worker.contracts.search import SearchOption
-from worker.training.search import JUDGED_AFTER, JUDGED_FROM_STEP, Loss, Params, Trial, best, round_start, search
+from worker.training.search import PRUNING_MIN_TRIALS, PRUNING_WARMUP_STEPS, Loss, Params, Trial, best, round_start, search
 
 SPACE = {
     "shape": SearchOption(choices=["round", "flat", None]),
@@ -74,7 +74,7 @@ def test_weak_trials_are_stopped_early_and_strong_ones_never():
         assert PRUNING_WARMUP_STEPS < len(trial.losses) < STEPS
         step = len(trial.losses) - 1
         before = [one for one in trials[: round_start(trial.number)] if one.state == "complete"]
-        assert len(before) >= JUDGED_AFTER
+        assert len(before) >= PRUNING_MIN_TRIALS
         assert min(trial.losses) > sorted(min(one.losses[: step + 1]) for one in before)[(len(before) - 1) // 2]
     assert best(trials) is not None
     assert all(len(trial.losses) == STEPS for trial in trials if trial.state == "complete")

@@ -16,7 +16,7 @@ from worker.store.database import Database
 from worker.store.jobs.events import write
 from worker.store.jobs.queries import find
 from worker.store.jobs.rows import part_id
-from worker.store.jobs.state_update import enter, held, owned, unchanged
+from worker.store.jobs.state_update import enter, held_columns, owned, unchanged
 from worker.store.schema.tables import JobRow
 
 
@@ -119,7 +119,7 @@ def _stored(work: PartWork) -> dict[str, Any]:
 
 
 def _held(job: JobRow) -> dict[str, str | None]:
-    return held("fit", job.dataset_id, job.validation_id, None)
+    return held_columns("fit", job.dataset_id, job.validation_id, None)
 
 
 def _row(job: JobRow, round_: int, number: int, work: PartWork, now: datetime) -> dict[str, Any]:

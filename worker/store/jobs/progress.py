@@ -10,7 +10,7 @@ STARTING = "starting"
 """The stage of a claimed job until its run reports one."""
 
 
-def shown(row: JobRow, parts: Counter[str] | None) -> Progress:
+def public_progress(row: JobRow, parts: Counter[str] | None) -> Progress:
     """Return the progress that callers see. ``parts``: of a job that waits, how many of its round are in each state."""
     stored = Progress.model_validate(row.progress)
     if stored.parts is not None and parts is not None and row.state == "waiting":
@@ -32,7 +32,7 @@ def shown(row: JobRow, parts: Counter[str] | None) -> Progress:
     return stored.model_copy(update={"stage": stage, "eta_seconds": left})
 
 
-def begun(row: JobRow) -> dict[str, Any]:
+def initial_progress(row: JobRow) -> dict[str, Any]:
     """Return the progress to store for a job that a worker claims: where its checkpoint left it."""
     before = Progress() if row.checkpoint is None and row.round == 0 else Progress.model_validate(row.progress)
     changes = {"stage": STARTING, "eta_seconds": _expected(row, before.fraction)}

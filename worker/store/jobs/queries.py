@@ -14,7 +14,7 @@ from worker.contracts.resources import BatchCounts, Job, JobKind, JobState, Page
 from worker.contracts.validation import left_out_chose, validation_chose
 from worker.store.database import Database
 from worker.store.jobs.claims import CHECKPOINTS
-from worker.store.jobs.progress import shown
+from worker.store.jobs.progress import public_progress
 from worker.store.jobs.rows import BETWEEN_ROUNDS, GOING_ON, WANTS_WORKER, find_row, parent_of
 from worker.store.pagination import first_page
 from worker.store.schema.tables import JobRow
@@ -222,7 +222,7 @@ def to_resource(row: JobRow, parts: Counter[str] | None = None) -> Job:
             "kind": row.kind,
             "state": "running" if row.state in BETWEEN_ROUNDS else row.state,
             "attempt": row.attempt,
-            "progress": shown(row, parts),
+            "progress": public_progress(row, parts),
             "metrics": row.metrics,
             "validation_chose": validation_chose(row.request),
             "left_out_chose": left_out_chose(row.request, row.metrics or {}),

@@ -30,7 +30,7 @@ from worker.store.jobs.events import write
 from worker.store.jobs.progress import initial_progress
 from worker.store.jobs.queries import find, to_resource
 from worker.store.jobs.rows import BETWEEN_ROUNDS
-from worker.store.jobs.state_update import called_by, enter, held, lease_lost, lock, running, unchanged
+from worker.store.jobs.state_update import enter, held_columns, lease_lost, lock, origin_columns, running, unchanged
 from worker.store.schema.tables import JobRow
 
 
