@@ -80,7 +80,7 @@ class _Tune:
             self._ended, made = [], {}
             self._store()
         while len(self._ended) < self._trials:
-            draws = self._draws()
+            draws = self._draws(made)
             works = self._works(draws)
             if any(work.trial not in made for work in works):
                 # a round that lost some of its parts is planned again under its number
@@ -97,10 +97,11 @@ class _Tune:
     def _past(self) -> list[Trial]:
         return [stored_trial(data) for data in self._ended]
 
-    def _draws(self) -> dict[int, Params]:
-        """Return the params of the trials of the next round, by their numbers from 1."""
+    def _draws(self, made: Mapping[int, TrialData]) -> dict[int, Params]:
+        """Return the params of the trials of the next round, by their numbers from 1. ``made``: those it has made."""
         past, start = self._past, len(self._ended)
-        first = past[0].params if past else self._first()
+        known = [*self._ended[:1], *(data for data in made.values() if data.trial == 1)]
+        first = known[0].params if known else self._first()
         beside = [data.params for data in self._ended[round_start(start) :]]
         draws: dict[int, Params] = {}
         for number in range(start, min(round_end(start), self._trials)):
