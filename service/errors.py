@@ -1,25 +1,25 @@
-"""Errors of the service: of commands, each a message and an exit code, and of HTTP, each a problem document.
+"""Errors of commands, each a message and an exit code, and errors of HTTP, each a problem document.
 
-``CannotStart``, code 1: something on this machine or in its reach stands in the way.
-``WrongSetting``, code 2: a flag, an argument or a variable asks for what cannot be.
+``CannotStart``, exit code 1: this machine or a dependency prevents the command.
+``WrongSetting``, exit code 2: a flag, an argument or a variable has an invalid value.
 The others have a stable ``code``; their status is in ``service.http.problems``.
 """
 
 from worker.contracts import errors
 
 
-class Complaint(Exception):
-    """A command ends with this message, which says what is wrong and what would be right."""
+class CommandError(Exception):
+    """Ends a command with a message, which says what is wrong and how to fix it."""
 
     exit_code = 1
 
 
-class CannotStart(Complaint):
-    """Something on this machine, or something that it should reach, stands in the way."""
+class CannotStart(CommandError):
+    """This machine, or a service that it depends on, prevents the command."""
 
 
-class WrongSetting(Complaint):
-    """A flag or a variable has a value that cannot work, whatever else is right."""
+class WrongSetting(CommandError):
+    """A flag, an argument or a variable has an invalid value."""
 
     exit_code = 2
 

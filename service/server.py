@@ -14,9 +14,9 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
-from service.http.connections import timed
+from service.http.connections import protocol_class
 from service.runtime.context import Draining, utc_now
-from service.runtime.gc_freeze import settle
+from service.runtime.gc_freeze import freeze_loaded_objects
 from service.settings import ServiceSettings
 from worker.telemetry.tracing import Tracing
 
@@ -34,7 +34,7 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
         await super().startup(sockets)
-        settle("application")
+        freeze_loaded_objects("application")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop on the first signal; end at once on the second."""
@@ -66,7 +66,7 @@ def serve(settings: ServiceSettings, now: Callable[[], datetime] = utc_now) -> N
         server_header=False,
         # a request that came right behind another would inherit what was bound to the log and to the trace for that one
         reset_contextvars=True,
-        http=timed(settings.head_seconds, settings.stall_seconds, settings.hsts_seconds),
+        http=protocol_class(settings.head_seconds, settings.stall_seconds, settings.hsts_seconds),
         loop="uvloop",
         ws="none",
         # nothing here depends on where a request comes from or by which scheme, so nobody is believed about it

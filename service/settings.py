@@ -147,32 +147,32 @@ class ServiceSettings(SharedSettings):
         return local_url(self.host, self.port)
 
 
-def read_settings(kind: type[Kind], **given: Any) -> Kind:
-    """Return settings: what is ``given`` wins over the environment, and the environment over the defaults.
+def read_settings(kind: type[Kind], **overrides: Any) -> Kind:
+    """Return settings. ``overrides`` win over the environment, the environment over the defaults.
 
     Raises:
         WrongSetting: with a line for each variable that has a value it cannot have.
     """
     try:
-        return kind(**given)
+        return kind(**overrides)
     except SettingsError as error:
         raise WrongSetting(str(error)) from error
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        raise WrongSetting("\n".join(_wrong(kind, one["loc"][0], one["input"], one["msg"]) for one in found)) from None
+        lines = [_wrong(kind, entry["loc"][0], entry["input"], entry["msg"]) for entry in error.errors()]
+        raise WrongSetting("\n".join(lines)) from None
 
 
-def read_every_setting(**given: Any) -> tuple[ServiceSettings, WorkerSettings]:
-    """Return the settings of the API, with what is ``given``, and those of the worker.
+def read_every_setting(**overrides: Any) -> tuple[ServiceSettings, WorkerSettings]:
+    """Return the settings of the API, with ``overrides``, and those of the worker.
 
     Raises:
         WrongSetting: with a line, once, for each variable of either that has a value it cannot have.
     """
     wrong: dict[str, None] = {}
     read: list[Any] = []
-    for kind, own in ((ServiceSettings, given), (WorkerSettings, {})):
+    for kind, values in ((ServiceSettings, overrides), (WorkerSettings, {})):
         try:
-            read.append(read_settings(kind, **own))
+            read.append(read_settings(kind, **values))
         except WrongSetting as error:
             wrong.update(dict.fromkeys(str(error).splitlines()))
     if wrong:

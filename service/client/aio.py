@@ -1,4 +1,4 @@
-"""The client that awaits: the same as ``Client``, method by method."""
+"""The asynchronous client. ``Client`` has the same methods."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
@@ -13,6 +13,7 @@ from service.client.flows import Flow, NetworkOptions, Report, TrainOptions, Tun
 from service.client.tables import rows_of
 from worker.contracts.comparison import Comparison
 from worker.contracts.explanation import Explanations
+from worker.contracts.requests import FitRequest, TuneRequest
 from worker.contracts.resources import (
     Batch,
     Dataset,
@@ -105,7 +106,7 @@ class AsyncClient:
 
         ``report`` is called with every event, e.g. ``factrfm.ProgressBar()``.
         """
-        return await self._run(flows.train("fit", data, target, options, timeout, report))
+        return await self._run(flows.train(FitRequest, data, target, options, timeout, report))
 
     async def tune(
         self,
@@ -120,7 +121,7 @@ class AsyncClient:
 
         Options are those of ``fit``, and ``search``: a Search, or a mapping such as ``{"trials": 20}``.
         """
-        return await self._run(flows.train("tune", data, target, options, timeout, report))
+        return await self._run(flows.train(TuneRequest, data, target, options, timeout, report))
 
     async def network(
         self,
@@ -306,8 +307,8 @@ class AsyncClient:
                 step = flow.send(answer)
                 answer = await self._wait(step) if isinstance(step, Wait) else await self._sender.send(step)
         except StopIteration as end:
-            found: T = end.value
-            return found
+            result: T = end.value
+            return result
 
     async def _wait(self, wait: Wait) -> Job:
         async for event in self.follow(wait.job_id, timeout=wait.seconds):

@@ -53,9 +53,8 @@ class Refused(ClientError):
         if not isinstance(document, dict) or "detail" not in document:
             text = response.text.strip()[:200] or response.reason_phrase
             return cls(response.status_code, "unknown", f"the service answered {text!r}")
-        wrong = [
-            Wrong(str(one.get("pointer", "")), str(one.get("message", ""))) for one in document.get("errors") or ()
-        ]
+        entries = document.get("errors") or ()
+        wrong = [Wrong(str(entry.get("pointer", "")), str(entry.get("message", ""))) for entry in entries]
         return cls(response.status_code, str(document.get("code", "unknown")), str(document["detail"]), wrong)
 
 

@@ -1,5 +1,5 @@
 # Made from service/client/aio.py by `make client`: change that file, not this one.
-"""The client that blocks."""
+"""The blocking client."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
@@ -14,6 +14,7 @@ from service.client.sync_sender import Sender
 from service.client.tables import rows_of
 from worker.contracts.comparison import Comparison
 from worker.contracts.explanation import Explanations
+from worker.contracts.requests import FitRequest, TuneRequest
 from worker.contracts.resources import (
     Batch,
     Dataset,
@@ -106,7 +107,7 @@ class Client:
 
         ``report`` is called with every event, e.g. ``factrfm.ProgressBar()``.
         """
-        return self._run(flows.train("fit", data, target, options, timeout, report))
+        return self._run(flows.train(FitRequest, data, target, options, timeout, report))
 
     def tune(
         self,
@@ -121,7 +122,7 @@ class Client:
 
         Options are those of ``fit``, and ``search``: a Search, or a mapping such as ``{"trials": 20}``.
         """
-        return self._run(flows.train("tune", data, target, options, timeout, report))
+        return self._run(flows.train(TuneRequest, data, target, options, timeout, report))
 
     def network(
         self,
@@ -304,8 +305,8 @@ class Client:
                 step = flow.send(answer)
                 answer = self._wait(step) if isinstance(step, Wait) else self._sender.send(step)
         except StopIteration as end:
-            found: T = end.value
-            return found
+            result: T = end.value
+            return result
 
     def _wait(self, wait: Wait) -> Job:
         for event in self.follow(wait.job_id, timeout=wait.seconds):

@@ -1,4 +1,4 @@
-"""Parameters of a query that are none, or are told twice, are refused: ``?dryrun=true`` would start the job."""
+"""Refusal of unknown and repeated query parameters: a misspelt ``?dryrun=true`` would start the job."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from worker.contracts.errors import FieldError, InvalidRequest
 from worker.tables.close_names import close_names, shown
 
 
-async def known_queries(request: Request) -> None:
-    """Refuse what no parameter of the route is: a dependency of routes.
+async def reject_unknown_parameters(request: Request) -> None:
+    """Refuse unknown and repeated query parameters: a dependency of routes.
 
     Raises:
-        InvalidRequest: naming each, with the parameter that may be meant; or one is told twice that has one value.
+        InvalidRequest: names each of them, with a similar parameter.
     """
     if not request.scope["query_string"]:
         return
@@ -39,7 +39,7 @@ def _message(name: str, known: Mapping[str, bool]) -> str:
 
 
 def _known(route: APIRoute) -> dict[str, bool]:
-    """Return the parameters of a route's query, each with whether it may be told several times."""
+    """Return the query parameters of a route, and whether each may be repeated."""
     return {
         field.alias: _is_list(field.field_info.annotation)
         for field in get_flat_params(route.dependant)

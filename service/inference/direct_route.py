@@ -24,7 +24,7 @@ class DirectRoute(APIRoute):
             named = request.path_params
             if request.scope["query_string"] or any(len(text) > MAX_NAME_LENGTH for text in named.values()):
                 return await solved(request)
-            found: Response = await self.endpoint(get_context(request), request, **named)
-            return found
+            response: Response = await self.endpoint(get_context(request), request, **named)
+            return response
 
         return answer

@@ -54,7 +54,7 @@ async def rows_of(
     def read(known: ModelEntry) -> Rows:
         if table is not None:
             return known.reader.fit(table, max_rows=most)
-        if kind == JSON and len(body) > LONG_JSON and context.row_readers.apart:
+        if kind == JSON and len(body) > LONG_JSON and context.row_readers.isolated:
             return _long_rows(context, body, known)
         return known.reader.read(body, kind, max_rows=most, header=header_row)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
-from service.datasets.warnings import of_columns, of_header
+from service.datasets.warnings import column_warnings, header_warning
 from service.runtime.context import Context
 from worker.contracts.base import Task
 from worker.contracts.errors import NotFound, UnknownReference
@@ -15,10 +15,10 @@ from worker.tables import schema
 R = TypeVar("R")
 
 
-class _Once(dict[tuple[object, ...], object]):
+class _Memo(dict[tuple[object, ...], object]):
     """Results by what they are of."""
 
-    def of(self, key: tuple[object, ...], make: Callable[[], R]) -> R:
+    def get_or_add(self, key: tuple[object, ...], make: Callable[[], R]) -> R:
         """Return what ``make`` returned for the same key."""
         if key not in self:
             self[key] = make()
@@ -33,7 +33,7 @@ class Table:
         self.columns: Mapping[str, Column] = schema.by_name(dataset.columns)
 
 
-class Choice:
+class ColumnSelection:
     """The features and targets that a request chooses of a table, and what they come to."""
 
     def __init__(self, request: TableRequest, table: Table) -> None:
@@ -41,31 +41,31 @@ class Choice:
         self.targets = schema.resolve_targets(request, table.columns)
         self.names = [column.name for column in self.features]
         self._dataset = table.dataset
-        self._once = _Once()
+        self._memo = _Memo()
 
     def width(self, expanded: bool) -> int:
         """Return how many encoded columns the features make at most."""
-        return self._once.of(("width", expanded), lambda: schema.encoded_width(self.features, expanded))
+        return self._memo.get_or_add(("width", expanded), lambda: schema.encoded_width(self.features, expanded))
 
-    def remarks(self, expanded: bool) -> list[str]:
+    def warnings(self, expanded: bool) -> list[str]:
         """Return what of the features should be looked at."""
-        return self._once.of(("remarks", expanded), lambda: self._remarks(expanded))
+        return self._memo.get_or_add(("remarks", expanded), lambda: self._warnings(expanded))
 
-    def _remarks(self, expanded: bool) -> list[str]:
-        header = of_header(self._dataset)
-        columns = of_columns(self.features, self._dataset.rows, expanded=expanded)
+    def _warnings(self, expanded: bool) -> list[str]:
+        header = header_warning(self._dataset)
+        columns = column_warnings(self.features, self._dataset.rows, expanded=expanded)
         return columns if header is None else [header, *columns]
 
     def check(self, task: Task, most: int, expanded: bool) -> None:
         """See ``schema.check_columns``."""
-        self._once.of(
+        self._memo.get_or_add(
             ("check", task, most, expanded),
             lambda: schema.check_columns(self.features, self.targets, task, max_encoded=most, expanded=expanded),
         )
 
     def check_validation(self, other: Table) -> None:
         """See ``schema.check_validation_dataset``."""
-        self._once.of(
+        self._memo.get_or_add(
             ("validation", other.dataset.id),
             lambda: schema.check_validation_dataset(self.features + self.targets, other.columns),
         )
@@ -76,7 +76,7 @@ class Lookups:
 
     def __init__(self, context: Context) -> None:
         self._database = context.database
-        self._once = _Once()
+        self._memo = _Memo()
 
     def table(self, dataset_id: str, pointer: str) -> Table:
         """Return the dataset that a request names at ``pointer``.
@@ -85,7 +85,7 @@ class Lookups:
             UnknownReference: there is none.
         """
         try:
-            return self._once.of(("table", dataset_id), lambda: Table(datasets.get(self._database, dataset_id)))
+            return self._memo.get_or_add(("table", dataset_id), lambda: Table(datasets.get(self._database, dataset_id)))
         except NotFound as error:
             raise UnknownReference.at(pointer, error.detail) from error
 
@@ -96,11 +96,11 @@ class Lookups:
             UnknownReference: there is none.
         """
         try:
-            return self._once.of(("model", ref), lambda: models.get(self._database, ref).resource)
+            return self._memo.get_or_add(("model", ref), lambda: models.get(self._database, ref).resource)
         except NotFound as error:
             raise UnknownReference.at("/model", error.detail) from error
 
-    def choice(self, request: TableRequest, table: Table) -> Choice:
+    def selection(self, request: TableRequest, table: Table) -> ColumnSelection:
         """Return what a request chooses of a table.
 
         Raises:
@@ -110,10 +110,10 @@ class Lookups:
         # one target and a list of one are named at other places where they are wrong
         target = request.target if isinstance(request.target, str) else tuple(request.target)
         key = ("choice", table.dataset.id, target, features, tuple(request.exclude))
-        return self._once.of(key, lambda: Choice(request, table))
+        return self._memo.get_or_add(key, lambda: ColumnSelection(request, table))
 
     def check_predict(self, model: Model, table: Table) -> None:
         """See ``schema.check_predict``."""
-        self._once.of(
+        self._memo.get_or_add(
             ("predict", model.id, table.dataset.id), lambda: schema.check_predict(model.features, table.columns)
         )

@@ -58,19 +58,19 @@ def submit_batch(context: Context, requests: Sequence[AnyRequest]) -> str:
     check_count(len(requests), context.settings.max_batch_jobs)
     planned: list[Plan] = []
     wrong: list[FieldError] = []
-    lasting = True
-    lookups = Lookups(context)
+    permanent = True
+    cache = Lookups(context)
     for index, request in enumerate(requests):
         try:
-            planned.append(plan(context, request, lookups))
+            planned.append(plan(context, request, cache))
         except InvalidRequest as error:
-            lasting = lasting and error.lasting
-            found = error.errors or (FieldError("", error.detail),)
-            wrong += [FieldError(f"/{index}{one.pointer}", one.message) for one in found]
+            permanent = permanent and error.lasting
+            entries = error.errors or (FieldError("", error.detail),)
+            wrong += [FieldError(f"/{index}{entry.pointer}", entry.message) for entry in entries]
             if len(wrong) >= MAX_PLACES:
                 break
     if wrong:
-        kind = InvalidRequest if lasting else UnknownReference
+        kind = InvalidRequest if permanent else UnknownReference
         raise kind(f"{wrong[0].pointer}: {wrong[0].message}", errors=tuple(wrong))
     batch_id = new_id("bat", context.now())
     _send(context, _insert(context, planned, batch_id=batch_id))
@@ -118,8 +118,8 @@ def expand_grid(grid: BatchGrid, limit: int, max_bytes: int) -> list[AnyRequest]
 
 def _written(grid: BatchGrid, size: int) -> int:
     """Return the bytes of all combinations written down."""
-    values = sum(len(json.dumps(given)) * (size // len(given)) for given in grid.grid.values())
-    return size * len(json.dumps(grid.base)) + values
+    total = sum(len(json.dumps(values)) * (size // len(values)) for values in grid.grid.values())
+    return size * len(json.dumps(grid.base)) + total
 
 
 def check_count(jobs: int, limit: int) -> None:
@@ -144,8 +144,8 @@ def parse_all(bodies: Sequence[Any]) -> list[AnyRequest]:
         try:
             parsed.append(REQUEST.validate_python(body, strict=None))
         except ValidationError as error:
-            found = field_errors(body, error.errors(include_url=False))
-            wrong += [FieldError(f"/{index}{one.pointer}", one.message) for one in found]
+            entries = field_errors(body, error.errors(include_url=False))
+            wrong += [FieldError(f"/{index}{entry.pointer}", entry.message) for entry in entries]
             if len(wrong) >= MAX_PLACES:
                 break
     if wrong:
@@ -158,10 +158,10 @@ def _with(body: dict[str, Any], path: Sequence[str], value: object) -> dict[str,
     made = inner = dict(body)
     *steps, last = path
     for step in steps:
-        found = inner.get(step, {})
-        if not isinstance(found, dict):
+        child = inner.get(step, {})
+        if not isinstance(child, dict):
             raise InvalidRequest.at("/grid", f"{'.'.join(path)!r} leads into {step!r}, which is no object in the base")
-        copied = dict(found)
+        copied = dict(child)
         inner[step] = copied
         inner = copied
     inner[last] = value
@@ -175,12 +175,12 @@ def _check_room(context: Context, session: Session, more: int) -> None:
         QueueFull: too many do, of all projects or of this one.
     """
     settings = context.settings
-    waiting, own = jobs.count_waiting(session, owner(session))
+    waiting, own_waiting = jobs.count_waiting(session, owner(session))
     if waiting + more > settings.max_queued_jobs:
         raise QueueFull(f"{waiting} jobs wait and at most {settings.max_queued_jobs} may; try again later")
-    if own + more > settings.max_queued_jobs_per_project:
+    if own_waiting + more > settings.max_queued_jobs_per_project:
         most = settings.max_queued_jobs_per_project
-        raise QueueFull(f"{own} jobs of this project wait and at most {most} may; try again later")
+        raise QueueFull(f"{own_waiting} jobs of this project wait and at most {most} may; try again later")
 
 
 def _insert(context: Context, planned: list[Plan], batch_id: str | None) -> list[str]:
@@ -192,17 +192,17 @@ def _insert(context: Context, planned: list[Plan], batch_id: str | None) -> list
         _check_room(context, session, len(planned))
         if batch_id is not None:
             batches.insert(session, batch_id, total=len(planned), now=now)
-        for job_id, one in zip(ids, planned, strict=True):
-            request = one.request
+        for job_id, job_plan in zip(ids, planned, strict=True):
+            request = job_plan.request
             if isinstance(request, TrainRequest) and request.model is None:
                 request = request.model_copy(update={"model": job_id})
             jobs.insert_job(
                 session,
                 job_id=job_id,
                 request=request,
-                dataset_ids=one.datasets,
-                model_id=one.model_id,
-                estimate=one.dry_run.estimate,
+                dataset_ids=job_plan.datasets,
+                model_id=job_plan.model_id,
+                estimate=job_plan.dry_run.estimate,
                 batch_id=batch_id,
                 origin=ORIGIN.get(),
                 now=now,

@@ -18,14 +18,14 @@ def trials_of(context: Context, job: Job) -> Trials:
     """
     if job.kind != "tune":
         raise Conflict(f"job {job.id} is a {job.kind}: only a search, of kind tune, has trials")
-    found = events.list_trials(context.database, job.id)
-    best = _best(found)
+    ended = events.list_trials(context.database, job.id)
+    best = _best(ended)
     return Trials(
         metric=search_metric(job.request["task"]),
         best=None if best is None else best.trial,
         metrics={} if best is None else best.metrics,
         validation_chose=job.validation_chose,
-        trials=found,
+        trials=ended,
     )
 
 

@@ -23,7 +23,7 @@ LAST_LINES = 15
 
 
 @dataclass
-class Part:
+class ChildProcess:
     """A program, its log, and how often it died. Moments are of one monotonic clock."""
 
     name: str
@@ -95,7 +95,7 @@ class Part:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
-    def words(self) -> str:
+    def last_lines(self) -> str:
         """Return the last lines that the program wrote since its last start."""
         with self.log.open("rb") as file:
             file.seek(self._log_begins)
@@ -104,12 +104,12 @@ class Part:
 
     def _pause_after_death(self, code: int, lived: float) -> float:
         if self.starts == 1 and code > 0 and lived < SETTLE_SECONDS:
-            raise CannotStart(f"{self.name} did not come up, it {_ending(code)}; from {self.log}:\n{self.words()}")
+            raise CannotStart(f"{self.name} did not come up, it {_ending(code)}; from {self.log}:\n{self.last_lines()}")
         self.deaths = 1 if lived > CALM_SECONDS else self.deaths + 1
         if self.deaths > MAX_DEATHS:
             raise CannotStart(
                 f"{self.name} died {self.deaths} times in a row and {_ending(code)} at last; from {self.log}:\n"
-                f"{self.words()}"
+                f"{self.last_lines()}"
             )
         return min(0.5 * 2.0 ** (self.deaths - 1), MAX_PAUSE)
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from service.errors import Complaint, WrongSetting
+from service.errors import CommandError, WrongSetting
 
 TARGET = "diagnosis"
 SEED = 0
@@ -29,7 +29,7 @@ TOP = 8
 SPECS: dict[str, dict[str, Any]] = {"FACT-RFM": {}, "plain kernel machine": {"update": "none"}}
 
 
-class DemoFailed(Complaint):
+class DemoFailed(CommandError):
     """The service did not do what the demo asked; the message says what it answered."""
 
 
@@ -73,7 +73,7 @@ def run_demo(url: str, key: str | None, out: Path, console: Console) -> dict[str
     try:
         with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
             _greet(client, url)
-            found, picture = _show(client, console)
+            result, picture = _show(client, console)
     except httpx.HTTPError as error:
         raise DemoFailed(f"{url} cannot be reached: {error}") from error
     try:
@@ -81,7 +81,7 @@ def run_demo(url: str, key: str | None, out: Path, console: Console) -> dict[str
     except OSError as error:
         raise DemoFailed(f"the heatmap cannot be saved as {out}: {error.strerror}") from error
     console.print(f"The learned feature matrix as a picture: [bold]{out.absolute()}[/]")
-    return {**found, "picture": str(out.absolute())}
+    return {**result, "picture": str(out.absolute())}
 
 
 def check_picture(out: Path) -> None:
@@ -201,18 +201,18 @@ def _events(client: httpx.Client, job: str) -> Iterator[tuple[str, dict[str, Any
 
 def _compare(client: httpx.Client, models: dict[str, str], split: Split, console: Console) -> dict[str, int]:
     """Print how many held-out rows each model is right on, and return that."""
-    found = {}
+    counts = {}
     table = Table(title="Accuracy on rows that no training saw", title_justify="left")
     table.add_column("model")
     table.add_column("accuracy", justify="right")
     table.add_column("right", justify="right")
     for name, model in models.items():
         answer = _checked(client.post(f"/v1/models/{model}/predict", json={"rows": split.rows})).json()
-        right = sum(given == truth for given, truth in zip(answer["predictions"], split.labels, strict=True))
-        found[name] = right
+        right = sum(prediction == truth for prediction, truth in zip(answer["predictions"], split.labels, strict=True))
+        counts[name] = right
         table.add_row(name, f"{right / len(split.labels):.4f}", f"{right} of {len(split.labels)}")
     console.print(table)
-    return found
+    return counts
 
 
 def _features(client: httpx.Client, model: str, console: Console) -> dict[str, Any]:
@@ -221,8 +221,8 @@ def _features(client: httpx.Client, model: str, console: Console) -> dict[str, A
     table = Table(title=f"Most important features (iteration {features['iteration']})", title_justify="left")
     table.add_column("column")
     table.add_column("share of distance", justify="right")
-    for one in features["importance"][:TOP]:
-        table.add_row(one["feature"], f"{one['share']:.3f}")
+    for feature in features["importance"][:TOP]:
+        table.add_row(feature["feature"], f"{feature['share']:.3f}")
     console.print(table)
     console.print(
         f"Effective rank of M: {features['effective_rank']:.1f} of {len(features['encoded_importance'])} directions"

@@ -19,7 +19,7 @@ import httpx
 import redis
 
 from service.errors import CannotStart
-from service.local.child_process import STOP_SECONDS, Part
+from service.local.child_process import STOP_SECONDS, ChildProcess
 from service.local.preflight import check_folder, check_port
 from service.settings import ServiceSettings
 
@@ -41,7 +41,7 @@ class Embedded:
         self.url = settings.local_url
         self.stopping = threading.Event()
         self.ready = threading.Event()
-        self.parts: list[Part] = []
+        self.parts: list[ChildProcess] = []
         self._host = settings.host
         self._port = settings.port
         self._own_queue = "redis_url" not in settings.model_fields_set
@@ -59,7 +59,7 @@ class Embedded:
         """Start all parts, keep them running, and stop them in the end.
 
         Raises:
-            Complaint: the folder or the port is taken, or a part does not come up or does not stay up.
+            CommandError: the folder or the port is taken, or a part does not come up or does not stay up.
         """
         check_folder("the folder of the logs", self.home / "logs")
         with _only_one(self.home / "up.lock"):
@@ -78,10 +78,10 @@ class Embedded:
         else:
             self._say("Redis: the one that FACTRFM_REDIS_URL names")
         for name, command in (("worker", "worker"), ("api", "serve")):
-            self.parts.append(Part(name, [*FACTRFM, command], self.home / "logs" / f"{name}.log"))
+            self.parts.append(ChildProcess(name, [*FACTRFM, command], self.home / "logs" / f"{name}.log"))
 
-    def _queue_server(self) -> Part:
-        program = next((found for name in SERVERS if (found := shutil.which(name))), None) or _packaged_server()
+    def _queue_server(self) -> ChildProcess:
+        program = next(filter(None, map(shutil.which, SERVERS)), None) or _packaged_server()
         self._say(f"Redis: {program}")
         folder = self.home / "queue"
         check_folder("the folder of the queue", folder)
@@ -95,7 +95,7 @@ class Embedded:
         self._environment["FACTRFM_REDIS_URL"] = f"redis+socket://{path}"
         arguments = [program, "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700", "--dir", str(folder)]
         arguments += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
-        return Part("redis", arguments, self.home / "logs" / "redis.log")
+        return ChildProcess("redis", arguments, self.home / "logs" / "redis.log")
 
     def _start_all(self) -> None:
         for part in self.parts:
@@ -106,7 +106,7 @@ class Embedded:
         if not self.stopping.is_set():
             self.ready.set()
 
-    def _wait(self, condition: Callable[[], bool], part: Part) -> None:
+    def _wait(self, condition: Callable[[], bool], part: ChildProcess) -> None:
         ends_at = time.monotonic() + START_SECONDS
         while not condition():
             if self.stopping.wait(0.1):
@@ -114,7 +114,7 @@ class Embedded:
             self._revive()
             if time.monotonic() > ends_at:
                 raise CannotStart(
-                    f"{part.name} is not ready after {START_SECONDS:g} s; from {part.log}:\n{part.words()}"
+                    f"{part.name} is not ready after {START_SECONDS:g} s; from {part.log}:\n{part.last_lines()}"
                 )
 
     def _queue_answers(self) -> bool:
@@ -137,7 +137,7 @@ class Embedded:
 
 
 @contextmanager
-def private_service(say: Callable[[str], None]) -> Iterator[tuple[str, Part]]:
+def private_service(say: Callable[[str], None]) -> Iterator[tuple[str, ChildProcess]]:
     """Run ``factrfm up`` in a temporary folder for as long as the block lasts; yield its address and its process.
 
     It takes no setting of the caller's, so nothing of it can reach the caller's database, queue or keys.
@@ -150,14 +150,14 @@ def private_service(say: Callable[[str], None]) -> Iterator[tuple[str, Part]]:
     port = _free_port()
     with tempfile.TemporaryDirectory(prefix="factrfm-demo-") as folder:
         arguments = [*FACTRFM, "up", "--host", "127.0.0.1", "--port", str(port), "--home", f"{folder}/state"]
-        up = Part("the service of the demo", arguments, Path(folder) / "up.log")
+        up = ChildProcess("the service of the demo", arguments, Path(folder) / "up.log")
         url = f"http://127.0.0.1:{port}"
         try:
             up.start(environment, time.monotonic())
             ends_at = time.monotonic() + START_SECONDS
             while not is_ready(url):
                 if not up.alive() or time.monotonic() > ends_at:
-                    raise CannotStart(f"{up.name} did not come up:\n{up.words()}")
+                    raise CannotStart(f"{up.name} did not come up:\n{up.last_lines()}")
                 time.sleep(0.1)
             yield url, up
         finally:

@@ -39,13 +39,13 @@ def find_fault_of_api(url: str) -> str | None:
     connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=API_SECONDS)
     try:
         connection.request("GET", "/readyz")
-        found = connection.getresponse()
-        text = found.read().decode(errors="replace")
+        response = connection.getresponse()
+        text = response.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
         return f"no API answers at {url}: {error}"
     finally:
         connection.close()
-    return None if found.status == 200 else f"{url} is not ready, it answered {found.status}: {text[:SHOWN]}"
+    return None if response.status == 200 else f"{url} is not ready, it answered {response.status}: {text[:SHOWN]}"
 
 
 def _plain_url() -> str | None:

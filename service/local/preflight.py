@@ -60,7 +60,7 @@ def check_packages() -> None:
         CannotStart: Python finds packages of others first.
     """
     if shadows := shadowing.find_shadows():
-        raise CannotStart(f"for the processes to start {shadowing.told(shadows)}")
+        raise CannotStart(f"for the processes to start {shadowing.describe(shadows)}")
 
 
 def check_port(host: str, port: int, names: tuple[str, str] = LISTENING) -> None:
@@ -136,9 +136,9 @@ def check_device(device: str) -> None:
         parsed = torch.device(device)
     except RuntimeError as error:
         raise WrongSetting(f"FACTRFM_DEVICE is {device!r}: torch knows no such device; {right}") from error
-    found = torch.cuda.device_count()
-    if parsed.type == "cuda" and (parsed.index or 0) >= found:
-        raise WrongSetting(f"FACTRFM_DEVICE is {device!r}: torch finds {found} GPUs here; {right}")
+    count = torch.cuda.device_count()
+    if parsed.type == "cuda" and (parsed.index or 0) >= count:
+        raise WrongSetting(f"FACTRFM_DEVICE is {device!r}: torch finds {count} GPUs here; {right}")
 
 
 def reach_database(settings: SharedSettings, *, migrate: bool) -> None:

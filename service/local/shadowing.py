@@ -33,11 +33,11 @@ def find_shadows(path: Sequence[str] | None = None) -> dict[str, Path]:
 def find_co_owners() -> dict[str, list[str]]:
     """Return those of our packages that other projects have installed files of, each with these projects."""
     owners = metadata.packages_distributions()
-    others = {name: sorted({one for one in owners.get(name, ()) if one != PROJECT}) for name in NAMES}
+    others = {name: sorted({project for project in owners.get(name, ()) if project != PROJECT}) for name in NAMES}
     return {name: projects for name, projects in others.items() if projects}
 
 
-def told(shadows: Mapping[str, Path]) -> str:
+def describe(shadows: Mapping[str, Path]) -> str:
     """Return what is said of ``shadows``, and what helps."""
     named = ", ".join(f"{name} is {place}" for name, place in shadows.items())
     return f"{named}, another package than ours; rename it, or take its folder out of PYTHONPATH"

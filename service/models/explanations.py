@@ -24,7 +24,7 @@ Place = tuple[str, int]
 Shown = tuple[dict[str, Label | None], list[Label]]
 
 
-def explained(context: Context, record: ModelRecord, model: "ServedModel", table: pa.Table, k: int) -> Explanations:
+def explain_all(context: Context, record: ModelRecord, model: "ServedModel", table: pa.Table, k: int) -> Explanations:
     """Explain rows that have what the model reads, each with its ``k`` nearest training rows.
 
     Raises:
@@ -35,7 +35,7 @@ def explained(context: Context, record: ModelRecord, model: "ServedModel", table
     from worker.serving.explanation import explain  # see service.runtime.predictor
 
     items = explain(model, table, k)
-    places = {(one.dataset, one.row) for item in items for one in item.neighbours}
+    places = {(neighbour.dataset, neighbour.row) for item in items for neighbour in item.neighbours}
     shown = _shown(
         context, record, [(dataset, row) for dataset, row in places if dataset is not None and row is not None]
     )
@@ -51,9 +51,9 @@ def explained(context: Context, record: ModelRecord, model: "ServedModel", table
 
 def _with_values(item: Explanation, shown: Mapping[tuple[str | None, int | None], Shown]) -> Explanation:
     neighbours: list[Neighbour] = []
-    for one in item.neighbours:
-        values, targets = shown.get((one.dataset, one.row), (None, None))
-        neighbours.append(one.model_copy(update={"values": values, "targets": targets}))
+    for neighbour in item.neighbours:
+        values, targets = shown.get((neighbour.dataset, neighbour.row), (None, None))
+        neighbours.append(neighbour.model_copy(update={"values": values, "targets": targets}))
     return item.model_copy(update={"neighbours": neighbours})
 
 
@@ -61,7 +61,7 @@ def _shown(
     context: Context, record: ModelRecord, places: Iterable[Place]
 ) -> dict[tuple[str | None, int | None], Shown]:
     """Return the features and targets of rows whose datasets are there."""
-    found: dict[tuple[str | None, int | None], Shown] = {}
+    cells_of: dict[tuple[str | None, int | None], Shown] = {}
     by_dataset: dict[str, list[int]] = {}
     for dataset, row in places:
         by_dataset.setdefault(dataset, []).append(row)
@@ -77,8 +77,8 @@ def _shown(
             continue
         for row, cells in zip(rows, table.to_pylist(), strict=True):
             values = {name: cells[name] for name in features}
-            found[dataset, row] = values, [_target(record, cells[name]) for name in targets]
-    return found
+            cells_of[dataset, row] = values, [_target(record, cells[name]) for name in targets]
+    return cells_of
 
 
 def _target(record: ModelRecord, value: Label) -> Label:

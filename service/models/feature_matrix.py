@@ -7,6 +7,7 @@ seconds. The matrices themselves are read, and compared with their checksums, ea
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +63,8 @@ class LearnedMatrix:
 
 def of_model(context: Context, record: ModelRecord, iteration: int | None = None) -> MatrixSource:
     """Return where M of an iteration of a model is, of the chosen one by default."""
-    wanted = record.summary.iteration if iteration is None else iteration
-    return MatrixSource((record.matrices.key, wanted), lambda: _read_model(context, record, wanted))
+    chosen = record.summary.iteration if iteration is None else iteration
+    return MatrixSource((record.matrices.key, chosen), lambda: _read_model(context, record, chosen))
 
 
 def of_job(context: Context, job_id: str, iteration: int | None = None) -> MatrixSource:
@@ -80,11 +81,11 @@ def of_job(context: Context, job_id: str, iteration: int | None = None) -> Matri
     checkpoint = stored.winner if isinstance(stored, TuneCheckpoint) else stored
     if not isinstance(checkpoint, Checkpoint) or not checkpoint.matrices:
         raise Conflict(f"job {job_id} is a {job.kind}, {job.state}, and has no feature matrix yet")
-    wanted = len(checkpoint.matrices) - 1 if iteration is None else iteration
-    if wanted >= len(checkpoint.matrices):
+    chosen = len(checkpoint.matrices) - 1 if iteration is None else iteration
+    if chosen >= len(checkpoint.matrices):
         raise NotFound(f"job {job_id} has matrices of the iterations up to {len(checkpoint.matrices) - 1} so far")
-    ref, columns = checkpoint.matrices[wanted], job.request["features"]
-    return MatrixSource((ref.key, wanted), lambda: _read_job(context.artifacts, job_id, ref, wanted, columns))
+    ref, columns = checkpoint.matrices[chosen], job.request["features"]
+    return MatrixSource((ref.key, chosen), lambda: _read_job(context.artifacts, job_id, ref, chosen, columns))
 
 
 def load(source: MatrixSource) -> LearnedMatrix:
@@ -105,8 +106,8 @@ def describe(context: Context, source: MatrixSource) -> LearnedFeatures:
         NotFound, Conflict, ArtifactMissing, ArtifactCorrupt: see ``load``.
     """
 
-    def size(found: LearnedFeatures) -> int:
-        return SHARE_BYTES * (len(found.importance) + len(found.encoded_importance))
+    def size(features: LearnedFeatures) -> int:
+        return SHARE_BYTES * (len(features.importance) + len(features.encoded_importance))
 
     return context.learned.get((*source.key, "features"), lambda: _described(load(source)), size)
 
@@ -130,8 +131,8 @@ def view(learned: LearnedMatrix, folded: bool, columns: Sequence[str]) -> Learne
     Raises:
         InvalidRequest: see ``select``.
     """
-    whole = fold(learned) if folded else learned
-    return select(whole, columns) if columns else whole
+    matrix = fold(learned) if folded else learned
+    return select(matrix, columns) if columns else matrix
 
 
 def fold(learned: LearnedMatrix) -> LearnedMatrix:
@@ -229,19 +230,18 @@ def _described(learned: LearnedMatrix) -> LearnedFeatures:
 def _read_model(context: Context, record: ModelRecord, iteration: int) -> LearnedMatrix:
     summary = record.summary
     matrices, metadata = unpack(context.artifacts.read_bytes(record.matrices))
-    found = matrices.get(f"{iteration:04d}")
-    if found is None:
-        kept = ", ".join(str(int(name)) for name in sorted(matrices))
-        raise NotFound(f"model {record.resource.id} has no matrix of iteration {iteration}; it has those of {kept}")
+    stored = matrices.get(f"{iteration:04d}")
+    if stored is None:
+        numbers = ", ".join(str(int(name)) for name in sorted(matrices))
+        raise NotFound(f"model {record.resource.id} has no matrix of iteration {iteration}; it has those of {numbers}")
     variances = metadata.get("variances")
     if variances is None:
-        # files of before do not say them; the model's own file has the rows that they are of
-        variances = context.learned.get(
-            (record.model.key, "variances"), lambda: _variances(context.artifacts, record.model), lambda one: one.nbytes
-        )
+        # files of older versions lack them; they are computed from the training rows in the model's file
+        key = record.model.key, "variances"
+        variances = context.learned.get(key, lambda: _variances(context.artifacts, record.model), attrgetter("nbytes"))
     columns = [column.name for column in summary.features]
     return LearnedMatrix(
-        iteration, summary.encoded_names, summary.encoded_sources, columns, _square(found), np.asarray(variances)
+        iteration, summary.encoded_names, summary.encoded_sources, columns, _square(stored), np.asarray(variances)
     )
 
 
@@ -261,14 +261,14 @@ def _read_job(artifacts: Artifacts, job_id: str, ref: ArtifactRef, iteration: in
     matrices, metadata = unpack(artifacts.read_bytes(ref))
     if "names" not in metadata:
         raise Conflict(f"the matrices of job {job_id} were written by an older version, which kept no names")
-    [found] = matrices.values()
+    [stored] = matrices.values()
     variances = metadata.get("variances")
     return LearnedMatrix(
         iteration,
         metadata["names"],
         metadata["sources"],
         columns,
-        _square(found),
+        _square(stored),
         None if variances is None else np.array(variances),
     )
 

@@ -22,9 +22,9 @@ def escaped(text: str) -> str:
     by their numbers.
     """
     line = "".join(_visible(character) for character in re.sub(r"[\s\x1c-\x1f\x85]+", " ", text)).strip()
-    marked = MARKS.sub(lambda found: ENTITIES.get(found[0], f"\\{found[0]}"), line)
-    linked = LINK.sub(lambda found: f"&#{ord(found[0])};", marked)
-    return AT_START.sub(lambda found: f"{found[0]}\\" if found[0].isdigit() else f"\\{found[0]}", linked)
+    marked = MARKS.sub(lambda match: ENTITIES.get(match[0], f"\\{match[0]}"), line)
+    linked = LINK.sub(lambda match: f"&#{ord(match[0])};", marked)
+    return AT_START.sub(lambda match: f"{match[0]}\\" if match[0].isdigit() else f"\\{match[0]}", linked)
 
 
 def _visible(character: str) -> str:

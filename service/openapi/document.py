@@ -52,13 +52,13 @@ def _add_bounds(paths: dict[str, Any], settings: ServiceSettings) -> None:
     """Say how many jobs and rows a body holds at most, as far as that is a setting."""
 
     def json_of(path: str) -> dict[str, Any]:
-        found: dict[str, Any] = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
-        return found
+        schema: dict[str, Any] = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        return schema
 
     jobs, grid = json_of("/v1/batches")["anyOf"]
     values = grid["properties"]["grid"]["additionalProperties"]
-    for one in (jobs, values):
-        one["maxItems"] = settings.max_batch_jobs
+    for schema in (jobs, values):
+        schema["maxItems"] = settings.max_batch_jobs
     most_rows = {
         "/v1/datasets": settings.max_cells,
         "/v1/models/{ref}/predict": settings.max_predict_rows,
@@ -67,7 +67,7 @@ def _add_bounds(paths: dict[str, Any], settings: ServiceSettings) -> None:
     for path, most in most_rows.items():
         for shape in json_of(path)["anyOf"]:
             shape["properties"]["data" if "data" in shape["properties"] else "rows"]["maxItems"] = most
-    for path in [one for one in paths if one.endswith("/infer")]:
+    for path in [template for template in paths if template.endswith("/infer")]:
         # of values there are no more than bytes
         tensor = json_of(path)["properties"]["inputs"]["items"]
         tensor["properties"]["data"]["maxItems"] = settings.max_json_bytes
@@ -100,7 +100,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     _answers(responses, 421, 431)
     if method == "post":
         operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
-        for status in [one for one in responses if one.startswith("2")]:
+        for status in [status for status in responses if status.startswith("2")]:
             responses[status].setdefault("headers", {})["Idempotency-Replayed"] = REPLAYED
         _answers(responses, 409, 507)
     if method in ("post", "patch"):
@@ -110,7 +110,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
 
 
 def _answers(responses: dict[str, Any], *statuses: int) -> None:
-    responses.update({str(status): one for status, one in problems.problems(*statuses).items()})
+    responses.update({str(status): response for status, response in problems.problems(*statuses).items()})
 
 
 def _present(schema: dict[str, Any]) -> dict[str, Any]:

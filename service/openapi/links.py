@@ -33,7 +33,7 @@ LINKS = (
 
 def add_links(paths: dict[str, dict[str, Any]]) -> None:
     """Write the links into the operations of a document, whose ids are the names of the functions of the routes."""
-    operations = {one["operationId"]: one for calls in paths.values() for one in calls.values()}
+    operations = {operation["operationId"]: operation for calls in paths.values() for operation in calls.values()}
     for source, statuses, place, parameter, targets in LINKS:
         for status in statuses:
             links = operations[source]["responses"][status].setdefault("links", {})

@@ -56,8 +56,8 @@ def _exported(context: Context, request: Request, record: ModelRecord, kind: str
         return send_artifact(request, context.artifacts, record.model, kind, f"{name}.safetensors")
     from worker.serving.onnx.export import onnx_document  # see service.runtime.predictor
 
-    said = model.description or f"FACT-RFM {model.task}, {model.name} version {model.version}"
-    body = onnx_document(context.predictor.model(record), name, said, VERSION)
+    description = model.description or f"FACT-RFM {model.task}, {model.name} version {model.version}"
+    body = onnx_document(context.predictor.model(record), name, description, VERSION)
     return send_bytes(request, body, kind, f"{name}.onnx")
 
 

@@ -133,17 +133,17 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-def _event_number(given: object) -> object:
+def _event_number(value: object) -> object:
     """Return what a header says, None where it is empty.
 
     Raises:
         ValueError: it is no number of an event.
     """
-    if isinstance(given, str) and not EVENT_NUMBER.fullmatch(given):
-        if given == "":
+    if isinstance(value, str) and not EVENT_NUMBER.fullmatch(value):
+        if value == "":
             return None
         raise ValueError("the number of an event is written in at most ten digits")
-    return given
+    return value
 
 
 @router.post("", status_code=202, dependencies=[Depends(json_only)], responses=SUBMIT_RESPONSES)
@@ -164,7 +164,7 @@ async def create_job(
     seconds = _wanted_wait(prefer)
     if seconds is not None:
         # where too many wait already the preference is not applied; the job is queued all the same
-        with suppress(TooManyFollowers), context.followers.place(project_of(sent)):
+        with suppress(TooManyFollowers), context.stream_slots.hold(project_of(sent)):
             response.headers["Preference-Applied"] = f"wait={seconds}"
             job = await _wait(context, job, min(seconds, context.settings.max_wait_seconds))
     return job
@@ -212,7 +212,7 @@ async def get_events(
             events.list_events, context.database, job_id, after, 1
         ):
             return Response(status_code=204)
-        place = context.followers.place(project_of(request))
+        place = context.stream_slots.hold(project_of(request))
         return EventStream(place, _follow(context, job_id, after))
     return await to_thread.run_sync(_all_events, context, job_id, after)
 
@@ -278,12 +278,12 @@ async def _wait(context: Context, job: Job, seconds: float) -> Job:
 
 
 def _all_events(context: Context, job_id: str, after: int) -> list[Event]:
-    found: list[Event] = []
+    collected: list[Event] = []
     while True:
         page = events.list_events(context.database, job_id, after, EVENTS_AT_ONCE)
-        found += page
+        collected += page
         if len(page) < EVENTS_AT_ONCE:
-            return found
+            return collected
         after = page[-1].seq
 
 
@@ -299,21 +299,21 @@ async def _follow(context: Context, job_id: str, after: int) -> AsyncIterator[st
             job = await to_thread.run_sync(jobs.get, context.database, job_id)
         except NotFound:
             return
-        found = await to_thread.run_sync(events.list_events, context.database, job_id, after, EVENTS_AT_ONCE)
-        for event in found:
+        page = await to_thread.run_sync(events.list_events, context.database, job_id, after, EVENTS_AT_ONCE)
+        for event in page:
             after = event.seq
             yield f"id: {event.seq}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
-        if job.state in FINAL_STATES and not found:
+        if job.state in FINAL_STATES and not page:
             return
         if context.draining.begun:
             # the client comes back to another process, or to the next one, and goes on after the last event
             yield ": the service is stopping\n\n"
             return
         now = anyio.current_time()
-        if found:
+        if page:
             quiet_since = now
         elif now - quiet_since > PING_SECONDS:
             quiet_since = now
             yield ": still here\n\n"
-        if not found:
+        if not page:
             await anyio.sleep(context.settings.event_poll_seconds)

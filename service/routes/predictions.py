@@ -67,7 +67,7 @@ async def predict(
     (n, targets), or the probabilities (n, classes) in the order of the model's classes.
     """
     form = choose(header(request.scope, b"accept"), ANSWER_TYPES)
-    with context.predictor.place():
+    with context.predictor.admission():
         size, read = await rows_of(context, request, header_row)
         question = PendingPrediction(size, read, lambda record, answer: _written(record, answer, form, spreadsheet))
         return await context.predictor.answer(context.database, ref, question)
@@ -75,8 +75,8 @@ async def predict(
 
 def _written(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:
     response = _in_form(record, answer, form, spreadsheet)
-    if answer.unknown_categories and (told := unknown_categories.as_text(answer.unknown)):
-        response.headers[unknown_categories.HEADER] = told
+    if answer.unknown_categories and (text := unknown_categories.as_text(answer.unknown)):
+        response.headers[unknown_categories.HEADER] = text
     return response
 
 

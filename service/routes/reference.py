@@ -48,5 +48,5 @@ def _file(name: str) -> None:
         return FileResponse(str(path), media_type=kind, headers={"Cache-Control": f"max-age={KEPT_SECONDS}"})
 
 
-for one in FILES:
-    _file(one)
+for file_name in FILES:
+    _file(file_name)

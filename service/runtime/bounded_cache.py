@@ -24,9 +24,9 @@ class BoundedCache:
         Two threads that miss at once both make it: the values are equal.
         """
         with self._lock:
-            kept = self._values.get(key)
-        if kept is not None:
-            return cast("V", kept[0])
+            entry = self._values.get(key)
+        if entry is not None:
+            return cast("V", entry[0])
         value = make()
         with self._lock, suppress(ValueError):
             self._values[key] = value, nbytes(value)

@@ -11,7 +11,7 @@ from service.runtime.bounded_cache import BoundedCache
 from service.runtime.job_queue import JobQueue
 from service.runtime.predictor import Predictor
 from service.runtime.reader_pool import TableReaders
-from service.runtime.stream_slots import Followers
+from service.runtime.stream_slots import StreamSlots
 from service.settings import ServiceSettings
 from worker.store.database import Database
 from worker.store.files.artifacts import Artifacts
@@ -47,19 +47,19 @@ class Context:
     learned: BoundedCache
     readers: TableReaders
     row_readers: TableReaders
-    followers: Followers
+    stream_slots: StreamSlots
     draining: Draining
     now: Callable[[], datetime] = utc_now
     _known: dict[str, "Context"] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def of(self, project: str) -> "Context":
+    def for_project(self, project: str) -> "Context":
         """Return the same as the callers of a project see it."""
-        found = self._known.get(project)
-        if found is None:
+        context = self._known.get(project)
+        if context is None:
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
-            found = self._known[project] = replace(self, database=self.database.of(project))
-        return found
+            context = self._known[project] = replace(self, database=self.database.of(project))
+        return context
 
 
 def get_context(request: Request) -> Context:
@@ -67,7 +67,7 @@ def get_context(request: Request) -> Context:
     context = cast("Context", request.app.state.context)
     caller = getattr(request.state, "caller", None)
     # a path that is not guarded has no caller, and is about the whole service
-    return context if caller is None else context.of(caller.project)
+    return context if caller is None else context.for_project(caller.project)
 
 
 def project_of(request: Request) -> str:

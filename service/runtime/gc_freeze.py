@@ -5,7 +5,7 @@ import gc
 
 
 @functools.cache
-def settle(loaded: str) -> None:
+def freeze_loaded_objects(loaded: str) -> None:
     """Keep the collector from all that is there now. Once for each of what was ``loaded``, as it names it.
 
     Several hundred thousand objects of libraries never die. To look through them again and again took a fourth of the

@@ -21,7 +21,7 @@ def needed_bytes(settings: ServiceSettings) -> int:
     return BASE_BYTES + settings.model_cache_bytes + POOLS * settings.table_readers * settings.table_reader_bytes
 
 
-def fitted(settings: ServiceSettings, limit: int | None) -> ServiceSettings:
+def fit_to_limit(settings: ServiceSettings, limit: int | None) -> ServiceSettings:
     """Return the settings, with defaults lowered so that all of them together fit a limit of memory.
 
     Raises:
@@ -37,12 +37,12 @@ def fitted(settings: ServiceSettings, limit: int | None) -> ServiceSettings:
         cache = lowered.get("model_cache_bytes", settings.model_cache_bytes)
         share = (room - cache) // (POOLS * settings.table_readers)
         lowered["table_reader_bytes"] = max(min(settings.table_reader_bytes, share), MIN_READER_BYTES)
-    found = settings.model_copy(update=lowered)
-    if needed_bytes(found) > limit:
+    reduced = settings.model_copy(update=lowered)
+    if needed_bytes(reduced) > limit:
         raise WrongSetting(
             f"the container may take {limit / GIB:.2f} GiB of memory and the API may need "
-            f"{needed_bytes(found) / GIB:.2f}: {BASE_BYTES / GIB:g} for itself, FACTRFM_MODEL_CACHE_BYTES "
-            f"{found.model_cache_bytes / GIB:.2f}, and {POOLS} × FACTRFM_TABLE_READERS {found.table_readers} × "
-            f"FACTRFM_TABLE_READER_BYTES {found.table_reader_bytes / GIB:.2f}; lower one of them or raise the limit"
+            f"{needed_bytes(reduced) / GIB:.2f}: {BASE_BYTES / GIB:g} for itself, FACTRFM_MODEL_CACHE_BYTES "
+            f"{reduced.model_cache_bytes / GIB:.2f}, and {POOLS} × FACTRFM_TABLE_READERS {reduced.table_readers} × "
+            f"FACTRFM_TABLE_READER_BYTES {reduced.table_reader_bytes / GIB:.2f}; lower one of them or raise the limit"
         )
-    return found
+    return reduced

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cachetools import LRUCache
 from prometheus_client import Counter, Histogram
 
-from service.runtime.gc_freeze import settle
+from service.runtime.gc_freeze import freeze_loaded_objects
 from worker.contracts.artifacts import ArtifactRef
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import unpack
@@ -74,5 +74,5 @@ class ModelCache:
     def _load(self, ref: ArtifactRef) -> "ServedModel":
         from worker.serving.model import ServedModel
 
-        settle("torch")
+        freeze_loaded_objects("torch")
         return ServedModel.from_tensors(*unpack(self._artifacts.read_bytes(ref)))

@@ -105,7 +105,7 @@ class Predictor:
         self._lock = threading.Lock()
         self._entries: LRUCache[str, ModelEntry] = LRUCache(MAX_ENTRIES)
 
-    def place(self) -> "AdmissionLimit":
+    def admission(self) -> "AdmissionLimit":
         """Return what holds a place in the line of predictions, from before a body is read.
 
         To enter it raises:
@@ -125,10 +125,10 @@ class Predictor:
             NotFound: no such model.
         """
         compute: Compute[PendingPrediction[object], object] = partial(self._answer_all, database, ref, version)
-        asked = self._batches.submit(
+        answer = self._batches.submit(
             database.project, (ref, version), compute, cast("PendingPrediction[object]", pending), pending.size
         )
-        return cast("R", await asked)
+        return cast("R", await answer)
 
     async def use(self, database: Database, ref: str, use: Callable[[ModelEntry, "ServedModel"], R]) -> R:
         """Return what ``use`` makes of the model that ``ref`` names, alone in one of the threads of predictions.
@@ -192,8 +192,8 @@ class Predictor:
                 alike.setdefault(type(rows), []).append((index, rows))
         for together in alike.values():
             for batch in self._blocks(together):
-                found = self._together(entry.record, [one for _, one in batch])
-                for (index, _), answer in zip(batch, found, strict=True):
+                computed = self._predict_batch(entry.record, [rows for _, rows in batch])
+                for (index, _), answer in zip(batch, computed, strict=True):
                     answers[index] = _written(pending[index], entry.record, answer)
         return cast("list[R | Exception]", answers)
 
@@ -209,7 +209,7 @@ class Predictor:
             count += rows.num_rows
         yield block
 
-    def _together(self, record: ModelRecord, parts: Sequence[Rows]) -> list["Answer | Exception"]:
+    def _predict_batch(self, record: ModelRecord, parts: Sequence[Rows]) -> list["Answer | Exception"]:
         """Answer rows of the same kind together, or each alone when that fails: the fault is of one of them."""
         try:
             answer = self.predict(record.resource.id, record.model, joined(parts))
@@ -219,7 +219,7 @@ class Predictor:
         except Exception as error:
             if len(parts) == 1:
                 return [error]
-            return [self._together(record, [part])[0] for part in parts]
+            return [self._predict_batch(record, [part])[0] for part in parts]
         answers: list[Answer | Exception] = []
         start = 0
         for part in parts:

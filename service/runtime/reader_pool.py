@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 ANSWERS: TypeAdapter[ReadDone | ReadFailed] = TypeAdapter(ReadDone | ReadFailed)
-GIVEN = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
+PASSED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
 """What a reader gets of the environment: nothing that holds a password."""
 ALLOCATOR = {"MIMALLOC_ARENA_EAGER_COMMIT": "0"}
 """Else Arrow's allocator takes half of a bounded memory, up to 1 GiB, before it is asked for any."""
@@ -126,17 +126,17 @@ class TableReaders:
     async def _in_turn(self, work: Callable[[], T], project: str | None) -> T:
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(max(self._processes, 1))
-        own = self._of_project.get(project)
-        if own is None:
+        limiter = self._of_project.get(project)
+        if limiter is None:
             if len(self._of_project) >= MAX_PROJECTS:
-                self._of_project = {one: found for one, found in self._of_project.items() if found.borrowed_tokens}
-            own = self._of_project[project] = anyio.CapacityLimiter(max(self._processes - 1, 1))
+                self._of_project = {name: other for name, other in self._of_project.items() if other.borrowed_tokens}
+            limiter = self._of_project[project] = anyio.CapacityLimiter(max(self._processes - 1, 1))
         # first its own: a project that waits for itself stands in nobody's way
-        async with own:
+        async with limiter:
             return await anyio.to_thread.run_sync(work, limiter=self._limiter)
 
     @property
-    def apart(self) -> bool:
+    def isolated(self) -> bool:
         """Whether tables are read in processes of their own."""
         return self._processes > 0
 
@@ -149,7 +149,7 @@ class TableReaders:
             StorageFull: there is no room for the typed table.
             InvalidRequest, ColumnMismatch: it is rows to predict, and they do not fit the model.
         """
-        if not self.apart:
+        if not self.isolated:
             return carry_out(order)
         caller = _CALLER.get()
         reader = self._take()
@@ -173,7 +173,7 @@ class TableReaders:
                 f"a block of the table needs more than the {self._memory_bytes / GIB:.2f} GiB that reading may take; "
                 "write it with smaller record batches or row groups, or as CSV"
             )
-        raise ERRORS[answer.code](answer.detail, errors=tuple(FieldError(*one) for one in answer.errors))
+        raise ERRORS[answer.code](answer.detail, errors=tuple(FieldError(*entry) for entry in answer.errors))
 
     def close(self) -> None:
         """End the reader that waits, and every other when it is done."""
@@ -203,7 +203,7 @@ class _Reader(JsonLinesProcess):
     """One process that reads tables. It holds nothing that it would have to put away when it is ended."""
 
     def __init__(self, memory_bytes: int) -> None:
-        environment = {name: os.environ[name] for name in GIVEN if name in os.environ} | ALLOCATOR
+        environment = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ} | ALLOCATOR
         super().__init__("worker.tables.reader_process", [str(memory_bytes)], environment)
 
     def ask(self, order: AnyOrder, seconds: float) -> ReadDone | ReadFailed:

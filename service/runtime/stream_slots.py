@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from service.errors import TooManyFollowers
 
 
-class Followers:
+class StreamSlots:
     """Places of the event streams and of the waits of one process. Used from its event loop alone."""
 
     def __init__(self, most: int, most_of_project: int) -> None:
@@ -16,7 +16,7 @@ class Followers:
         self._taken: Counter[str] = Counter()
 
     @contextmanager
-    def place(self, project: str) -> Iterator[None]:
+    def hold(self, project: str) -> Iterator[None]:
         """Hold a place.
 
         Raises:

@@ -33,7 +33,7 @@ class ServiceCollector(Collector):
     def _jobs(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("factrfm_database_up", "1 while the database answers")
         try:
-            found = {(one.kind, one.state): one for one in tallies(self._context.database)}
+            by_state = {(row.kind, row.state): row for row in tallies(self._context.database)}
         except SQLAlchemyError as error:
             log.warning("metrics without the database", error=type(error).__name__)
             up.add_metric([], 0)
@@ -47,13 +47,13 @@ class ServiceCollector(Collector):
         )
         for kind in get_args(JobKind):
             for state in get_args(JobState):
-                tally = found.get((kind, state))
+                tally = by_state.get((kind, state))
                 jobs.add_metric([kind, state], 0 if tally is None else tally.jobs)
                 if tally is not None and state in FINAL_STATES:
                     took.add_metric([kind, state], tally.timed, tally.seconds)
         yield jobs
         yield took
-        waiting = [one.oldest_queued_at for one in found.values() if one.state == "queued"]
+        waiting = [row.oldest_queued_at for row in by_state.values() if row.state == "queued"]
         age = (self._context.now() - min(waiting)).total_seconds() if waiting else 0.0
         yield GaugeMetricFamily("factrfm_oldest_queued_job_seconds", "Age of the oldest queued job", value=max(age, 0))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from service.inference.open_inference.codec import TEXT, InferRequest, Output, Tensor, WantedOutput
+from service.inference.open_inference.codec import TEXT, InferRequest, Output, RequestedOutput, Tensor
 from service.inference.open_inference.schemas import TensorMetadata
 from worker.contracts.base import ColumnType, Label
 from worker.contracts.errors import InvalidRequest
@@ -22,7 +22,7 @@ PREDICT, PROBABILITIES = "predict", "probabilities"
 
 def inputs_of(model: Model) -> list[TensorMetadata]:
     """Return one tensor a column."""
-    return [TensorMetadata(name=one.name, datatype=DATATYPES[one.type], shape=[-1]) for one in model.features]
+    return [TensorMetadata(name=column.name, datatype=DATATYPES[column.type], shape=[-1]) for column in model.features]
 
 
 def outputs_of(model: Model) -> list[TensorMetadata]:
@@ -50,7 +50,7 @@ def rows_from(inputs: Sequence[Tensor], reader: RowReader, features: Sequence[Mo
             a cell does not fit its column.
     """
     first = inputs[0]
-    if len(inputs) == 1 and len(first.shape) == 2 and first.name not in {one.name for one in features}:
+    if len(inputs) == 1 and len(first.shape) == 2 and first.name not in {column.name for column in features}:
         _check_width(first, features)
         if pa.types.is_floating(first.values.type):
             X = first.values.to_numpy(zero_copy_only=False).reshape(first.shape)
@@ -61,56 +61,56 @@ def rows_from(inputs: Sequence[Tensor], reader: RowReader, features: Sequence[Mo
 
 def _columns(inputs: Sequence[Tensor], features: Sequence[ModelColumn]) -> pa.Table:
     rows = inputs[0].shape[0]
-    for index, one in enumerate(inputs):
-        if len(one.shape) == 2 and one.shape[1] != 1:
+    for index, tensor in enumerate(inputs):
+        if len(tensor.shape) == 2 and tensor.shape[1] != 1:
             raise InvalidRequest.at(
                 f"/inputs/{index}/shape",
-                f"{one.name!r} has shape {list(one.shape)}; give each column a tensor [rows] or [rows, 1] of its name, "
-                f"or all {len(features)} columns one tensor [rows, {len(features)}] of another name",
+                f"{tensor.name!r} has shape {list(tensor.shape)}; give each column a tensor [rows] or [rows, 1] of its "
+                f"name, or all {len(features)} columns one tensor [rows, {len(features)}] of another name",
             )
-        if one.shape[0] != rows:
+        if tensor.shape[0] != rows:
             raise InvalidRequest.at(
-                f"/inputs/{index}/shape", f"{one.name!r} has {one.shape[0]} rows and {inputs[0].name!r} {rows}"
+                f"/inputs/{index}/shape", f"{tensor.name!r} has {tensor.shape[0]} rows and {inputs[0].name!r} {rows}"
             )
-    return pa.table({one.name: one.values for one in inputs})
+    return pa.table({tensor.name: tensor.values for tensor in inputs})
 
 
-def check_outputs(request: InferRequest, model: Model) -> list[WantedOutput]:
+def check_outputs(request: InferRequest, model: Model) -> list[RequestedOutput]:
     """Return which outputs the answer has.
 
     Raises:
         InvalidRequest: the model has no such output, or it has no classes.
     """
-    known = [one.name for one in outputs_of(model)]
+    known = [output.name for output in outputs_of(model)]
     if request.outputs is None:
-        return [WantedOutput(name, request.binary) for name in known]
-    for index, one in enumerate(request.outputs):
-        if one.name not in known:
+        return [RequestedOutput(name, request.binary) for name in known]
+    for index, output in enumerate(request.outputs):
+        if output.name not in known:
             raise InvalidRequest.at(
-                f"/outputs/{index}/name", f"the model has no output {one.name!r}; it has {', '.join(known)}"
+                f"/outputs/{index}/name", f"the model has no output {output.name!r}; it has {', '.join(known)}"
             )
-        if one.classes and one.name != PROBABILITIES:
+        if output.classes and output.name != PROBABILITIES:
             raise InvalidRequest.at(
                 f"/outputs/{index}/parameters", f"classification is for the output {PROBABILITIES!r} of a classifier"
             )
     return request.outputs
 
 
-def outputs_from(answer: "Answer", model: Model, wanted: Sequence[WantedOutput]) -> list[Output]:
+def outputs_from(answer: "Answer", model: Model, requested: Sequence[RequestedOutput]) -> list[Output]:
     """Return the outputs that ``check_outputs`` named, with the values of ``answer``."""
-    found: list[Output] = []
-    for one in wanted:
-        if one.name == PREDICT:
-            found.append(Output(PREDICT, outputs_of(model)[0].datatype, _predicted(answer, model), one.binary))
+    outputs: list[Output] = []
+    for output in requested:
+        if output.name == PREDICT:
+            outputs.append(Output(PREDICT, outputs_of(model)[0].datatype, _predicted(answer, model), output.binary))
             continue
         assert model.classes is not None  # noqa: S101 - check_outputs found that the model has probabilities
         assert answer.probabilities is not None  # noqa: S101
-        if one.classes:
-            ranked = _ranked(answer.probabilities, model.classes, one.classes)
-            found.append(Output(PROBABILITIES, TEXT, ranked, one.binary))
+        if output.classes:
+            ranked = _ranked(answer.probabilities, model.classes, output.classes)
+            outputs.append(Output(PROBABILITIES, TEXT, ranked, output.binary))
         else:
-            found.append(Output(PROBABILITIES, "FP64", answer.probabilities, one.binary))
-    return found
+            outputs.append(Output(PROBABILITIES, "FP64", answer.probabilities, output.binary))
+    return outputs
 
 
 def _check_width(matrix: Tensor, features: Sequence[ModelColumn]) -> None:
@@ -124,7 +124,7 @@ def _check_width(matrix: Tensor, features: Sequence[ModelColumn]) -> None:
 def _columns_of(matrix: Tensor, features: Sequence[ModelColumn]) -> pa.Table:
     rows, columns = matrix.shape
     places = np.arange(rows, dtype=np.int64) * columns
-    return pa.table({one.name: matrix.values.take(places + index) for index, one in enumerate(features)})
+    return pa.table({column.name: matrix.values.take(places + index) for index, column in enumerate(features)})
 
 
 def _predicted(answer: "Answer", model: Model) -> np.ndarray:
@@ -137,7 +137,7 @@ def _predicted(answer: "Answer", model: Model) -> np.ndarray:
 
 
 def _label_datatype(classes: Sequence[Label]) -> str:
-    kinds = {type(one) for one in classes}
+    kinds = {type(label) for label in classes}
     if kinds == {str}:
         return TEXT
     if kinds == {int}:

@@ -10,19 +10,19 @@ import pytest
 from support.processes import wait_until
 
 from service.errors import CannotStart
-from service.local.child_process import CALM_SECONDS, MAX_DEATHS, MAX_PAUSE, SETTLE_SECONDS, Part
+from service.local.child_process import CALM_SECONDS, MAX_DEATHS, MAX_PAUSE, SETTLE_SECONDS, ChildProcess
 
 SLEEPS = "import time; time.sleep(60)"
-Make = Callable[[str], Part]
+Make = Callable[[str], ChildProcess]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
     """Makes parts that run a line of Python, and ends them after the test."""
-    made: list[Part] = []
+    made: list[ChildProcess] = []
 
-    def one(line: str) -> Part:
-        made.append(Part("the part", [sys.executable, "-S", "-c", line], tmp_path / "part.log"))
+    def one(line: str) -> ChildProcess:
+        made.append(ChildProcess("the part", [sys.executable, "-S", "-c", line], tmp_path / "part.log"))
         return made[-1]
 
     yield one
@@ -30,7 +30,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
         part.stop()
 
 
-def _kill(part: Part) -> None:
+def _kill(part: ChildProcess) -> None:
     assert part.process is not None
     part.process.kill()
     part.process.wait()
@@ -87,11 +87,11 @@ def test_words_are_those_of_the_last_start(make: Make) -> None:
     part.log.write_text("an old word\n")
     part.start(os.environ, 0.0)
     part.wait()
-    assert part.words() == "a word"
+    assert part.last_lines() == "a word"
 
 
 def test_a_program_that_is_not_there_is_a_clear_word(tmp_path: Path) -> None:
-    part = Part("the part", [str(tmp_path / "nothing")], tmp_path / "part.log")
+    part = ChildProcess("the part", [str(tmp_path / "nothing")], tmp_path / "part.log")
     with pytest.raises(CannotStart, match=r"the part cannot be started: .*nothing: No such file"):
         part.start(os.environ, 0.0)
 
