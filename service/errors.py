@@ -25,7 +25,7 @@ class WrongSetting(CommandError):
 
 
 class Unauthorized(errors.FactRFMError):
-    """There is no key, or one that opens nothing."""
+    """The key is missing or invalid."""
 
     code = "unauthorized"
 
@@ -37,67 +37,67 @@ class Forbidden(errors.FactRFMError):
 
 
 class BodyTooLarge(errors.FactRFMError):
-    """The body is longer than the service takes."""
+    """The body is longer than the limit."""
 
     code = "body_too_large"
 
 
 class AmbiguousLength(errors.FactRFMError):
-    """The head gives the body's length in two ways."""
+    """The head gives the body's length twice."""
 
     code = "ambiguous_length"
 
 
 class InvalidTarget(errors.FactRFMError):
-    """The request is for nothing that a server has: its target or its host is malformed."""
+    """The target or the Host is malformed."""
 
     code = "invalid_target"
 
 
 class MisdirectedRequest(errors.FactRFMError):
-    """The request is for a host that this service is not."""
+    """The request is for another host."""
 
     code = "misdirected_request"
 
 
 class BodyTooSlow(errors.FactRFMError):
-    """The body paused for too long."""
+    """The body arrives too slowly."""
 
     code = "body_too_slow"
 
 
 class TooManyFollowers(errors.FactRFMError):
-    """As many event streams and waits are open as the service holds."""
+    """All slots for event streams and waits are taken."""
 
     code = "too_many_followers"
 
 
 class UnsupportedMediaType(errors.FactRFMError):
-    """The body's Content-Type or Content-Encoding is none that is read here."""
+    """The body's Content-Type or Content-Encoding is not supported."""
 
     code = "unsupported_media_type"
 
 
 class NotReady(errors.FactRFMError):
-    """A part that the service needs is out of reach, or the process is stopping."""
+    """A dependency is unreachable, or the process is stopping."""
 
     code = "not_ready"
 
 
 class NotAcceptable(errors.FactRFMError):
-    """Accept names no form that there is."""
+    """Accept names no available media type."""
 
     code = "not_acceptable"
 
 
 class PreconditionFailed(errors.FactRFMError):
-    """If-Match names no state that there is."""
+    """If-Match names another state."""
 
     code = "precondition_failed"
 
 
 class RangeNotSatisfiable(errors.FactRFMError):
-    """Range begins behind the end."""
+    """Range starts after the end of the file."""
 
     code = "range_not_satisfiable"
 

@@ -71,7 +71,7 @@ def model(kind: type[M]) -> Callable[[httpx.Response], M]:
 
 
 def adapted(adapter: TypeAdapter[T]) -> Callable[[httpx.Response], T]:
-    """Return a parser of whatever ``adapter`` describes."""
+    """Return a parser of the type of ``adapter``."""
 
     def parse(response: httpx.Response) -> T:
         try:
@@ -154,7 +154,7 @@ def job(job_id: str) -> Call[Job]:
 
 
 def events_path(job_id: str) -> str:
-    """Return where a job's events are; a stream is no ``Call``."""
+    """Return the path of a job's event stream, which is no ``Call``."""
     return path("/v1/jobs/{job}/events", job=job_id)
 
 

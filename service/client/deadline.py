@@ -7,7 +7,7 @@ import httpx
 from service.client.errors import TimedOut
 
 SILENCE = 60.0
-"""A stream that is silent for so many seconds is broken: the service sends a ping every 15."""
+"""A stream that is silent for this long is broken: the service sends a ping every 15 seconds."""
 
 
 class Deadline:

@@ -24,7 +24,7 @@ Report = Callable[[AnyEvent], None]
 
 
 class NetworkOptions(TypedDict, total=False):
-    """What a training may be given beside its table; what is left out is the service's default."""
+    """Options of every training. The service has defaults for missing ones."""
 
     spec: Mapping[str, Any] | FitSpec | NetworkSpec
     features: Sequence[str]
@@ -34,13 +34,13 @@ class NetworkOptions(TypedDict, total=False):
 
 
 class TrainOptions(NetworkOptions, total=False):
-    """The same for what makes a model: ``model`` names it."""
+    """Options of trainings that make a model, whose name is ``model``."""
 
     model: str
 
 
 class TuneOptions(TrainOptions, total=False):
-    """The same for a search."""
+    """Options of a search."""
 
     search: Mapping[str, Any] | Search
 
@@ -61,14 +61,14 @@ Flow = Generator[Step, Any, T]
 def upload(
     data: Any, name: str | None, header: bool | None = None, missing: Sequence[str] | None = None
 ) -> Flow[Dataset]:
-    """Upload a table, or take the dataset that ``data`` names."""
+    """Upload a table."""
     body = table_of(data)
     dataset: Dataset = yield calls.upload(body, name if name is not None else body.name, header, missing)
     return dataset
 
 
 def wait(job_id: str, seconds: float | None, report: Report | None, *, check: bool) -> Flow[Job]:
-    """Wait for a job; with ``check`` one that did not succeed is an error."""
+    """Wait for a job; with ``check`` raise JobFailed if it did not succeed."""
     job: Job = yield Wait(job_id, seconds, report)
     if check and job.state != "succeeded":
         raise JobFailed(job)
@@ -100,7 +100,7 @@ def network(
 
 
 def predict(ref: str, data: Any, *, probabilities: bool, header: bool | None) -> Flow[Any]:
-    """Predict rows at once, in one call."""
+    """Predict rows in one call."""
     body = rows_of(data)
     content, unknown = yield calls.predict(ref, body, header)
     if unknown:
@@ -118,7 +118,7 @@ def predict_dataset(
     seconds: float | None,
     report: Report | None,
 ) -> Flow[bytes]:
-    """Predict a stored table, of any length, by a job; the answer is a file."""
+    """Predict a stored table by a job; return the file."""
     dataset = yield from _dataset_id(data, header)
     body = {"kind": "predict", "model": ref, "dataset": dataset, "format": form}
     job = yield from run(body | ({"spreadsheet": True} if spreadsheet else {}), seconds, report)

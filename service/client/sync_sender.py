@@ -69,7 +69,7 @@ class Sender:
         time.sleep(seconds)
 
     def events(self, job_id: str, after: int, timeout: float | None) -> Iterator[AnyEvent]:
-        """Yield the events of a job as they happen, each once, until it ends; broken connections are mended.
+        """Yield each event of a job once, until it ends. Reconnects after broken connections.
 
         Raises:
             TimedOut: the job did not end in ``timeout`` seconds.

@@ -1,4 +1,4 @@
-"""Tables on the service: upload them, list them."""
+"""Commands on datasets: upload, list."""
 
 import itertools
 from collections.abc import Sequence

@@ -12,7 +12,7 @@ from worker.contracts.resources import Model
 from worker.contracts.validation import how_chosen
 
 SHOWN = 10
-"""At most so many names are listed."""
+"""Largest number of listed names."""
 
 
 @remote

@@ -39,7 +39,7 @@ UNLIMITED_WIDTH = 1000
 
 
 class Unsuccessful(CommandError):
-    """A job that was waited for failed or was cancelled."""
+    """A job failed or was cancelled."""
 
     exit_code = 3
 
@@ -118,7 +118,7 @@ def address(url: str | None, key: str | None, profile: str | None) -> tuple[str 
 
 
 def profiles_path() -> Path:
-    """Return the file that holds profiles."""
+    """Return the path of the profiles."""
     base = os.environ.get("XDG_CONFIG_HOME")
     return (Path(base) if base else Path.home() / ".config") / "factrfm" / "profiles.toml"
 
@@ -192,5 +192,5 @@ OPTIONS = (
 
 
 def stdin_is_terminal() -> bool:
-    """Return whether nothing is piped in."""
+    """Return whether standard input is a terminal."""
     return sys.stdin.isatty()

@@ -1,4 +1,4 @@
-"""From a file to a model or a report: fit, tune, network, batch."""
+"""Commands that train: fit, tune, network, batch."""
 
 from functools import partial
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Jobs and models side by side."""
+"""The page that compares jobs and models."""
 
 from dataclasses import dataclass, field
 from itertools import combinations

@@ -116,7 +116,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
 
 
 def error_page(request: Request, status: int, detail: str) -> HTMLResponse:
-    """Return a page that says what went wrong."""
+    """Return an error page."""
     return render(request, "error.html", status, title=TITLES.get(status, "That did not work"), detail=detail)
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 from fastapi import Query
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
-from service.http.validation_errors import field_errors
+from service.http.validation_errors import field_errors, invalid_request
 from worker.contracts.base import Contract
 from worker.contracts.errors import InvalidRequest, pointer
 from worker.tables.close_names import shown
@@ -118,15 +118,14 @@ def with_fields(options: UploadOptions, fields: Iterable[tuple[str, str]]) -> Up
     try:
         return UploadOptions.model_validate(values)
     except ValidationError as error:
-        errors = tuple(field_errors(values, error.errors(include_url=False)))
-        raise InvalidRequest(f"{errors[0].pointer}: {errors[0].message}", errors=errors) from error
+        raise invalid_request(field_errors(values, error.errors(include_url=False))) from error
 
 
 def check_header(header: bool | None, media_type: str) -> None:
     """Check that ``header`` is given for CSV and TSV only.
 
     Raises:
-        InvalidRequest: the format has column names of its own.
+        InvalidRequest: it is given for another format.
     """
     if header is not None and media_type not in TEXTS:
         raise InvalidRequest.at("query:header", f"header is for {' and '.join(TEXTS)}, not {media_type}")

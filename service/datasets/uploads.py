@@ -118,7 +118,7 @@ def store(context: Context, received: Received, encoding: str | None) -> tuple[D
 
 
 def _is_intact(context: Context, record: DatasetRecord) -> bool:
-    """Return whether both files of a dataset are as they were stored."""
+    """Return whether both files of a dataset are intact."""
     try:
         for file in (record.content, record.table):
             with context.artifacts.open(file):

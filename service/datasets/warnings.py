@@ -13,7 +13,7 @@ GUESSED = (CSV, TSV)
 """Media types without the parameter ``header``: whether the first row holds names was guessed."""
 MANY, MAX_SHARE = 50, 0.5
 COSTLY = 500
-"""From so many distinct categories on there is a warning, however often each category occurs."""
+"""More distinct categories always give a warning, however often each occurs."""
 MAX_WARNINGS = 10
 MIB = 2**20
 NAMES_ROWS = re.compile(r"(^|[\s_.-])(?i:id|uuid|guid|key|nr|no|index|row)$|[a-z]I[dD]$|^(?i:unnamed: \d+)$")

@@ -202,7 +202,7 @@ def protocol_class(head_seconds: float, stall_seconds: float, hsts_seconds: int)
 
 
 class _Timer:
-    """Runs an action once, ``seconds`` after the first start since the last stop."""
+    """Runs an action ``seconds`` after ``start``, unless ``stop`` is called before. Repeated starts change nothing."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, seconds: float, action: Callable[[], None], context: Context

@@ -8,8 +8,8 @@ from fastapi import Request, params
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 
-from service.http.validation_errors import MAX_PLACES
-from worker.contracts.errors import FieldError, InvalidRequest
+from service.http.validation_errors import MAX_PLACES, invalid_request
+from worker.contracts.errors import FieldError
 from worker.tables.close_names import close_names, shown
 
 
@@ -25,8 +25,8 @@ async def reject_unknown_parameters(request: Request) -> None:
     counts = Counter(name for name, _ in request.query_params.multi_items())
     wrong = [name for name, count in counts.items() if name not in known or (count > 1 and not known[name])]
     if wrong:
-        errors = tuple(FieldError(f"query:{shown(name)}", _message(name, known)) for name in wrong[:MAX_PLACES])
-        raise InvalidRequest(f"{errors[0].pointer}: {errors[0].message}", errors=errors)
+        places = wrong[:MAX_PLACES]
+        raise invalid_request([FieldError(f"query:{shown(name)}", _message(name, known)) for name in places])
 
 
 def _message(name: str, known: Mapping[str, bool]) -> str:

@@ -5,11 +5,11 @@ from typing import Any
 
 from worker.contracts import requests, search, specs
 from worker.contracts.base import Contract
-from worker.contracts.errors import FieldError, pointer
+from worker.contracts.errors import FieldError, InvalidRequest, pointer
 from worker.tables.close_names import close_names
 
 MAX_PLACES = 20
-"""At most so many places are named in a problem."""
+"""Largest number of places in a problem."""
 NAMES = sorted(
     {
         name
@@ -44,6 +44,11 @@ def field_errors(body: object, details: Iterable[Mapping[str, Any]]) -> list[Fie
         messages.setdefault(place, []).append(_message(detail))
         inputs[place] = _input_text(detail)
     return [FieldError(place, " or: ".join(texts) + inputs[place]) for place, texts in messages.items()]
+
+
+def invalid_request(errors: Sequence[FieldError], kind: type[InvalidRequest] = InvalidRequest) -> InvalidRequest:
+    """Return an error about several places, whose detail is the first one."""
+    return kind(f"{errors[0].pointer}: {errors[0].message}", errors=tuple(errors))
 
 
 def _pointer(body: Any, steps: Sequence[str | int], kind: str) -> str:

@@ -11,13 +11,13 @@ from service.runtime.context import get_context
 
 
 class DirectRoute(APIRoute):
-    """A route whose function takes context, request and texts of the path, and returns the answer.
+    """A route whose endpoint is called with the context, the request and the path parameters.
 
-    A request with a query is FastAPI's to check.
+    Requests with a query take FastAPI's usual way, which validates them.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request."""
+        """Return the handler."""
         solved = super().get_route_handler()
 
         async def answer(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""What the jobs of one request name and choose, looked at once: each job of a batch may name the same wide table."""
+"""A cache of datasets, models and checks for one request: all jobs of a batch may use the same wide table."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
@@ -16,10 +16,10 @@ R = TypeVar("R")
 
 
 class _Memo(dict[tuple[object, ...], object]):
-    """Results by what they are of."""
+    """Computed results by key."""
 
     def get_or_add(self, key: tuple[object, ...], make: Callable[[], R]) -> R:
-        """Return what ``make`` returned for the same key."""
+        """Return the result of ``key``, computed by ``make`` the first time."""
         if key not in self:
             self[key] = make()
         return cast(R, self[key])
@@ -34,7 +34,7 @@ class Table:
 
 
 class ColumnSelection:
-    """The features and targets that a request chooses of a table, and what they come to."""
+    """The features and targets that a request selects from a table, with cached checks."""
 
     def __init__(self, request: TableRequest, table: Table) -> None:
         self.features = schema.resolve_features(request, table.columns)
@@ -44,11 +44,11 @@ class ColumnSelection:
         self._memo = _Memo()
 
     def width(self, expanded: bool) -> int:
-        """Return how many encoded columns the features make at most."""
+        """Return the largest number of encoded columns of the features."""
         return self._memo.get_or_add(("width", expanded), lambda: schema.encoded_width(self.features, expanded))
 
     def warnings(self, expanded: bool) -> list[str]:
-        """Return what of the features should be looked at."""
+        """Return the warnings about the features."""
         return self._memo.get_or_add(("remarks", expanded), lambda: self._warnings(expanded))
 
     def _warnings(self, expanded: bool) -> list[str]:
@@ -71,8 +71,8 @@ class ColumnSelection:
         )
 
 
-class Lookups:
-    """What was looked up for one request: it lives no longer, for datasets and models come and go."""
+class LookupCache:
+    """LookupCache of one request. It must not live longer, because datasets and models are deleted."""
 
     def __init__(self, context: Context) -> None:
         self._database = context.database
@@ -82,7 +82,7 @@ class Lookups:
         """Return the dataset that a request names at ``pointer``.
 
         Raises:
-            UnknownReference: there is none.
+            UnknownReference: it does not exist.
         """
         try:
             return self._memo.get_or_add(("table", dataset_id), lambda: Table(datasets.get(self._database, dataset_id)))
@@ -93,7 +93,7 @@ class Lookups:
         """Return the model that a request predicts with.
 
         Raises:
-            UnknownReference: there is none.
+            UnknownReference: it does not exist.
         """
         try:
             return self._memo.get_or_add(("model", ref), lambda: models.get(self._database, ref).resource)
@@ -101,13 +101,13 @@ class Lookups:
             raise UnknownReference.at("/model", error.detail) from error
 
     def selection(self, request: TableRequest, table: Table) -> ColumnSelection:
-        """Return what a request chooses of a table.
+        """Return the columns that a request selects from a table.
 
         Raises:
-            InvalidRequest: it cannot be chosen.
+            InvalidRequest: it names unknown or unsuitable columns.
         """
         features = None if request.features is None else tuple(request.features)
-        # one target and a list of one are named at other places where they are wrong
+        # a target and a list of one target differ in the pointers of errors
         target = request.target if isinstance(request.target, str) else tuple(request.target)
         key = ("choice", table.dataset.id, target, features, tuple(request.exclude))
         return self._memo.get_or_add(key, lambda: ColumnSelection(request, table))

@@ -1,4 +1,4 @@
-"""From a request to a queued job: check it against the data, resolve its defaults, estimate, insert, commit, send."""
+"""Submission of jobs: plan, insert and commit the row, then send the message."""
 
 import itertools
 import json
@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
 from service.http.request_context import ORIGIN, STARTED
-from service.http.validation_errors import MAX_PLACES, field_errors
-from service.jobs.lookups import Lookups
+from service.http.validation_errors import MAX_PLACES, field_errors, invalid_request
+from service.jobs.lookups import LookupCache
 from service.jobs.planning import Plan, plan
 from service.runtime.context import Context
 from worker.contracts.errors import FieldError, InvalidRequest, QueueFull, RequestInFlight, UnknownReference
@@ -36,7 +36,7 @@ REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(JobRequest)
 
 
 def submit(context: Context, request: AnyRequest) -> Job:
-    """Queue one job: row first, message after the commit.
+    """Queue one job.
 
     Raises:
         InvalidRequest: see ``plan``.
@@ -49,7 +49,7 @@ def submit(context: Context, request: AnyRequest) -> Job:
 
 
 def submit_batch(context: Context, requests: Sequence[AnyRequest]) -> str:
-    """Queue all of ``requests`` or none. Returns the batch's id.
+    """Queue all of ``requests`` or none. Return the batch's id.
 
     Raises:
         InvalidRequest: at least one request is wrong; pointers begin with its index.
@@ -59,7 +59,7 @@ def submit_batch(context: Context, requests: Sequence[AnyRequest]) -> str:
     planned: list[Plan] = []
     wrong: list[FieldError] = []
     permanent = True
-    cache = Lookups(context)
+    cache = LookupCache(context)
     for index, request in enumerate(requests):
         try:
             planned.append(plan(context, request, cache))
@@ -70,8 +70,7 @@ def submit_batch(context: Context, requests: Sequence[AnyRequest]) -> str:
             if len(wrong) >= MAX_PLACES:
                 break
     if wrong:
-        kind = InvalidRequest if permanent else UnknownReference
-        raise kind(f"{wrong[0].pointer}: {wrong[0].message}", errors=tuple(wrong))
+        raise invalid_request(wrong, InvalidRequest if permanent else UnknownReference)
     batch_id = new_id("bat", context.now())
     _send(context, _insert(context, planned, batch_id=batch_id))
     return batch_id
@@ -95,15 +94,15 @@ def expand_grid(grid: BatchGrid, limit: int, max_bytes: int) -> list[AnyRequest]
     """Return every combination of the grid's values set into its base.
 
     Raises:
-        InvalidRequest: a path leads nowhere, a combination is no valid job, there are more than ``limit``, or all of
-            them written down would take more than ``max_bytes``.
+        InvalidRequest: a path or a combination is invalid, there are more than ``limit``, or their JSON would take
+            more than ``max_bytes``.
     """
     size = 1
     for values in grid.grid.values():
         size *= len(values)
     if size > limit:
         raise InvalidRequest.at("/grid", f"the grid has {size} combinations, a batch holds at most {limit} jobs")
-    if _written(grid, size) > max_bytes:
+    if _json_bytes(grid, size) > max_bytes:
         raise InvalidRequest.at(
             "/grid", f"the {size} combinations take more than {max_bytes} bytes; send smaller bodies"
         )
@@ -111,29 +110,29 @@ def expand_grid(grid: BatchGrid, limit: int, max_bytes: int) -> list[AnyRequest]
     for combination in itertools.product(*grid.grid.values()):
         body = grid.base
         for path, value in zip(grid.grid, combination, strict=True):
-            body = _with(body, path.split("."), value)
+            body = _with_value(body, path.split("."), value)
         bodies.append(body)
     return parse_all(bodies)
 
 
-def _written(grid: BatchGrid, size: int) -> int:
-    """Return the bytes of all combinations written down."""
+def _json_bytes(grid: BatchGrid, size: int) -> int:
+    """Return the bytes of the JSON of all combinations."""
     total = sum(len(json.dumps(values)) * (size // len(values)) for values in grid.grid.values())
     return size * len(json.dumps(grid.base)) + total
 
 
 def check_count(jobs: int, limit: int) -> None:
-    """See that a batch holds some jobs and not too many.
+    """Check the number of jobs in a batch.
 
     Raises:
-        InvalidRequest: it does not.
+        InvalidRequest: it holds none or more than ``limit``.
     """
     if not 0 < jobs <= limit:
         raise InvalidRequest(f"a batch holds 1 to {limit} jobs, this one {jobs}")
 
 
 def parse_all(bodies: Sequence[Any]) -> list[AnyRequest]:
-    """Return the requests that ``bodies`` spell.
+    """Return the requests in ``bodies``.
 
     Raises:
         InvalidRequest: at least one is not a valid body; pointers begin with its index.
@@ -149,12 +148,12 @@ def parse_all(bodies: Sequence[Any]) -> list[AnyRequest]:
             if len(wrong) >= MAX_PLACES:
                 break
     if wrong:
-        raise InvalidRequest(f"{wrong[0].pointer}: {wrong[0].message}", errors=tuple(wrong))
+        raise invalid_request(wrong)
     return parsed
 
 
-def _with(body: dict[str, Any], path: Sequence[str], value: object) -> dict[str, Any]:
-    """Return a body in which the value at a path is another one."""
+def _with_value(body: dict[str, Any], path: Sequence[str], value: object) -> dict[str, Any]:
+    """Return a copy of a body with another value at a path."""
     made = inner = dict(body)
     *steps, last = path
     for step in steps:
@@ -169,10 +168,10 @@ def _with(body: dict[str, Any], path: Sequence[str], value: object) -> dict[str,
 
 
 def _check_room(context: Context, session: Session, more: int) -> None:
-    """See that so many jobs more may wait.
+    """Check that ``more`` jobs fit into the queue.
 
     Raises:
-        QueueFull: too many do, of all projects or of this one.
+        QueueFull: too many jobs wait, of all projects or of this one.
     """
     settings = context.settings
     waiting, own_waiting = jobs.count_waiting(session, owner(session))
@@ -187,7 +186,7 @@ def _insert(context: Context, planned: list[Plan], batch_id: str | None) -> list
     now = context.now()
     ids = [new_id("job", now) for _ in planned]
     with context.database.transaction() as session:
-        # two requests that come at once must not both find the last place
+        # concurrent requests must not take the same place in the queue
         one_at_a_time(session, ADMISSION)
         _check_room(context, session, len(planned))
         if batch_id is not None:
@@ -216,7 +215,7 @@ def _insert(context: Context, planned: list[Plan], batch_id: str | None) -> list
 def _keep_answer(
     session: Session, started: idempotency.Started, ids: list[str], batch_id: str | None, now: datetime
 ) -> None:
-    """Store the answer with what it answers: a request that is repeated after a crash then finds its jobs."""
+    """Store the answer in the transaction of its jobs, so that a request repeated after a crash finds them."""
     answer: Batch | Job
     if batch_id is None:
         path, answer = f"/v1/jobs/{ids[0]}", to_resource(find(session, ids[0]))
@@ -229,12 +228,12 @@ def _keep_answer(
         )
     headers = {"location": path, "content-type": "application/json"}
     if not idempotency.finish_in(session, started, 202, headers, answer.model_dump_json().encode(), now):
-        # this process was silent for so long that the client's next try took the key: that one makes the jobs
+        # this process paused for so long that the client's next try took over the key and creates the jobs
         raise RequestInFlight("another try of this request has taken over; try again")
 
 
 def _send(context: Context, job_ids: list[str]) -> None:
-    """Send what was committed. What the broker does not take is sent by the reconciler."""
+    """Send the messages of committed jobs. The reconciler sends those that the broker does not take."""
     for job_id in job_ids:
         log.info("job queued", job_id=job_id)
     for job_id in job_ids:

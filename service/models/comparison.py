@@ -1,4 +1,4 @@
-"""Models side by side: what they were told, how they did, and how alike the features are that they learned."""
+"""Comparison of models: specs, metrics, and learned feature matrices."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,11 +9,11 @@ from worker.contracts.comparison import ComparedFeature, ComparedMetric, Compare
 from worker.store.models import ModelRecord
 
 MAX_COMPARED = 10
-"""So many models, or jobs on a page, stand side by side."""
+"""Largest number of models or jobs to compare."""
 
 
 def compare(records: Sequence[ModelRecord], matrices: Sequence[LearnedMatrix]) -> Comparison:
-    """Return the comparison of models, each with its matrix, in their order."""
+    """Return the comparison of models; ``matrices`` are in the same order."""
     models = [record.resource for record in records]
     specs = [model.spec for model in models]
     options = [(name, [spec.get(name) for spec in specs]) for name in _names(specs)]
@@ -46,9 +46,9 @@ def compare(records: Sequence[ModelRecord], matrices: Sequence[LearnedMatrix]) -
 
 
 def similarity(matrix: LearnedMatrix, other: LearnedMatrix) -> float | None:
-    """Return the cosine between two feature matrices as vectors; a column that only one of them has counts as zeros.
+    """Return the cosine between two feature matrices as vectors. A column of only one of them counts as zeros.
 
-    None where they have no column in common: then there is nothing to compare.
+    None if they share no column.
     """
     place = {name: index for index, name in enumerate(other.names)}
     mine = [index for index, name in enumerate(matrix.names) if name in place]
@@ -61,5 +61,5 @@ def similarity(matrix: LearnedMatrix, other: LearnedMatrix) -> float | None:
 
 
 def _names(mappings: Sequence[Mapping[str, object]]) -> list[str]:
-    """Return the names of all, in the order in which they come first."""
+    """Return the keys of all mappings, in order of first occurrence."""
     return list(dict.fromkeys(name for mapping in mappings for name in mapping))

@@ -1,7 +1,7 @@
-"""The model card: what a model is, reads and answers, how it did, what it looks at, how to make it again.
+"""The model card: inputs, outputs, metrics, important features, spec, and how to reproduce the model.
 
-It is one file. The heatmap is inside as a data URI: a viewer shows it without the service, and one that shows no such
-pictures (GitHub's) shows the text beside it, which names the call for the picture.
+It is one file with the heatmap as a data URI. Viewers that do not show such images (GitHub's) show the alternative
+text, which names the call for the picture.
 """
 
 import base64
@@ -17,7 +17,7 @@ from worker.store.models import ModelRecord
 
 TOP = 10
 MAX_COLUMNS = 200
-"""So many columns are listed; of more the most important ones."""
+"""Largest number of listed columns, the most important ones."""
 MAX_LABELS = 50
 LEADING = 3
 WEIGHTS = 5
@@ -26,12 +26,12 @@ UNLEARNED = (
     "only tell how much each column varies."
 )
 MIN_WEIGHT = 0.005
-"""Less is written as nothing."""
+"""Smaller weights are left out."""
 
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card is made of. ``dataset`` and ``request`` (of the job) are None where they were deleted."""
+    """The data of a card. ``dataset`` and ``request`` (of the job) are None if they were deleted."""
 
     record: ModelRecord
     features: LearnedFeatures
@@ -41,7 +41,7 @@ class CardFacts:
 
 
 def model_card(facts: CardFacts) -> str:
-    """Return Markdown."""
+    """Return the card in Markdown."""
     model = facts.record.resource
     head = [f"# {escaped(model.name)}, version {model.version}"]
     if model.description:
@@ -124,7 +124,7 @@ def _value_range(column: Column | None) -> str:
 
 
 def _missing_and_unseen(name: str, kind: str, encoded: Sequence[str]) -> tuple[str, str]:
-    """Return what becomes of a missing value, and of one that training rows did not have."""
+    """Return how a missing value and an unseen value are encoded."""
     if not encoded:
         return "ignored: constant in training", "ignored: constant in training"
     flagged = f"{name}:missing" in encoded

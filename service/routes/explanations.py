@@ -1,4 +1,4 @@
-"""Why a model answers rows as it does."""
+"""The route that explains predictions."""
 
 from typing import Annotated
 
@@ -32,5 +32,5 @@ async def explain(
         return await context.predictor.use(
             context.database,
             ref,
-            lambda known, model: explain_all(context, known.record, model, known.reader.table(read(known)), neighbours),
+            lambda entry, model: explain_all(context, entry.record, model, entry.reader.table(read(entry)), neighbours),
         )

@@ -153,8 +153,8 @@ async def _infer(context: Context, request: Request, name: str, version: str | N
     with context.predictor.admission():
         body = await whole_body(request)
         inference = _Inference(context.settings, body, length, request.headers)
-        question = PendingPrediction(len(body), inference.read, inference.write)
-        return await context.predictor.answer(context.database, name, question, version)
+        pending = PendingPrediction(len(body), inference.read, inference.write)
+        return await context.predictor.answer(context.database, name, pending, version)
 
 
 def _json_length(scope: Scope) -> int | None:
@@ -168,7 +168,7 @@ def _json_length(scope: Scope) -> int | None:
 
 
 class _Inference:
-    """One request: what ``read`` finds in its body says how ``write`` answers."""
+    """One request: ``read`` decodes its body and stores what ``write`` needs."""
 
     def __init__(self, settings: ServiceSettings, body: bytes, length: int | None, headers: Mapping[str, str]) -> None:
         self._settings = settings
@@ -178,14 +178,14 @@ class _Inference:
         self._id: str | None = None
         self._outputs: list[RequestedOutput] = []
 
-    def read(self, known: ModelEntry) -> Rows:
-        model = known.record.resource
+    def read(self, entry: ModelEntry) -> Rows:
+        model = entry.record.resource
         plain = decoded(self._body, self._headers.get("content-encoding"), self._settings.max_json_bytes)
         message = decode(plain, self._length, only_input(model))
         self._id = message.id
         self._outputs = check_outputs(message, model)
-        most = self._settings.max_predict_rows
-        return rows_from(message.inputs, known.reader, model.features, max_rows=most)
+        max_rows = self._settings.max_predict_rows
+        return rows_from(message.inputs, entry.reader, model.features, max_rows=max_rows)
 
     def write(self, record: ModelRecord, answer: "Answer") -> Response:
         model = record.resource
@@ -194,18 +194,18 @@ class _Inference:
             head["parameters"] = {unknown_categories.PARAMETER: text}
         if self._id is not None:
             head["id"] = self._id
-        return _written(head, outputs_from(answer, model, self._outputs), self._headers.get("accept-encoding"))
+        return _response(head, outputs_from(answer, model, self._outputs), self._headers.get("accept-encoding"))
 
 
-def _written(head: Mapping[str, Any], outputs: Sequence[Output], accept_encoding: str | None) -> Response:
+def _response(head: Mapping[str, Any], outputs: Sequence[Output], accept_encoding: str | None) -> Response:
     content, json_length = encode(head, outputs)
     content, encoding = encoded(content, accept_encoding)
-    written = {"Vary": "Accept-Encoding"}
+    headers = {"Vary": "Accept-Encoding"}
     if json_length is not None:
-        written[LENGTH_HEADER] = str(json_length)
+        headers[LENGTH_HEADER] = str(json_length)
     if encoding is not None:
-        written["Content-Encoding"] = encoding
-    return Response(content, headers=written, media_type=JSON if json_length is None else OCTETS)
+        headers["Content-Encoding"] = encoding
+    return Response(content, headers=headers, media_type=JSON if json_length is None else OCTETS)
 
 
 def _metadata(context: Context, record: ModelRecord) -> ModelMetadata:

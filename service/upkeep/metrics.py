@@ -1,4 +1,4 @@
-"""What Prometheus is told beside counters: read when it asks, so that every API process tells the same of the rows."""
+"""Gauges that are computed at each scrape, so that every API process reports the same about jobs."""
 
 import shutil
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ log = structlog.get_logger()
 
 
 class ServiceCollector(Collector):
-    """The queue, the models in memory and the disk, as they are now. ``context`` sees the rows of all projects."""
+    """Current metrics of the queue, the loaded models and the disk. ``context``: of all projects."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def collect(self) -> Iterator[Metric]:
-        """Yield everything that can be found out; without its database that is the rest, and the fact."""
+        """Yield all metrics. Without the database those of jobs are missing, and ``factrfm_database_up`` is 0."""
         yield from self._jobs()
         yield from self._predictions()
         yield from self._disks()
@@ -77,7 +77,7 @@ class ServiceCollector(Collector):
             try:
                 usage = shutil.disk_usage(path)
             except OSError:
-                # a service whose state is all elsewhere may have no folder
+                # without local state there may be no folder
                 continue
             free.add_metric([name], usage.free)
             total.add_metric([name], usage.total)

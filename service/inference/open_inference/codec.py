@@ -1,8 +1,8 @@
-"""Infer messages of the Open Inference Protocol: bytes to named tensors, and named tensors to bytes.
+"""Decoding and encoding of infer messages of the Open Inference Protocol.
 
-A message is JSON. With the binary extension the JSON is followed by the values of tensors, little-endian, in the order
-of the tensors; a header of HTTP then tells the length of the JSON. A text is four bytes of length and UTF-8. JSON has
-no NaN: a null, or a NaN of a float type, is a missing value.
+A message is JSON. With the binary extension the values of tensors follow the JSON, little-endian, in the order of the
+tensors, and an HTTP header gives the length of the JSON. A text is four bytes of length and UTF-8. A missing value is
+null, or NaN in a float type.
 """
 
 import json
@@ -41,7 +41,7 @@ LENGTH = struct.Struct("<I")
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor that came in: rank 1 or 2, ``values`` flat in row-major order, missing ones null."""
+    """An input tensor of rank 1 or 2: ``values`` flat in row-major order, missing ones null."""
 
     name: str
     datatype: str
@@ -51,7 +51,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class RequestedOutput:
-    """An output that the caller asks for. ``classes``: instead of the values, so many best as texts; 0: the values."""
+    """A requested output. ``classes``: return so many most likely classes as texts; 0: return the values."""
 
     name: str
     binary: bool
@@ -60,7 +60,7 @@ class RequestedOutput:
 
 @dataclass(frozen=True)
 class InferRequest:
-    """What a caller asks. ``outputs``: None for all; ``binary`` then tells their form."""
+    """A decoded request. ``outputs``: None for all; ``binary``: the form of outputs by default."""
 
     id: str | None
     inputs: list[Tensor]
@@ -70,7 +70,7 @@ class InferRequest:
 
 @dataclass(frozen=True)
 class Output:
-    """A tensor that goes out; ``values`` (shape) of the datatype, texts as an object array."""
+    """An output tensor; ``values`` (shape) of the datatype, texts as an object array."""
 
     name: str
     datatype: str
@@ -79,13 +79,13 @@ class Output:
 
 
 def decode(body: bytes, json_length: int | None, only: tuple[str, str] | None = None) -> InferRequest:
-    """Return what a body asks. ``json_length``: what the header said, None without it.
+    """Return the request in a body. ``json_length``: value of the header, None without it.
 
-    ``only``: name and datatype of the model's one input, whose bare values a body with ``json_length`` 0 is.
+    ``only``: name and datatype of the only input of the model. With ``json_length`` 0 the body is its raw values.
 
     Raises:
         UnreadableTable: the body is not a message of the protocol.
-        InvalidRequest: it is, and contradicts itself.
+        InvalidRequest: the message is inconsistent.
     """
     if json_length == 0:
         return _raw_values(body, only)
@@ -100,7 +100,7 @@ def decode(body: bytes, json_length: int | None, only: tuple[str, str] | None = 
 
 
 def encode(head: Mapping[str, Any], outputs: Sequence[Output]) -> tuple[bytes, int | None]:
-    """Return a body with ``head`` and the outputs, and the length of its JSON; None when it is JSON alone."""
+    """Return a body with ``head`` and the outputs, and the length of its JSON; None if all of it is JSON."""
     described: list[dict[str, Any]] = []
     blocks: list[bytes] = []
     for output in outputs:
@@ -226,7 +226,7 @@ def _shape(sizes: Any, place: str) -> tuple[int, ...]:
 
 
 def _count(shape: tuple[int, ...]) -> int:
-    # Python's whole numbers do not overflow
+    # a product of Python integers does not overflow
     return shape[0] if len(shape) == 1 else shape[0] * shape[1]
 
 
@@ -260,7 +260,7 @@ def _from_json(data: Any, datatype: str, shape: tuple[int, ...], place: str) -> 
 
 
 def _kinds(datatype: str) -> set[type]:
-    """Return which Python types a JSON value of the datatype may have."""
+    """Return the Python types of JSON values that the datatype allows."""
     if datatype.startswith("FP"):
         return {int, float}
     return {str} if datatype == TEXT else {bool} if datatype == "BOOL" else {int}
@@ -302,7 +302,7 @@ def _texts(raw: memoryview, place: str) -> list[bytes]:
 
 
 def _raw_values(body: bytes, only: tuple[str, str] | None) -> InferRequest:
-    """Return the request of a body that is one input's values and no JSON: all outputs, binary."""
+    """Return the request of a body of raw values without JSON: all outputs, binary."""
     if only is None:
         raise InvalidRequest("a body without JSON is for a model with one input, and this one has several")
     name, datatype = only

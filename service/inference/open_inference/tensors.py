@@ -1,4 +1,4 @@
-"""What a model reads and answers, as tensors of the Open Inference Protocol."""
+"""Inputs and outputs of models as tensors of the Open Inference Protocol."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,12 +21,12 @@ PREDICT, PROBABILITIES = "predict", "probabilities"
 
 
 def inputs_of(model: Model) -> list[TensorMetadata]:
-    """Return one tensor a column."""
+    """Return one tensor for each column."""
     return [TensorMetadata(name=column.name, datatype=DATATYPES[column.type], shape=[-1]) for column in model.features]
 
 
 def outputs_of(model: Model) -> list[TensorMetadata]:
-    """Return ``predict`` in labels or units, and ``probabilities`` in the order of the model's classes."""
+    """Return ``predict``, and for classifiers ``probabilities`` in the order of the model's classes."""
     if model.classes is None:
         several = [len(model.targets)] if len(model.targets) > 1 else []
         return [TensorMetadata(name=PREDICT, datatype="FP64", shape=[-1, *several])]
@@ -37,17 +37,17 @@ def outputs_of(model: Model) -> list[TensorMetadata]:
 
 
 def only_input(model: Model) -> tuple[str, str] | None:
-    """Return name and datatype of the input of a model that has one."""
+    """Return name and datatype of the input of a model with one input; None for other models."""
     return (model.features[0].name, DATATYPES[model.features[0].type]) if len(model.features) == 1 else None
 
 
 def rows_from(inputs: Sequence[Tensor], reader: RowReader, features: Sequence[ModelColumn], *, max_rows: int) -> Rows:
-    """Return the rows: a tensor a column by name, or one matrix in the order of ``features``.
+    """Return the rows of the inputs: a named tensor for each column, or one matrix in the order of ``features``.
 
     Raises:
-        ColumnMismatch: naming all missing columns.
-        InvalidRequest: the tensors are neither, have different numbers of rows, no rows or more than ``max_rows``, or
-            a cell does not fit its column.
+        ColumnMismatch: columns are missing; all are named.
+        InvalidRequest: the shapes are wrong, there are no rows or more than ``max_rows``, or a cell does not fit its
+            column.
     """
     first = inputs[0]
     if len(inputs) == 1 and len(first.shape) == 2 and first.name not in {column.name for column in features}:
@@ -76,10 +76,10 @@ def _columns(inputs: Sequence[Tensor], features: Sequence[ModelColumn]) -> pa.Ta
 
 
 def check_outputs(request: InferRequest, model: Model) -> list[RequestedOutput]:
-    """Return which outputs the answer has.
+    """Return the requested outputs, by default all.
 
     Raises:
-        InvalidRequest: the model has no such output, or it has no classes.
+        InvalidRequest: the model has no such output, or classes are requested of ``predict``.
     """
     known = [output.name for output in outputs_of(model)]
     if request.outputs is None:
@@ -97,7 +97,7 @@ def check_outputs(request: InferRequest, model: Model) -> list[RequestedOutput]:
 
 
 def outputs_from(answer: "Answer", model: Model, requested: Sequence[RequestedOutput]) -> list[Output]:
-    """Return the outputs that ``check_outputs`` named, with the values of ``answer``."""
+    """Return the requested outputs with the values of ``answer``."""
     outputs: list[Output] = []
     for output in requested:
         if output.name == PREDICT:

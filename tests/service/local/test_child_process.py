@@ -41,7 +41,7 @@ def test_one_that_gives_up_at_its_start_is_not_started_again(make: Make) -> None
     part.start(os.environ, 0.0)
     part.wait()
     with pytest.raises(CannotStart, match=r"the part did not come up.*code 1.*\n.*SOMETHING=x"):
-        part.revive(os.environ, SETTLE_SECONDS - 1, print)
+        part.restart_if_dead(os.environ, SETTLE_SECONDS - 1, print)
 
 
 def test_one_that_fails_later_is_started_again(make: Make) -> None:
@@ -49,7 +49,7 @@ def test_one_that_fails_later_is_started_again(make: Make) -> None:
     part.start(os.environ, 0.0)
     part.wait()
     said: list[str] = []
-    part.revive(os.environ, SETTLE_SECONDS + 1, said.append)
+    part.restart_if_dead(os.environ, SETTLE_SECONDS + 1, said.append)
     assert "ended with code 1 and is started again" in said[0]
 
 
@@ -60,15 +60,15 @@ def test_pauses_double_and_deaths_in_a_row_have_an_end(make: Make) -> None:
     for death in range(MAX_DEATHS):
         _kill(part)
         pause = min(0.5 * 2**death, MAX_PAUSE)
-        part.revive(os.environ, now, lambda _: None)
-        part.revive(os.environ, now + pause - 0.01, lambda _: None)
+        part.restart_if_dead(os.environ, now, lambda _: None)
+        part.restart_if_dead(os.environ, now + pause - 0.01, lambda _: None)
         assert not part.alive()
         now += pause
-        part.revive(os.environ, now, lambda _: None)
+        part.restart_if_dead(os.environ, now, lambda _: None)
         assert part.alive()
     _kill(part)
     with pytest.raises(CannotStart, match=f"died {MAX_DEATHS + 1} times in a row and was ended by signal 9"):
-        part.revive(os.environ, now, print)
+        part.restart_if_dead(os.environ, now, print)
 
 
 def test_deaths_before_a_calm_time_are_forgotten(make: Make) -> None:
@@ -77,8 +77,8 @@ def test_deaths_before_a_calm_time_are_forgotten(make: Make) -> None:
     for round_ in range(1, MAX_DEATHS + 3):
         _kill(part)
         now = round_ * (CALM_SECONDS + 1)
-        part.revive(os.environ, now, lambda _: None)
-        part.revive(os.environ, now + 0.5, lambda _: None)
+        part.restart_if_dead(os.environ, now, lambda _: None)
+        part.restart_if_dead(os.environ, now + 0.5, lambda _: None)
         assert part.alive()
 
 
