@@ -139,7 +139,7 @@ def predict(
         body = _standard_input() if data == STANDARD else Path(data)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UnknownCategories)
-            answer = _as_table(session.client.predict(ref, body, probabilities=probabilities, header=header))
+            answer: pa.Table = session.client.predict(ref, body, probabilities=probabilities, header=header)
         for warning in caught:
             session.note(str(warning.message))
         if session.as_json:
@@ -214,11 +214,6 @@ def _standard_input() -> pa.Table:
         return pa_csv.read_csv(io.BytesIO(content))
     except pa.ArrowInvalid as error:
         raise WrongSetting(f"standard input is no CSV table: {error}") from error
-
-
-def _as_table(answer: Any) -> pa.Table:
-    assert isinstance(answer, pa.Table)  # noqa: S101 - the answer to a file or an Arrow table is an Arrow table
-    return answer
 
 
 def _form(out: str) -> Any:

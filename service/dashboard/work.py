@@ -22,15 +22,8 @@ from worker.store.jobs import batches
 router = page_router()
 
 PAGE = 50
-FORMS = {
-    request.model_fields["kind"].default: (spec, groups)
-    for request, spec, groups in (
-        (FitRequest, FitSpec, FIT_GROUPS),
-        (TuneRequest, FitSpec, FIT_GROUPS),
-        (NetworkRequest, NetworkSpec, NETWORK_GROUPS),
-    )
-}
-"""The spec and its groups of options, by the kind of job."""
+REQUESTS = {request.model_fields["kind"].default: request for request in (FitRequest, TuneRequest, NetworkRequest)}
+"""Requests that have a form, by the kind of job."""
 ONLY_OF = {"agop_power": "nfa", "center_gradients": "nfa", "geometric_average": "fact"}
 """Options that only one update allows."""
 
@@ -67,8 +60,8 @@ def new_job(
         return render(request, "choose.html", page=datasets.list_page(context.database, limit=PAGE))
     previous_space = previous.get("search", {}).get("space")
     space = space_form(previous_space) if kind == "tune" else []
-    kind = kind if kind in FORMS else "fit"
-    spec, groups = FORMS[kind]
+    kind = kind if kind in REQUESTS else "fit"
+    spec, groups = (NetworkSpec, NETWORK_GROUPS) if REQUESTS[kind] is NetworkRequest else (FitSpec, FIT_GROUPS)
     return render(
         request,
         "new_job.html",

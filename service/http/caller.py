@@ -28,6 +28,4 @@ class Caller:
 
 
 ANYBODY = Caller(DEFAULT_PROJECT, tuple(KeyScope))
-
-
 CONFIGURED = Caller(DEFAULT_PROJECT, tuple(KeyScope), "configured")

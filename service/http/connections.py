@@ -25,7 +25,6 @@ from service.http.strict_http import StrictConnection
 
 log = structlog.get_logger()
 
-
 PROBE_SECONDS = 2.0
 """Interval of interim responses to a client that has half-closed its connection."""
 STOPPING_SECONDS = 1.0

@@ -19,8 +19,6 @@ from worker.store.files.artifacts import Artifacts
 BLOCK = 2**20
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 """Other ranges, and positions of more digits, are ignored, as RFC 9110 allows."""
-
-
 PARAMETERS: dict[str, Any] = {
     "parameters": [
         {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}

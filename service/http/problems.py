@@ -40,8 +40,6 @@ MAX_PATH_LENGTH, MAX_METHOD_LENGTH = 500, 20
 LASTING = "lasting"
 """Name in a request's state: whether its error is lasting."""
 RETRY_AFTER = {409: "1", 429: "5", 503: "2", 507: "30"}
-
-
 STATUS: Mapping[type[errors.FactRFMError], int] = {
     errors.InvalidRequest: 422,
     errors.UnreadableTable: 422,
@@ -142,17 +140,10 @@ def install(app: FastAPI, page: Callable[[Request, str], Response | None]) -> No
     ``page``: returns the page for status 404, or None if the client is no browser.
     """
     app.state.missing_page = page
-    for kind, answer in _handlers().items():
-        app.add_exception_handler(kind, answer)
-
-
-def _handlers() -> Mapping[type[Exception], Callable[[Request, Exception], Response]]:
-    return {
-        errors.FactRFMError: on_factrfm_error,
-        RequestValidationError: _on_invalid_request,
-        HTTPException: _on_http_exception,
-        OperationalError: on_database_away,
-    }
+    app.add_exception_handler(errors.FactRFMError, on_factrfm_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(OperationalError, on_database_away)
 
 
 def status_of(error: errors.FactRFMError) -> int:

@@ -181,8 +181,7 @@ def _follow(client: httpx.Client, job: str, progress: Progress, task: TaskID) ->
     if state.get("state") != "succeeded":
         reason = (state.get("error") or {}).get("detail") or state.get("reason") or "no reason was given"
         raise DemoFailed(f"job {job} is {state.get('state', 'unknown')}: {reason}")
-    total = progress.tasks[task].completed
-    progress.update(task, total=total)
+    progress.update(task, total=progress.tasks[task].completed)
     return str(state["model"])
 
 

@@ -8,7 +8,6 @@ from pydantic import Field
 from service.http.pagination import MAX_NAME_LENGTH
 
 SAFETENSORS = "application/vnd.safetensors"
-
 PNG = "image/png"
 
 Ref = Annotated[

@@ -40,8 +40,6 @@ PASSED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "L
 ALLOCATOR = {"MIMALLOC_ARENA_EAGER_COMMIT": "0"}
 """By default Arrow's allocator commits half of the limited memory, up to 1 GiB, in advance."""
 ERRORS = {kind.code: kind for kind in (UnreadableTable, TableTooLarge, StorageFull, InvalidRequest, ColumnMismatch)}
-
-
 MAX_PROJECTS = 1000
 
 
