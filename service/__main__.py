@@ -1,4 +1,4 @@
-"""The program ``factrfm``: health checks at once, every other command by the command line."""
+"""The program ``factrfm``: plain health checks without imports, other commands by the command line."""
 
 import sys
 
@@ -6,8 +6,8 @@ from service.local import health_check
 
 
 def main() -> None:
-    """Run what the arguments say."""
-    code = health_check.answer(sys.argv[1:])
+    """Run the command line."""
+    code = health_check.run(sys.argv[1:])
     if code is not None:
         sys.exit(code)
     from service.cli import main as run

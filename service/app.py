@@ -20,7 +20,7 @@ from service.http.middleware.idempotency import Idempotency
 from service.http.middleware.rate_limit import RateLimit
 from service.http.middleware.request_log import RequestLog
 from service.http.middleware.security_headers import SecurityHeaders
-from service.http.unknown_parameters import known_queries
+from service.http.unknown_parameters import reject_unknown_parameters
 from service.openapi import document
 from service.routes import (
     batches,
@@ -41,7 +41,7 @@ from service.runtime.context import Context, Draining, get_context, utc_now
 from service.runtime.job_queue import JobQueue
 from service.runtime.predictor import Predictor
 from service.runtime.reader_pool import TableReaders
-from service.runtime.stream_slots import Followers
+from service.runtime.stream_slots import StreamSlots
 from service.settings import ServiceSettings
 from service.upkeep.reconciler import Reconciler
 from worker import VERSION
@@ -50,9 +50,9 @@ from worker.store.files.artifacts import Artifacts
 from worker.telemetry.tracing import Tracing
 
 ROW_READER_SECONDS = 60.0
-"""Rows to predict are few: reading them takes so long at most."""
+"""Time limit for reading rows to predict, which are few."""
 LEARNED_BYTES = 2**25
-"""What is said of feature matrices, and their pictures, may take so much memory together."""
+"""Memory for descriptions and pictures of feature matrices."""
 UNTRACED = ("/livez", "/readyz", "/metrics")
 DESCRIPTION = """
 Train FACT-RFM, a kernel machine that learns features without backpropagation: upload a table, submit a job, follow it,
@@ -66,9 +66,9 @@ answered wherever GET is.
 def create_app(
     settings: ServiceSettings, now: Callable[[], datetime] = utc_now, tracing: Tracing | None = None
 ) -> FastAPI:
-    """Return an application that opens what it needs when it starts and closes it when it stops.
+    """Return an application that opens its resources on start-up and closes them on shutdown.
 
-    ``tracing``: where spans of requests go. Whoever made it closes it.
+    ``tracing``: where spans of requests go. The caller closes it.
     """
     tracing = tracing or Tracing()
     app = FastAPI(
@@ -77,17 +77,17 @@ def create_app(
         description=DESCRIPTION,
         lifespan=_lifespan,
         telemetry=_telemetry(tracing),
-        # the pages of FastAPI load their scripts from elsewhere; ours are in routes.reference
+        # FastAPI's pages load scripts from other hosts; ours are in routes.reference
         docs_url=None,
         redoc_url=None,
-        # a redirect would be to the host that the caller names
+        # a redirect would go to whatever host the caller names
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
     app.state.settings = settings
     app.state.now = now
     app.state.draining = Draining()
-    # a request is compared with one route after another: first those that are asked most often
+    # routes are matched in order: the busiest come first
     for routes in (
         predictions,
         inference_v2,
@@ -103,13 +103,13 @@ def create_app(
         reference,
     ):
         if routes.router.prefix.startswith("/v1"):
-            strict = [Depends(known_queries)]
+            strict = [Depends(reject_unknown_parameters)]
             app.include_router(routes.router, dependencies=strict, responses=problems.problems(422))
         else:
             app.include_router(routes.router)
     site.install(app)
     problems.install(app, missing_page)
-    # the last one added is the first to see a request
+    # the middleware added last runs first
     app.add_middleware(HeadRequests)
     app.add_middleware(Idempotency, database=lambda request: get_context(request).database, now=now)
     app.add_middleware(
@@ -121,7 +121,7 @@ def create_app(
     app.add_middleware(RateLimit, rate=settings.requests_per_second)
     app.state.keys = KeyRing(settings.api_keys, lambda: app.state.context.database)
     app.add_middleware(Authentication, ring=app.state.keys)
-    app.add_middleware(HostCheck, ring=app.state.keys, own=settings.host, allowed=settings.allowed_hosts)
+    app.add_middleware(HostCheck, ring=app.state.keys, host=settings.host, allowed=settings.allowed_hosts)
     app.add_middleware(RequestLog, tracing=tracing)
     app.add_middleware(SecurityHeaders, hsts_seconds=settings.hsts_seconds)
     app.openapi = lambda: document.document(app, settings)  # type: ignore[method-assign]
@@ -129,7 +129,7 @@ def create_app(
 
 
 def _telemetry(tracing: Tracing) -> TelemetryConfig:
-    """Return what the framework records: one span a request where spans go anywhere, none of health checks."""
+    """Return FastAPI's telemetry settings: one span a request where tracing is on, none for health checks."""
     return {
         "tracing": tracing.provider is not None,
         "tracer_provider": tracing.provider,
@@ -166,9 +166,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         ),
         learned=BoundedCache(LEARNED_BYTES),
         readers=TableReaders(settings.table_readers, settings.table_reader_bytes, settings.table_reader_seconds),
-        # of their own, so that rows to predict never wait for an upload
+        # a separate pool, so that predictions never wait for an upload
         row_readers=TableReaders(settings.table_readers, settings.table_reader_bytes, ROW_READER_SECONDS),
-        followers=Followers(settings.max_followers, settings.max_followers_per_project),
+        stream_slots=StreamSlots(settings.max_followers, settings.max_followers_per_project),
         draining=app.state.draining,
         now=app.state.now,
     )

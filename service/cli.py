@@ -1,4 +1,4 @@
-"""The command ``factrfm``. What goes wrong for a reason that the caller can mend ends it with one message."""
+"""The command ``factrfm``. An error that the caller can fix ends it with one message and an exit code."""
 
 import errno
 import json
@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from service.commands import datasets, doctor, jobs, manual, models, registry, results, training
 from service.commands.keys import AsJson, keys
 from service.commands.settings import show_settings
-from service.errors import CannotStart, Complaint, WrongSetting
+from service.errors import CannotStart, CommandError, WrongSetting
 from service.local import health_check, preflight
 from service.runtime import memory
 from service.settings import ServiceSettings, read_every_setting, read_settings
@@ -32,29 +32,29 @@ from worker.telemetry.logs import configure_logging
 CALLING = "With a running service"
 METRICS = ("FACTRFM_METRICS_HOST", "FACTRFM_METRICS_PORT")
 CELERY_OPTIONS = ("APP", "BROKER_URL", "CONFIG_MODULE", "LOADER", "RESULT_BACKEND", "SKIP_CHECKS")
-"""Variables that Celery's command line takes for its own flags; with one of them set it would run another program."""
+"""Variables that Celery's command line reads as flags. They must not reach the worker process."""
 
 
 class Commands(TyperGroup):
-    """All commands: a complaint is said in one place."""
+    """The group of all commands, which prints their errors."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; a complaint becomes its message and its exit code."""
+        """Run a command. A ``CommandError`` becomes its message and its exit code."""
         try:
             return super().invoke(ctx)
-        except Complaint as complaint:
-            typer.echo(str(complaint), err=True)
-            raise typer.Exit(complaint.exit_code) from complaint
+        except CommandError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(error.exit_code) from error
         except OSError as error:
             if error.errno == errno.EPIPE:
-                # whoever read the output has enough
+                # the reader of a pipe has closed it
                 raise
             typer.echo(f"{error.filename}: {error.strerror}" if error.filename else str(error), err=True)
             raise typer.Exit(CannotStart.exit_code) from error
 
 
-def _tell_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"factrfm {metadata.version('factrfm')}")
         raise typer.Exit
 
@@ -73,10 +73,10 @@ app = typer.Typer(
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_tell_version)
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Take what stands before the command's name."""
+    """Take the options before the command's name."""
 
 
 @app.command()
@@ -102,17 +102,17 @@ def up(
     preflight.check_packages()
     preflight.check_exposure(settings)
     preflight.check_state(settings)
-    _say_who_may_look(settings)
+    _warn_of_open_home(settings)
     if "redis_url" in settings.model_fields_set:
         preflight.reach_queue(settings)
     elif settings.redis_password is not None:
         raise WrongSetting("FACTRFM_REDIS_PASSWORD is set without FACTRFM_REDIS_URL: the queue that up runs has none")
     console = Console()
-    parts = Embedded(settings, lambda text: console.print(text, highlight=False, markup=False))
+    stack = Embedded(settings, lambda text: console.print(text, highlight=False, markup=False))
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: parts.stopping.set())
-    threading.Thread(target=_announce, args=(parts, console), daemon=True).start()
-    parts.run()
+        signal.signal(number, lambda *_: stack.stopping.set())
+    threading.Thread(target=_announce, args=(stack, console), daemon=True).start()
+    stack.run()
     console.print("stopped")
 
 
@@ -130,26 +130,26 @@ def demo(
     from service.local.demo import check_picture, run_demo
     from service.local.embedded import private_service
 
-    # JSON alone goes to standard output
+    # standard output is for JSON alone
     console = Console(stderr=as_json)
     check_picture(out)
     if url is not None:
-        found = run_demo(url, key, out, console)
+        result = run_demo(url, key, out, console)
         console.print(f"The HTTP interface, to try by hand: {url}/docs")
         if as_json:
-            typer.echo(json.dumps(found, indent=2))
+            typer.echo(json.dumps(result, indent=2))
         return
     _leave_on_signals()
     preflight.check_packages()
     with private_service(console.print) as (address, service):
-        found = run_demo(address, None, out, console)
+        result = run_demo(address, None, out, console)
         if as_json:
-            typer.echo(json.dumps(found, indent=2))
+            typer.echo(json.dumps(result, indent=2))
         if keep:
             console.print(f"{address} keeps running, and {address}/docs is for trying by hand; Ctrl-C stops it")
             with suppress(SystemExit):
                 service.wait()
-                raise CannotStart(f"{service.name} ended by itself:\n{service.words()}")
+                raise CannotStart(f"{service.name} ended by itself:\n{service.last_lines()}")
             return
         console.print("The service of the demo is stopped now; start your own with: factrfm up", markup=False)
 
@@ -158,14 +158,14 @@ def demo(
 def serve_api() -> None:
     """Run the API alone, with the settings of the environment."""
     settings = read_settings(ServiceSettings)
-    settings = _fitted_to_container(settings)
+    settings = _fit_to_container(settings)
     preflight.check_packages()
     preflight.check_exposure(settings)
     preflight.check_state(settings)
-    _say_who_may_look(settings)
+    _warn_of_open_home(settings)
     preflight.check_port(settings.host, settings.port)
-    _say_who_may_call(settings)
-    # before torch is loaded, which takes its count of threads from there
+    _migrate_and_warn_without_keys(settings)
+    # torch reads its number of threads from there when it is imported
     os.environ.update(cgroup.thread_environment(os.environ))
     from service.server import serve
 
@@ -179,13 +179,13 @@ def worker() -> None:
     settings = read_settings(WorkerSettings)
     preflight.check_packages()
     preflight.check_state(settings)
-    _say_who_may_look(settings)
+    _warn_of_open_home(settings)
     preflight.check_device(settings.device)
     if settings.metrics_port is not None:
         preflight.check_port(settings.metrics_host, settings.metrics_port, METRICS)
     preflight.reach_database(settings, migrate=True)
     environment = {name: value for name, value in os.environ.items() if name not in CELERY_OPTIONS}
-    # -P: without it a folder ``worker`` where the user stands is imported instead of ours
+    # without -P a folder ``worker`` in the current directory would be imported
     program = [sys.executable, "-P", "-m", "worker.app"]
     os.execve(sys.executable, program, environment)  # noqa: S606 - our own module
 
@@ -266,25 +266,25 @@ def check(
         raise CannotStart(fault)
 
 
-def _fitted_to_container(settings: ServiceSettings) -> ServiceSettings:
-    """Return the settings that fit the memory of this container, and say which defaults it does not have room for."""
+def _fit_to_container(settings: ServiceSettings) -> ServiceSettings:
+    """Return settings that fit the memory of this container, and print which defaults were lowered."""
     limit = cgroup.memory_limit()
-    found = memory.fitted(settings, limit)
-    if limit is not None and found is not settings:
-        changed = {name for name in type(found).model_fields if getattr(found, name) != getattr(settings, name)}
-        names = ", ".join(f"FACTRFM_{name.upper()} {getattr(found, name)}" for name in sorted(changed))
+    lowered = memory.fit_to_limit(settings, limit)
+    if limit is not None and lowered is not settings:
+        changed = {name for name in type(lowered).model_fields if getattr(lowered, name) != getattr(settings, name)}
+        names = ", ".join(f"FACTRFM_{name.upper()} {getattr(lowered, name)}" for name in sorted(changed))
         typer.echo(f"the container may take {limit} bytes of memory, so defaults are lowered: {names}", err=True)
-    return found
+    return lowered
 
 
-def _say_who_may_look(settings: SharedSettings) -> None:
+def _warn_of_open_home(settings: SharedSettings) -> None:
     fault = open_to_others(settings.home)
     if fault is not None:
         typer.echo(f"FACTRFM_HOME: {fault}", err=True)
 
 
-def _say_who_may_call(settings: ServiceSettings) -> None:
-    """Bring the database to the newest revision, and say so where callers need no key."""
+def _migrate_and_warn_without_keys(settings: ServiceSettings) -> None:
+    """Migrate the database, and warn where callers need no key."""
     from worker.store.keys import any_made
 
     with preflight.open_database(settings, migrate=True) as database:
@@ -301,26 +301,27 @@ def main() -> None:
     app()
 
 
-def _announce(parts: Any, console: Console) -> None:
-    parts.ready.wait()
+def _announce(stack: Any, console: Console) -> None:
+    stack.ready.wait()
     console.print(
-        f"FACT-RFM is at {parts.url}   (a dashboard in a browser; interface: {parts.url}/docs, state: {parts.home})",
+        f"FACT-RFM is at {stack.url}   (a dashboard in a browser; interface: {stack.url}/docs, state: {stack.home})",
         highlight=False,
     )
     console.print("Ctrl-C stops it", highlight=False)
 
 
 def _leave_on_signals() -> None:
-    """Let the first signal unwind this process like an error does, and no other disturb it while it cleans up."""
-    numbers = [one for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
+    """Raise SystemExit on the first signal, and ignore others during the clean-up."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handled = [number for number in signals if signal.getsignal(number) != signal.SIG_IGN]
 
-    def leave(number: int, _: FrameType | None) -> None:
-        for one in numbers:
-            signal.signal(one, signal.SIG_IGN)
-        raise SystemExit(128 + number)
+    def leave(received: int, _: FrameType | None) -> None:
+        for number in handled:
+            signal.signal(number, signal.SIG_IGN)
+        raise SystemExit(128 + received)
 
-    for one in numbers:
-        signal.signal(one, leave)
+    for number in handled:
+        signal.signal(number, leave)
 
 
 if __name__ == "__main__":

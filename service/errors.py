@@ -1,31 +1,31 @@
-"""Errors of the service: of commands, each a message and an exit code, and of HTTP, each a problem document.
+"""Errors of commands, each a message and an exit code, and errors of HTTP, each a problem document.
 
-``CannotStart``, code 1: something on this machine or in its reach stands in the way.
-``WrongSetting``, code 2: a flag, an argument or a variable asks for what cannot be.
+``CannotStart``, exit code 1: this machine or a dependency prevents the command.
+``WrongSetting``, exit code 2: a flag, an argument or a variable has an invalid value.
 The others have a stable ``code``; their status is in ``service.http.problems``.
 """
 
 from worker.contracts import errors
 
 
-class Complaint(Exception):
-    """A command ends with this message, which says what is wrong and what would be right."""
+class CommandError(Exception):
+    """Ends a command with a message, which says what is wrong and how to fix it."""
 
     exit_code = 1
 
 
-class CannotStart(Complaint):
-    """Something on this machine, or something that it should reach, stands in the way."""
+class CannotStart(CommandError):
+    """This machine, or a service that it depends on, prevents the command."""
 
 
-class WrongSetting(Complaint):
-    """A flag or a variable has a value that cannot work, whatever else is right."""
+class WrongSetting(CommandError):
+    """A flag, an argument or a variable has an invalid value."""
 
     exit_code = 2
 
 
 class Unauthorized(errors.FactRFMError):
-    """There is no key, or one that opens nothing."""
+    """The key is missing or invalid."""
 
     code = "unauthorized"
 
@@ -37,67 +37,67 @@ class Forbidden(errors.FactRFMError):
 
 
 class BodyTooLarge(errors.FactRFMError):
-    """The body is longer than the service takes."""
+    """The body is longer than the limit."""
 
     code = "body_too_large"
 
 
 class AmbiguousLength(errors.FactRFMError):
-    """The head gives the body's length in two ways."""
+    """The head gives the body's length twice."""
 
     code = "ambiguous_length"
 
 
 class InvalidTarget(errors.FactRFMError):
-    """The request is for nothing that a server has: its target or its host is malformed."""
+    """The target or the Host is malformed."""
 
     code = "invalid_target"
 
 
 class MisdirectedRequest(errors.FactRFMError):
-    """The request is for a host that this service is not."""
+    """The request is for another host."""
 
     code = "misdirected_request"
 
 
 class BodyTooSlow(errors.FactRFMError):
-    """The body paused for too long."""
+    """The body arrives too slowly."""
 
     code = "body_too_slow"
 
 
 class TooManyFollowers(errors.FactRFMError):
-    """As many event streams and waits are open as the service holds."""
+    """All slots for event streams and waits are taken."""
 
     code = "too_many_followers"
 
 
 class UnsupportedMediaType(errors.FactRFMError):
-    """The body's Content-Type or Content-Encoding is none that is read here."""
+    """The body's Content-Type or Content-Encoding is not supported."""
 
     code = "unsupported_media_type"
 
 
 class NotReady(errors.FactRFMError):
-    """A part that the service needs is out of reach, or the process is stopping."""
+    """A dependency is unreachable, or the process is stopping."""
 
     code = "not_ready"
 
 
 class NotAcceptable(errors.FactRFMError):
-    """Accept names no form that there is."""
+    """Accept names no available media type."""
 
     code = "not_acceptable"
 
 
 class PreconditionFailed(errors.FactRFMError):
-    """If-Match names no state that there is."""
+    """If-Match names another state."""
 
     code = "precondition_failed"
 
 
 class RangeNotSatisfiable(errors.FactRFMError):
-    """Range begins behind the end."""
+    """Range starts after the end of the file."""
 
     code = "range_not_satisfiable"
 

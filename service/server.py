@@ -1,8 +1,8 @@
-"""The HTTP server of one API process, and how it stops.
+"""The HTTP server of one API process, with graceful shutdown.
 
-On SIGTERM or SIGINT it first says that it is not ready, ends event streams and waits early, and still answers whatever
-comes, so that a balancer has time to look elsewhere. Then it takes no more connections, finishes requests in flight and
-ends. A second signal ends it at once.
+On SIGTERM or SIGINT it becomes not ready, ends event streams and waits early, and still answers requests, so that a
+load balancer has time to react. Then it closes its sockets, finishes requests in flight and exits. A second signal ends
+it at once.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
-from service.http.connections import timed
+from service.http.connections import protocol_class
 from service.runtime.context import Draining, utc_now
-from service.runtime.gc_freeze import settle
+from service.runtime.gc_freeze import freeze_loaded_objects
 from service.settings import ServiceSettings
 from worker.telemetry.tracing import Tracing
 
@@ -24,7 +24,7 @@ GRACE_SECONDS = 10
 
 
 class DrainingServer(uvicorn.Server):
-    """Stops ``drain_seconds`` after the first signal."""
+    """A server that stops ``drain_seconds`` after the first signal."""
 
     def __init__(self, config: uvicorn.Config, draining: Draining, drain_seconds: float) -> None:
         super().__init__(config)
@@ -32,12 +32,12 @@ class DrainingServer(uvicorn.Server):
         self._drain_seconds = drain_seconds
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen."""
+        """Start listening."""
         await super().startup(sockets)
-        settle("application")
+        freeze_loaded_objects("application")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop on the first signal; end at once on the second."""
+        """Start the shutdown on the first signal; exit at once on the second."""
         if self._draining.begun:
             self.force_exit = True
             self._stop()
@@ -51,25 +51,25 @@ class DrainingServer(uvicorn.Server):
 
 
 def serve(settings: ServiceSettings, now: Callable[[], datetime] = utc_now) -> None:
-    """Answer until a signal ends it. ``now`` is the clock of the job states."""
+    """Run the server until a signal. ``now``: the clock for timestamps of jobs."""
     tracing = Tracing.start("factrfm-api", bool(settings.otlp_endpoint))
     app = create_app(settings, now, tracing)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        # said, because uvicorn would take WEB_CONCURRENCY for it
+        # by default uvicorn reads WEB_CONCURRENCY
         workers=1,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
-        # a request that came right behind another would inherit what was bound to the log and to the trace for that one
+        # a pipelined request would inherit the log and trace context of the request before it
         reset_contextvars=True,
-        http=timed(settings.head_seconds, settings.stall_seconds, settings.hsts_seconds),
+        http=protocol_class(settings.head_seconds, settings.stall_seconds, settings.hsts_seconds),
         loop="uvloop",
         ws="none",
-        # nothing here depends on where a request comes from or by which scheme, so nobody is believed about it
+        # nothing depends on the client's address or scheme
         proxy_headers=False,
     )
     try:

@@ -14,22 +14,22 @@ from worker.settings import DAY, GIB, HOUR, MAX_BYTES, YEAR, SharedSettings, Wor
 Kind = TypeVar("Kind", bound=SharedSettings)
 MAX_COUNT = 10**9
 MIN_READER_BYTES = 2**27
-"""A reader of tables holds its libraries and a block of rows: with less it reads nothing."""
+"""A reader needs this for its libraries and a block of rows."""
 
 
 class ServiceSettings(SharedSettings):
-    """What one API process needs to know."""
+    """Settings of one API process."""
 
     host: str = Field("127.0.0.1", description="Address to listen on. Other than loopback needs keys.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
-        description="Comma-separated keys of the project default, beside those of 'factrfm keys'. None: loopback only.",
+        description="Comma-separated keys of the project default besides those of 'factrfm keys'. None: loopback only.",
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Comma-separated host names by which the API is asked, beside localhost and its own host; others "
-        "are 421. None: every name while there are keys, no other name while there are none.",
+        description="Comma-separated host names that the API accepts, besides localhost and its own host; others get "
+        "421. Empty: every name if there are keys, no other name if there are none.",
     )
     max_body_bytes: int = Field(2 * GIB, ge=1, le=MAX_BYTES, description="Largest upload, also after decompression.")
     max_json_bytes: int = Field(16 * 2**20, ge=1, le=MAX_BYTES, description="Largest body of any other request.")
@@ -52,19 +52,19 @@ class ServiceSettings(SharedSettings):
         0,
         ge=0,
         le=10 * YEAR,
-        description="Behind TLS: browsers shall use nothing else for so long. 0: nothing is said.",
+        description="Behind TLS: max-age of the header Strict-Transport-Security. 0: no header.",
     )
     max_predict_rows: int = Field(100_000, ge=1, le=MAX_COUNT, description="Most rows in one synchronous prediction.")
-    max_wait_seconds: float = Field(60.0, ge=0, le=DAY, description="Longest wait that 'Prefer: wait=N' gets.")
+    max_wait_seconds: float = Field(60.0, ge=0, le=DAY, description="Longest wait of 'Prefer: wait=N'.")
     model_cache_bytes: int = Field(
-        GIB, ge=1, le=MAX_BYTES, description="Memory for loaded models; the least recently used leaves."
+        GIB, ge=1, le=MAX_BYTES, description="Memory for loaded models; the least recently used are evicted."
     )
     table_readers: int = Field(
         2,
         ge=0,
         le=256,
-        description="Processes that read uploaded tables at once, all but one of several for one project; 0 reads them "
-        "in the API's own, one at a time.",
+        description="Processes that read uploaded tables; one project uses all but one of several. 0: the API's "
+        "process reads them, one at a time.",
     )
     table_reader_bytes: int = Field(
         2 * GIB, ge=MIN_READER_BYTES, le=MAX_BYTES, description="Memory that reading one uploaded table may take."
@@ -84,15 +84,15 @@ class ServiceSettings(SharedSettings):
         le=MAX_COUNT,
         description="Event streams and waits that one API process holds at once; more are refused with 429.",
     )
-    max_followers_per_project: int = Field(32, ge=1, le=MAX_COUNT, description="The same for those of one project.")
+    max_followers_per_project: int = Field(32, ge=1, le=MAX_COUNT, description="The same for one project.")
     head_seconds: float = Field(
-        15.0, gt=0, le=HOUR, description="A caller that takes longer to send the head of a request is dropped."
+        15.0, gt=0, le=HOUR, description="Time limit for the head of a request; then the connection is closed."
     )
     stall_seconds: float = Field(
         30.0,
         gt=0,
         le=HOUR,
-        description="A body that pauses for so long is 408; a caller that reads nothing for so long is dropped.",
+        description="Longest pause of a body, else 408; of a client that reads, else its connection is closed.",
     )
     predict_batch_rows: int = Field(
         256,
@@ -104,34 +104,34 @@ class ServiceSettings(SharedSettings):
         0.0,
         ge=0,
         le=1,
-        description="Time that a prediction waits for others to be computed with. 0: only while all threads are busy.",
+        description="Time that a prediction waits for others to form a batch. 0: only while all threads are busy.",
     )
     drain_seconds: float = Field(
         2.0,
         ge=0,
         le=HOUR,
-        description="A stopping API says for so long that it is not ready before it takes no more requests.",
+        description="Time for which a stopping API is not ready but still takes requests.",
     )
     predict_threads: int = Field(
         2,
         ge=1,
         le=1024,
-        description="Predictions computed at once in one API process; small ones have one more thread.",
+        description="Predictions computed at once in one API process; one more thread is for small ones.",
     )
     reconcile_seconds: float = Field(
-        5.0, gt=0, le=HOUR, description="Time between two looks for lost leases and messages."
+        5.0, gt=0, le=HOUR, description="Interval between searches for expired leases and lost messages."
     )
     resend_seconds: float = Field(
-        15.0, gt=0, le=DAY, description="A job queued for so long without a claim is sent again, then with backoff."
+        15.0, gt=0, le=DAY, description="A job that no worker has claimed after this time is sent again, with backoff."
     )
     orphan_seconds: float = Field(
         3600.0,
         gt=0,
         le=YEAR,
-        description="A file in storage that no row names is deleted when that was seen for so long.",
+        description="A file in storage that has had no row for this time is deleted.",
     )
     event_poll_seconds: float = Field(
-        0.3, gt=0, le=HOUR, description="Time between two looks for new events of a followed job."
+        0.3, gt=0, le=HOUR, description="Polling interval for new events of a followed job."
     )
 
     @field_validator("api_keys", "allowed_hosts", mode="before")
@@ -143,36 +143,36 @@ class ServiceSettings(SharedSettings):
 
     @property
     def local_url(self) -> str:
-        """Where a caller on this machine finds the API."""
+        """The URL of the API for callers on this machine."""
         return local_url(self.host, self.port)
 
 
-def read_settings(kind: type[Kind], **given: Any) -> Kind:
-    """Return settings: what is ``given`` wins over the environment, and the environment over the defaults.
+def read_settings(kind: type[Kind], **overrides: Any) -> Kind:
+    """Return settings. ``overrides`` win over the environment, the environment over the defaults.
 
     Raises:
-        WrongSetting: with a line for each variable that has a value it cannot have.
+        WrongSetting: variables are invalid; the message has a line for each.
     """
     try:
-        return kind(**given)
+        return kind(**overrides)
     except SettingsError as error:
         raise WrongSetting(str(error)) from error
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        raise WrongSetting("\n".join(_wrong(kind, one["loc"][0], one["input"], one["msg"]) for one in found)) from None
+        lines = [_wrong(kind, entry["loc"][0], entry["input"], entry["msg"]) for entry in error.errors()]
+        raise WrongSetting("\n".join(lines)) from None
 
 
-def read_every_setting(**given: Any) -> tuple[ServiceSettings, WorkerSettings]:
-    """Return the settings of the API, with what is ``given``, and those of the worker.
+def read_every_setting(**overrides: Any) -> tuple[ServiceSettings, WorkerSettings]:
+    """Return the settings of the API, with ``overrides``, and those of the worker.
 
     Raises:
-        WrongSetting: with a line, once, for each variable of either that has a value it cannot have.
+        WrongSetting: variables of either are invalid; the message has one line for each.
     """
     wrong: dict[str, None] = {}
     read: list[Any] = []
-    for kind, own in ((ServiceSettings, given), (WorkerSettings, {})):
+    for kind, values in ((ServiceSettings, overrides), (WorkerSettings, {})):
         try:
-            read.append(read_settings(kind, **own))
+            read.append(read_settings(kind, **values))
         except WrongSetting as error:
             wrong.update(dict.fromkeys(str(error).splitlines()))
     if wrong:
@@ -181,7 +181,7 @@ def read_every_setting(**given: Any) -> tuple[ServiceSettings, WorkerSettings]:
 
 
 def variable(name: str, info: FieldInfo) -> str:
-    """Return the environment variable of a setting: ours, or a standard one that others read too."""
+    """Return the environment variable of a setting: FACTRFM_…, or the last alias."""
     alias = info.validation_alias
     return f"FACTRFM_{name.upper()}" if not isinstance(alias, AliasChoices) else str(alias.choices[-1])
 

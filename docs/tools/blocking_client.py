@@ -26,8 +26,8 @@ NAMES = {
     "opened_async": "opened",
 }
 TEXTS = {
-    "The client that awaits: the same as ``Client``, method by method.": "The client that blocks.",
-    "the calls of the client that awaits": "the calls of the client that blocks",
+    "The asynchronous client. ``Client`` has the same methods.": "The blocking client.",
+    "the asynchronous client": "the blocking client",
     "in an ``async with`` block": "in a ``with`` block",
 }
 MARK = "# Made from {source} by `make client`: change that file, not this one.\n"

@@ -1,6 +1,6 @@
-"""A client of the service: typed answers, tables in and out, retries that repeat nothing.
+"""Clients of the service, with typed answers and idempotent retries.
 
-``Client`` blocks, ``AsyncClient`` awaits; both have the same methods.
+``Client`` blocks, ``AsyncClient`` is asynchronous; both have the same methods.
 """
 
 from service.client.aio import AsyncClient

@@ -1,4 +1,4 @@
-"""The client that awaits: the same as ``Client``, method by method."""
+"""The asynchronous client. ``Client`` has the same methods."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
@@ -13,6 +13,7 @@ from service.client.flows import Flow, NetworkOptions, Report, TrainOptions, Tun
 from service.client.tables import rows_of
 from worker.contracts.comparison import Comparison
 from worker.contracts.explanation import Explanations
+from worker.contracts.requests import FitRequest, TuneRequest
 from worker.contracts.resources import (
     Batch,
     Dataset,
@@ -33,13 +34,13 @@ Listed = TypeVar("Listed", Dataset, Job, Model)
 class AsyncClient:
     """Calls the service at ``url``. Use it in an ``async with`` block, or ``close`` it.
 
-    ``url`` and ``key`` default to FACTRFM_URL and FACTRFM_API_KEY. A call that gets no answer, or one that another try
-    may change, is tried ``retries`` times more; a POST carries an idempotency key, so nothing is done twice.
+    ``url`` and ``key`` default to FACTRFM_URL and FACTRFM_API_KEY. A call that fails temporarily is retried up to
+    ``retries`` times; a POST carries an idempotency key, so nothing is done twice.
 
     Raises:
-        NotReached: by every call that gets no answer.
-        Refused: by every call that the service says no to.
-        ValueError: by a call that is given an empty id or name.
+        NotReached: by every call without an answer.
+        Refused: by every call that the service refuses.
+        ValueError: by a call with an empty id or name.
     """
 
     def __init__(
@@ -101,11 +102,11 @@ class AsyncClient:
         report: Report | None = None,
         **options: Unpack[TrainOptions],
     ) -> Model:
-        """Train a model on a table, or on a dataset or its id, and return it when it is there.
+        """Train a model on a table, or on a dataset or its id, and return it.
 
         ``report`` is called with every event, e.g. ``factrfm.ProgressBar()``.
         """
-        return await self._run(flows.train("fit", data, target, options, timeout, report))
+        return await self._run(flows.train(FitRequest, data, target, options, timeout, report))
 
     async def tune(
         self,
@@ -120,7 +121,7 @@ class AsyncClient:
 
         Options are those of ``fit``, and ``search``: a Search, or a mapping such as ``{"trials": 20}``.
         """
-        return await self._run(flows.train("tune", data, target, options, timeout, report))
+        return await self._run(flows.train(TuneRequest, data, target, options, timeout, report))
 
     async def network(
         self,
@@ -161,15 +162,15 @@ class AsyncClient:
         return await self._run(flows.predict_dataset(ref, data, form, spreadsheet, header, timeout, report))
 
     async def submit(self, request: Mapping[str, Any]) -> Job:
-        """Queue a job, a body as of POST /v1/jobs; do not wait."""
+        """Queue a job without waiting. ``request``: a body of POST /v1/jobs."""
         return await self._sender.send(calls.submit(request))
 
     async def dry_run(self, request: Mapping[str, Any]) -> DryRun:
-        """Return what a job would be and take; nothing is queued."""
+        """Return the resolved request and the cost of a job, without queueing it."""
         return await self._sender.send(calls.dry_run(request))
 
     async def job(self, job_id: str) -> Job:
-        """Return a job as it stands."""
+        """Return a job in its current state."""
         return await self._sender.send(calls.job(job_id))
 
     async def wait(
@@ -178,13 +179,13 @@ class AsyncClient:
         """Follow a job until it ends.
 
         Raises:
-            JobFailed: it did not succeed, and ``check`` asks for that.
-            TimedOut: it did not end in ``timeout`` seconds; it goes on.
+            JobFailed: the job did not succeed, with ``check``.
+            TimedOut: it did not end within ``timeout`` seconds; it goes on.
         """
         return await self._run(flows.wait(job_id, timeout, report, check=check))
 
     async def cancel(self, job_id: str) -> Job:
-        """Ask a job to end."""
+        """Cancel a job."""
         return await self._sender.send(calls.job_action(job_id, "cancel"))
 
     async def retry(self, job_id: str) -> Job:
@@ -192,23 +193,23 @@ class AsyncClient:
         return await self._sender.send(calls.job_action(job_id, "retry"))
 
     async def result(self, job_id: str) -> bytes:
-        """Return the file that a job made."""
+        """Return the result file of a job."""
         return await self._sender.send(calls.result(job_id))
 
     async def tune_result(self, job_id: str) -> TuneResult:
-        """Return every trial of a search that has succeeded."""
+        """Return all trials of a succeeded search."""
         return await self._sender.send(calls.tune_result(job_id))
 
     async def trials(self, job_id: str) -> Trials:
-        """Return the trials of a search that have ended so far."""
+        """Return the finished trials of a search, also while it runs."""
         return await self._sender.send(calls.trials(job_id))
 
     async def network_report(self, job_id: str) -> NetworkReport:
-        """Return the report of a network that was trained."""
+        """Return the report of a network job."""
         return await self._sender.send(calls.network_report(job_id))
 
     async def delete_job(self, job_id: str) -> None:
-        """Forget a job that has ended."""
+        """Delete a job that has ended."""
         await self._sender.send(calls.delete_job(job_id))
 
     async def submit_batch(self, jobs: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> Batch:
@@ -216,11 +217,11 @@ class AsyncClient:
         return await self._sender.send(calls.submit_batch(jobs if isinstance(jobs, Mapping) else list(jobs)))
 
     async def batch(self, batch_id: str) -> Batch:
-        """Return a batch as it stands."""
+        """Return a batch in its current state."""
         return await self._sender.send(calls.batch(batch_id))
 
     async def cancel_batch(self, batch_id: str) -> Batch:
-        """Ask every job of a batch to end."""
+        """Cancel every job of a batch."""
         return await self._sender.send(calls.cancel_batch(batch_id))
 
     async def model(self, ref: str) -> Model:
@@ -232,7 +233,7 @@ class AsyncClient:
         return await self._sender.send(calls.change_model(ref, change))
 
     async def compare(self, ref: str, *others: str) -> Comparison:
-        """Put models side by side."""
+        """Compare models."""
         return await self._sender.send(calls.compare(ref, others))
 
     async def delete_model(self, ref: str) -> None:
@@ -240,11 +241,11 @@ class AsyncClient:
         await self._sender.send(calls.delete_model(ref))
 
     async def features(self, ref: str) -> Features:
-        """Return what a model looks at."""
+        """Return the importance of features in a model."""
         return await self._sender.send(calls.features(ref))
 
     async def matrix(self, ref: str, iteration: int | None = None) -> FeatureMatrix:
-        """Return the learned feature matrix, of the chosen iteration where none is named."""
+        """Return the learned feature matrix, by default of the chosen iteration."""
         return await self._sender.send(calls.matrix(ref, iteration))
 
     async def heatmap(self, ref: str, iteration: int | None = None) -> bytes:
@@ -278,11 +279,11 @@ class AsyncClient:
         return self._pages("/v1/jobs", Job, {"state": state, "kind": kind, "model": model})
 
     def models(self, name: str | None = None) -> AsyncIterator[Model]:
-        """Yield models, newest first; all versions of one name where it is given."""
+        """Yield models, newest first; with ``name`` all versions of that name."""
         return self._pages("/v1/models", Model, {"name": name})
 
     def follow(self, job_id: str, after: int = 0, *, timeout: float | None = None) -> AsyncIterator[AnyEvent]:
-        """Yield the events of a job as they happen, each once, until it ends; broken connections are mended.
+        """Yield each event of a job once, until it ends. Reconnects after broken connections.
 
         Raises:
             TimedOut: the job did not end in ``timeout`` seconds.
@@ -306,8 +307,8 @@ class AsyncClient:
                 step = flow.send(answer)
                 answer = await self._wait(step) if isinstance(step, Wait) else await self._sender.send(step)
         except StopIteration as end:
-            found: T = end.value
-            return found
+            result: T = end.value
+            return result
 
     async def _wait(self, wait: Wait) -> Job:
         async for event in self.follow(wait.job_id, timeout=wait.seconds):

@@ -1,4 +1,4 @@
-"""What sends the calls of the client that awaits, again where that may help."""
+"""Sending of the asynchronous client's calls, with retries."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ import httpx
 
 from service.client import calls
 from service.client.calls import Call
-from service.client.connection import Address, refusal, request_of
+from service.client.connection import Address, refusal, request_arguments
 from service.client.deadline import Deadline
 from service.client.events import AnyEvent, EventReader
 from service.client.opened_body import opened_async
@@ -30,7 +30,7 @@ class AsyncSender:
         retries: int,
         transport: httpx.AsyncBaseTransport | None,
     ) -> None:
-        address = Address.of(url, key)
+        address = Address.resolve(url, key)
         self._retries = retries
         self._http = httpx.AsyncClient(
             base_url=address.url, headers=address.headers, timeout=timeout, transport=transport, follow_redirects=False
@@ -40,7 +40,7 @@ class AsyncSender:
         await self._http.aclose()
 
     async def send(self, call: Call[T]) -> T:
-        request = request_of(call)
+        request = request_arguments(call)
         retries = Retries(self._retries)
         while True:
             try:
@@ -52,7 +52,7 @@ class AsyncSender:
             if not response.is_error:
                 return call.parse(response)
             if call.method == "DELETE" and response.status_code == 404 and retries.made:
-                # the try before this one did it, and its answer was lost
+                # an earlier try deleted it, and its answer was lost
                 return call.parse(response)
             await self._pause(retries, response)
 
@@ -60,7 +60,7 @@ class AsyncSender:
         """Sleep until the next try.
 
         Raises:
-            Refused, NotReached: there is none.
+            Refused, NotReached: there is no next try.
         """
         seconds = retries.pause(outcome)
         if seconds is None:
@@ -68,7 +68,7 @@ class AsyncSender:
         await asyncio.sleep(seconds)
 
     async def events(self, job_id: str, after: int, timeout: float | None) -> AsyncIterator[AnyEvent]:
-        """Yield the events of a job as they happen, each once, until it ends; broken connections are mended.
+        """Yield each event of a job once, until it ends. Reconnects after broken connections.
 
         Raises:
             TimedOut: the job did not end in ``timeout`` seconds.
@@ -94,7 +94,7 @@ class AsyncSender:
                 deadline.check()
                 await self._pause(retries, error)
                 continue
-            # a stream that ends before its job does was ended by a stop of the service, which will be back
+            # a service that restarts ends its streams before the jobs end
             if not reader.ended:
                 job = await self.send(calls.job(job_id))
                 if job.state in FINAL_STATES:

@@ -1,4 +1,4 @@
-"""The calls of the HTTP contract: what each sends, and what its answer becomes. Nothing here touches the network."""
+"""The calls of the HTTP API: what each sends and how its answer is parsed. Nothing here does I/O."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ COUNTS: TypeAdapter[Mapping[str, int]] = TypeAdapter(Mapping[str, int])
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One request. A POST carries an idempotency key that all its tries share, so that a try may be repeated."""
+    """One request. All tries of a POST share an idempotency key, so it may be repeated."""
 
     method: str
     path: str
@@ -48,10 +48,10 @@ class Call(Generic[T]):
 
 
 def path(template: str, **parts: str) -> str:
-    """Return a path with its parts filled in, each quoted, so that no id or name reaches past its own place.
+    """Return a path with its parts filled in and quoted.
 
     Raises:
-        ValueError: a part is empty or holds a slash, which no id or name does; it is named.
+        ValueError: a part is empty or holds a slash, which no id or name does.
     """
     return template.format_map({name: _quoted(name, part) for name, part in parts.items()})
 
@@ -61,17 +61,17 @@ def _quoted(name: str, part: str) -> str:
         what = f"is {part!r}" if part else "is empty"
         raise ValueError(f"the {name} {what}; it must be an id{' or a name' if name == 'model' else ''}")
     quoted = quote(part, safe="@")
-    # dots alone would be taken for a step up, also by what stands between client and service
+    # clients and proxies would resolve a part of dots alone
     return quoted.replace(".", "%2E") if not part.strip(".") else quoted
 
 
 def model(kind: type[M]) -> Callable[[httpx.Response], M]:
-    """Return a parser of answers of one kind. Fields that a later version has added are ignored."""
+    """Return a parser of one type of answer. Unknown fields, of later versions, are ignored."""
     return adapted(TypeAdapter(kind))
 
 
 def adapted(adapter: TypeAdapter[T]) -> Callable[[httpx.Response], T]:
-    """Return a parser of whatever ``adapter`` describes."""
+    """Return a parser of the type of ``adapter``."""
 
     def parse(response: httpx.Response) -> T:
         try:
@@ -94,10 +94,10 @@ def content(response: httpx.Response) -> bytes:
 
 
 def predicted(response: httpx.Response) -> tuple[bytes, Mapping[str, int]]:
-    """Return the body, and in how many rows each column holds a category that no training row had."""
-    told = response.headers.get("Unknown-Categories", "{}")
+    """Return the body, and the number of rows with a category unseen in training, by column."""
+    counts = response.headers.get("Unknown-Categories", "{}")
     try:
-        return response.content, COUNTS.validate_json(told)
+        return response.content, COUNTS.validate_json(counts)
     except ValidationError as error:
         raise UnreadableAnswer(
             f"{response.request.url.path} tells of categories what this client cannot read: {error}"
@@ -109,8 +109,8 @@ def _header(header: bool | None) -> dict[str, Any]:
 
 
 def upload(body: Body, name: str | None, header: bool | None, missing: Sequence[str] | None) -> Call[Dataset]:
-    told = {"name": name, "header": header, "missing": None if missing is None else list(missing)}
-    params = {option: value for option, value in told.items() if value is not None}
+    options = {"name": name, "header": header, "missing": None if missing is None else list(missing)}
+    params = {option: value for option, value in options.items() if value is not None}
     return Call("POST", "/v1/datasets", model(Dataset), params=params, body=body)
 
 
@@ -154,7 +154,7 @@ def job(job_id: str) -> Call[Job]:
 
 
 def events_path(job_id: str) -> str:
-    """Return where a job's events are; a stream is no ``Call``."""
+    """Return the path of a job's event stream, which is no ``Call``."""
     return path("/v1/jobs/{job}/events", job=job_id)
 
 

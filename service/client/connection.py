@@ -1,4 +1,4 @@
-"""Where the service is, who calls, and what goes over the wire for a call."""
+"""The service's address, the caller's key, and the arguments of httpx for a call."""
 
 import os
 import uuid
@@ -17,17 +17,17 @@ LOCAL = "http://127.0.0.1:8000"
 
 @dataclass(frozen=True)
 class Address:
-    """The service's address and the key that opens it."""
+    """The service's address and the API key."""
 
     url: str
     key: str | None
 
     @classmethod
-    def of(cls, url: str | None, key: str | None) -> "Address":
-        """Return what is given, else what the environment says, else a service on this machine without keys.
+    def resolve(cls, url: str | None, key: str | None) -> "Address":
+        """Return the arguments, else the values of the environment, else a local service without keys.
 
         Raises:
-            ValueError: the address or the key cannot be one.
+            ValueError: the address or the key is malformed.
         """
         url = url or os.environ.get(URL) or LOCAL
         key = key or os.environ.get(KEY) or None
@@ -45,30 +45,28 @@ class Address:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What every request says."""
-        found = {"User-Agent": "factrfm-client", "Accept": "application/json"}
-        return found if self.key is None else {**found, "Authorization": f"Bearer {self.key}"}
+        """The headers of every request."""
+        headers = {"User-Agent": "factrfm-client", "Accept": "application/json"}
+        return headers if self.key is None else {**headers, "Authorization": f"Bearer {self.key}"}
 
 
-def request_of(call: Call[Any]) -> dict[str, Any]:
-    """Return the arguments of httpx for a call, its body left out. All tries share the idempotency key made here."""
+def request_arguments(call: Call[Any]) -> dict[str, Any]:
+    """Return the arguments of httpx for a call, without its body. All tries share the idempotency key."""
     headers = {**(call.body.headers if call.body is not None else {}), **call.headers}
     if call.method == "POST":
         headers["Idempotency-Key"] = uuid.uuid4().hex
-    found: dict[str, Any] = {"method": call.method, "url": call.path, "params": dict(call.params), "headers": headers}
-    if call.json is not None:
-        found["json"] = call.json
-    return found
+    arguments = {"method": call.method, "url": call.path, "params": dict(call.params), "headers": headers}
+    return arguments if call.json is None else {**arguments, "json": call.json}
 
 
 def refusal(outcome: httpx.Response | httpx.TransportError, url: httpx.URL) -> ClientError:
-    """Return the error of an outcome that stands."""
+    """Return the error for the outcome of the last try."""
     if isinstance(outcome, httpx.Response):
         return Refused.from_response(outcome)
     if is_no_tls(outcome):
         why = "whoever listens there speaks no TLS; try http://"
     else:
         why = str(outcome) or type(outcome).__name__
-    found = NotReached(f"{url} did not answer: {why}")
-    found.__cause__ = outcome
-    return found
+    error = NotReached(f"{url} did not answer: {why}")
+    error.__cause__ = outcome
+    return error

@@ -1,4 +1,4 @@
-"""How long a job is waited for."""
+"""The time limit of a wait for a job."""
 
 import time
 
@@ -7,11 +7,11 @@ import httpx
 from service.client.errors import TimedOut
 
 SILENCE = 60.0
-"""A stream that is silent for so many seconds is broken: the service says every 15 that it is there."""
+"""A stream that is silent for this long is broken: the service sends a ping every 15 seconds."""
 
 
 class Deadline:
-    """Runs from when it is made. Without ``seconds`` it never comes."""
+    """A time limit that starts on creation. Without ``seconds`` there is no limit."""
 
     def __init__(self, job_id: str, seconds: float | None) -> None:
         self._job_id = job_id
@@ -24,10 +24,10 @@ class Deadline:
         return httpx.Timeout(SILENCE, read=left)
 
     def check(self) -> None:
-        """Do nothing before the deadline.
+        """Check the time.
 
         Raises:
-            TimedOut: it has come.
+            TimedOut: the deadline has passed.
         """
         if self._ends_at is not None and self._seconds is not None and time.monotonic() > self._ends_at:
             raise TimedOut(self._job_id, self._seconds)

@@ -1,11 +1,11 @@
-"""What can go wrong between a client and the service.
+"""Errors of the client.
 
 ClientError
 ├── NotReached         no answer, after all tries
 ├── Refused            the service answered with a problem document
-├── UnreadableAnswer   the answer is not what this client knows
-├── JobFailed          a job that was waited for failed or was cancelled
-└── TimedOut           a job did not end in the time that was given
+├── UnreadableAnswer   the answer cannot be parsed
+├── JobFailed          a job failed or was cancelled
+└── TimedOut           a job did not end within the timeout
 """
 
 from collections.abc import Sequence
@@ -22,19 +22,19 @@ class ClientError(Exception):
 
 
 class NotReached(ClientError):
-    """No answer came, after all tries. What was asked may have been done all the same."""
+    """No answer came, after all tries. The request may have been carried out anyway."""
 
 
 @dataclass(frozen=True)
 class Wrong:
-    """One wrong value: a JSON pointer into the body, or the name of a parameter, and what is wrong with it."""
+    """One wrong value. ``pointer``: a JSON pointer into the body, or the name of a parameter."""
 
     pointer: str
     message: str
 
 
 class Refused(ClientError):
-    """The service said no. ``code`` is stable; ``detail`` says what was wrong and what would be right."""
+    """The service refused the request. ``code`` is stable; ``detail`` says what is wrong and how to fix it."""
 
     def __init__(self, status: int, code: str, detail: str, errors: Sequence[Wrong] = ()) -> None:
         super().__init__(f"{detail} ({status} {code})")
@@ -45,7 +45,7 @@ class Refused(ClientError):
 
     @classmethod
     def from_response(cls, response: httpx.Response) -> "Refused":
-        """Return the problem that ``response`` holds; its text where it holds none."""
+        """Return the error for a problem document, or for the text of another answer."""
         try:
             document: Any = response.json()
         except ValueError:
@@ -53,18 +53,17 @@ class Refused(ClientError):
         if not isinstance(document, dict) or "detail" not in document:
             text = response.text.strip()[:200] or response.reason_phrase
             return cls(response.status_code, "unknown", f"the service answered {text!r}")
-        wrong = [
-            Wrong(str(one.get("pointer", "")), str(one.get("message", ""))) for one in document.get("errors") or ()
-        ]
+        entries = document.get("errors") or ()
+        wrong = [Wrong(str(entry.get("pointer", "")), str(entry.get("message", ""))) for entry in entries]
         return cls(response.status_code, str(document.get("code", "unknown")), str(document["detail"]), wrong)
 
 
 class UnreadableAnswer(ClientError):
-    """The answer is not what this client knows: the service is another program, or a much later version."""
+    """The answer cannot be parsed: the service is another program, or a much later version."""
 
 
 class JobFailed(ClientError):
-    """A job that was waited for did not succeed."""
+    """A job failed or was cancelled."""
 
     def __init__(self, job: Job) -> None:
         why = f": {job.error.detail}" if job.error is not None else ""
@@ -73,7 +72,7 @@ class JobFailed(ClientError):
 
 
 class TimedOut(ClientError):
-    """The job goes on; only the waiting has ended."""
+    """A wait timed out. The job goes on."""
 
     def __init__(self, job_id: str, seconds: float) -> None:
         super().__init__(f"job {job_id} did not end within {seconds:g} s; it goes on")

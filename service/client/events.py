@@ -12,18 +12,18 @@ ACCEPT = "text/event-stream"
 
 
 class EventReader:
-    """Turns lines into events; ``last`` is where to go on after a broken connection, ``ended`` whether to go on."""
+    """Turns lines into events. ``last``: number of the last event; ``ended``: whether the job has ended."""
 
     def __init__(self, after: int = 0) -> None:
         self.last = after
         self.ended = False
 
     def headers(self) -> dict[str, str]:
-        """Return what asks for the events that have not been read yet."""
+        """Return the headers that ask for the events not yet read."""
         return {"Accept": ACCEPT, "Last-Event-ID": str(self.last)}
 
     def take(self, line: str) -> AnyEvent | None:
-        """Return the event that ``line`` holds, if it holds one that has not been read yet."""
+        """Return the event in ``line``; None for other lines and for events already read."""
         if not line.startswith("data:"):
             return None
         try:
@@ -33,6 +33,6 @@ class EventReader:
         if event.seq <= self.last:
             return None
         self.last = event.seq
-        # a job that is retried leaves its final state again
+        # a retried job leaves its final state
         self.ended = isinstance(event, StateEvent) and event.data.state in FINAL_STATES
         return event

@@ -1,4 +1,4 @@
-"""What takes several calls, written once for both clients: a flow yields calls and waits, and returns its answer."""
+"""Operations of several calls, shared by both clients: a flow yields calls and waits, and returns its result."""
 
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -12,18 +12,19 @@ from service.client.events import AnyEvent
 from service.client.tables import read_answer, rows_of, table_of
 from worker.contracts.base import Contract
 from worker.contracts.errors import UnknownCategories
-from worker.contracts.requests import Validation
+from worker.contracts.requests import NetworkRequest, TableRequest, Validation
 from worker.contracts.resources import Dataset, Job, Model
 from worker.contracts.results import NetworkReport
 from worker.contracts.search import Search
 from worker.contracts.specs import FitSpec, NetworkSpec
 
 T = TypeVar("T")
+Kind = type[TableRequest]
 Report = Callable[[AnyEvent], None]
 
 
 class NetworkOptions(TypedDict, total=False):
-    """What a training may be given beside its table; what is left out is the service's default."""
+    """Options of every training. The service has defaults for missing ones."""
 
     spec: Mapping[str, Any] | FitSpec | NetworkSpec
     features: Sequence[str]
@@ -33,20 +34,20 @@ class NetworkOptions(TypedDict, total=False):
 
 
 class TrainOptions(NetworkOptions, total=False):
-    """The same for what makes a model: ``model`` names it."""
+    """Options of trainings that make a model, whose name is ``model``."""
 
     model: str
 
 
 class TuneOptions(TrainOptions, total=False):
-    """The same for a search."""
+    """Options of a search."""
 
     search: Mapping[str, Any] | Search
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Follow a job until it ends. Answered with the job."""
+    """Follow a job until it ends. The flow receives the job."""
 
     job_id: str
     seconds: float | None
@@ -60,14 +61,14 @@ Flow = Generator[Step, Any, T]
 def upload(
     data: Any, name: str | None, header: bool | None = None, missing: Sequence[str] | None = None
 ) -> Flow[Dataset]:
-    """Upload a table, or take the dataset that ``data`` names."""
+    """Upload a table."""
     body = table_of(data)
     dataset: Dataset = yield calls.upload(body, name if name is not None else body.name, header, missing)
     return dataset
 
 
 def wait(job_id: str, seconds: float | None, report: Report | None, *, check: bool) -> Flow[Job]:
-    """Wait for a job; with ``check`` one that did not succeed is an error."""
+    """Wait for a job; with ``check`` raise JobFailed if it did not succeed."""
     job: Job = yield Wait(job_id, seconds, report)
     if check and job.state != "succeeded":
         raise JobFailed(job)
@@ -81,7 +82,7 @@ def run(body: Mapping[str, Any], seconds: float | None, report: Report | None) -
 
 
 def train(
-    kind: str, data: Any, target: Any, options: Mapping[str, Any], seconds: float | None, report: Report | None
+    kind: Kind, data: Any, target: Any, options: Mapping[str, Any], seconds: float | None, report: Report | None
 ) -> Flow[Model]:
     """Upload, train, wait, and return the model."""
     job = yield from run((yield from _request(kind, data, target, options)), seconds, report)
@@ -93,17 +94,17 @@ def network(
     data: Any, target: Any, options: Mapping[str, Any], seconds: float | None, report: Report | None
 ) -> Flow[NetworkReport]:
     """Upload, train a network, wait, and return the report."""
-    job = yield from run((yield from _request("network", data, target, options)), seconds, report)
-    found: NetworkReport = yield calls.network_report(job.id)
-    return found
+    job = yield from run((yield from _request(NetworkRequest, data, target, options)), seconds, report)
+    result: NetworkReport = yield calls.network_report(job.id)
+    return result
 
 
 def predict(ref: str, data: Any, *, probabilities: bool, header: bool | None) -> Flow[Any]:
-    """Predict rows at once, in one call."""
+    """Predict rows in one call."""
     body = rows_of(data)
     content, unknown = yield calls.predict(ref, body, header)
     if unknown:
-        # of whoever called the client, past the flow and its driver
+        # points at the caller of the client
         warnings.warn(UnknownCategories.of(unknown), stacklevel=4)
     return read_answer(content, body, probabilities=probabilities)
 
@@ -117,7 +118,7 @@ def predict_dataset(
     seconds: float | None,
     report: Report | None,
 ) -> Flow[bytes]:
-    """Predict a stored table, of any length, by a job; the answer is a file."""
+    """Predict a stored table by a job; return the file."""
     dataset = yield from _dataset_id(data, header)
     body = {"kind": "predict", "model": ref, "dataset": dataset, "format": form}
     job = yield from run(body | ({"spreadsheet": True} if spreadsheet else {}), seconds, report)
@@ -125,8 +126,13 @@ def predict_dataset(
     return content
 
 
-def _request(kind: str, data: Any, target: Any, options: Mapping[str, Any]) -> Flow[dict[str, Any]]:
-    body: dict[str, Any] = {"kind": kind, "dataset": (yield from _dataset_id(data)), "target": target}
+def kind_name(kind: Kind) -> str:
+    """Return the name of a kind of job, as its request has it by default."""
+    return str(kind.model_fields["kind"].default)
+
+
+def _request(kind: Kind, data: Any, target: Any, options: Mapping[str, Any]) -> Flow[dict[str, Any]]:
+    body: dict[str, Any] = {"kind": kind_name(kind), "dataset": (yield from _dataset_id(data)), "target": target}
     return body | {name: _plain(value) for name, value in options.items()}
 
 
@@ -139,11 +145,11 @@ def _dataset_id(data: Any, header: bool | None = None) -> Flow[str]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a contract as what JSON has for it: what was set, so that defaults stay the service's."""
+    """Return a value for JSON. Of contracts only the fields that are set: defaults are the service's."""
     if isinstance(value, Contract):
         return value.model_dump(mode="json", exclude_unset=True)
     if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: _plain(entry) for name, entry in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     return value

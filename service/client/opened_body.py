@@ -1,4 +1,4 @@
-"""A body opened for one try: a file for the client that blocks, blocks of bytes for the client that awaits."""
+"""A body opened for one try: a file for the blocking client, blocks of bytes for the asynchronous one."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -22,7 +22,7 @@ def opened(body: Body | None) -> Iterator[BinaryIO | None]:
 
 @asynccontextmanager
 async def opened_async(body: Body | None) -> AsyncIterator[AsyncIterator[bytes] | None]:
-    """Open a body, if there is one, and close it. It is read in a thread, so that no other task waits for the disk."""
+    """Open a body, if there is one, and close it. A thread reads it, so the event loop is not blocked."""
     if body is None:
         yield None
         return

@@ -1,4 +1,4 @@
-"""A line on the terminal that says how far a job is."""
+"""A progress bar on the terminal."""
 
 import threading
 from collections.abc import Callable
@@ -82,7 +82,7 @@ class ProgressBar:
             try:
                 job = self._look()
             except ClientError:
-                # whoever waits for the job hears of it
+                # the wait for the job raises it
                 continue
             if job.state == "running" and not self._ended.is_set():
                 note = ", ".join(filter(None, (job.progress.stage, self._measured)))
@@ -90,7 +90,7 @@ class ProgressBar:
 
 
 Bar = ProgressBar
-"""The name of the first versions."""
+"""The old name of ``ProgressBar``."""
 
 
 def _position(event: AnyEvent) -> tuple[int, int]:
@@ -98,10 +98,10 @@ def _position(event: AnyEvent) -> tuple[int, int]:
         return event.data.iteration + 1, event.data.iterations + 1
     if isinstance(event, StepEvent):
         return event.data.step, event.data.steps
-    assert event.type == "trial"  # noqa: S101 - the other types were told apart before
+    assert event.type == "trial"  # noqa: S101 - the other types are handled above
     return event.data.trial, event.data.trials
 
 
 def _note(metrics: dict[str, float]) -> str:
-    name = next((one for one in SHOWN if one in metrics), None)
+    name = next((metric for metric in SHOWN if metric in metrics), None)
     return "" if name is None else f"{name.replace('_', ' ')} {metrics[name]:.4g}"

@@ -1,5 +1,5 @@
 # Made from service/client/aio.py by `make client`: change that file, not this one.
-"""The client that blocks."""
+"""The blocking client."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
@@ -14,6 +14,7 @@ from service.client.sync_sender import Sender
 from service.client.tables import rows_of
 from worker.contracts.comparison import Comparison
 from worker.contracts.explanation import Explanations
+from worker.contracts.requests import FitRequest, TuneRequest
 from worker.contracts.resources import (
     Batch,
     Dataset,
@@ -34,13 +35,13 @@ Listed = TypeVar("Listed", Dataset, Job, Model)
 class Client:
     """Calls the service at ``url``. Use it in a ``with`` block, or ``close`` it.
 
-    ``url`` and ``key`` default to FACTRFM_URL and FACTRFM_API_KEY. A call that gets no answer, or one that another try
-    may change, is tried ``retries`` times more; a POST carries an idempotency key, so nothing is done twice.
+    ``url`` and ``key`` default to FACTRFM_URL and FACTRFM_API_KEY. A call that fails temporarily is retried up to
+    ``retries`` times; a POST carries an idempotency key, so nothing is done twice.
 
     Raises:
-        NotReached: by every call that gets no answer.
-        Refused: by every call that the service says no to.
-        ValueError: by a call that is given an empty id or name.
+        NotReached: by every call without an answer.
+        Refused: by every call that the service refuses.
+        ValueError: by a call with an empty id or name.
     """
 
     def __init__(
@@ -102,11 +103,11 @@ class Client:
         report: Report | None = None,
         **options: Unpack[TrainOptions],
     ) -> Model:
-        """Train a model on a table, or on a dataset or its id, and return it when it is there.
+        """Train a model on a table, or on a dataset or its id, and return it.
 
         ``report`` is called with every event, e.g. ``factrfm.ProgressBar()``.
         """
-        return self._run(flows.train("fit", data, target, options, timeout, report))
+        return self._run(flows.train(FitRequest, data, target, options, timeout, report))
 
     def tune(
         self,
@@ -121,7 +122,7 @@ class Client:
 
         Options are those of ``fit``, and ``search``: a Search, or a mapping such as ``{"trials": 20}``.
         """
-        return self._run(flows.train("tune", data, target, options, timeout, report))
+        return self._run(flows.train(TuneRequest, data, target, options, timeout, report))
 
     def network(
         self,
@@ -162,15 +163,15 @@ class Client:
         return self._run(flows.predict_dataset(ref, data, form, spreadsheet, header, timeout, report))
 
     def submit(self, request: Mapping[str, Any]) -> Job:
-        """Queue a job, a body as of POST /v1/jobs; do not wait."""
+        """Queue a job without waiting. ``request``: a body of POST /v1/jobs."""
         return self._sender.send(calls.submit(request))
 
     def dry_run(self, request: Mapping[str, Any]) -> DryRun:
-        """Return what a job would be and take; nothing is queued."""
+        """Return the resolved request and the cost of a job, without queueing it."""
         return self._sender.send(calls.dry_run(request))
 
     def job(self, job_id: str) -> Job:
-        """Return a job as it stands."""
+        """Return a job in its current state."""
         return self._sender.send(calls.job(job_id))
 
     def wait(
@@ -179,13 +180,13 @@ class Client:
         """Follow a job until it ends.
 
         Raises:
-            JobFailed: it did not succeed, and ``check`` asks for that.
-            TimedOut: it did not end in ``timeout`` seconds; it goes on.
+            JobFailed: the job did not succeed, with ``check``.
+            TimedOut: it did not end within ``timeout`` seconds; it goes on.
         """
         return self._run(flows.wait(job_id, timeout, report, check=check))
 
     def cancel(self, job_id: str) -> Job:
-        """Ask a job to end."""
+        """Cancel a job."""
         return self._sender.send(calls.job_action(job_id, "cancel"))
 
     def retry(self, job_id: str) -> Job:
@@ -193,23 +194,23 @@ class Client:
         return self._sender.send(calls.job_action(job_id, "retry"))
 
     def result(self, job_id: str) -> bytes:
-        """Return the file that a job made."""
+        """Return the result file of a job."""
         return self._sender.send(calls.result(job_id))
 
     def tune_result(self, job_id: str) -> TuneResult:
-        """Return every trial of a search that has succeeded."""
+        """Return all trials of a succeeded search."""
         return self._sender.send(calls.tune_result(job_id))
 
     def trials(self, job_id: str) -> Trials:
-        """Return the trials of a search that have ended so far."""
+        """Return the finished trials of a search, also while it runs."""
         return self._sender.send(calls.trials(job_id))
 
     def network_report(self, job_id: str) -> NetworkReport:
-        """Return the report of a network that was trained."""
+        """Return the report of a network job."""
         return self._sender.send(calls.network_report(job_id))
 
     def delete_job(self, job_id: str) -> None:
-        """Forget a job that has ended."""
+        """Delete a job that has ended."""
         self._sender.send(calls.delete_job(job_id))
 
     def submit_batch(self, jobs: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> Batch:
@@ -217,11 +218,11 @@ class Client:
         return self._sender.send(calls.submit_batch(jobs if isinstance(jobs, Mapping) else list(jobs)))
 
     def batch(self, batch_id: str) -> Batch:
-        """Return a batch as it stands."""
+        """Return a batch in its current state."""
         return self._sender.send(calls.batch(batch_id))
 
     def cancel_batch(self, batch_id: str) -> Batch:
-        """Ask every job of a batch to end."""
+        """Cancel every job of a batch."""
         return self._sender.send(calls.cancel_batch(batch_id))
 
     def model(self, ref: str) -> Model:
@@ -233,7 +234,7 @@ class Client:
         return self._sender.send(calls.change_model(ref, change))
 
     def compare(self, ref: str, *others: str) -> Comparison:
-        """Put models side by side."""
+        """Compare models."""
         return self._sender.send(calls.compare(ref, others))
 
     def delete_model(self, ref: str) -> None:
@@ -241,11 +242,11 @@ class Client:
         self._sender.send(calls.delete_model(ref))
 
     def features(self, ref: str) -> Features:
-        """Return what a model looks at."""
+        """Return the importance of features in a model."""
         return self._sender.send(calls.features(ref))
 
     def matrix(self, ref: str, iteration: int | None = None) -> FeatureMatrix:
-        """Return the learned feature matrix, of the chosen iteration where none is named."""
+        """Return the learned feature matrix, by default of the chosen iteration."""
         return self._sender.send(calls.matrix(ref, iteration))
 
     def heatmap(self, ref: str, iteration: int | None = None) -> bytes:
@@ -277,11 +278,11 @@ class Client:
         return self._pages("/v1/jobs", Job, {"state": state, "kind": kind, "model": model})
 
     def models(self, name: str | None = None) -> Iterator[Model]:
-        """Yield models, newest first; all versions of one name where it is given."""
+        """Yield models, newest first; with ``name`` all versions of that name."""
         return self._pages("/v1/models", Model, {"name": name})
 
     def follow(self, job_id: str, after: int = 0, *, timeout: float | None = None) -> Iterator[AnyEvent]:
-        """Yield the events of a job as they happen, each once, until it ends; broken connections are mended.
+        """Yield each event of a job once, until it ends. Reconnects after broken connections.
 
         Raises:
             TimedOut: the job did not end in ``timeout`` seconds.
@@ -304,8 +305,8 @@ class Client:
                 step = flow.send(answer)
                 answer = self._wait(step) if isinstance(step, Wait) else self._sender.send(step)
         except StopIteration as end:
-            found: T = end.value
-            return found
+            result: T = end.value
+            return result
 
     def _wait(self, wait: Wait) -> Job:
         for event in self.follow(wait.job_id, timeout=wait.seconds):

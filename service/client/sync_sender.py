@@ -1,5 +1,5 @@
 # Made from service/client/aio_sender.py by `make client`: change that file, not this one.
-"""What sends the calls of the client that blocks, again where that may help."""
+"""Sending of the blocking client's calls, with retries."""
 
 import time
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import httpx
 
 from service.client import calls
 from service.client.calls import Call
-from service.client.connection import Address, refusal, request_of
+from service.client.connection import Address, refusal, request_arguments
 from service.client.deadline import Deadline
 from service.client.events import AnyEvent, EventReader
 from service.client.opened_body import opened
@@ -31,7 +31,7 @@ class Sender:
         retries: int,
         transport: httpx.BaseTransport | None,
     ) -> None:
-        address = Address.of(url, key)
+        address = Address.resolve(url, key)
         self._retries = retries
         self._http = httpx.Client(
             base_url=address.url, headers=address.headers, timeout=timeout, transport=transport, follow_redirects=False
@@ -41,7 +41,7 @@ class Sender:
         self._http.close()
 
     def send(self, call: Call[T]) -> T:
-        request = request_of(call)
+        request = request_arguments(call)
         retries = Retries(self._retries)
         while True:
             try:
@@ -53,7 +53,7 @@ class Sender:
             if not response.is_error:
                 return call.parse(response)
             if call.method == "DELETE" and response.status_code == 404 and retries.made:
-                # the try before this one did it, and its answer was lost
+                # an earlier try deleted it, and its answer was lost
                 return call.parse(response)
             self._pause(retries, response)
 
@@ -61,7 +61,7 @@ class Sender:
         """Sleep until the next try.
 
         Raises:
-            Refused, NotReached: there is none.
+            Refused, NotReached: there is no next try.
         """
         seconds = retries.pause(outcome)
         if seconds is None:
@@ -69,7 +69,7 @@ class Sender:
         time.sleep(seconds)
 
     def events(self, job_id: str, after: int, timeout: float | None) -> Iterator[AnyEvent]:
-        """Yield the events of a job as they happen, each once, until it ends; broken connections are mended.
+        """Yield each event of a job once, until it ends. Reconnects after broken connections.
 
         Raises:
             TimedOut: the job did not end in ``timeout`` seconds.
@@ -95,7 +95,7 @@ class Sender:
                 deadline.check()
                 self._pause(retries, error)
                 continue
-            # a stream that ends before its job does was ended by a stop of the service, which will be back
+            # a service that restarts ends its streams before the jobs end
             if not reader.ended:
                 job = self.send(calls.job(job_id))
                 if job.state in FINAL_STATES:

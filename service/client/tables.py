@@ -1,4 +1,4 @@
-"""Tables on their way to the service and back: files, data frames, arrays."""
+"""Conversion between request bodies and files, data frames and arrays."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ ENCODINGS = {".gz": "gzip", ".zst": "zstd"}
 
 @dataclass(frozen=True)
 class Body:
-    """A body that can be opened again for every try. ``rebuild`` gives answers the form of what was asked."""
+    """A body that is opened for every try. ``rebuild`` converts an answer to the type of the input."""
 
     open: Callable[[], BinaryIO]
     media_type: str
@@ -28,9 +28,9 @@ class Body:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that say what the body is."""
-        found = {"Content-Type": self.media_type}
-        return found if self.encoding is None else {**found, "Content-Encoding": self.encoding}
+        """The headers that describe the body."""
+        headers = {"Content-Type": self.media_type}
+        return headers if self.encoding is None else {**headers, "Content-Encoding": self.encoding}
 
 
 def body_of(data: Any) -> Body:
@@ -66,7 +66,7 @@ def body_of(data: Any) -> Body:
 
 
 def table_of(data: Any) -> Body:
-    """Return the body for a table to keep.
+    """Return the body for a table to upload.
 
     Raises:
         TypeError, ValueError, OSError: see ``body_of``; a matrix alone has no names and no target.
@@ -92,7 +92,7 @@ def rows_of(data: Any) -> Body:
 
 
 def read_answer(content: bytes, body: Body, *, probabilities: bool) -> Any:
-    """Return predictions in the form of what was sent; without ``probabilities`` the targets alone.
+    """Return predictions in the type of the input; without ``probabilities`` the targets alone.
 
     Raises:
         ValueError: the model is a regression, and ``probabilities`` are asked for.
@@ -116,7 +116,7 @@ def _of_file(path: Path) -> Body:
             "a dataset that is there is named by its id, ds_…"
         )
     with path.open("rb"):
-        # said now, and not in the middle of a request
+        # raises OSError now, and not in the middle of a request
         return Body(lambda: path.open("rb"), SUFFIXES[suffix], encoding, path.name.partition(".")[0] or None)
 
 

@@ -1,1 +1,1 @@
-"""The commands of ``factrfm`` that talk to a running service, through the Python client alone."""
+"""Commands of ``factrfm``. Those that call a running service use the Python client."""

@@ -1,4 +1,4 @@
-"""Tables on the service: upload them, list them."""
+"""Commands on datasets: upload, list."""
 
 import itertools
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import typer
 from rich.console import Group
 
 from service.commands.session import HeaderRow, Limit, Session, remote, table
-from service.datasets.warnings import remarks
+from service.datasets.warnings import dataset_warnings
 from service.errors import WrongSetting
 from worker.contracts.resources import Column, Dataset
 
@@ -30,16 +30,16 @@ def upload(
     """Upload tables. The same bytes again are the same dataset."""
     if name is not None and len(files) > 1:
         raise WrongSetting("--name is for one file; each of several is called by its own name")
-    found = [session.client.upload(path, name, header=header, missing=missing or None) for path in files]
-    session.show(found, lambda: _table(found))
-    for one in found:
-        tell(session, one)
+    uploaded = [session.client.upload(path, name, header=header, missing=missing or None) for path in files]
+    session.show(uploaded, lambda: _table(uploaded))
+    for dataset in uploaded:
+        note_warnings(session, dataset)
 
 
-def tell(session: Session, dataset: Dataset, without: Sequence[str] = ()) -> None:
-    """Say what of a dataset should be looked at, ``without`` columns that are left out."""
-    for remark in remarks(dataset, without):
-        session.note(remark)
+def note_warnings(session: Session, dataset: Dataset, without: Sequence[str] = ()) -> None:
+    """Print the warnings about a dataset, except those about the columns ``without``."""
+    for warning in dataset_warnings(dataset, without):
+        session.note(warning)
 
 
 @remote
@@ -50,18 +50,18 @@ def datasets(
 ) -> None:
     """List datasets, newest first, or show one with its columns as they were read."""
     if dataset is not None:
-        one = session.client.dataset(dataset)
-        session.show(one, lambda: Group(_table([one]), _columns(one)))
-        tell(session, one)
+        shown = session.client.dataset(dataset)
+        session.show(shown, lambda: Group(_table([shown]), _columns(shown)))
+        note_warnings(session, shown)
         return
-    found = list(itertools.islice(session.client.datasets(), limit))
-    session.show(found, lambda: _table(found))
+    page = list(itertools.islice(session.client.datasets(), limit))
+    session.show(page, lambda: _table(page))
 
 
-def _columns(one: Dataset) -> Any:
+def _columns(dataset: Dataset) -> Any:
     return table(
         ("column", "type", "missing", "distinct", "values"),
-        [(column.name, column.type, column.missing, column.distinct, _values(column)) for column in one.columns],
+        [(column.name, column.type, column.missing, column.distinct, _values(column)) for column in dataset.columns],
     )
 
 
@@ -71,8 +71,9 @@ def _values(column: Column) -> str:
     return "" if column.min is None or column.max is None else f"{column.min:g} to {column.max:g}"
 
 
-def _table(found: list[Dataset]) -> Any:
+def _table(datasets: list[Dataset]) -> Any:
     rows = [
-        (one.id, one.name, one.rows, len(one.columns), one.created_at.strftime("%Y-%m-%d %H:%M UTC")) for one in found
+        (data.id, data.name, data.rows, len(data.columns), data.created_at.strftime("%Y-%m-%d %H:%M UTC"))
+        for data in datasets
     ]
     return table(("id", "name", "rows", "columns", "created"), rows)

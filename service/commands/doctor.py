@@ -1,4 +1,4 @@
-"""``factrfm doctor``: what this machine and the service that it would call lack, each with what would help."""
+"""``factrfm doctor``: checks of this machine and of the service, each with a remedy."""
 
 import importlib.util
 import json
@@ -18,7 +18,7 @@ from rich.console import Console
 from service.client.connection import Address
 from service.client.retries import is_no_tls
 from service.commands.session import OPTIONS, address
-from service.errors import Complaint
+from service.errors import CommandError
 from service.local import preflight, shadowing
 from service.settings import ServiceSettings, read_every_setting
 from worker.environment.home import open_to_others
@@ -30,7 +30,7 @@ Url, Key, Profile, AsJson = (option.annotation for option in OPTIONS)
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. ``ok`` None: it is only told."""
+    """The result of one check. ``ok`` None: for information only."""
 
     what: str
     ok: bool | None
@@ -45,17 +45,17 @@ def doctor(
     here: Annotated[bool, typer.Option("--here", help="Look at this machine only, at no running service.")] = False,
 ) -> None:
     """Say what works and what does not, and what would help. Exits with 1 when something does not."""
-    found = [*_machine(), *_state()]
+    findings = [*_machine(), *_state()]
     if not here:
-        found.append(_service(*address(url, key, profile)))
+        findings.append(_service(*address(url, key, profile)))
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in found], indent=2))
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         console = Console()
-        for one in found:
-            mark = {True: "ok  ", False: "BAD ", None: "    "}[one.ok]
-            console.print(f"{mark}{one.what:<10} {one.detail}", highlight=False, markup=False, soft_wrap=True)
-    if any(one.ok is False for one in found):
+        for finding in findings:
+            mark = {True: "ok  ", False: "BAD ", None: "    "}[finding.ok]
+            console.print(f"{mark}{finding.what:<10} {finding.detail}", highlight=False, markup=False, soft_wrap=True)
+    if any(finding.ok is False for finding in findings):
         raise typer.Exit(1)
 
 
@@ -74,32 +74,32 @@ def _machine() -> Iterator[Finding]:
 
 def _packages() -> Finding:
     if shadows := shadowing.find_shadows():
-        return Finding("packages", False, shadowing.told(shadows))
+        return Finding("packages", False, shadowing.describe(shadows))
     if co_owners := shadowing.find_co_owners():
         named = "; ".join(f"{name} of {', '.join(projects)}" for name, projects in co_owners.items())
         return Finding("packages", False, f"other projects have installed packages of our names: {named}")
     if shadows := shadowing.find_shadows(["", *sys.path]):
-        return Finding("packages", None, f"for programs in this folder {shadowing.told(shadows)}")
+        return Finding("packages", None, f"for programs in this folder {shadowing.describe(shadows)}")
     return Finding("packages", True, f"service and worker are those of {shadowing.OURS}")
 
 
 def _state() -> Iterator[Finding]:
     try:
         settings, worker = read_every_setting()
-    except Complaint as complaint:
+    except CommandError as complaint:
         yield Finding("settings", False, str(complaint))
         return
     yield Finding("settings", True, "every variable has a value that it can have")
-    # looking does not make the folder: the first start does
+    # doctor does not create the folder; the first start does
     there = _exists(settings.home)
     yield _folders(settings, there)
     if there and (fault := open_to_others(settings.home)) is not None:
         yield Finding("home", None, fault)
-    yield _tried("device", worker.device, lambda: preflight.check_device(worker.device))
+    yield _check("device", worker.device, lambda: preflight.check_device(worker.device))
     if there or settings.database_url is not None:
-        yield _tried("database", "answers", lambda: preflight.reach_database(settings, migrate=False))
+        yield _check("database", "answers", lambda: preflight.reach_database(settings, migrate=False))
     if there or settings.storage_url is not None:
-        yield _tried("storage", "can be written and read", lambda: preflight.reach_storage(settings))
+        yield _check("storage", "can be written and read", lambda: preflight.reach_storage(settings))
     if there:
         free = shutil.disk_usage(settings.home).free
         yield Finding("disk", free >= MIN_FREE, f"{free / GIB:.1f} GiB are free under {settings.home.absolute()}")
@@ -113,9 +113,9 @@ def _exists(path: Path) -> bool:
 
 
 def _folders(settings: ServiceSettings, there: bool) -> Finding:
-    found = _tried("folders", "can be written", lambda: preflight.check_state(settings, make=there))
-    if there or not found.ok:
-        return found
+    finding = _check("folders", "can be written", lambda: preflight.check_state(settings, make=there))
+    if there or not finding.ok:
+        return finding
     home = settings.home.absolute()
     above = next(folder for folder in home.parents if _exists(folder))
     longest = os.pathconf(above, "PC_NAME_MAX")
@@ -127,17 +127,17 @@ def _folders(settings: ServiceSettings, there: bool) -> Finding:
 
 
 def _service(url: str | None, key: str | None) -> Finding:
-    """Reach the service, and see that it lets the key in."""
+    """Check that the service answers and accepts the key."""
     try:
-        place = Address.of(url, key)
+        place = Address.resolve(url, key)
         with httpx.Client(base_url=place.url, headers=place.headers, timeout=5) as client:
             ready = client.get("/readyz")
             allowed = client.get("/v1/models", params={"limit": 1})
     except ValueError as error:
         return Finding("service", False, str(error))
     except httpx.HTTPError as error:
-        way_out = "try http://" if is_no_tls(error) else "start one by: factrfm up"
-        return Finding("service", False, f"{url or 'this machine'}: {error}; {way_out}")
+        hint = "try http://" if is_no_tls(error) else "start one by: factrfm up"
+        return Finding("service", False, f"{url or 'this machine'}: {error}; {hint}")
     if ready.status_code != 200:
         return Finding("service", False, f"{place.url} answers and is not ready: {ready.text[:300]}")
     if allowed.status_code in (401, 403):
@@ -146,9 +146,9 @@ def _service(url: str | None, key: str | None) -> Finding:
     return Finding("service", True, f"{place.url} is ready")
 
 
-def _tried(what: str, well: str, step: Callable[[], None]) -> Finding:
+def _check(what: str, well: str, step: Callable[[], None]) -> Finding:
     try:
         step()
-    except Complaint as complaint:
+    except CommandError as complaint:
         return Finding(what, False, str(complaint))
     return Finding(what, True, well)

@@ -11,7 +11,7 @@ from service.errors import WrongSetting
 
 
 def read_document(path: Path) -> Any:
-    """Return what a YAML, JSON or JSON-lines file holds.
+    """Return the content of a YAML, JSON or JSON-lines file.
 
     Raises:
         WrongSetting: the file cannot be read or parsed.
@@ -30,17 +30,17 @@ def read_document(path: Path) -> Any:
 
 
 def read_spec(path: Path | None, settings: Sequence[str], flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a spec: a file's, over it ``name=value`` settings, over them flags that were given.
+    """Return a spec: that of a file, overridden by ``name=value`` settings, overridden by flags.
 
     Raises:
         WrongSetting: the file holds no mapping, or a setting has no name.
     """
     spec: dict[str, Any] = {}
     if path is not None:
-        found = read_document(path)
-        if not isinstance(found, dict):
-            raise WrongSetting(f"{path} must hold the options of a spec, such as 'ridge: 0.1', not {found!r}"[:300])
-        spec |= found
+        document = read_document(path)
+        if not isinstance(document, dict):
+            raise WrongSetting(f"{path} must hold the options of a spec, such as 'ridge: 0.1', not {document!r}"[:300])
+        spec |= document
     for setting in settings:
         name, mark, value = setting.partition("=")
         if not mark or not name.strip():

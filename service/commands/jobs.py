@@ -1,4 +1,4 @@
-"""Looking after jobs: list, watch, cancel, retry."""
+"""Commands on jobs: list, watch, cancel, retry."""
 
 import itertools
 from typing import Annotated, Any
@@ -24,11 +24,11 @@ def jobs(
 ) -> None:
     """List jobs, newest first, or show one."""
     if job is not None:
-        one = session.client.job(job)
-        session.show(one, lambda: _table([one]))
+        shown = session.client.job(job)
+        session.show(shown, lambda: _table([shown]))
         return
-    found = list(itertools.islice(session.client.jobs(state=state, kind=kind, model=model), limit))
-    session.show(found, lambda: _table(found))
+    page = list(itertools.islice(session.client.jobs(state=state, kind=kind, model=model), limit))
+    session.show(page, lambda: _table(page))
 
 
 @remote
@@ -52,23 +52,22 @@ def watch(
 
 @remote
 def cancel(
-    session: Session, found: Annotated[list[str], typer.Argument(metavar="job", help="Ids of jobs or of batches.")]
+    session: Session, ids: Annotated[list[str], typer.Argument(metavar="job", help="Ids of jobs or of batches.")]
 ) -> None:
     """Ask jobs, or all jobs of a batch, to end."""
-    ended: list[Any] = [
-        session.client.cancel_batch(one) if one.startswith("bat_") else session.client.cancel(one) for one in found
-    ]
-    session.show(ended, lambda: table(("id",), [(one.id,) for one in ended]))
+    batch, one_job = session.client.cancel_batch, session.client.cancel
+    resources: list[Any] = [(batch if name.startswith("bat_") else one_job)(name) for name in ids]
+    session.show(resources, lambda: table(("id",), [(resource.id,) for resource in resources]))
 
 
 @remote
 def retry(session: Session, job: JobId) -> None:
     """Run a failed or cancelled job again, from its checkpoint if it has one."""
-    found = session.client.retry(job)
-    session.show(found, lambda: _table([found]))
+    queued = session.client.retry(job)
+    session.show(queued, lambda: _table([queued]))
 
 
-def _table(found: list[Job]) -> Any:
+def _table(jobs: list[Job]) -> Any:
     rows = [
         (
             job.id,
@@ -78,6 +77,6 @@ def _table(found: list[Job]) -> Any:
             job.request.get("model") or job.model,
             job.error.detail if job.error is not None else "",
         )
-        for job in found
+        for job in jobs
     ]
     return table(("id", "kind", "state", "done", "model", "error"), rows)

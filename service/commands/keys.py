@@ -63,9 +63,8 @@ def create(
         if Scope.ADMIN in scopes:
             typer.echo(f"the scope admin includes {ADMIN}", err=True)
         try:
-            made = [
-                store.create(database, project=one, name=name, scopes=scopes, now=datetime.now(UTC)) for one in projects
-            ]
+            now = datetime.now(UTC)
+            made = [store.create(database, project=owner, name=name, scopes=scopes, now=now) for owner in projects]
         except FactRFMError as error:
             raise WrongSetting(error.detail) from error
     for key, text in made:
@@ -78,16 +77,16 @@ def create(
 
 
 def _before_the_first(database: Any, name: str, project: str, where: str, *, ask: bool) -> list[str]:
-    """Say what the first key of a service that is used changes; return the projects that shall have one besides.
+    """Print what the first key of a used service changes; return other projects that get a key too.
 
     Raises:
-        Abort: whoever was asked does not want it.
+        Abort: the user declines.
     """
     from worker.store import holdings, locks
 
     held = holdings.by_project(database)
     if not held and not locks.is_held(database, locks.RECONCILER, datetime.now(UTC)):
-        # nobody is shut out: no API has run for a while, and none has stored anything
+        # no API has run for a while, and none has stored anything
         return []
     typer.echo(f"this is the first key of the service of {where}: {FIRST}", err=True)
     others = sorted(set(held) - {project})
@@ -99,19 +98,20 @@ def _before_the_first(database: Any, name: str, project: str, where: str, *, ask
             typer.echo(f"a key for them: factrfm keys create {shlex.quote(name)} --project {other}", err=True)
         return []
     typer.confirm("make the key?", abort=True, err=True)
-    return [one for one in others if typer.confirm(f"make a key for the project {one!r} as well?", True, err=True)]
+    question = "make a key for the project {!r} as well?"
+    return [other for other in others if typer.confirm(question.format(other), True, err=True)]
 
 
 @keys.command("list")
 def list_keys(as_json: AsJson = False) -> None:
     """Show every key that was made, without its secret."""
     with _open() as (store, database):
-        found = store.list_all(database)
+        listed = store.list_all(database)
     if as_json:
-        typer.echo(json.dumps([key.model_dump(mode="json") for key in found], indent=2))
+        typer.echo(json.dumps([key.model_dump(mode="json") for key in listed], indent=2))
         return
     rows = [
-        (key.id, key.project, key.name, ", ".join(key.scopes), key.created_at, key.revoked_at or "") for key in found
+        (key.id, key.project, key.name, ", ".join(key.scopes), key.created_at, key.revoked_at or "") for key in listed
     ]
     Console(width=output_width()).print(table(("id", "project", "name", "scopes", "created", "revoked"), rows))
 
@@ -122,21 +122,21 @@ def revoke(
 ) -> None:
     """Let a key open nothing from now on; a running API follows within seconds."""
     with _open() as (store, database):
-        # whoever pastes the whole key means its id; the secret is not said again
-        own_id = key_id.partition(store.MARK)[0]
+        # a pasted key stands for its id; its secret is not printed
+        key_id = key_id.partition(store.MARK)[0]
         try:
-            found = store.revoke(database, own_id, datetime.now(UTC))
+            revoked = store.revoke(database, key_id, datetime.now(UTC))
         except FactRFMError as error:
             raise WrongSetting(error.detail) from error
-    typer.echo(found.model_dump_json() if as_json else f"{own_id} is revoked")
+    typer.echo(revoked.model_dump_json() if as_json else f"{key_id} is revoked")
 
 
 @contextmanager
 def _open(*, make: bool = False) -> Iterator[tuple[Any, Any]]:
-    """Yield the store of keys and the database that holds them; only ``make`` begins one.
+    """Yield the store of keys and the database. Only ``make`` creates the database.
 
     Raises:
-        WrongSetting: there is none.
+        WrongSetting: there is no database.
     """
     from worker.store import keys as store
 

@@ -1,4 +1,4 @@
-"""What ``--help`` says beside a command's own words: what the program is, how it ends, and examples."""
+"""Texts of ``--help``: about the program, exit codes, and examples of each command."""
 
 import typer
 
@@ -85,11 +85,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "keys list": ("factrfm keys list --json",),
     "keys revoke": ("factrfm keys revoke key_01jd0000000000000000000000",),
 }
-"""By the command's name, as it is typed."""
+"""Examples by command."""
 
 
 def add_examples(app: typer.Typer, before: str = "") -> None:
-    """Put a command's examples at the end of its help, for every command of ``app``."""
+    """Append the examples to the help of every command of ``app``."""
     for command in app.registered_commands:
         name = command.name or getattr(command.callback, "__name__", "")
         lines = "\n".join(f"  {line}" for line in EXAMPLES.get(f"{before}{name}", ()))

@@ -1,4 +1,4 @@
-"""What models are there, what they learned, and what they say of rows."""
+"""Commands on models: list, features, export, predict, explain."""
 
 import io
 import itertools
@@ -34,7 +34,7 @@ FORMS = {".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
 
 
 class Format(StrEnum):
-    """Files that a model is exported as."""
+    """File formats of an export."""
 
     SAFETENSORS = "safetensors"
     ONNX = "onnx"
@@ -47,9 +47,9 @@ def models(
     limit: Limit = 20,
 ) -> None:
     """List models, newest first."""
-    found = list(itertools.islice(session.client.models(name), limit))
-    rows = [(f"{one.name}@{one.version}", one.id, one.task, one.training_rows, _metrics(one)) for one in found]
-    session.show(found, lambda: table(("model", "id", "task", "rows", "validation"), rows))
+    page = list(itertools.islice(session.client.models(name), limit))
+    rows = [(f"{item.name}@{item.version}", item.id, item.task, item.training_rows, _metrics(item)) for item in page]
+    session.show(page, lambda: table(("model", "id", "task", "rows", "validation"), rows))
 
 
 @remote
@@ -69,14 +69,16 @@ def features(
             raise WrongSetting(f"{png}: the picture is a PNG; its name must end in .png")
         png.write_bytes(session.client.heatmap(ref, iteration))
         session.note(f"the feature matrix is in {png}")
-    found = session.client.features(ref)
-    shares = found.encoded_importance if encoded else found.importance
-    widest = max((one.share or 0.0 for one in shares), default=0.0) or 1.0
-    rows = [(one.feature, f"{one.share or 0:.3f}", "█" * round(30 * (one.share or 0) / widest)) for one in shares[:top]]
-    session.show(found, lambda: table(("column", SHARE, ""), rows))
+    learned = session.client.features(ref)
+    shares = learned.encoded_importance if encoded else learned.importance
+    widest = max((item.share or 0.0 for item in shares), default=0.0) or 1.0
+    rows = [
+        (item.feature, f"{item.share or 0:.3f}", "█" * round(30 * (item.share or 0) / widest)) for item in shares[:top]
+    ]
+    session.show(learned, lambda: table(("column", SHARE, ""), rows))
     if not session.as_json:
-        session.console.print(f"effective rank {found.effective_rank:.1f} of {len(found.encoded_importance)}")
-    if not found.features_learned:
+        session.console.print(f"effective rank {learned.effective_rank:.1f} of {len(learned.encoded_importance)}")
+    if not learned.features_learned:
         session.note(f"{ref} {UNLEARNED}")
 
 
@@ -90,10 +92,10 @@ def export(
     ] = None,
 ) -> None:
     """Save a model as one file, which predicts without the service."""
-    told = {f".{one}": one for one in Format}.get("" if out is None else out.suffix.lower())
-    if form is not None and told not in (None, form):
-        raise WrongSetting(f"{out}: the name says {told}, and --format says {form}")
-    form = form or told or Format.SAFETENSORS
+    by_name = {f".{kind}": kind for kind in Format}.get("" if out is None else out.suffix.lower())
+    if form is not None and by_name not in (None, form):
+        raise WrongSetting(f"{out}: the name says {by_name}, and --format says {form}")
+    form = form or by_name or Format.SAFETENSORS
     model = session.client.model(ref)
     path = out or Path(f"{model.name}-{model.version}.{form}")
     path.write_bytes(session.client.export(model.id, form.value))
@@ -135,11 +137,11 @@ def predict(
             return
     else:
         body = _standard_input() if data == STANDARD else Path(data)
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UnknownCategories)
-            answer = _as_table(session.client.predict(ref, body, probabilities=probabilities, header=header))
-        for one in told:
-            session.note(str(one.message))
+            answer: pa.Table = session.client.predict(ref, body, probabilities=probabilities, header=header)
+        for warning in caught:
+            session.note(str(warning.message))
         if session.as_json:
             typer.echo(json.dumps(answer.to_pylist()))
             return
@@ -165,44 +167,45 @@ def explain(
 ) -> None:
     """Predict rows and show why: what each column changes, and the training rows nearest to them."""
     body = _standard_input() if data == STANDARD else Path(data)
-    found = session.client.explain(ref, body, neighbours=neighbours, header=header)
-    session.show(found, lambda: Group(*(_shown(item, row, top) for row, item in enumerate(found.items, 1))))
+    explanations = session.client.explain(ref, body, neighbours=neighbours, header=header)
+    items = explanations.items
+    session.show(explanations, lambda: Group(*(_shown(item, row, top) for row, item in enumerate(items, 1))))
 
 
 def _shown(item: Explanation, row: int, top: int) -> Group:
     changes = [
         (
-            one.feature if one.known else f"{one.feature} (not known)",
-            ", ".join(f"{value:+.4g}" for value in one.change or []),
-            _moved(one),
+            change.feature if change.known else f"{change.feature} (not known)",
+            ", ".join(f"{value:+.4g}" for value in change.change or []),
+            _condition(change),
         )
-        for one in item.sensitivity[:top]
+        for change in item.sensitivity[:top]
     ]
-    near = [(one.row, one.distance, one.weight, ", ".join(map(str, one.targets or []))) for one in item.neighbours]
+    near = [(row.row, row.distance, row.weight, ", ".join(map(str, row.targets or []))) for row in item.neighbours]
     changed = "the answer" if item.probabilities is None else f"the score of {item.prediction}"
     return Group(
-        Text(f"row {row}: {_told(item.prediction)}{_likely(item)}"),
+        Text(f"row {row}: {_prediction_text(item.prediction)}{_confidence(item)}"),
         table(("column", f"changes {changed} by", "when it"), changes),
         *([table(("near row", "distance", "weight", "targets"), near)] if near else []),
         "",
     )
 
 
-def _likely(item: Explanation) -> str:
+def _confidence(item: Explanation) -> str:
     return "" if item.probabilities is None else f" ({max(item.probabilities):.1%})"
 
 
-def _told(prediction: object) -> str:
+def _prediction_text(prediction: object) -> str:
     values = prediction if isinstance(prediction, list) else [prediction]
     return ", ".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in values)
 
 
-def _moved(one: Sensitivity) -> str:
-    if one.change is None:
+def _condition(change: Sensitivity) -> str:
+    if change.change is None:
         return "has no value here"
-    if one.step is not None:
-        return f"grows by {one.step:.4g}"
-    return "changes to nothing else" if one.to is None else f"becomes {one.to}"
+    if change.step is not None:
+        return f"grows by {change.step:.4g}"
+    return "changes to nothing else" if change.to is None else f"becomes {change.to}"
 
 
 def _standard_input() -> pa.Table:
@@ -211,11 +214,6 @@ def _standard_input() -> pa.Table:
         return pa_csv.read_csv(io.BytesIO(content))
     except pa.ArrowInvalid as error:
         raise WrongSetting(f"standard input is no CSV table: {error}") from error
-
-
-def _as_table(answer: Any) -> pa.Table:
-    assert isinstance(answer, pa.Table)  # noqa: S101 - files and Arrow tables are answered by Arrow tables
-    return answer
 
 
 def _form(out: str) -> Any:
@@ -238,16 +236,16 @@ def _written(answer: pa.Table, form: str) -> bytes:
 
 
 def chosen_lines(model: Model) -> list[tuple[str, str]]:
-    """Return the lines of a table that say what validation rows, or rows left out, also chose; none for nothing."""
+    """Return table lines: which options were chosen on validation rows, or on rows left out."""
     chosen = {"validation rows": model.validation_chose, "rows left out": model.left_out_chose}
     return [(rows, f"also chose {', '.join(chose)}") for rows, chose in chosen.items() if chose]
 
 
 def _metrics(model: Model) -> str:
-    """Return the figures of rows that did not train, those to validate on or else those left out one at a time."""
-    for prefix, said in ((PREFIX, ""), (LEFT_OUT_PREFIX, "leave-one-out ")):
+    """Return the metrics on validation rows, or else those of leave-one-out."""
+    for prefix, label in ((PREFIX, ""), (LEFT_OUT_PREFIX, "leave-one-out ")):
         names = [name for name in model.metrics if name.startswith(prefix)]
         if names:
             shown = ", ".join(f"{name.removeprefix(prefix)} {model.metrics[name]:.4g}" for name in names)
-            return said + shown + (" (rows also chose)" if also_chose(names[0], model) else "")
+            return label + shown + (" (rows also chose)" if also_chose(names[0], model) else "")
     return ""

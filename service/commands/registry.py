@@ -1,4 +1,4 @@
-"""What is said about models, which version a name stands for, and models side by side."""
+"""Commands on the model registry: describe, promote, compare, delete."""
 
 import json
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from worker.contracts.resources import Model
 from worker.contracts.validation import how_chosen
 
 SHOWN = 10
-"""Columns that are named one by one."""
+"""Largest number of listed names."""
 
 
 @remote
@@ -57,25 +57,27 @@ def compare(
     """Put models side by side: metrics, what differs in their specs, importance, likeness of what they learned."""
     if len(refs) < 2:
         raise WrongSetting("name at least two models to compare")
-    found = session.client.compare(refs[0], *refs[1:])
-    heads = tuple(f"{one.name}@{one.version}" for one in found.models)
-    targets = [", ".join(column.name for column in one.targets) for one in found.models]
-    parts = [
+    comparison = session.client.compare(refs[0], *refs[1:])
+    models = comparison.models
+    heads = tuple(f"{model.name}@{model.version}" for model in models)
+    targets = [", ".join(column.name for column in model.targets) for model in models]
+    similarity = zip(heads, comparison.similarity, strict=True)
+    sections = [
         ("predicts", [("", *targets)] if len(set(targets)) > 1 else []),
-        ("metric", [(one.metric, *map(_number, one.values)) for one in found.metrics]),
-        ("validation", [("rows also chose", *(", ".join(one.validation_chose) or "nothing" for one in found.models))]),
-        ("rows left out", _left_out(found.models)),
-        ("differs in the spec", [(one.option, *map(str, one.values)) for one in found.spec]),
-        (SHARE, [(one.feature, *map(_number, one.shares)) for one in found.features[:top]]),
-        ("cosine of M with", [(head, *map(_number, row)) for head, row in zip(heads, found.similarity, strict=True)]),
+        ("metric", [(row.metric, *map(_number, row.values)) for row in comparison.metrics]),
+        ("validation", [("rows also chose", *(", ".join(model.validation_chose) or "nothing" for model in models))]),
+        ("rows left out", _left_out(models)),
+        ("differs in the spec", [(row.option, *map(str, row.values)) for row in comparison.spec]),
+        (SHARE, [(row.feature, *map(_number, row.shares)) for row in comparison.features[:top]]),
+        ("cosine of M with", [(head, *map(_number, row)) for head, row in similarity]),
     ]
     if session.as_json:
-        session.show(found, str)
+        session.show(comparison, str)
         return
-    for title, rows in parts:
+    for title, rows in sections:
         if rows:
             session.console.print(table((title, *heads), rows))
-    for head, learned in zip(heads, found.features_learned, strict=True):
+    for head, learned in zip(heads, comparison.features_learned, strict=True):
         if not learned:
             session.note(f"{head} {UNLEARNED}")
 
@@ -87,38 +89,38 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete datasets that no job needs, jobs that have ended, and versions of models. There is no way back."""
-    for one in what:
-        if one and not one.startswith(("ds_", "job_", "mdl_")) and "@" not in one:
-            raise WrongSetting(f"{one!r} names no version of a model; say which, as in {one}@1")
+    for ref in what:
+        if ref and not ref.startswith(("ds_", "job_", "mdl_")) and "@" not in ref:
+            raise WrongSetting(f"{ref!r} names no version of a model; say which, as in {ref}@1")
     if not yes and not _confirmed(what):
         session.note("nothing is deleted")
         raise typer.Exit(1)
     client = session.client
     done: list[str] = []
     try:
-        for one in what:
-            kind = "" if "@" in one else one.partition("_")[0]
+        for ref in what:
+            kind = "" if "@" in ref else ref.partition("_")[0]
             if kind == "ds":
-                client.delete_dataset(one)
+                client.delete_dataset(ref)
             elif kind == "job":
-                client.delete_job(one)
+                client.delete_job(ref)
             else:
-                model = client.model(one)
+                model = client.model(ref)
                 client.delete_model(model.id)
                 if model.default_version == model.version:
                     session.note(f"{model.name} stands for its newest version again")
-            done.append(one)
-            session.note(f"{one} is deleted")
+            done.append(ref)
+            session.note(f"{ref} is deleted")
     finally:
         if session.as_json:
             typer.echo(json.dumps(done))
 
 
 def _confirmed(what: list[str]) -> bool:
-    """Ask whether these may be deleted.
+    """Ask the user to confirm a deletion.
 
     Raises:
-        WrongSetting: nobody is there to answer.
+        WrongSetting: there is no terminal.
     """
     if not stdin_is_terminal():
         raise WrongSetting("delete asks first, and there is no terminal to ask on; give --yes to delete without asking")
@@ -145,9 +147,9 @@ def _rows(model: Model) -> list[tuple[str, str]]:
 
 
 def _left_out(models: list[Model]) -> list[tuple[str, ...]]:
-    if not any(one.left_out_chose for one in models):
+    if not any(model.left_out_chose for model in models):
         return []
-    return [("also chose", *(", ".join(one.left_out_chose) or "nothing" for one in models))]
+    return [("also chose", *(", ".join(model.left_out_chose) or "nothing" for model in models))]
 
 
 def _few(names: list[str]) -> str:

@@ -1,14 +1,16 @@
-"""What jobs that make no model alone have found: the trials of a search, the report of a network."""
+"""Commands on results of jobs: the trials of a search, the report of a network."""
 
 from typing import Any
 
 from rich.console import Group
 from rich.text import Text
 
+from service.client.flows import Kind, kind_name
 from service.commands.jobs import JobId
 from service.commands.session import Session, remote, table
 from service.errors import WrongSetting
 from worker.contracts.events import TrialData
+from worker.contracts.requests import NetworkRequest, TuneRequest
 from worker.contracts.resources import Job
 from worker.contracts.results import NetworkReport, Trials, TuneResult
 from worker.contracts.validation import OPTIMISTIC
@@ -19,75 +21,75 @@ STATES = ("complete", "pruned", "failed")
 @remote
 def trials(session: Session, job: JobId) -> None:
     """Show the trials of a search, the best first. While it runs they are those that have ended."""
-    search = _checked(session, job, "tune", "trials are of")
+    search = _checked(session, job, TuneRequest, "trials are of")
     ended = search.state == "succeeded"
-    found: TuneResult | Trials = session.client.tune_result(job) if ended else session.client.trials(job)
-    session.show(found, lambda: _trials_table(found))
+    result: TuneResult | Trials = session.client.tune_result(job) if ended else session.client.trials(job)
+    session.show(result, lambda: _trials_table(result))
     if not ended:
-        asked = search.request["search"]["trials"]
-        session.note(f"the search is {search.state}: {len(found.trials)} of {asked} trials have ended")
-    if found.trials and found.validation_chose:
-        session.note(f"validation rows also chose {', '.join(found.validation_chose)}, {OPTIMISTIC}")
+        requested = search.request["search"]["trials"]
+        session.note(f"the search is {search.state}: {len(result.trials)} of {requested} trials have ended")
+    if result.trials and result.validation_chose:
+        session.note(f"validation rows also chose {', '.join(result.validation_chose)}, {OPTIMISTIC}")
 
 
 @remote
 def report(session: Session, job: JobId) -> None:
     """Show how the theorem holds for the layers of a network that was trained."""
-    _checked(session, job, "network", "a report is of")
-    found = session.client.network_report(job)
-    session.show(found, lambda: report_table(found))
+    _checked(session, job, NetworkRequest, "a report is of")
+    result = session.client.network_report(job)
+    session.show(result, lambda: report_table(result))
 
 
-def report_table(found: NetworkReport) -> Any:
-    """Return the last step of a report for the terminal: a line about the network, then its layers."""
-    last = found.steps[-1]
+def report_table(report: NetworkReport) -> Any:
+    """Return the last step of a report for the terminal: a summary line and a table of layers."""
+    last = report.steps[-1]
     metrics = "".join(f", {name.replace('_', ' ')} {value:.4g}" for name, value in last.metrics.items())
     layers = [
         (
-            one.layer,
-            f"{one.inputs} → {one.outputs}",
+            layer.layer,
+            f"{layer.inputs} → {layer.outputs}",
             *(
                 "–" if value is None else f"{value:.3f}"
-                for value in (one.fact, one.bfact, one.agop, one.agop_root, one.enfa, one.enfa_root)
+                for value in (layer.fact, layer.bfact, layer.agop, layer.agop_root, layer.enfa, layer.enfa_root)
             ),
-            one.residual_gradient,
+            layer.residual_gradient,
         )
-        for one in last.layers
+        for layer in last.layers
     ]
     heads = ("layer", "width", "FACT", "bFACT", "AGOP", "AGOP^½", "eNFA", "eNFA^½", "gradient left")
     return Group(
-        Text(f"step {last.step} of {last.steps}, {found.task}, {found.rows} rows: loss {last.loss:.4g}{metrics}"),
+        Text(f"step {last.step} of {last.steps}, {report.task}, {report.rows} rows: loss {last.loss:.4g}{metrics}"),
         "Correlation with WᵀW, of bFACT with WWᵀ:",
         table(heads, layers),
     )
 
 
-def _checked(session: Session, job: str, kind: str, what: str) -> Job:
-    found = session.client.job(job)
-    if found.kind != kind:
-        raise WrongSetting(f"{job} is a job of kind {found.kind!r}; {what} a job of kind {kind!r}")
-    return found
+def _checked(session: Session, job_id: str, kind: Kind, what: str) -> Job:
+    job = session.client.job(job_id)
+    if job.kind != kind_name(kind):
+        raise WrongSetting(f"{job_id} is a job of kind {job.kind!r}; {what} a job of kind {kind_name(kind)!r}")
+    return job
 
 
-def _trials_table(found: TuneResult | Trials) -> Any:
+def _trials_table(result: TuneResult | Trials) -> Any:
     rows = [
         (
-            one.trial,
-            one.state,
-            one.metrics.get(found.metric),
-            one.iteration,
-            f"{one.seconds:.1f} s",
-            ", ".join(f"{name}={_plain(value)}" for name, value in one.params.items()),
-            one.reason,
+            trial.trial,
+            trial.state,
+            trial.metrics.get(result.metric),
+            trial.iteration,
+            f"{trial.seconds:.1f} s",
+            ", ".join(f"{name}={_plain(value)}" for name, value in trial.params.items()),
+            trial.reason,
         )
-        for one in sorted(found.trials, key=_order)
+        for trial in sorted(result.trials, key=_order)
     ]
-    heads = ("trial", "state", found.metric.replace("_", " "), "iteration", "took", "options", "reason")
+    heads = ("trial", "state", result.metric.replace("_", " "), "iteration", "took", "options", "reason")
     return table(heads, rows)
 
 
 def _order(trial: TrialData) -> Any:
-    """Complete trials by what chose between them; the others, which ran for less, after them."""
+    """Sort complete trials by their least loss; pruned and failed ones come after them."""
     return STATES.index(trial.state), min(trial.losses, default=(float("inf"),)), trial.trial
 
 

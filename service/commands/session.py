@@ -1,7 +1,7 @@
-"""Where a command finds the service, how it answers, and how it ends.
+"""How a command finds the service, prints its answer, and exits.
 
-The service is named by ``--url`` and ``--key``, else by the environment, else by a profile. What goes wrong for a
-reason that the caller can mend is one message and an exit code.
+The address and the key come from ``--url`` and ``--key``, else from the environment, else from a profile. An error that
+the caller can fix is one message and an exit code.
 """
 
 import functools
@@ -22,7 +22,7 @@ from rich.table import Column, Table
 
 from service.client import Client, ClientError, JobFailed, Refused, TimedOut
 from service.client.connection import KEY, URL
-from service.errors import Complaint, WrongSetting
+from service.errors import CommandError, WrongSetting
 
 P = ParamSpec("P")
 Limit = Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")]
@@ -32,31 +32,31 @@ HeaderRow = Annotated[
 ]
 PROFILE = "FACTRFM_PROFILE"
 WRONG_USE = (400, 404, 409, 413, 415, 416, 422)
-"""Answers that another command line would change."""
+"""Statuses that the caller can avoid by another command line."""
 ID_WIDTH = 30
-UNFOLDED = 1000
-"""Columns of a page that is as wide as its widest line."""
+UNLIMITED_WIDTH = 1000
+"""Width of output that is not for a terminal: no line is folded."""
 
 
-class Unsuccessful(Complaint):
-    """A job that was waited for failed or was cancelled."""
+class Unsuccessful(CommandError):
+    """A job failed or was cancelled."""
 
     exit_code = 3
 
 
-class Unfinished(Complaint):
-    """A job did not end in the time that was given."""
+class Unfinished(CommandError):
+    """A job did not end within the timeout."""
 
     exit_code = 4
 
 
-class Failed(Complaint):
-    """The service was not reached, or could not do what was asked."""
+class Failed(CommandError):
+    """The service was not reached, or failed."""
 
 
 @dataclass
 class Session:
-    """One command's client, and its way to answer: text for people, or JSON."""
+    """The client of one command, and its output: text or JSON."""
 
     client: Client
     as_json: bool
@@ -64,73 +64,73 @@ class Session:
     notes: Console
 
     def show(self, resource: BaseModel | Sequence[BaseModel], text: Callable[[], object]) -> None:
-        """Print a resource, or several, as JSON; or what ``text`` gives, for people."""
+        """Print one or several resources as JSON, or else what ``text`` returns."""
         if not self.as_json:
             self.console.print(text())
         elif isinstance(resource, BaseModel):
             typer.echo(resource.model_dump_json(indent=2))
         else:
-            typer.echo(json.dumps([one.model_dump(mode="json") for one in resource], indent=2))
+            typer.echo(json.dumps([item.model_dump(mode="json") for item in resource], indent=2))
 
     def note(self, text: str) -> None:
-        """Say something beside the answer, on standard error."""
+        """Print a note to standard error."""
         self.notes.print(text, highlight=False, markup=False)
 
 
 def remote(command: Callable[Concatenate[Session, P], None]) -> Callable[..., None]:
-    """Give a command the options that say where the service is, and a session in place of them."""
+    """Add the options ``--url``, ``--key``, ``--profile`` and ``--json``; the command gets a session instead."""
 
     @functools.wraps(command)
-    def wrapped(*args: Any, url: str | None, key: str | None, profile: str | None, as_json: bool, **given: Any) -> None:
+    def wrapped(*args: Any, url: str | None, key: str | None, profile: str | None, as_json: bool, **rest: Any) -> None:
         try:
-            # a person waits: fewer tries than a program would make
+            # fewer retries than by default, because a person waits
             with Client(*address(url, key, profile), retries=2) as client:
                 console = Console(width=output_width())
-                command(Session(client, as_json, console, Console(stderr=True)), *args, **given)
+                command(Session(client, as_json, console, Console(stderr=True)), *args, **rest)
         except ValueError as error:
             raise WrongSetting(str(error)) from error
         except OSError as error:
             raise Failed(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error
         except ClientError as error:
-            raise _complaint(error) from error
+            raise _as_command_error(error) from error
 
     signature = inspect.signature(command)
-    own = list(signature.parameters.values())[1:]
-    wrapped.__signature__ = signature.replace(parameters=[*own, *OPTIONS])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {one.name: one.annotation for one in [*own, *OPTIONS]}
+    parameters = list(signature.parameters.values())[1:]
+    wrapped.__signature__ = signature.replace(parameters=[*parameters, *OPTIONS])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in [*parameters, *OPTIONS]}
     return wrapped
 
 
 def output_width() -> int | None:
-    """Return how wide tables may be: what another program reads is not folded to a terminal's width."""
-    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else UNFOLDED
+    """Return the width of tables: unlimited where another program reads them."""
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else UNLIMITED_WIDTH
 
 
 def address(url: str | None, key: str | None, profile: str | None) -> tuple[str | None, str | None]:
-    """Return the address and the key: as given, else of the environment, else of the profile that is asked for.
+    """Return the address and the key: the arguments, else those of the environment, else of the profile.
 
     Raises:
         WrongSetting: there is no such profile, or its file cannot be read.
     """
     name = profile or os.environ.get(PROFILE)
-    found = _profile(name) if name is not None else {}
-    return url or os.environ.get(URL) or found.get("url"), key or os.environ.get(KEY) or found.get("key")
+    entries = {} if name is None else _profile(name)
+    return url or os.environ.get(URL) or entries.get("url"), key or os.environ.get(KEY) or entries.get("key")
 
 
 def profiles_path() -> Path:
-    """Return the file that holds profiles."""
+    """Return the path of the profiles."""
     base = os.environ.get("XDG_CONFIG_HOME")
     return (Path(base) if base else Path.home() / ".config") / "factrfm" / "profiles.toml"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """Return a table for the terminal; cells are shown as they are, without markup."""
-    # an id is there to be copied, whole
+    # ids are copied, so they are never folded
     heads = [Column(name, no_wrap=True, min_width=ID_WIDTH) if name == "id" else name for name in columns]
-    found = Table(*heads, box=None, pad_edge=False, header_style="bold")
+    grid = Table(*heads, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        found.add_row(*("" if cell is None else _plain(cell) for cell in row))
-    return found
+        grid.add_row(*("" if cell is None else _plain(cell) for cell in row))
+    return grid
 
 
 def _plain(cell: object) -> str:
@@ -141,24 +141,24 @@ def _plain(cell: object) -> str:
 def _profile(name: str) -> dict[str, str]:
     path = profiles_path()
     try:
-        found = tomllib.loads(path.read_text())
+        profiles = tomllib.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise WrongSetting(f"the profile {name!r} cannot be read from {path}: {error}") from error
-    if not isinstance(found.get(name), dict):
-        raise WrongSetting(f"{path} has no profile {name!r}; it has {', '.join(sorted(found)) or 'none'}")
-    if "key" in found[name] and path.stat().st_mode & 0o077:
+    if not isinstance(profiles.get(name), dict):
+        raise WrongSetting(f"{path} has no profile {name!r}; it has {', '.join(sorted(profiles)) or 'none'}")
+    if "key" in profiles[name] and path.stat().st_mode & 0o077:
         typer.echo(f"{path} holds a key and others may read it: chmod 600 it", err=True)
-    return {entry: str(value) for entry, value in found[name].items()}
+    return {entry: str(value) for entry, value in profiles[name].items()}
 
 
-def _complaint(error: ClientError) -> Complaint:
+def _as_command_error(error: ClientError) -> CommandError:
     if isinstance(error, JobFailed):
         return Unsuccessful(str(error))
     if isinstance(error, TimedOut):
         return Unfinished(str(error))
     if isinstance(error, Refused):
-        more = "".join(f"\n  {one.pointer}: {one.message}" for one in error.errors if one.message not in error.detail)
-        text = f"{error.detail}{more}"
+        others = [entry for entry in error.errors if entry.message not in error.detail]
+        text = error.detail + "".join(f"\n  {entry.pointer}: {entry.message}" for entry in others)
         if error.status in (401, 403):
             text += f"\ngive a key by --key, {KEY} or a profile"
         return WrongSetting(text) if error.status in WRONG_USE else Failed(text)
@@ -192,5 +192,5 @@ OPTIONS = (
 
 
 def stdin_is_terminal() -> bool:
-    """Return whether nothing is piped in."""
+    """Return whether standard input is a terminal."""
     return sys.stdin.isatty()

@@ -18,7 +18,7 @@ from worker.settings import SharedSettings, WorkerSettings
 
 PASSWORD = re.compile(r"://[^/@\s]*@")
 ADDRESSES = ("storage_url", "otlp_endpoint")
-"""Settings that may hold a password in their middle."""
+"""Settings whose address may contain a password."""
 
 
 def show_settings(
@@ -42,12 +42,12 @@ def show_settings(
 
 def _rows() -> Iterator[dict[str, str]]:
     shared = set(SharedSettings.model_fields)
-    service, own = read_every_setting()
+    service, worker = read_every_setting()
     for name, info in ServiceSettings.model_fields.items():
         yield _row(name, info, getattr(service, name), "both" if name in shared else "API")
     for name, info in WorkerSettings.model_fields.items():
         if name not in shared:
-            yield _row(name, info, getattr(own, name), "worker")
+            yield _row(name, info, getattr(worker, name), "worker")
 
 
 def _row(name: str, info: FieldInfo, value: object, process: str) -> dict[str, str]:

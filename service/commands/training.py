@@ -1,4 +1,4 @@
-"""From a file to a model or a report: fit, tune, network, batch."""
+"""Commands that train: fit, tune, network, batch."""
 
 from functools import partial
 from pathlib import Path
@@ -6,13 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
+from service.client.flows import Kind, kind_name
 from service.client.progress import ProgressBar
-from service.commands.datasets import tell
+from service.commands.datasets import note_warnings
 from service.commands.documents import read_document, read_spec, read_validation
 from service.commands.models import chosen_lines
 from service.commands.results import report_table
 from service.commands.session import Session, Unsuccessful, remote, table
 from service.errors import WrongSetting
+from worker.contracts.requests import FitRequest, NetworkRequest, TuneRequest
 from worker.contracts.resources import Batch, Job, Model
 
 Data = Annotated[
@@ -58,7 +60,7 @@ def fit(
 ) -> None:
     """Train a model on a table, and show what it learned."""
     flags = {"kernel": kernel, "update": update, "ridge": ridge, "iterations": iterations, "seed": seed}
-    body = _body("fit", data, target, model, read_spec(spec, settings or (), flags), features, exclude, task)
+    body = _body(FitRequest, data, target, model, read_spec(spec, settings or (), flags), features, exclude, task)
     _train(session, body | read_validation(validation), timeout, no_wait, out)
 
 
@@ -84,7 +86,7 @@ def tune(
     out: Out = None,
 ) -> None:
     """Search for the best spec; its model is kept."""
-    body = _body("tune", data, target, model, read_spec(spec, settings or (), {}), features, exclude, task)
+    body = _body(TuneRequest, data, target, model, read_spec(spec, settings or (), {}), features, exclude, task)
     search: dict[str, Any] = {"trials": trials}
     if space is not None:
         search["space"] = read_document(space)
@@ -125,16 +127,16 @@ def network(
         "steps": steps,
         "seed": seed,
     }
-    given = read_spec(spec, settings or (), flags)
-    body = _body("network", data, target, None, given, features, exclude, task) | read_validation(validation)
+    options = read_spec(spec, settings or (), flags)
+    body = _body(NetworkRequest, data, target, None, options, features, exclude, task) | read_validation(validation)
     job = _run(session, body, timeout, no_wait)
     if job is None:
         return
-    found = session.client.network_report(job.id)
+    result = session.client.network_report(job.id)
     if out is not None:
-        out.write_text(found.model_dump_json(indent=2), encoding="utf-8")
+        out.write_text(result.model_dump_json(indent=2), encoding="utf-8")
         session.note(f"the report is in {out}")
-    session.show(found, lambda: report_table(found))
+    session.show(result, lambda: report_table(result))
 
 
 @remote
@@ -162,7 +164,7 @@ def batch(
 
 
 def _body(
-    kind: str,
+    kind: Kind,
     data: str,
     target: list[str],
     model: str | None,
@@ -171,9 +173,10 @@ def _body(
     exclude: list[str] | None,
     task: str | None,
 ) -> dict[str, Any]:
-    given = {"model": model, "features": features, "exclude": exclude, "task": task}
-    body: dict[str, Any] = {name: value for name, value in given.items() if value}
-    return {"kind": kind, "dataset": data, "target": target[0] if len(target) == 1 else target, "spec": spec, **body}
+    optional = {"model": model, "features": features, "exclude": exclude, "task": task}
+    body: dict[str, Any] = {name: value for name, value in optional.items() if value}
+    required = {"kind": kind_name(kind), "dataset": data, "target": target[0] if len(target) == 1 else target}
+    return {**required, "spec": spec, **body}
 
 
 def _train(session: Session, body: dict[str, Any], timeout: float | None, no_wait: bool, out: Path | None) -> None:
@@ -188,11 +191,11 @@ def _train(session: Session, body: dict[str, Any], timeout: float | None, no_wai
 
 
 def _run(session: Session, body: dict[str, Any], timeout: float | None, no_wait: bool) -> Job | None:
-    """Submit a job and wait until it has succeeded; None, and the job is shown, where nobody waits."""
+    """Submit a job and wait until it has succeeded. With ``no_wait`` show the job and return None."""
     if not body["dataset"].startswith("ds_"):
         uploaded = session.client.upload(body["dataset"])
-        target = body["target"]
-        tell(session, uploaded, [*(body.get("exclude") or ()), *([target] if isinstance(target, str) else target)])
+        targets = [body["target"]] if isinstance(body["target"], str) else body["target"]
+        note_warnings(session, uploaded, [*body.get("exclude", ()), *targets])
         body["dataset"] = uploaded.id
     job = session.client.submit(body)
     if no_wait:

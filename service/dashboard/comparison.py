@@ -1,4 +1,4 @@
-"""Jobs and models side by side."""
+"""The page that compares jobs and models."""
 
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -8,7 +8,7 @@ from fastapi import Query, Request, Response
 
 from service.dashboard.damage import unless_damaged
 from service.dashboard.pages import page_router, render
-from service.dashboard.work import flat
+from service.dashboard.work import flatten
 from service.models import feature_matrix
 from service.models.comparison import MAX_COMPARED, similarity
 from service.models.feature_matrix import LearnedMatrix
@@ -28,15 +28,15 @@ SMALLER_IS_BETTER = ("rmse", "brier", "brier_of_raw_scores", "loss", "penalty")
 
 @dataclass(frozen=True)
 class Side:
-    """One job or model. ``model``: where there is one; ``newest``: version of its name.
+    """One job or model to compare. ``model``: None for a job without one; ``newest``: the newest version of its name.
 
-    ``learned``: the model's matrix, None where its file is damaged.
+    ``options``: those of the request. ``learned``: the model's matrix, None where its file is damaged.
     """
 
     title: str
     link: str
     metrics: dict[str, float]
-    asked: dict[str, Any]
+    options: dict[str, Any]
     facts: dict[str, Any]
     model: Model | None = None
     newest: int = 0
@@ -51,7 +51,7 @@ def compare(
     request: Request,
     ref: Annotated[list[str], Query()] = [],  # noqa: B006
 ) -> Response:
-    """Show jobs and models side by side: metrics, what was asked differently, matrices."""
+    """Show jobs and models side by side: metrics, differing options, matrices."""
     refs = list(dict.fromkeys(ref))
     if not 2 <= len(refs) <= MAX_COMPARED:
         return render(
@@ -63,10 +63,10 @@ def compare(
             chosen=refs,
             most=MAX_COMPARED,
         )
-    sides = [_side(context, one) for one in refs]
-    names = list(dict.fromkeys(name for side in sides for name in side.asked))
-    differing = [name for name in names if len({str(side.asked.get(name)) for side in sides}) > 1]
-    # scores of different targets say nothing of each other
+    sides = [_side(context, name) for name in refs]
+    names = list(dict.fromkeys(name for side in sides for name in side.options))
+    differing = [name for name in names if len({str(side.options.get(name)) for side in sides}) > 1]
+    # metrics of different targets are not comparable
     comparable = "target" not in differing
     return render(
         request,
@@ -93,16 +93,16 @@ def _side(context: Context, ref: str) -> Side:
             raise InvalidRequest("A prediction has nothing to compare: choose fits, searches, networks or models.")
         if job.model is None or job.state != "succeeded":
             facts = {"State": job.state, **_also_chose(job)}
-            return Side(ref, f"/jobs/{ref}", job.metrics, _asked(job.request), facts)
+            return Side(ref, f"/jobs/{ref}", job.metrics, _options(job.request), facts)
         ref = job.model
-    found = unless_damaged(
+    loaded = unless_damaged(
         lambda: models.use(
             context.database,
             ref,
             lambda record: (record, feature_matrix.load(feature_matrix.of_model(context, record))),
         )
     )
-    record, learned = found or (models.get(context.database, ref), None)
+    record, learned = loaded or (models.get(context.database, ref), None)
     model = record.resource
     facts = {
         **_also_chose(model),
@@ -113,12 +113,12 @@ def _side(context: Context, ref: str) -> Side:
         "Encoded columns": model.encoded_features,
         "Precision": model.precision,
     }
-    asked = _asked({"dataset": model.dataset, "target": [column.name for column in model.targets], "spec": model.spec})
+    targets = [column.name for column in model.targets]
     return Side(
         title=f"{model.name}@{model.version}",
         link=f"/models/{model.id}",
         metrics=_comparable(record),
-        asked=asked,
+        options=_options({"dataset": model.dataset, "target": targets, "spec": model.spec}),
         facts=facts,
         model=model,
         newest=models.list_page(context.database, limit=1, name=model.name).items[0].version,
@@ -129,28 +129,28 @@ def _side(context: Context, ref: str) -> Side:
 
 
 def _also_chose(record: Job | Model) -> dict[str, Any]:
-    """Return what validation rows chose, and where there are others that choose, what those did."""
-    told = {"Validation rows also chose": in_words(record.validation_chose) or "nothing"}
+    """Return which options were chosen on validation rows and on rows left out."""
+    facts = {"Validation rows also chose": in_words(record.validation_chose) or "nothing"}
     if record.left_out_chose:
-        told["Rows left out also chose"] = in_words(record.left_out_chose)
-    return told
+        facts["Rows left out also chose"] = in_words(record.left_out_chose)
+    return facts
 
 
 def _comparable(record: ModelRecord) -> dict[str, float]:
-    """Return a model's metrics; a Brier score of an older version is of raw scores, and has a row of its own."""
+    """Return a model's metrics. Older versions computed the Brier score of raw scores: it gets another name."""
     metrics = record.resource.metrics
     if record.summary.validation_chose is not None:
         return metrics
     return {f"{name}_of_raw_scores" if name.endswith("brier") else name: value for name, value in metrics.items()}
 
 
-def _asked(request: dict[str, Any]) -> dict[str, Any]:
+def _options(request: dict[str, Any]) -> dict[str, Any]:
     shown = {name: value for name, value in request.items() if name not in ("features", "exclude", "model", "kind")}
-    return flat(shown)
+    return flatten(shown)
 
 
 def _best(values: list[float | None], name: str) -> float | None:
-    """Return the best of the values; None where all are the same."""
+    """Return the best of the values; None where all are equal."""
     known = [value for value in values if value is not None]
     if len(set(known)) < 2:
         return None
@@ -158,6 +158,6 @@ def _best(values: list[float | None], name: str) -> float | None:
 
 
 def _agreement(sides: list[Side]) -> list[tuple[str, str, float | None]]:
-    """Return the cosine between the matrices of each two models; None where they have no column in common."""
+    """Return the cosine between the matrices of each pair of models; None where they share no column."""
     shown = [(side.title, side.learned) for side in sides if side.learned is not None]
-    return [(one, other, similarity(M, N)) for (one, M), (other, N) in combinations(shown, 2)]
+    return [(title, other_title, similarity(M, N)) for (title, M), (other_title, N) in combinations(shown, 2)]

@@ -1,4 +1,4 @@
-"""What a page shows of a stored file, and what becomes of it where the file is damaged or gone."""
+"""Reading stored files for pages, which may be damaged or lost."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 def unless_damaged(read: Callable[[], R]) -> R | None:
-    """Return what ``read`` makes of a file; None, and a line in the log, where storage lost or changed the file."""
+    """Return what ``read`` returns. If storage lost or changed the file, log it and return None."""
     try:
         return read()
     except (ArtifactMissing, ArtifactCorrupt) as error:

@@ -1,4 +1,4 @@
-"""Forms made of contracts: every option with its explanation, its default and what it may be."""
+"""Form inputs generated from contracts: label, description, default and allowed values of each option."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ NETWORK_GROUPS = {
 
 @dataclass(frozen=True)
 class Field:
-    """One input. ``pointer`` is where its value goes in the body; an empty input leaves the default."""
+    """One input. ``pointer``: JSON pointer of its value in the body. An empty input means the default."""
 
     pointer: str
     label: str
@@ -52,34 +52,34 @@ class Field:
     default: str
     value: str
     range: str
-    whole: bool
+    integer: bool
     listed: bool
 
     @property
     def id(self) -> str:
-        """What the input is called in the page."""
+        """The id of the HTML element."""
         return self.pointer.strip("/").replace("/", "-").replace("_", "-")
 
 
 def grouped(
-    contract: type[Contract], prefix: str, groups: Mapping[str, Sequence[str]], given: Mapping[str, Any]
+    contract: type[Contract], prefix: str, groups: Mapping[str, Sequence[str]], values: Mapping[str, Any]
 ) -> dict[str, list[Field]]:
-    """Return the inputs of a contract by group, holding what is ``given`` in place of defaults."""
+    """Return the inputs of a contract by group, filled with ``values``, else with defaults."""
     properties = contract.model_json_schema()["properties"]
     return {
-        title: [_field(f"{prefix}/{name}", name, properties[name], given) for name in names]
+        title: [_field(f"{prefix}/{name}", name, properties[name], values) for name in names]
         for title, names in groups.items()
     }
 
 
-def _field(pointer: str, name: str, schema: Mapping[str, Any], given: Mapping[str, Any]) -> Field:
-    ways = schema.get("anyOf", [schema])
-    options = [str(value) for way in ways for value in way.get("enum", [way["const"]] if "const" in way else [])]
-    numbers = [way for way in ways if way.get("type") in ("number", "integer")]
-    nullable = any(way.get("type") == "null" for way in ways)
-    listed = any(way.get("type") == "array" for way in ways)
+def _field(pointer: str, name: str, schema: Mapping[str, Any], values: Mapping[str, Any]) -> Field:
+    variants = schema.get("anyOf", [schema])
+    types = {variant.get("type") for variant in variants}
+    enums = [variant.get("enum", [variant["const"]] if "const" in variant else []) for variant in variants]
+    options = [str(value) for enum in enums for value in enum]
+    numbers = [variant for variant in variants if variant.get("type") in ("number", "integer")]
     kind: Kind = "text"
-    if any(way.get("type") == "boolean" for way in ways):
+    if "boolean" in types:
         kind = "flag"
     elif options and not numbers:
         kind = "choice"
@@ -93,12 +93,12 @@ def _field(pointer: str, name: str, schema: Mapping[str, Any], given: Mapping[st
         kind=kind,
         options=tuple(options),
         default=_written(default),
-        value=_written(given.get(name, default)),
-        range=_range(numbers[0], [*options, *(["null"] if nullable and default is not None else [])])
+        value=_written(values.get(name, default)),
+        range=_range(numbers[0], [*options, *(["null"] if "null" in types and default is not None else [])])
         if numbers
         else "",
-        whole=bool(numbers) and numbers[0]["type"] == "integer",
-        listed=listed,
+        integer=bool(numbers) and numbers[0]["type"] == "integer",
+        listed="array" in types,
     )
 
 
@@ -109,22 +109,22 @@ def _written(value: Any) -> str:
         return "true" if value else ""
     if isinstance(value, list):
         return ", ".join(map(_listed, value))
-    # all digits: another job like this one gets the same number
+    # all digits, so that a job from this form gets the same number
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _listed(value: Any) -> str:
-    """Return a member of a list: there nothing would be no member, and a flag without a word no value."""
+    """Return the text of a list member. Null and booleans are words there."""
     words = {None: "null", False: "false", True: "true"}
     return words[value] if value is None or isinstance(value, bool) else _written(value)
 
 
 def _range(schema: Mapping[str, Any], options: Sequence[str]) -> str:
-    """Return what a number may be, in words."""
+    """Return the allowed values of a number, in words."""
     kind = "a whole number" if schema["type"] == "integer" else "a number"
     bounds = [
-        f"{said} {option(schema[key])}"
-        for key, said in (
+        f"{word} {option(schema[key])}"
+        for key, word in (
             ("minimum", "from"),
             ("exclusiveMinimum", "above"),
             ("maximum", "to"),
@@ -132,5 +132,5 @@ def _range(schema: Mapping[str, Any], options: Sequence[str]) -> str:
         )
         if key in schema
     ]
-    alternatives = "".join(f", or {one}" for one in options)
+    alternatives = "".join(f", or {choice}" for choice in options)
     return " ".join([kind, *bounds]) + alternatives

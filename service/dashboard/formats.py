@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Formatting of values for people."""
 
 from datetime import datetime
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 NOTHING = "–"
 SHORT = 60
-"""So many characters of a name are shown where it stands among others."""
+"""Length to which names are shortened in lists."""
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -19,7 +19,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def score(value: float | None) -> str:
-    """Return a metric with four significant digits, zeros at the end too, so that those of a column line up."""
+    """Return a metric with four significant digits, including trailing zeros, so that columns line up."""
     return number(value) if value is None or abs(value) >= 1000 else f"{value:#.4g}"
 
 
@@ -31,7 +31,7 @@ def percent(share: float | None) -> str:
 
 
 def size(count: float | None) -> str:
-    """Return a number of bytes in the unit that suits it."""
+    """Return a number of bytes in a suitable unit."""
     if count is None:
         return NOTHING
     for unit in UNITS[:-1]:
@@ -49,26 +49,26 @@ def duration(seconds: float | None) -> str:
         return f"{1000 * seconds:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    total = round(seconds)
+    if total < 3600:
+        return f"{total // 60} min {total % 60:02d} s"
+    return f"{total // 3600} h {total % 3600 // 60:02d} min"
 
 
 def moment(value: datetime | None) -> str:
-    """Return a moment in UTC, to the second."""
+    """Return a UTC timestamp to the second."""
     return NOTHING if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
 
 
 def short(name: object, most: int = SHORT) -> str:
-    """Return a name, the middle of a long one left out: names that begin alike often end differently."""
+    """Return a name, shortened in its middle where it is long."""
     text = str(name)
     end = most // 3
     return text if len(text) <= most else f"{text[: most - end - 1]}…{text[-end:]}"
 
 
 def phrase(name: str) -> str:
-    """Return the name of an option or a metric as words inside a sentence."""
+    """Return the name of an option or metric as words, for use inside a sentence."""
     return (
         name.replace("_", " ")
         .replace("agop", "AGOP")
@@ -79,13 +79,13 @@ def phrase(name: str) -> str:
 
 
 def words(name: str) -> str:
-    """Return the name of an option or a metric as words with a capital."""
-    said = phrase(name)
-    return said[:1].upper() + said[1:]
+    """Return the name of an option or metric as words with an initial capital."""
+    text = phrase(name)
+    return text[:1].upper() + text[1:]
 
 
 def explained(description: str) -> str:
-    """Return what a contract says of an option as a form says it: nothing is null there, but an input may be empty."""
+    """Return the description of an option for a form, where an empty input stands for null."""
     return description.replace("Null", "Empty")
 
 
@@ -98,7 +98,7 @@ def option(value: Any) -> str:
     if isinstance(value, int | float):
         return number(value)
     if isinstance(value, list):
-        return ", ".join(option(one) for one in value)
+        return ", ".join(option(item) for item in value)
     if isinstance(value, dict):
-        return ", ".join(f"{words(key)} {option(one)}" for key, one in value.items() if one is not None)
+        return ", ".join(f"{words(key)} {option(entry)}" for key, entry in value.items() if entry is not None)
     return str(value)

@@ -1,4 +1,4 @@
-"""Pages of models: the list, and what one learned."""
+"""Pages of models: the list, and one model."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ router = page_router()
 
 PAGE = 50
 FIRST_COLUMNS = 12
-"""So many columns of the form to predict by are shown at once: the most important ones."""
+"""Inputs of the prediction form that are shown at first: the most important columns."""
 
 
 @router.get("/models")
@@ -32,7 +32,7 @@ def list_models(
 
 @router.get("/models/{ref}")
 def show_model(context: CurrentContext, request: Request, ref: str) -> Response:
-    """Show what a model learned, how it did, and a form to predict by."""
+    """Show what a model learned, its metrics, and a prediction form."""
     described = unless_damaged(
         lambda: models.use(
             context.database,
@@ -40,7 +40,7 @@ def show_model(context: CurrentContext, request: Request, ref: str) -> Response:
             lambda record: (record, feature_matrix.describe(context, feature_matrix.of_model(context, record))),
         )
     )
-    # the record of a damaged file tells all the rest
+    # without the matrix the page shows the rest of the record
     record, learned = described or (models.get(context.database, ref), None)
     return render(
         request,
@@ -57,17 +57,17 @@ def show_model(context: CurrentContext, request: Request, ref: str) -> Response:
 
 
 def _inputs(context: Context, record: ModelRecord, importance: list[FeatureShare] | None) -> list[dict[str, Any]]:
-    """Return the columns that the model reads, the most important first where that is known, each with a usual value.
+    """Return the inputs of the prediction form, the most important column first where that is known.
 
-    ``pointer``: where the value of the form goes in the body of a prediction. ``offered``: categories to choose from;
-    with ``lines`` some of them hold line breaks, which an input of one line would lose.
+    ``pointer``: JSON pointer of the value in the request. ``usual``: a typical value. ``offered``: categories to choose
+    from. ``lines``: whether one of them holds a line break, which needs a multi-line input.
     """
     try:
-        known = {one.name: one for one in datasets.get(context.database, record.resource.dataset).columns}
+        known = {column.name: column for column in datasets.get(context.database, record.resource.dataset).columns}
     except NotFound:
         known = {}
     types = {column.name: column.type for column in record.resource.features}
-    names = list(types) if importance is None else [one.feature for one in importance]
+    names = list(types) if importance is None else [feature.feature for feature in importance]
     return [
         {
             "name": name,
@@ -95,17 +95,17 @@ def _usual(column: Column | None) -> str:
 
 
 def _offered(column: Column | None) -> list[str]:
-    """Return the frequent categories of a column; those that were cut short are no categories."""
+    """Return the frequent categories of a column, without those stored in shortened form."""
     if column is None or column.type != "categorical":
         return []
-    return [str(one.value) for one in column.top or () if not one.cut]
+    return [str(category.value) for category in column.top or () if not category.cut]
 
 
 def _siblings(context: Context, record: ModelRecord) -> list[Any]:
-    """Return other models of the same table and target, to compare with."""
-    own = record.resource
+    """Return other models of the same dataset and targets."""
+    model = record.resource
     return [
-        one
-        for one in models.list_page(context.database, limit=PAGE).items
-        if one.id != own.id and one.dataset == own.dataset and one.targets == own.targets
+        other
+        for other in models.list_page(context.database, limit=PAGE).items
+        if other.id != model.id and other.dataset == model.dataset and other.targets == model.targets
     ]

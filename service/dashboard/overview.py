@@ -1,11 +1,11 @@
-"""The first page, and the queue."""
+"""The start page, and the page of the queue."""
 
 from fastapi import Request, Response
 
 from service.dashboard.damage import unless_damaged
 from service.dashboard.data import upload_hints
 from service.dashboard.pages import page_router, render
-from service.dashboard.work import predicting
+from service.dashboard.work import model_names
 from service.http.caller import ANYBODY
 from service.models import feature_matrix
 from service.runtime.context import Context, CurrentContext
@@ -24,7 +24,7 @@ TOP = 5
 
 @router.get("/")
 def overview(context: CurrentContext, request: Request) -> Response:
-    """Show what was learned last, what runs, and where to begin."""
+    """Show recent models, jobs and datasets."""
     database = context.database
     recent = jobs.list_page(database, limit=SHOWN).items
     return render(
@@ -32,7 +32,7 @@ def overview(context: CurrentContext, request: Request) -> Response:
         "overview.html",
         models=[(model, *_top(context, model)) for model in models.list_page(database, limit=SHOWN_MODELS).items],
         jobs=recent,
-        names=predicting(context, recent),
+        names=model_names(context, recent),
         datasets=datasets.list_page(database, limit=SHOWN).items,
         counts=jobs.counts(database),
         **upload_hints(context.settings),
@@ -41,9 +41,9 @@ def overview(context: CurrentContext, request: Request) -> Response:
 
 @router.get("/queue")
 def queue(context: CurrentContext, request: Request) -> Response:
-    """Show what waits and what runs where. Queues of other projects are for the scope admin."""
+    """Show waiting and running jobs. Queues of other projects need the scope admin."""
     caller = getattr(request.state, "caller", ANYBODY)
-    seen = context.database.for_project(None) if caller.may(Scope.ADMIN) else context.database
+    database = context.database.for_project(None) if caller.may(Scope.ADMIN) else context.database
     running = workload.running(context.database)
     return render(
         request,
@@ -51,21 +51,21 @@ def queue(context: CurrentContext, request: Request) -> Response:
         now=context.now(),
         counts=jobs.counts(context.database),
         running=running,
-        names=predicting(context, [one.job for one in running]),
-        waiting=workload.waiting(seen),
+        names=model_names(context, [entry.job for entry in running]),
+        waiting=workload.waiting(database),
     )
 
 
 def _top(context: Context, model: Model) -> tuple[list[FeatureShare] | None, bool]:
-    """Return the columns that matter most to a model, and whether it learned anything of them.
+    """Return the most important columns of a model, and whether it learned anything about them.
 
-    None where its matrix is lost or damaged.
+    The columns are None where its matrix is lost or damaged.
     """
     try:
         source = feature_matrix.of_model(context, models.get(context.database, model.id))
         learned = unless_damaged(lambda: feature_matrix.load(source))
     except NotFound:
-        # it was deleted while the page was made
+        # deleted meanwhile
         return [], True
     if learned is None:
         return None, True

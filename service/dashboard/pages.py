@@ -1,4 +1,4 @@
-"""What all pages share: the templates, who looks, and errors that are pages too."""
+"""What all pages share: templates, rendering, and error pages."""
 
 import json
 from collections.abc import Callable, Coroutine
@@ -29,8 +29,8 @@ log = structlog.get_logger()
 TITLES = {401: "Not signed in", 403: "Not allowed", 404: "Not here", 409: "Not now", 503: "Out of reach"}
 
 
-def exact(value: Any) -> Any:
-    """Return a text so that a browser reads it as it is: one that is written bare loses its carriage returns."""
+def keep_carriage_returns(value: Any) -> Any:
+    """Escape carriage returns, which a browser would drop from HTML."""
     if isinstance(value, str) and "\r" in value and not isinstance(value, Markup):
         return Markup(str(escape(value)).replace("\r", "&#13;"))  # noqa: S704 - escaped before
     return value
@@ -39,7 +39,7 @@ def exact(value: Any) -> Any:
 templates = jinja2.Environment(
     loader=jinja2.PackageLoader("service.dashboard"),
     autoescape=True,
-    finalize=exact,
+    finalize=keep_carriage_returns,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -64,10 +64,10 @@ templates.filters |= {
 
 
 class PageRoute(APIRoute):
-    """Answers what goes wrong with a page in place of a problem document."""
+    """A route whose errors are pages instead of problem documents."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler with its errors turned to pages."""
+        """Return the handler, with errors turned into pages."""
         handler = super().get_route_handler()
 
         async def page(request: Request) -> Response:
@@ -87,22 +87,22 @@ class PageRoute(APIRoute):
 
 
 class Static(StaticFiles):
-    """Scripts and styles. A browser asks whether its copy is the newest: another version may have been installed."""
+    """Scripts and styles. Browsers revalidate their copies, because the service may have been updated."""
 
     def file_response(self, full_path: Any, stat_result: Any, scope: Scope, status_code: int = 200) -> Response:
-        """Return the file, to be asked for again each time."""
+        """Return the file with ``Cache-Control: no-cache``."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         response.headers["Cache-Control"] = "no-cache"
         return response
 
 
 def page_router() -> APIRouter:
-    """Return a router of pages, which are no part of the API's document."""
+    """Return a router for pages, which are not in the OpenAPI document."""
     return APIRouter(include_in_schema=False, route_class=PageRoute, default_response_class=HTMLResponse)
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """Return the page that ``template`` makes of ``values``; ``names``: of models by id, for jobs that predict."""
+    """Return the page of ``template`` with ``values``. ``names``: of models by id, for predict jobs."""
     caller: Caller = getattr(request.state, "caller", ANYBODY)
     values.setdefault("names", {})
     text = templates.get_template(template).render(
@@ -116,12 +116,12 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
 
 
 def error_page(request: Request, status: int, detail: str) -> HTMLResponse:
-    """Return a page that says what went wrong."""
+    """Return an error page."""
     return render(request, "error.html", status, title=TITLES.get(status, "That did not work"), detail=detail)
 
 
 def missing_page(request: Request, path: str) -> Response | None:
-    """Return a page that says that there is nothing at ``path``; None where no browser asks, or for the API."""
+    """Return the page for status 404; None for API paths and for clients that do not prefer HTML."""
     if request.url.path.split("/")[1] in ("v1", "v2"):
         return None
     try:

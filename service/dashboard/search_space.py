@@ -1,4 +1,4 @@
-"""The form of a search's space: each option of the spec, whether it is searched, in which range or list of values."""
+"""The form of a search space: for each option whether it is searched, and its range or choices."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,42 +13,42 @@ RANGE = ("low", "high", "step", "log")
 
 
 @dataclass(frozen=True)
-class Searched:
-    """One option. ``range`` holds the inputs of one, and is empty where the option is no number."""
+class OptionForm:
+    """The inputs of one option. ``range`` is empty where the option is no number."""
 
     option: Field
     ticked: bool
-    way: Literal["range", "choices"]
+    mode: Literal["range", "choices"]
     range: list[Field]
     choices: Field
 
 
-def searched(given: Mapping[str, Any] | None) -> list[Searched]:
-    """Return the options that a search may try, those of the space that is ``given`` or of the default one first."""
-    space = {name: option.model_dump() for name, option in DEFAULT.items()} if given is None else given
+def space_form(chosen: Mapping[str, Any] | None) -> list[OptionForm]:
+    """Return the options that a search may try. Those of the ``chosen`` or the default space come first."""
+    space = {name: option.model_dump() for name, option in DEFAULT.items()} if chosen is None else chosen
     names = [*space, *(name for name in FitSpec.model_fields if name not in space and name not in SHARED)]
     options = grouped(FitSpec, "/search/space", {"": names}, {})[""]
-    return [_searched(option, space.get(name)) for name, option in zip(names, options, strict=True)]
+    return [_option_form(option, space.get(name)) for name, option in zip(names, options, strict=True)]
 
 
-def meanings(options: Sequence[Searched]) -> dict[str, str]:
-    """Return what each input of the options is for, by the last step of its pointer."""
-    shown = {field.pointer.rsplit("/", 1)[1] for one in options for field in (*one.range, one.choices)}
+def meanings(options: Sequence[OptionForm]) -> dict[str, str]:
+    """Return the descriptions of the shown inputs, by the last step of their pointers."""
+    shown = {field.pointer.rsplit("/", 1)[1] for option in options for field in (*option.range, option.choices)}
     return {name: field.description or "" for name, field in SearchOption.model_fields.items() if name in shown}
 
 
-def _searched(option: Field, given: Mapping[str, Any] | None) -> Searched:
+def _option_form(option: Field, chosen: Mapping[str, Any] | None) -> OptionForm:
     number = bool(option.range)
-    # what is searched settles by trial what 'auto' would settle
-    usual = [False, True] if option.kind == "flag" else [one for one in option.options if one != "auto"]
-    held = given or {"choices": None if number else usual}
-    # options that are whole numbers have it set by themselves; of others it is rarely asked
-    whole = ("integer",) if held.get("integer") and not option.whole else ()
-    fields = grouped(SearchOption, option.pointer, {"": (*RANGE, *whole, "choices")}, held)[""]
-    return Searched(
+    # a search replaces 'auto'
+    usual = [False, True] if option.kind == "flag" else [choice for choice in option.options if choice != "auto"]
+    held = chosen or {"choices": None if number else usual}
+    # integer options imply ``integer``; for others the input is shown only where it is set
+    integer = ("integer",) if held.get("integer") and not option.integer else ()
+    fields = grouped(SearchOption, option.pointer, {"": (*RANGE, *integer, "choices")}, held)[""]
+    return OptionForm(
         option=option,
-        ticked=given is not None,
-        way="choices" if held.get("choices") or not number else "range",
+        ticked=chosen is not None,
+        mode="choices" if held.get("choices") or not number else "range",
         range=fields[:-1] if number else [],
         choices=fields[-1],
     )

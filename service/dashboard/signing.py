@@ -1,4 +1,4 @@
-"""Signing in with a key, and out again."""
+"""Signing in with a key, and signing out."""
 
 from typing import cast
 
@@ -17,33 +17,33 @@ HOME = "/"
 
 
 @router.get(LOGIN)
-async def form(request: Request, next: str = HOME) -> Response:  # noqa: A002 - the name in the address
-    """Show the form; an open service has none."""
+async def form(request: Request, next: str = HOME) -> Response:  # noqa: A002 - the name of the query parameter
+    """Show the form; a service without keys redirects to the start page."""
     if await _ring(request).empty():
         return RedirectResponse(HOME, 303)
-    return render(request, "login.html", next=_own_page(next), complaint=None)
+    return render(request, "login.html", next=_local_path(next), complaint=None)
 
 
 @router.post(LOGIN)
 async def sign_in(request: Request) -> Response:
-    """Take a key, remember it in the browser, and go where the browser wanted to."""
+    """Store a valid key in a cookie and redirect to the requested page."""
     browser_sessions.check_same_origin(request.scope)
     async with request.form(max_files=0, max_fields=4) as fields:
-        key, wanted = str(fields.get("key", "")).strip(), _own_page(str(fields.get("next", HOME)))
+        key, target = str(fields.get("key", "")).strip(), _local_path(str(fields.get("next", HOME)))
     caller = await _ring(request).find(key)
     if caller is None:
         complaint = "This is no key of this service. 'factrfm keys create' makes one."
-        return render(request, "login.html", 401, next=wanted, complaint=complaint)
+        return render(request, "login.html", 401, next=target, complaint=complaint)
     if not caller.may(Scope.READ):
-        return render(request, "login.html", 403, next=wanted, complaint="This key may not read.")
-    answer = RedirectResponse(wanted, 303)
+        return render(request, "login.html", 403, next=target, complaint="This key may not read.")
+    answer = RedirectResponse(target, 303)
     browser_sessions.remember(request, answer, key)
     return answer
 
 
 @router.post("/logout")
 def sign_out(request: Request) -> Response:
-    """Have the browser forget the key."""
+    """Delete the cookie with the key."""
     browser_sessions.check_same_origin(request.scope)
     answer = RedirectResponse(LOGIN, 303)
     browser_sessions.forget(answer)
@@ -54,7 +54,7 @@ def _ring(request: Request) -> KeyRing:
     return cast("KeyRing", request.app.state.keys)
 
 
-def _own_page(place: str) -> str:
-    """Return ``place`` if it is a path of this site, else the first page."""
-    own = place.startswith("/") and not place.startswith(("//", "/\\")) and place.isprintable()
-    return place if own else HOME
+def _local_path(place: str) -> str:
+    """Return ``place`` if it is a path of this site, else the start page."""
+    is_local = place.startswith("/") and not place.startswith(("//", "/\\")) and place.isprintable()
+    return place if is_local else HOME

@@ -1,4 +1,4 @@
-"""The dashboard as a whole: its pages, scripts and styles."""
+"""Installation of the dashboard: pages, scripts and styles."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ STATIC = Path(__file__).parent / "static"
 
 
 def install(app: FastAPI) -> None:
-    """Have ``app`` answer the dashboard's pages."""
-    for part in (signing, overview, data, work, learned, comparison):
-        app.include_router(part.router)
+    """Add the dashboard to ``app``."""
+    for module in (signing, overview, data, work, learned, comparison):
+        app.include_router(module.router)
     app.mount("/static", Static(directory=STATIC), name="static")

@@ -1,1 +1,1 @@
-"""From the body of an upload to a stored dataset."""
+"""Upload of datasets, and warnings about them."""

@@ -1,4 +1,4 @@
-"""Where an upload lies until it is a dataset: a folder of its own, locked by the process that receives it."""
+"""Temporary folders of uploads, each locked by the process that receives the upload."""
 
 import fcntl
 import os
@@ -17,12 +17,12 @@ FOLDER = "tmp"
 
 @contextmanager
 def upload_folder(home: Path) -> Iterator[Path]:
-    """Make a folder for one upload and remove it afterwards, whatever happens.
+    """Create a temporary folder for one upload, and remove it afterwards.
 
-    It is locked meanwhile, and a lock ends with its process: so ``UploadSweeper`` tells the folders of the dead.
+    The folder is locked meanwhile. A lock ends with its process, so ``UploadSweeper`` finds folders left behind.
 
     Raises:
-        StorageFull: there is no room for what the block writes.
+        StorageFull: the disk is full.
     """
     with needing_room("the upload"):
         make_home(home)
@@ -37,7 +37,7 @@ def upload_folder(home: Path) -> Iterator[Path]:
 
 
 class UploadSweeper:
-    """Deletes folders of uploads whose process died: those found unlocked twice with ``patience_s`` between."""
+    """Deletes folders of dead processes: those that stay unlocked for ``patience_s``."""
 
     def __init__(self, home: Path, patience_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._parent = home / FOLDER
@@ -46,14 +46,14 @@ class UploadSweeper:
         self._unlocked: dict[Path, float] = {}
 
     def look(self) -> None:
-        """Look at every folder once."""
+        """Check every folder once."""
         now = self._clock()
         before, self._unlocked = self._unlocked, {}
         for folder in self._parent.glob("upload-*"):
             try:
                 with _locked(folder):
                     since = before.get(folder, now)
-            except OSError:  # its process lives, or has just deleted it
+            except OSError:  # in use, or just deleted
                 continue
             if now - since >= self._patience_s:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -66,7 +66,7 @@ def _locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock.
 
     Raises:
-        BlockingIOError: another holds it.
+        BlockingIOError: another process holds it.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:

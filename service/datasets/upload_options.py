@@ -1,4 +1,4 @@
-"""What a caller says of a table that is sent: in the query, or in the fields of a form."""
+"""Options of an upload: from the query, from parameters of the Content-Type, or from form fields."""
 
 import json
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 from fastapi import Query
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
-from service.http.validation_errors import field_errors
+from service.http.validation_errors import field_errors, invalid_request
 from worker.contracts.base import Contract
 from worker.contracts.errors import InvalidRequest, pointer
 from worker.tables.close_names import shown
@@ -27,7 +27,7 @@ HeaderRow = Annotated[
     ),
 ]
 MAX_WORDS_LENGTH = 200
-"""Of all words together: every column of a dataset and of a model names them."""
+"""Of all words together: they are stored with every column of a dataset and a model."""
 
 
 def _short_together(words: list[str]) -> list[str]:
@@ -46,7 +46,7 @@ Missing = Annotated[
     ),
 ]
 LISTS = ("missing",)
-"""Options that may be told several times."""
+"""Options that may be repeated."""
 
 
 class UploadOptions(Contract):
@@ -61,13 +61,13 @@ class UploadOptions(Contract):
 
     @property
     def missing_words(self) -> tuple[str, ...] | None:
-        """The words that mean no value, each once, in one order; None where nothing was said."""
+        """The words that mean no value, sorted, without duplicates; None for the default words."""
         return None if self.missing is None else tuple(sorted(set(self.missing)))
 
     def media_type(self, media_type: str) -> str:
-        """Return the type of a body with what was said of how to read it, as parameters.
+        """Return the media type with the options as parameters: with other options the same bytes are another dataset.
 
-        The same bytes read in another way are another dataset. ``header`` is such a parameter in RFC 4180.
+        The parameter ``header`` is that of RFC 4180.
         """
         if self.header is not None:
             media_type += f";header={'present' if self.header else 'absent'}"
@@ -77,21 +77,22 @@ class UploadOptions(Contract):
 
 
 def with_parameters(options: UploadOptions, content_type: str) -> UploadOptions:
-    """Return the options of a query, and those of a Content-Type that the query does not name: see ``media_type``.
+    """Return the options of a query, completed by parameters of the Content-Type: see ``media_type``.
 
     Raises:
-        InvalidRequest: a parameter has no value of its option.
+        InvalidRequest: the value of a parameter is invalid.
     """
     message = Message()
     message["content-type"] = content_type
-    given = {name.lower(): str(value) for name, value in message.get_params(failobj=[])[1:]}
-    told: dict[str, object] = options.model_dump(exclude_none=True)
+    parameters = {name.lower(): str(value) for name, value in message.get_params(failobj=[])[1:]}
+    values: dict[str, object] = options.model_dump(exclude_none=True)
     try:
-        if "header" in given:
-            told.setdefault("header", {"present": True, "absent": False}.get(given["header"].lower(), given["header"]))
-        if "missing" in given:
-            told.setdefault("missing", json.loads(unquote(given["missing"])))
-        return UploadOptions.model_validate(told)
+        if "header" in parameters:
+            header = parameters["header"]
+            values.setdefault("header", {"present": True, "absent": False}.get(header.lower(), header))
+        if "missing" in parameters:
+            values.setdefault("missing", json.loads(unquote(parameters["missing"])))
+        return UploadOptions.model_validate(values)
     except ValueError as error:
         raise InvalidRequest.at(
             "header:content-type",
@@ -101,31 +102,30 @@ def with_parameters(options: UploadOptions, content_type: str) -> UploadOptions:
 
 
 def with_fields(options: UploadOptions, fields: Iterable[tuple[str, str]]) -> UploadOptions:
-    """Return the options of a query and of the fields of a form together.
+    """Return the options of a query, completed by form fields.
 
     Raises:
-        InvalidRequest: a field is no option or has no value of it, or it is told twice.
+        InvalidRequest: a field is unknown, invalid, or given twice.
     """
-    told: dict[str, object] = options.model_dump(exclude_none=True)
+    values: dict[str, object] = options.model_dump(exclude_none=True)
     for name, value in fields:
-        if name in LISTS and isinstance(told.setdefault(name, []), list):
-            told[name].append(value)  # type: ignore[attr-defined]
+        if name in LISTS and isinstance(values.setdefault(name, []), list):
+            values[name].append(value)  # type: ignore[attr-defined]
             continue
-        if name in told:
+        if name in values:
             raise InvalidRequest.at(pointer(name), f"the field {shown(name)!r} of the form is told twice; tell it once")
-        told[name] = value
+        values[name] = value
     try:
-        return UploadOptions.model_validate(told)
+        return UploadOptions.model_validate(values)
     except ValidationError as error:
-        errors = tuple(field_errors(told, error.errors(include_url=False)))
-        raise InvalidRequest(f"{errors[0].pointer}: {errors[0].message}", errors=errors) from error
+        raise invalid_request(field_errors(values, error.errors(include_url=False))) from error
 
 
 def check_header(header: bool | None, media_type: str) -> None:
-    """See that ``header`` is told of a text alone.
+    """Check that ``header`` is given for CSV and TSV only.
 
     Raises:
-        InvalidRequest: the form of the table has names of its own.
+        InvalidRequest: it is given for another format.
     """
     if header is not None and media_type not in TEXTS:
         raise InvalidRequest.at("query:header", f"header is for {' and '.join(TEXTS)}, not {media_type}")

@@ -1,4 +1,4 @@
-"""From the body of an upload to a stored dataset. Memory stays small whatever the size; temporary files never stay."""
+"""Storing the body of an upload as a dataset. Bodies are streamed to temporary files, which are always removed."""
 
 import hashlib
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ BLOCK = 2**20
 
 @dataclass(frozen=True)
 class Received:
-    """A body on disk as the client sent it."""
+    """A body on disk, as the client sent it."""
 
     path: Path
     media_type: str
@@ -46,10 +46,10 @@ class Received:
 
 
 async def receive(request: Request, folder: Path, options: UploadOptions) -> Received:
-    """Write the body, or the file of a form, to ``folder``. Fields of a form are options too.
+    """Write the body, or the file of a form, to ``folder``. Form fields are options too.
 
     Raises:
-        UnsupportedMediaType: no reader knows the type.
+        UnsupportedMediaType: the media type is unknown.
         InvalidRequest: the form holds no file or several, or see ``with_fields``.
     """
     kind = content_type(request, [*DATASET_TYPES, MULTIPART])
@@ -64,13 +64,13 @@ async def receive(request: Request, folder: Path, options: UploadOptions) -> Rec
 
 
 def store(context: Context, received: Received, encoding: str | None) -> tuple[Dataset, bool]:
-    """Type the table and keep it: artifacts first, then the row. Returns the dataset and whether it is new.
+    """Parse the table and store it: artifacts first, then the row. Return the dataset and whether it is new.
 
-    Bytes that are a dataset already take the place of its files where those are lost or damaged. It is called in a
-    thread of ``context.readers.run``.
+    Bytes that are a dataset already replace its files where those are lost or damaged. Runs in a thread of
+    ``context.readers.run``.
 
     Raises:
-        InvalidRequest: a header is told of a form that has names of its own.
+        InvalidRequest: see ``check_header``.
         UnreadableTable, TableTooLarge, StorageFull: see ``TableReaders.read``.
     """
     settings = context.settings
@@ -81,7 +81,7 @@ def store(context: Context, received: Received, encoding: str | None) -> tuple[D
     check_header(options.header, received.media_type)
     media_type = options.media_type(received.media_type)
     existing = datasets.find_by_sha256(context.database, sha256, media_type)
-    if existing is not None and _is_whole(context, existing):
+    if existing is not None and _is_intact(context, existing):
         return existing.resource, False
     table_path = path.with_name("table.parquet")
     table = context.readers.read(
@@ -95,7 +95,7 @@ def store(context: Context, received: Received, encoding: str | None) -> tuple[D
             missing=options.missing_words,
         )
     )
-    if existing is not None and _heal(context, existing, path, table_path, table):
+    if existing is not None and _restore(context, existing, path, table_path, table):
         return datasets.get(context.database, existing.resource.id), False
     now = context.now()
     dataset = Dataset(
@@ -111,14 +111,14 @@ def store(context: Context, received: Received, encoding: str | None) -> tuple[D
     folder = f"datasets/{dataset.id}"
     content = context.artifacts.put_file(f"{folder}/content", path)
     typed = context.artifacts.put_file(f"{folder}/table.parquet", table_path)
-    kept = datasets.insert(context.database, dataset, content, typed)
-    if kept.id != dataset.id:
+    stored = datasets.insert(context.database, dataset, content, typed)
+    if stored.id != dataset.id:
         context.artifacts.delete_prefix(folder)
-    return kept, kept.id == dataset.id
+    return stored, stored.id == dataset.id
 
 
-def _is_whole(context: Context, record: DatasetRecord) -> bool:
-    """Return whether both files of a dataset are as they were stored."""
+def _is_intact(context: Context, record: DatasetRecord) -> bool:
+    """Return whether both files of a dataset are intact."""
     try:
         for file in (record.content, record.table):
             with context.artifacts.open(file):
@@ -129,8 +129,8 @@ def _is_whole(context: Context, record: DatasetRecord) -> bool:
     return True
 
 
-def _heal(context: Context, record: DatasetRecord, content: Path, table: Path, read: ReadDone) -> bool:
-    """Write the files of a dataset again. Returns whether it is there still."""
+def _restore(context: Context, record: DatasetRecord, content: Path, table: Path, read: ReadDone) -> bool:
+    """Write the files of a dataset again. Return False if it was deleted meanwhile."""
     dataset_id = record.resource.id
     context.artifacts.put_file(record.content.key, content)
     with table.open("rb") as file:
@@ -138,7 +138,7 @@ def _heal(context: Context, record: DatasetRecord, content: Path, table: Path, r
     if sha256 == record.table.sha256:
         context.artifacts.put_file(record.table.key, table)
         return True
-    # another version of this program may write other bytes: under a key of their own until the row names them
+    # another version may write other bytes: they get a new key, because the row still names the old file
     typed = context.artifacts.put_file(f"datasets/{dataset_id}/table-{sha256[:12]}.parquet", table)
     if datasets.replace_table(context.database, dataset_id, read.rows, read.columns, typed):
         context.artifacts.delete(record.table.key)
@@ -148,7 +148,7 @@ def _heal(context: Context, record: DatasetRecord, content: Path, table: Path, r
 
 
 def check_encoding(request: Request) -> str | None:
-    """Return the Content-Encoding of the body, None where it is plain.
+    """Return the Content-Encoding of the body; None for an uncompressed body.
 
     Raises:
         UnsupportedMediaType: it is neither gzip nor zstd.
@@ -178,13 +178,13 @@ async def _receive_form(request: Request, path: Path, options: UploadOptions) ->
                 options, ((name, value) for name, value in form.multi_items() if isinstance(value, str))
             )
             filename = Path((file.filename or "").replace("\\", "/")).name[:200] or None
-            given = (file.content_type or "").partition(";")[0].strip().lower()
+            declared = (file.content_type or "").partition(";")[0].strip().lower()
             suffix = Path(filename or "").suffix.lower()
-            media_type = given if given in DATASET_TYPES else SUFFIXES.get(suffix)
+            media_type = declared if declared in DATASET_TYPES else SUFFIXES.get(suffix)
             if media_type is None:
                 raise UnsupportedMediaType(
-                    f"the file's type {given!r} and name {filename!r} tell no form; send {', '.join(DATASET_TYPES)} or "
-                    f"a name that ends in {', '.join(SUFFIXES)}"
+                    f"the file's type {declared!r} and name {filename!r} tell no form; send {', '.join(DATASET_TYPES)} "
+                    f"or a name that ends in {', '.join(SUFFIXES)}"
                 )
             with path.open("wb") as target:
                 while block := await file.read(BLOCK):

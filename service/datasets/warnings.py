@@ -1,4 +1,4 @@
-"""What of a dataset may not be as whoever uploaded it thinks, and what it costs."""
+"""Warnings about columns of a dataset that were probably misread, or that cost much."""
 
 import re
 from collections.abc import Container, Sequence
@@ -10,10 +10,10 @@ from worker.tables.media import CSV, TSV
 
 SHOWN = 3
 GUESSED = (CSV, TSV)
-"""Without the parameter ``header``: nobody has said what the first row is."""
+"""Media types without the parameter ``header``: whether the first row holds names was guessed."""
 MANY, MAX_SHARE = 50, 0.5
 COSTLY = 500
-"""A column of categories is told of from so many encoded columns on, however often each category comes."""
+"""More distinct categories always give a warning, however often each occurs."""
 MAX_WARNINGS = 10
 MIB = 2**20
 NAMES_ROWS = re.compile(r"(^|[\s_.-])(?i:id|uuid|guid|key|nr|no|index|row)$|[a-z]I[dD]$|^(?i:unnamed: \d+)$")
@@ -27,34 +27,34 @@ LOOKS = (
     (r"[a-z]+://", "addresses of pages", "leave it out, or keep the host"),
     (r"(?s)(\S+\s+){3,}\S+", "sentences", "leave it out"),
 )
-"""What texts look like, by their beginning, and what to do about a column of them."""
+"""Patterns of texts, what they are, and the advice for such a column."""
 
 
-def remarks(dataset: Dataset, without: Container[str] = ()) -> list[str]:
-    """Return a sentence for each thing that a person should look at, but for columns that are left out."""
-    headless = of_header(dataset)
-    kept = [column for column in dataset.columns if column.name not in without]
-    return [*([] if headless is None else [headless]), *of_columns(kept, dataset.rows)]
+def dataset_warnings(dataset: Dataset, without: Container[str] = ()) -> list[str]:
+    """Return a sentence for each warning, except for columns in ``without``."""
+    headless = header_warning(dataset)
+    columns = [column for column in dataset.columns if column.name not in without]
+    return [*([] if headless is None else [headless]), *column_warnings(columns, dataset.rows)]
 
 
-def of_columns(columns: Sequence[Column], rows: int, *, expanded: bool = False) -> list[str]:
-    """Return what should be looked at in columns that are to be learned from; ``expanded``: as they may be encoded."""
+def column_warnings(columns: Sequence[Column], rows: int, *, expanded: bool = False) -> list[str]:
+    """Return warnings about feature columns. ``expanded``: whether the expanded encoding may be used."""
     width = schema.encoded_width(columns, expanded)
-    told = [remark for column in columns if (remark := _remark(column, rows, width)) is not None]
-    left = len(told) - MAX_WARNINGS
+    messages = [warning for column in columns if (warning := _column_warning(column, rows, width)) is not None]
+    left = len(messages) - MAX_WARNINGS
     more = [] if left <= 0 else [f"{left} more columns are like these"]
     constant = [column.name for column in columns if column.distinct <= 1 and not (column.distinct and column.missing)]
     if constant:
-        one = len(constant) == 1
+        single = len(constant) == 1
         more.append(
-            f"{_listed(constant)} {'holds' if one else 'hold'} the same in every row, or nothing, and "
-            f"{'tells' if one else 'tell'} no row from another"
+            f"{_listed(constant)} {'holds' if single else 'hold'} the same in every row, or nothing, and "
+            f"{'tells' if single else 'tell'} no row from another"
         )
-    return [*told[:MAX_WARNINGS], *more]
+    return [*messages[:MAX_WARNINGS], *more]
 
 
-def of_header(dataset: Dataset) -> str | None:
-    """Tell of a first row that was taken for names and may be a row; columns that are numbered in order are not."""
+def header_warning(dataset: Dataset) -> str | None:
+    """Warn if the first row was read as names and may be data. Names that count from 0 or 1 are fine."""
     names = [column.name for column in dataset.columns]
     if dataset.media_type in GUESSED and all(column.type == "categorical" for column in dataset.columns):
         return (
@@ -77,18 +77,18 @@ def _number(text: str) -> bool:
     return True
 
 
-def _remark(column: Column, rows: int, width: int) -> str | None:
+def _column_warning(column: Column, rows: int, width: int) -> str | None:
     name = shown(column.name)
     if column.type == "numeric":
-        return _counting(column, rows)
+        return _identifier_warning(column, rows)
     unique = column.type == "categorical" and column.distinct > max(MANY, MAX_SHARE * rows)
     cost = _cost(column, rows, width) if unique or column.distinct > COSTLY else ""
     if column.not_numbers:
         odd = column.not_numbers
-        told = ", ".join(f"{str(one.value)!r} ({one.count})" for one in odd[:SHOWN])
+        examples = ", ".join(f"{str(value.value)!r} ({value.count})" for value in odd[:SHOWN])
         words = "leave the cell empty or write NA" if column.missing_words is None else "say so when you upload it"
         return (
-            f"{name!r} is read as categories, for not all of its values are numbers: {told}"
+            f"{name!r} is read as categories, for not all of its values are numbers: {examples}"
             f"{', …' if len(odd) > SHOWN else ''}. Where that means missing, {words}; write "
             f"numbers with a point and no other signs{cost and f'. As it is, {cost}'}"
         )
@@ -101,8 +101,8 @@ def _remark(column: Column, rows: int, width: int) -> str | None:
     return f"{name!r} has {column.distinct} categories: {cost}" if cost else None
 
 
-def _counting(column: Column, rows: int) -> str | None:
-    """Tell of whole numbers that name the rows: each comes once, and they count on or are called so."""
+def _identifier_warning(column: Column, rows: int) -> str | None:
+    """Warn about integers that identify rows: each is unique, and they are consecutive or named like ids."""
     if not column.integer or rows <= MANY or column.distinct < rows or column.min is None or column.max is None:
         return None
     counts = column.max - column.min == rows - 1
@@ -113,7 +113,7 @@ def _counting(column: Column, rows: int) -> str | None:
 
 
 def _looks(column: Column) -> tuple[str, str]:
-    texts = [str(one.value) for one in column.top or ()]
+    texts = [str(value.value) for value in column.top or ()]
     for pattern, what, remedy in LOOKS:
         if texts and all(re.match(pattern, text.strip()) for text in texts):
             return f" that look like {what}", f"{remedy[0].upper()}{remedy[1:]} before a fit"
@@ -121,9 +121,9 @@ def _looks(column: Column) -> tuple[str, str]:
 
 
 def _cost(column: Column, rows: int, width: int) -> str:
-    """Return what a column takes of the encoded rows, which are numbers of 8 bytes."""
-    own = schema.encoded_width([column])
-    return f"it makes {own} of {width} encoded columns, {_size(own, rows)} of {_size(width, rows)}"
+    """Return the share of a column in the encoded rows, 8 bytes a number."""
+    column_width = schema.encoded_width([column])
+    return f"it makes {column_width} of {width} encoded columns, {_size(column_width, rows)} of {_size(width, rows)}"
 
 
 def _size(width: int, rows: int) -> str:
@@ -131,5 +131,5 @@ def _size(width: int, rows: int) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    told = ", ".join(repr(shown(name)) for name in names[:SHOWN])
-    return told if len(names) <= SHOWN else f"{told} and {len(names) - SHOWN} more columns"
+    text = ", ".join(repr(shown(name)) for name in names[:SHOWN])
+    return text if len(names) <= SHOWN else f"{text} and {len(names) - SHOWN} more columns"

@@ -1,1 +1,1 @@
-"""What every request meets: problem documents, negotiation, bodies, downloads."""
+"""HTTP for all routes: problem documents, negotiation, bodies, downloads."""

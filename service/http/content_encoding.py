@@ -1,4 +1,4 @@
-"""Content-Encoding gzip and deflate of bodies that are in memory."""
+"""Content-Encoding gzip and deflate of bodies in memory."""
 
 import zlib
 
@@ -7,20 +7,20 @@ from service.http.negotiation import choose
 from worker.contracts.errors import UnreadableTable
 
 WINDOWS = {"gzip": 31, "deflate": 15}
-"""zlib's names for the two wrappings. Deflate is zlib's own (RFC 9110, 8.4.1.2)."""
-WORTH_IT = 1024
-"""Shorter answers are sent plain: their headers are longer than what would be saved."""
+"""``wbits`` of zlib. Deflate is the zlib format (RFC 9110, 8.4.1.2)."""
+MIN_BYTES = 1024
+"""Shorter answers are not compressed."""
 LEVEL = 1
-"""Floats hardly get shorter at higher levels, which take several times as long."""
+"""Higher levels take several times as long and hardly shrink floats."""
 
 
 def decoded(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
-    """Return a body as it was before its Content-Encoding.
+    """Return a body without its Content-Encoding.
 
     Raises:
         UnsupportedMediaType: the encoding is none of gzip, deflate and identity.
-        UnreadableTable: the body is not what the encoding says.
-        BodyTooLarge: it is longer than ``max_bytes`` once it is decompressed.
+        UnreadableTable: the body is not valid in that encoding.
+        BodyTooLarge: the decompressed body is longer than ``max_bytes``.
     """
     name = (encoding or "identity").strip().lower()
     if name == "identity":
@@ -40,8 +40,8 @@ def decoded(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
 
 
 def encoded(body: bytes, accept_encoding: str | None) -> tuple[bytes, str | None]:
-    """Return a body in the encoding that a caller likes best, and its name; None where it is plain."""
-    if len(body) < WORTH_IT or not accept_encoding:
+    """Return a body in the preferred encoding of the client, and the encoding; None if it is not encoded."""
+    if len(body) < MIN_BYTES or not accept_encoding:
         return body, None
     try:
         name = choose(accept_encoding, tuple(WINDOWS), "Accept-Encoding")

@@ -1,4 +1,4 @@
-"""Downloads of what never changes: a strong ETag, If-None-Match, and single ranges (RFC 9110, 13 and 14)."""
+"""Downloads of immutable content: strong ETags, If-None-Match, and single ranges (RFC 9110, 13 and 14)."""
 
 import hashlib
 import re
@@ -18,9 +18,7 @@ from worker.store.files.artifacts import Artifacts
 
 BLOCK = 2**20
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
-"""Positions that no file reaches are no range of bytes: it is ignored, as RFC 9110 allows."""
-
-
+"""Other ranges, and positions of more digits, are ignored, as RFC 9110 allows."""
 PARAMETERS: dict[str, Any] = {
     "parameters": [
         {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}
@@ -31,7 +29,7 @@ PARAMETERS: dict[str, Any] = {
         )
     ]
 }
-"""What a route that downloads says in ``openapi_extra``."""
+"""``openapi_extra`` of a route that downloads."""
 ETAG = {"ETag": {"required": True, "schema": {"type": "string", "pattern": '^"[0-9a-f]{64}"$'}}}
 _RANGE = {"Content-Range": {"required": True, "schema": {"type": "string", "pattern": r"^bytes \d+-\d+/\d+$"}}}
 
@@ -39,9 +37,9 @@ _RANGE = {"Content-Range": {"required": True, "schema": {"type": "string", "patt
 def downloads(description: str, media_types: Sequence[str]) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI responses of a route that answers with ``send_artifact`` or ``send_bytes``."""
     content: dict[str, Any] = {kind: {} for kind in media_types}
-    whole = {"description": description, "headers": dict(ETAG), "content": content}
+    full = {"description": description, "headers": dict(ETAG), "content": content}
     part = {"description": "The range that was asked for", "headers": {**ETAG, **_RANGE}, "content": content}
-    return {200: whole, 206: part, 304: {"description": "It has not changed", "headers": dict(ETAG)}, **problems(416)}
+    return {200: full, 206: part, 304: {"description": "It has not changed", "headers": dict(ETAG)}, **problems(416)}
 
 
 @dataclass(frozen=True)
@@ -54,36 +52,36 @@ class _Part:
 
 
 def send_artifact(request: Request, artifacts: Artifacts, ref: ArtifactRef, media_type: str, filename: str) -> Response:
-    """Answer with a stored file, or what of it was asked for.
+    """Answer with a stored file or a range of it.
 
-    A file is compared with its checksum while it is sent: the answer breaks off before the last bytes of a damaged one.
-    A range is sent when all of the file was compared.
+    The checksum is computed while the file is sent: the answer breaks off before the last bytes of a damaged file. A
+    range is sent after the whole file was checked.
 
     Raises:
         RangeNotSatisfiable: the range lies outside the file.
         ArtifactMissing: storage lost it.
-        ArtifactCorrupt: it is damaged, and that was seen before the answer began.
+        ArtifactCorrupt: it is damaged, and this was found before the answer began.
     """
     headers = _headers(f'"{ref.sha256}"', filename)
-    if is_known(request, headers["ETag"]):
+    if etag_matches(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    part = _asked(request, headers["ETag"], ref.bytes)
+    part = _requested_part(request, headers["ETag"], ref.bytes)
     status = 200
     if part is not None:
         status = 206
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{part.length}"
     headers["Content-Length"] = str(ref.bytes if part is None else part.stop - part.start)
     blocks = artifacts.stream(ref) if part is None else _blocks(artifacts, ref, part)
-    first = next(blocks, b"")  # a missing file, and a small one that is damaged, are found before the answer begins
+    first = next(blocks, b"")  # raises for a missing or a small damaged file before the answer begins
     return _Download(_chained(first, blocks), status, headers, media_type)
 
 
 def send_bytes(request: Request, body: bytes, media_type: str, filename: str) -> Response:
-    """Answer with a document that was made of what never changes."""
+    """Answer with a document, or a range of it."""
     headers = _headers(entity_tag(body), filename)
-    if is_known(request, headers["ETag"]):
+    if etag_matches(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    part = _asked(request, headers["ETag"], len(body))
+    part = _requested_part(request, headers["ETag"], len(body))
     if part is None:
         return Response(body, 200, headers, media_type)
     headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{part.length}"
@@ -94,7 +92,7 @@ def _headers(tag: str, filename: str) -> dict[str, str]:
     return {
         "ETag": tag,
         "Accept-Ranges": "bytes",
-        # a name may come to mean another version, and what it is sent as depends on who asks for what
+        # a model's name may stand for another version later; form and access depend on the caller
         "Cache-Control": "private, no-cache",
         "Vary": "Accept, Authorization, Cookie",
         "Content-Disposition": f'attachment; filename="{filename}"',
@@ -102,27 +100,27 @@ def _headers(tag: str, filename: str) -> dict[str, str]:
 
 
 def entity_tag(body: bytes) -> str:
-    """Return the ETag of what is answered."""
+    """Return the ETag of a body."""
     return f'"{hashlib.sha256(body).hexdigest()}"'
 
 
-def is_known(request: Request, tag: str) -> bool:
-    """Return whether If-None-Match names a state."""
-    given = _tags(request, "If-None-Match")
-    return given == ["*"] or tag in [one.removeprefix("W/") for one in given]
+def etag_matches(request: Request, tag: str) -> bool:
+    """Return whether If-None-Match holds ``tag``."""
+    tags = _tags(request, "If-None-Match")
+    return tags == ["*"] or tag in [known.removeprefix("W/") for known in tags]
 
 
 def check_match(request: Request, tag: str, what: str) -> None:
-    """See that If-Match, where it is sent, names the state that there is (RFC 9110, 13.1.1).
+    """Check If-Match, if it is sent, against the current state (RFC 9110, 13.1.1).
 
     Raises:
-        PreconditionFailed: it does not.
+        PreconditionFailed: it names another state.
     """
     if "If-Match" not in request.headers:
         return
-    given = _tags(request, "If-Match")
-    # a weak tag, what is no tag at all, and a list of none, is no state that there is
-    if given != ["*"] and tag not in given:
+    tags = _tags(request, "If-Match")
+    # weak tags, malformed tags and an empty list match nothing
+    if tags != ["*"] and tag not in tags:
         raise PreconditionFailed(f"{what} has another state than If-Match names: it is {tag} now; look again before")
 
 
@@ -130,8 +128,8 @@ def _tags(request: Request, name: str) -> list[str]:
     return listed(name, ",".join(request.headers.getlist(name)))
 
 
-def _asked(request: Request, etag: str, length: int) -> _Part | None:
-    """Return the asked part; None for the whole, also where the range header is of another kind (RFC 9110, 14.2)."""
+def _requested_part(request: Request, etag: str, length: int) -> _Part | None:
+    """Return the requested range; None for the whole file, also for other kinds of range (RFC 9110, 14.2)."""
     match = RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
     if match is None or match.groups() == ("", "") or request.headers.get("if-range", etag) != etag:
         return None
@@ -157,7 +155,7 @@ def _blocks(artifacts: Artifacts, ref: ArtifactRef, part: _Part) -> Iterator[byt
 
 
 class _Download(StreamingResponse):
-    """Closes the file also when its caller leaves; else it would be open until the collector comes."""
+    """Closes the file also when the client disconnects."""
 
     def __init__(self, source: Generator[bytes, None, None], status: int, headers: dict[str, str], kind: str) -> None:
         super().__init__(source, status, headers, kind)

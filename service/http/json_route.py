@@ -1,4 +1,4 @@
-"""Routes whose body a model reads: its JSON is read as everywhere else, to the same depth."""
+"""Routes whose JSON bodies are parsed by ``parse_json``, with its limit of depth."""
 
 import json
 from collections.abc import Callable, Coroutine
@@ -15,7 +15,7 @@ class _JsonRequest(Request):
         try:
             return parse_json(await self.body())
         except ValueError as error:
-            # the error that FastAPI answers
+            # FastAPI handles this type of error
             raise json.JSONDecodeError(str(error), "", 0) from error
 
 
@@ -23,7 +23,7 @@ class JsonRoute(APIRoute):
     """A route whose requests read JSON by ``parse_json``."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request."""
+        """Return the handler, which gets a request with another JSON parser."""
         handler = super().get_route_handler()
 
         async def answer(request: Request) -> Response:

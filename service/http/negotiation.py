@@ -1,4 +1,4 @@
-"""Which form a request has, and which form its answer should have."""
+"""Content negotiation: media types of requests and answers."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -10,11 +10,11 @@ from service.http.request_headers import header
 from worker.contracts.errors import InvalidRequest
 
 MAX_LIST_ITEMS = 100
-"""Of a header that is a list."""
+"""Of a list in a header."""
 
 
 def listed(name: str, value: str) -> list[str]:
-    """Return the members of a header that is a list.
+    """Return the members of a list in a header.
 
     Raises:
         InvalidRequest: there are more than ``MAX_LIST_ITEMS``.
@@ -32,15 +32,15 @@ def content_type(request: Request, allowed: Sequence[str], default: str | None =
     """Return the media type of the body, without its parameters.
 
     Raises:
-        UnsupportedMediaType: it is none of ``allowed``, or missing and there is no ``default``.
+        UnsupportedMediaType: it is not in ``allowed``, or it is missing without a ``default``.
     """
-    given = (header(request.scope, b"content-type") or "").partition(";")[0].strip().lower()
-    if not given and default is not None:
+    media_type = (header(request.scope, b"content-type") or "").partition(";")[0].strip().lower()
+    if not media_type and default is not None:
         return default
-    if given not in allowed:
-        what = f"the Content-Type {given!r} is not supported" if given else "the Content-Type is missing"
+    if media_type not in allowed:
+        what = f"the Content-Type {media_type!r} is not supported" if media_type else "the Content-Type is missing"
         raise UnsupportedMediaType(f"{what}; send {', '.join(allowed)}")
-    return given
+    return media_type
 
 
 Spreadsheet = Annotated[
@@ -49,11 +49,11 @@ Spreadsheet = Annotated[
 
 
 def choose(accept: str | None, offered: Sequence[str], name: str = "Accept") -> str:
-    """Return the media type of ``offered`` that an Accept header likes best; among equals the first (RFC 9110, 12.5.1).
+    """Return the offered media type that Accept prefers; the first among equals (RFC 9110, 12.5.1).
 
     Raises:
-        NotAcceptable: it likes none.
-        InvalidRequest: it is too long a list.
+        NotAcceptable: it accepts none.
+        InvalidRequest: the list is too long.
     """
     if accept is None or not accept.strip():
         return offered[0]
@@ -93,9 +93,9 @@ def _matches(name: str, media_type: str) -> bool:
 
 
 def json_only(request: Request) -> None:
-    """Refuse a body that is said to be anything but JSON: a dependency of routes whose body a model reads.
+    """Check that the Content-Type is JSON: a dependency of routes with JSON bodies.
 
     Raises:
-        UnsupportedMediaType: it is.
+        UnsupportedMediaType: it is not.
     """
     content_type(request, ["application/json"])

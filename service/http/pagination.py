@@ -1,4 +1,4 @@
-"""The parameters of lists: newest first, ``limit`` at a time, after an id, of one name; and the id in a path."""
+"""Parameters of lists (page size, cursor, filter), and of ids in paths."""
 
 from typing import Annotated, Any
 
@@ -7,11 +7,11 @@ from fastapi import Path, Query
 from worker.store.ids import LENGTH
 
 MAX_NAME_LENGTH = 200
-"""Of a text in the path; longer ones are refused by FastAPI."""
+"""Of a path parameter. FastAPI refuses longer ones."""
 
 
 def _cursor(prefix: str) -> Any:
-    """Return a parameter that takes the id of what is listed. It may have been deleted since."""
+    """Return a query parameter for an id of the list. The resource may be deleted meanwhile."""
     return Query(pattern=rf"^{prefix}_[0-9a-z]{{{LENGTH}}}$", description="The 'next' of the page before.")
 
 

@@ -1,4 +1,4 @@
-"""Errors as problem documents (RFC 9457). One table says what each type of error answers."""
+"""Errors as problem documents (RFC 9457), with one table of their statuses."""
 
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -36,12 +36,10 @@ log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 MAX_PATH_LENGTH, MAX_METHOD_LENGTH = 500, 20
-"""Of what a caller wrote, as far as it is said again."""
+"""Of parts of the request that are repeated in answers."""
 LASTING = "lasting"
-"""In a request's state: whether the error that refused it is."""
+"""Name in a request's state: whether its error is lasting."""
 RETRY_AFTER = {409: "1", 429: "5", 503: "2", 507: "30"}
-
-
 STATUS: Mapping[type[errors.FactRFMError], int] = {
     errors.InvalidRequest: 422,
     errors.UnreadableTable: 422,
@@ -68,7 +66,7 @@ STATUS: Mapping[type[errors.FactRFMError], int] = {
     PreconditionFailed: 412,
     RangeNotSatisfiable: 416,
 }
-"""Whatever is not listed is a fault of the service: 500."""
+"""Other errors are faults of the service: 500."""
 
 
 class FieldProblem(BaseModel):
@@ -137,22 +135,15 @@ def problem(
 
 
 def install(app: FastAPI, page: Callable[[Request, str], Response | None]) -> None:
-    """Have every error of ``app`` that is foreseen answered as a problem document; for others see ``on_fault``.
+    """Add handlers that answer expected errors with problem documents. For unexpected ones see ``on_fault``.
 
-    ``page`` answers a browser at an address where there is nothing, and None to others.
+    ``page``: returns the page for status 404, or None if the client is no browser.
     """
     app.state.missing_page = page
-    for kind, answer in _handlers().items():
-        app.add_exception_handler(kind, answer)
-
-
-def _handlers() -> Mapping[type[Exception], Callable[[Request, Exception], Response]]:
-    return {
-        errors.FactRFMError: on_own_error,
-        RequestValidationError: _on_invalid_request,
-        HTTPException: _on_http_exception,
-        OperationalError: on_database_away,
-    }
+    app.add_exception_handler(errors.FactRFMError, on_factrfm_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(OperationalError, on_database_away)
 
 
 def status_of(error: errors.FactRFMError) -> int:
@@ -160,8 +151,8 @@ def status_of(error: errors.FactRFMError) -> int:
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
-def on_own_error(request: Request, error: Exception) -> JSONResponse:
-    """Answer an error of ours: also for middleware, whose errors no handler sees."""
+def on_factrfm_error(request: Request, error: Exception) -> JSONResponse:
+    """Answer an error with its problem document. Middleware calls this, because handlers do not see its errors."""
     assert isinstance(error, errors.FactRFMError)  # noqa: S101 - registered for this type
     status = status_of(error)
     setattr(request.state, LASTING, error.permanent)
@@ -173,16 +164,16 @@ def on_own_error(request: Request, error: Exception) -> JSONResponse:
     elif isinstance(error, errors.RequestInFlight):
         headers = {"Retry-After": RETRY_AFTER[409]}
     elif status == 409:
-        # clients that retry every conflict by themselves are told that this one will not go away
+        # tells clients that retry conflicts by themselves that a retry is useless
         headers = {"x-should-retry": "false"}
     elif status == 408:
-        # what else comes of the body must not be taken for a request
+        # the rest of the body must not be read as a request
         headers = {"Connection": "close"}
     elif status == 401:
         headers = {"WWW-Authenticate": "Bearer"}
     elif isinstance(error, RangeNotSatisfiable):
         headers = {"Content-Range": f"bytes */{error.length}"}
-    fields = [FieldProblem(pointer=one.pointer, message=one.message) for one in error.errors[:MAX_PLACES]]
+    fields = [FieldProblem(pointer=entry.pointer, message=entry.message) for entry in error.errors[:MAX_PLACES]]
     return problem(request, status, error.code, error.detail, fields=fields, headers=headers)
 
 
@@ -195,25 +186,25 @@ def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
 
 
 def _fields(error: RequestValidationError) -> list[FieldProblem]:
-    """Return one entry a place: JSON pointers into the body, names of query parameters and headers."""
-    found = error.errors()[:MAX_PLACES]
-    if found[0]["type"] == "json_invalid":
-        why = found[0].get("ctx", {}).get("error", found[0]["msg"])
+    """Return one entry for each wrong place: a JSON pointer into the body, or the name of a parameter or header."""
+    details = error.errors()[:MAX_PLACES]
+    if details[0]["type"] == "json_invalid":
+        why = details[0].get("ctx", {}).get("error", details[0]["msg"])
         return [FieldProblem(pointer="", message=f"the body is not JSON: {why}")]
-    places = dict.fromkeys(one["loc"][0] for one in found)
+    places = dict.fromkeys(detail["loc"][0] for detail in details)
     fields: list[FieldProblem] = []
     for place in places:
-        inside = [{**one, "loc": one["loc"][1:]} for one in found if one["loc"][0] == place]
+        inside = [{**detail, "loc": detail["loc"][1:]} for detail in details if detail["loc"][0] == place]
         if place == "body":
             fields += [
-                FieldProblem(pointer=one.pointer, message=one.message) for one in field_errors(error.body, inside)
+                FieldProblem(pointer=entry.pointer, message=entry.message) for entry in field_errors(error.body, inside)
             ]
         else:
-            # a parameter is no document: its name stands for the pointer's first step
-            named: dict[str, Any] = {one["loc"][0]: {} for one in inside if one["type"] != "missing"}
+            # the first step of the pointer is the parameter's name
+            named: dict[str, Any] = {detail["loc"][0]: {} for detail in inside if detail["type"] != "missing"}
             fields += [
-                FieldProblem(pointer=f"{place}:{one.pointer.removeprefix('/')}", message=one.message)
-                for one in field_errors(named, inside)
+                FieldProblem(pointer=f"{place}:{entry.pointer.removeprefix('/')}", message=entry.message)
+                for entry in field_errors(named, inside)
             ]
     return fields
 
@@ -235,12 +226,12 @@ def _on_http_exception(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> list[str]:
-    """Return every method that the path answers: the framework names those of the first route with the path only."""
+    """Return every method of the path. FastAPI names those of its first route only."""
     paths = request.app.openapi()["paths"]
-    found = {method.upper() for path, calls in paths.items() if _fits(path, request.url.path) for method in calls}
-    if "GET" in found:
-        found.add("HEAD")
-    return sorted(found) or ["GET", "HEAD"]
+    methods = {method.upper() for path, calls in paths.items() if _fits(path, request.url.path) for method in calls}
+    if "GET" in methods:
+        methods.add("HEAD")
+    return sorted(methods) or ["GET", "HEAD"]
 
 
 def _fits(template: str, path: str) -> bool:
@@ -253,15 +244,15 @@ FULL = (
 
 
 def on_database_away(request: Request, error: Exception) -> JSONResponse:
-    """Answer an error of a database that did not answer, or has no room: also for middleware."""
+    """Answer an error of a database that is unreachable or full. Middleware calls this too."""
     if isinstance(error, OperationalError) and is_full(error):
-        return on_own_error(request, errors.StorageFull(FULL))
+        return on_factrfm_error(request, errors.StorageFull(FULL))
     log.warning("database out of reach", error=type(error).__name__)
     detail = "the database cannot be reached right now; try again"
     return problem(request, 503, "unavailable", detail, headers={"Retry-After": RETRY_AFTER[503]})
 
 
 def on_fault(request: Request, error: Exception) -> JSONResponse:
-    """Log an error that nobody foresaw and return the answer, which tells nothing of it."""
+    """Log an unexpected error and return an answer without its details."""
     log.error("unexpected error", exc_info=error)
     return problem(request, 500, "internal", "the service made a mistake; its log tells which")

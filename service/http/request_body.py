@@ -1,4 +1,4 @@
-"""The body of a request that is read as a whole."""
+"""Reading the whole body of a request."""
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -7,7 +7,7 @@ async def whole_body(request: Request) -> bytes:
     """Return the body. It is read once: the request keeps no copy.
 
     Raises:
-        ClientDisconnect: the caller left before it was there.
+        ClientDisconnect: the client left before the body was complete.
     """
     pieces: list[bytes] = []
     while True:

@@ -1,4 +1,4 @@
-"""What the head of a request says, looked up in what the server read: an object over it takes longer."""
+"""Headers of a request, read from the ASGI scope, because a Headers object is slow."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ MAX_KEY_LENGTH = 255
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """Return the first header of a ``name`` in small letters; None where there is none."""
+    """Return the first header with this lower-case ``name``, or None."""
     for key, value in scope["headers"]:
         if key == name:
             text: str = value.decode("latin-1")
@@ -17,6 +17,6 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
-def told_twice(names: Iterable[bytes]) -> bool:
-    """Return whether headers tell a body's length in two ways, so that two servers could see two requests in it."""
+def has_two_lengths(names: Iterable[bytes]) -> bool:
+    """Return whether headers give the body's length twice, which allows request smuggling."""
     return {b"content-length", b"transfer-encoding"} <= set(names)

@@ -1,8 +1,7 @@
-"""The rules of RFC 9112 that h11 leaves open, so that no two servers read a connection in two ways.
+"""Rules of RFC 9112 that h11 does not enforce, against request smuggling.
 
-h11 ends a line at a bare line feed too, joins folded lines, takes control characters in values and a length that is
-told twice, and leaves what a target may be to others. All lines of heads, chunks and trailers leave its buffer by two
-methods.
+h11 accepts bare line feeds, folded lines, control characters in values, a repeated length, and any target. All lines of
+heads, chunks and trailers leave its buffer by two methods.
 """
 
 import re
@@ -11,20 +10,20 @@ import h11
 from h11._receivebuffer import ReceiveBuffer
 
 MAX_HEAD_BYTES = 2**16
-"""Of a request's line and headers, and of the trailers behind a body."""
+"""Of a request's line and headers, and of trailers."""
 MAX_CHUNK_LINE_BYTES = 1024
 """Of a chunk's size and extensions."""
 STRAY = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-"""A line feed or carriage return that is no line's end; a control character."""
+"""A line feed or carriage return inside a line; a control character."""
 LENGTHS = re.compile(rb"\r\ncontent-length:([^\r]*)", re.IGNORECASE)
 CHUNK_LINE = re.compile(rb"[0-9A-Fa-f]{1,16}(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 ABSOLUTE = re.compile(rb"https?://(?P<authority>[^/?#@]+)(?P<rest>[/?].*)?", re.IGNORECASE)
-"""A target that names its host (RFC 9112, 3.2.2), without a user (RFC 9110, 4.2.4)."""
+"""A target in absolute form (RFC 9112, 3.2.2), without a user (RFC 9110, 4.2.4)."""
 VERSIONS = (b"1.0", b"1.1")
 
 
 class StrictConnection(h11.Connection):
-    """A server's end of one connection. ``refusal`` is what was wrong with what came."""
+    """The server side of a connection. ``refusal``: the error of a malformed request."""
 
     refusal: h11.RemoteProtocolError | None = None
 
@@ -33,10 +32,10 @@ class StrictConnection(h11.Connection):
         self._receive_buffer = _StrictBuffer()
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """Return what came next.
+        """Return the next event.
 
         Raises:
-            RemoteProtocolError: it is no HTTP.
+            RemoteProtocolError: the request is malformed.
         """
         try:
             event = super().next_event()
@@ -49,12 +48,12 @@ class StrictConnection(h11.Connection):
 
 
 class _StrictBuffer(ReceiveBuffer):
-    """What came and was not yet read. Bytes that were looked at once are not looked at again."""
+    """The bytes not yet parsed. Each byte is searched once."""
 
     _looked_at = 0
 
     def maybe_extract_lines(self) -> list[bytearray] | None:
-        """Return the lines before the next empty one, None while that has not come."""
+        """Return the lines up to the next empty one; None while it is missing."""
         if self._data.startswith(b"\r\n"):
             self._extract(2)
             return []
@@ -77,7 +76,7 @@ class _StrictBuffer(ReceiveBuffer):
         return block.split(b"\r\n")
 
     def maybe_extract_next_line(self) -> bytearray | None:
-        """Return the line before a chunk, None while it has not come."""
+        """Return the line before a chunk; None while it is incomplete."""
         line: bytearray | None = super().maybe_extract_next_line()
         if len(self if line is None else line) > MAX_CHUNK_LINE_BYTES:
             raise h11.LocalProtocolError(f"a chunk's size and extensions have at most {MAX_CHUNK_LINE_BYTES} bytes")
@@ -87,10 +86,10 @@ class _StrictBuffer(ReceiveBuffer):
 
 
 def _check_request(request: h11.Request) -> None:
-    """See that a request is of a known version and for a path of this server.
+    """Check the version and the target of a request.
 
     Raises:
-        RemoteProtocolError: it is not.
+        RemoteProtocolError: one of them is not allowed.
     """
     if request.http_version not in VERSIONS:
         raise h11.RemoteProtocolError("a request is of HTTP/1.0 or HTTP/1.1")

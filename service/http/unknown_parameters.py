@@ -1,4 +1,4 @@
-"""Parameters of a query that are none, or are told twice, are refused: ``?dryrun=true`` would start the job."""
+"""Refusal of unknown and repeated query parameters: a misspelt ``?dryrun=true`` would start the job."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,16 +8,16 @@ from fastapi import Request, params
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 
-from service.http.validation_errors import MAX_PLACES
-from worker.contracts.errors import FieldError, InvalidRequest
+from service.http.validation_errors import MAX_PLACES, invalid_request
+from worker.contracts.errors import FieldError
 from worker.tables.close_names import close_names, shown
 
 
-async def known_queries(request: Request) -> None:
-    """Refuse what no parameter of the route is: a dependency of routes.
+async def reject_unknown_parameters(request: Request) -> None:
+    """Refuse unknown and repeated query parameters: a dependency of routes.
 
     Raises:
-        InvalidRequest: naming each, with the parameter that may be meant; or one is told twice that has one value.
+        InvalidRequest: names each of them, with a similar parameter.
     """
     if not request.scope["query_string"]:
         return
@@ -25,8 +25,8 @@ async def known_queries(request: Request) -> None:
     counts = Counter(name for name, _ in request.query_params.multi_items())
     wrong = [name for name, count in counts.items() if name not in known or (count > 1 and not known[name])]
     if wrong:
-        errors = tuple(FieldError(f"query:{shown(name)}", _message(name, known)) for name in wrong[:MAX_PLACES])
-        raise InvalidRequest(f"{errors[0].pointer}: {errors[0].message}", errors=errors)
+        places = wrong[:MAX_PLACES]
+        raise invalid_request([FieldError(f"query:{shown(name)}", _message(name, known)) for name in places])
 
 
 def _message(name: str, known: Mapping[str, bool]) -> str:
@@ -39,7 +39,7 @@ def _message(name: str, known: Mapping[str, bool]) -> str:
 
 
 def _known(route: APIRoute) -> dict[str, bool]:
-    """Return the parameters of a route's query, each with whether it may be told several times."""
+    """Return the query parameters of a route, and whether each may be repeated."""
     return {
         field.alias: _is_list(field.field_info.annotation)
         for field in get_flat_params(route.dependant)

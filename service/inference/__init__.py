@@ -1,1 +1,1 @@
-"""Rows in, answers out."""
+"""Decoding of rows and encoding of predictions."""

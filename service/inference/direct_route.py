@@ -11,7 +11,7 @@ from service.runtime.context import get_context
 class DirectRoute(APIRoute):
     """A POST whose function takes context, request and the texts of the path, and returns the answer.
 
-    A request with a query is FastAPI's to check.
+    Requests with a query take FastAPI's usual way, which validates them.
     """
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:

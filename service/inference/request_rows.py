@@ -1,7 +1,8 @@
-"""Rows of a request's body, in any form. Parquet is read apart: over some damaged footers pyarrow ends its process.
+"""Reading rows from a request's body.
 
-So is long JSON: while its parser works the interpreter does nothing else, for a third of a second of 16 MiB. Forms that
-are read in this process do not end it: ``benchmarks/results/fuzz.md`` counts how many damaged files were tried.
+A reader process reads Parquet, because damaged footers can crash pyarrow, and long JSON, because its parser holds the
+GIL (a third of a second for 16 MiB). Other forms are read in this process, which damaged files do not crash:
+``benchmarks/results/fuzz.md`` counts those tried.
 """
 
 from collections.abc import Callable
@@ -30,15 +31,15 @@ LONG_JSON = 2**20
 async def rows_of(
     context: Context, request: Request, header_row: bool | None
 ) -> tuple[int, Callable[[ModelEntry], Rows]]:
-    """Return how long a request's body is, and what makes of it rows for a model.
+    """Return the length of the body, and a function that reads its rows for a model.
 
-    ``header_row``: whether the first row of a text holds the names.
+    ``header_row``: whether the first row of CSV or TSV holds the names.
 
     Raises:
-        InvalidRequest: a header is told of a form that has names of its own.
-        UnsupportedMediaType: the body is of a form that holds no rows, or encoded in an unknown way.
-        BodyTooLarge: it is too large once it is decompressed.
-        UnreadableTable, TableTooLarge, StorageFull: it is Parquet, and see ``TableReaders.read``.
+        InvalidRequest: see ``check_header``.
+        UnsupportedMediaType: the media type or the encoding is not supported.
+        BodyTooLarge: the decompressed body is too large.
+        UnreadableTable, TableTooLarge, StorageFull: of Parquet, see ``TableReaders.read``.
     """
     kind = content_type(request, ROW_TYPES, default=JSON)
     check_header(header_row, kind)
@@ -46,23 +47,23 @@ async def rows_of(
     encoding = header(request.scope, b"content-encoding")
     if encoding is not None:
         body = await to_thread.run_sync(decoded, body, encoding, context.settings.max_json_bytes)
-    most = context.settings.max_predict_rows
+    max_rows = context.settings.max_predict_rows
     table = None
     if kind == PARQUET:
         table = await context.row_readers.run(partial(parquet_rows, context, body), request, context.database.project)
 
-    def read(known: ModelEntry) -> Rows:
+    def read(entry: ModelEntry) -> Rows:
         if table is not None:
-            return known.reader.fit(table, max_rows=most)
-        if kind == JSON and len(body) > LONG_JSON and context.row_readers.apart:
-            return _long_rows(context, body, known)
-        return known.reader.read(body, kind, max_rows=most, header=header_row)
+            return entry.reader.fit(table, max_rows=max_rows)
+        if kind == JSON and len(body) > LONG_JSON and context.row_readers.isolated:
+            return _long_rows(context, body, entry)
+        return entry.reader.read(body, kind, max_rows=max_rows, header=header_row)
 
     return len(body), read
 
 
-def _long_rows(context: Context, body: bytes, known: ModelEntry) -> pa.Table:
-    """Return the rows of a long body of JSON, in a thread of predictions.
+def _long_rows(context: Context, body: bytes, entry: ModelEntry) -> pa.Table:
+    """Return the rows of a long JSON body. Runs in a thread of predictions.
 
     Raises:
         UnreadableTable, TableTooLarge, StorageFull, InvalidRequest, ColumnMismatch: see ``TableReaders.read``.
@@ -71,7 +72,7 @@ def _long_rows(context: Context, body: bytes, known: ModelEntry) -> pa.Table:
     with upload_folder(settings.home) as folder:
         source, destination = folder / "body", folder / "rows.arrow"
         source.write_bytes(body)
-        features = known.record.resource.features
+        features = entry.record.resource.features
         context.row_readers.read(
             RowsOrder(source=source, destination=destination, features=features, max_rows=settings.max_predict_rows)
         )
@@ -79,7 +80,7 @@ def _long_rows(context: Context, body: bytes, known: ModelEntry) -> pa.Table:
 
 
 def parquet_rows(context: Context, body: bytes) -> pa.Table:
-    """Return the rows of a Parquet file, in a thread of ``context.row_readers.run``.
+    """Return the rows of a Parquet file. Runs in a thread of ``context.row_readers.run``.
 
     Raises:
         UnreadableTable, TableTooLarge, StorageFull: see ``TableReaders.read``.

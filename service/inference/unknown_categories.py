@@ -1,17 +1,17 @@
-"""How answers tell of categories that no training row had."""
+"""The report on categories unseen in training, in answers to predictions."""
 
 import json
 from collections.abc import Mapping
 
 HEADER = "Unknown-Categories"
 PARAMETER = "unknown_categories"
-"""Of an answer of the Open Inference Protocol, whose parameters are single values: the same JSON as text."""
+"""In the Open Inference Protocol, whose parameters are scalars: the JSON as text."""
 MAX_TEXT = 2000
-"""Characters, so that no client or server between stumbles over the header. Columns that do not fit are left out."""
+"""Longest text, so that proxies and clients accept the header. Columns that do not fit are left out."""
 
 
 def as_text(unknown: Mapping[str, int]) -> str:
-    """Return JSON of as many columns as fit, each with the number of rows; an empty text where there are none."""
+    """Return JSON of as many columns as fit, each with its number of rows; "" where there are none."""
     parts: list[str] = []
     left = MAX_TEXT
     for name, count in unknown.items():

@@ -1,1 +1,1 @@
-"""From a request to a queued job."""
+"""Planning and submission of jobs."""

@@ -1,9 +1,9 @@
-"""What the jobs of one request name and choose, looked at once: each job of a batch may name the same wide table."""
+"""A cache of datasets, models and checks for one request: all jobs of a batch may use the same wide table."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
-from service.datasets.warnings import of_columns, of_header
+from service.datasets.warnings import column_warnings, header_warning
 from service.runtime.context import Context
 from worker.contracts.base import Task
 from worker.contracts.errors import NotFound, UnknownReference
@@ -15,11 +15,11 @@ from worker.tables import schema
 R = TypeVar("R")
 
 
-class _Once(dict[tuple[object, ...], object]):
-    """Results by what they are of."""
+class _Memo(dict[tuple[object, ...], object]):
+    """Computed results by key."""
 
-    def of(self, key: tuple[object, ...], make: Callable[[], R]) -> R:
-        """Return what ``make`` returned for the same key."""
+    def get_or_add(self, key: tuple[object, ...], make: Callable[[], R]) -> R:
+        """Return the result of ``key``, computed by ``make`` the first time."""
         if key not in self:
             self[key] = make()
         return cast(R, self[key])
@@ -33,59 +33,59 @@ class Table:
         self.columns: Mapping[str, Column] = schema.by_name(dataset.columns)
 
 
-class Choice:
-    """The features and targets that a request chooses of a table, and what they come to."""
+class ColumnSelection:
+    """The features and targets that a request selects from a table, with cached checks."""
 
     def __init__(self, request: TableRequest, table: Table) -> None:
         self.features = schema.resolve_features(request, table.columns)
         self.targets = schema.resolve_targets(request, table.columns)
         self.names = [column.name for column in self.features]
         self._dataset = table.dataset
-        self._once = _Once()
+        self._memo = _Memo()
 
     def width(self, expanded: bool) -> int:
-        """Return how many encoded columns the features make at most."""
-        return self._once.of(("width", expanded), lambda: schema.encoded_width(self.features, expanded))
+        """Return the largest number of encoded columns of the features."""
+        return self._memo.get_or_add(("width", expanded), lambda: schema.encoded_width(self.features, expanded))
 
-    def remarks(self, expanded: bool) -> list[str]:
-        """Return what of the features should be looked at."""
-        return self._once.of(("remarks", expanded), lambda: self._remarks(expanded))
+    def warnings(self, expanded: bool) -> list[str]:
+        """Return the warnings about the features."""
+        return self._memo.get_or_add(("remarks", expanded), lambda: self._warnings(expanded))
 
-    def _remarks(self, expanded: bool) -> list[str]:
-        header = of_header(self._dataset)
-        columns = of_columns(self.features, self._dataset.rows, expanded=expanded)
+    def _warnings(self, expanded: bool) -> list[str]:
+        header = header_warning(self._dataset)
+        columns = column_warnings(self.features, self._dataset.rows, expanded=expanded)
         return columns if header is None else [header, *columns]
 
     def check(self, task: Task, most: int, expanded: bool) -> None:
         """See ``schema.check_columns``."""
-        self._once.of(
+        self._memo.get_or_add(
             ("check", task, most, expanded),
             lambda: schema.check_columns(self.features, self.targets, task, max_encoded=most, expanded=expanded),
         )
 
     def check_validation(self, other: Table) -> None:
         """See ``schema.check_validation_dataset``."""
-        self._once.of(
+        self._memo.get_or_add(
             ("validation", other.dataset.id),
             lambda: schema.check_validation_dataset(self.features + self.targets, other.columns),
         )
 
 
-class Lookups:
-    """What was looked up for one request: it lives no longer, for datasets and models come and go."""
+class LookupCache:
+    """LookupCache of one request. It must not live longer, because datasets and models are deleted."""
 
     def __init__(self, context: Context) -> None:
         self._database = context.database
-        self._once = _Once()
+        self._memo = _Memo()
 
     def table(self, dataset_id: str, pointer: str) -> Table:
         """Return the dataset that a request names at ``pointer``.
 
         Raises:
-            UnknownReference: there is none.
+            UnknownReference: it does not exist.
         """
         try:
-            return self._once.of(("table", dataset_id), lambda: Table(datasets.get(self._database, dataset_id)))
+            return self._memo.get_or_add(("table", dataset_id), lambda: Table(datasets.get(self._database, dataset_id)))
         except NotFound as error:
             raise UnknownReference.at(pointer, error.detail) from error
 
@@ -93,27 +93,27 @@ class Lookups:
         """Return the model that a request predicts with.
 
         Raises:
-            UnknownReference: there is none.
+            UnknownReference: it does not exist.
         """
         try:
-            return self._once.of(("model", ref), lambda: models.get(self._database, ref).resource)
+            return self._memo.get_or_add(("model", ref), lambda: models.get(self._database, ref).resource)
         except NotFound as error:
             raise UnknownReference.at("/model", error.detail) from error
 
-    def choice(self, request: TableRequest, table: Table) -> Choice:
-        """Return what a request chooses of a table.
+    def selection(self, request: TableRequest, table: Table) -> ColumnSelection:
+        """Return the columns that a request selects from a table.
 
         Raises:
-            InvalidRequest: it cannot be chosen.
+            InvalidRequest: it names unknown or unsuitable columns.
         """
         features = None if request.features is None else tuple(request.features)
-        # one target and a list of one are named at other places where they are wrong
+        # a target and a list of one target differ in the pointers of errors
         target = request.target if isinstance(request.target, str) else tuple(request.target)
         key = ("choice", table.dataset.id, target, features, tuple(request.exclude))
-        return self._once.of(key, lambda: Choice(request, table))
+        return self._memo.get_or_add(key, lambda: ColumnSelection(request, table))
 
     def check_predict(self, model: Model, table: Table) -> None:
         """See ``schema.check_predict``."""
-        self._once.of(
+        self._memo.get_or_add(
             ("predict", model.id, table.dataset.id), lambda: schema.check_predict(model.features, table.columns)
         )

@@ -1,8 +1,8 @@
-"""From a request to what it would run: checked against the data, every default resolved, its cost estimated."""
+"""Plans of jobs: requests checked against their data, with defaults resolved and the cost estimated."""
 
 from dataclasses import dataclass
 
-from service.jobs.lookups import Lookups
+from service.jobs.lookups import LookupCache
 from service.runtime.context import Context
 from worker.contracts.requests import AnyRequest, PredictRequest
 from worker.contracts.resources import DryRun
@@ -12,7 +12,7 @@ from worker.training.resolve import Training, leaves_encoding, may_expand, resol
 
 @dataclass(frozen=True)
 class Plan:
-    """A request that was checked against its data, with nothing left to resolve."""
+    """A request that was checked against its data, with all defaults resolved."""
 
     request: AnyRequest
     dry_run: DryRun
@@ -20,44 +20,44 @@ class Plan:
     model_id: str | None = None
 
 
-def plan(context: Context, request: AnyRequest, lookups: Lookups | None = None) -> Plan:
-    """Return what ``request`` would run. ``lookups``: what other jobs of the same batch have looked up.
+def plan(context: Context, request: AnyRequest, cache: LookupCache | None = None) -> Plan:
+    """Return the plan of ``request``. ``cache``: shared by the jobs of a batch.
 
     Raises:
-        InvalidRequest: the request and the data do not go together; pointers say where.
+        InvalidRequest: the request does not fit the data.
     """
-    lookups = lookups or Lookups(context)
+    cache = cache or LookupCache(context)
     if isinstance(request, PredictRequest):
-        return _plan_predict(lookups, request)
-    return _plan_training(lookups, request, context.settings.max_encoded_columns)
+        return _plan_predict(cache, request)
+    return _plan_training(cache, request, context.settings.max_encoded_columns)
 
 
-def _plan_training(lookups: Lookups, request: Training, most: int) -> Plan:
-    table = lookups.table(request.dataset, "/dataset")
+def _plan_training(cache: LookupCache, request: Training, limit: int) -> Plan:
+    table = cache.table(request.dataset, "/dataset")
     rows = table.dataset.rows
-    choice = lookups.choice(request, table)
-    task = schema.resolve_task(request.task, choice.targets)
-    resolved = resolve(request, choice.names, task)
-    wide, told = choice.width(True), []
-    if wide > most and leaves_encoding(resolved):
+    selection = cache.selection(request, table)
+    task = schema.resolve_task(request.task, selection.targets)
+    resolved = resolve(request, selection.names, task)
+    wide, notes = selection.width(True), []
+    if wide > limit and leaves_encoding(resolved):
         resolved = without_expanded(resolved)
-        told = [f"encoding 'expanded' would make {wide} columns, and at most {most} are allowed: it is not tried"]
+        notes = [f"encoding 'expanded' would make {wide} columns, and at most {limit} are allowed: it is not tried"]
     expanded = may_expand(resolved)
     schema.check_rows(request, rows)
-    choice.check(task, most, expanded)
+    selection.check(task, limit, expanded)
     held_out = None
-    used = [table.dataset.id]
+    dataset_ids = [table.dataset.id]
     if request.validation is not None and request.validation.dataset is not None:
-        other = lookups.table(request.validation.dataset, "/validation/dataset")
-        choice.check_validation(other)
+        other = cache.table(request.validation.dataset, "/validation/dataset")
+        selection.check_validation(other)
         held_out = other.dataset.rows
-        used.append(other.dataset.id)
-    width = choice.width(expanded)
-    outputs = choice.targets[0].distinct if task == "classification" else len(choice.targets)
+        dataset_ids.append(other.dataset.id)
+    width = selection.width(expanded)
+    outputs = selection.targets[0].distinct if task == "classification" else len(selection.targets)
     fitted, scored = split_sizes(request, rows, held_out)
-    from worker.training import cost as estimates  # torch with it: see service.runtime.predictor
+    from worker.training import cost as estimates  # imports torch: see service.runtime.predictor
 
-    cost = estimates.training(resolved, fitted, width, outputs, scored, plain=choice.width(False))
+    cost = estimates.training(resolved, fitted, width, outputs, scored, plain=selection.width(False))
     return Plan(
         resolved,
         DryRun(
@@ -67,20 +67,20 @@ def _plan_training(lookups: Lookups, request: Training, most: int) -> Plan:
             encoded_columns=width,
             outputs=outputs,
             estimate=cost,
-            remarks=told + choice.remarks(expanded),
+            remarks=notes + selection.warnings(expanded),
         ),
-        used,
+        dataset_ids,
     )
 
 
-def _plan_predict(lookups: Lookups, request: PredictRequest) -> Plan:
-    model = lookups.model(request.model)
-    table = lookups.table(request.dataset, "/dataset")
+def _plan_predict(cache: LookupCache, request: PredictRequest) -> Plan:
+    model = cache.model(request.model)
+    table = cache.table(request.dataset, "/dataset")
     dataset = table.dataset
-    lookups.check_predict(model, table)
+    cache.check_predict(model, table)
     outputs = len(model.classes) if model.classes is not None else len(model.targets)
     resolved = request.model_copy(update={"model": model.id})
-    from worker.training import cost as estimates  # torch with it: see service.runtime.predictor
+    from worker.training import cost as estimates  # imports torch: see service.runtime.predictor
 
     cost = estimates.prediction(model, dataset.rows)
     return Plan(

@@ -1,1 +1,1 @@
-"""Everything on one machine: child processes, checks before a start, the demonstration."""
+"""Running on one machine: child processes, preflight checks, the demo."""

@@ -1,4 +1,4 @@
-"""A program that is kept running. It has a session of its own, and ends with the process that started it."""
+"""A supervised child process in its own session. It ends with its parent."""
 
 import ctypes
 import os
@@ -14,17 +14,17 @@ from service.errors import CannotStart
 PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 15.0
 SETTLE_SECONDS = 20.0
-"""A program that gives up by itself so soon after its first start will give up again."""
+"""A program that exits so soon after its first start is not started again."""
 CALM_SECONDS = 60.0
-"""A program that ran for so long has nothing to do with its deaths before."""
+"""After running this long a program's count of deaths is reset."""
 MAX_DEATHS = 5
 MAX_PAUSE = 10.0
 LAST_LINES = 15
 
 
 @dataclass
-class Part:
-    """A program, its log, and how often it died. Moments are of one monotonic clock."""
+class ChildProcess:
+    """A program, its log, and its number of deaths. Times are of a monotonic clock."""
 
     name: str
     arguments: list[str]
@@ -37,7 +37,7 @@ class Part:
     _log_begins: int = field(default=0, repr=False)
 
     def start(self, environment: Mapping[str, str], now: float) -> None:
-        """Start the program in a session of its own, its output at the end of its log.
+        """Start the program in its own session, with output appended to its log.
 
         Raises:
             CannotStart: the log cannot be written, or there is no such program.
@@ -65,15 +65,15 @@ class Part:
         return self.process is not None and self.process.poll() is None
 
     def wait(self) -> None:
-        """Return when the program has ended."""
+        """Wait for the end of the program."""
         if self.process is not None:
             self.process.wait()
 
-    def revive(self, environment: Mapping[str, str], now: float, say: Callable[[str], None]) -> None:
+    def restart_if_dead(self, environment: Mapping[str, str], now: float, say: Callable[[str], None]) -> None:
         """Start the program again when it has died, after a pause that doubles with each death in a row.
 
         Raises:
-            CannotStart: it gave up soon after its first start, or died too often in a row. Its own words are in it.
+            CannotStart: it exited soon after its first start, or died too often in a row.
         """
         if self.process is None or self.alive():
             return
@@ -85,7 +85,7 @@ class Part:
             self.start(environment, now)
 
     def stop(self, patience: float = STOP_SECONDS) -> None:
-        """SIGTERM, then after ``patience`` seconds SIGKILL to the whole group."""
+        """Send SIGTERM, and after ``patience`` seconds SIGKILL to the process group."""
         if self.process is None or not self.alive():
             return
         self.process.terminate()
@@ -95,8 +95,8 @@ class Part:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
-    def words(self) -> str:
-        """Return the last lines that the program wrote since its last start."""
+    def last_lines(self) -> str:
+        """Return the last lines of output since the last start."""
         with self.log.open("rb") as file:
             file.seek(self._log_begins)
             text = file.read().decode(errors="replace")
@@ -104,12 +104,12 @@ class Part:
 
     def _pause_after_death(self, code: int, lived: float) -> float:
         if self.starts == 1 and code > 0 and lived < SETTLE_SECONDS:
-            raise CannotStart(f"{self.name} did not come up, it {_ending(code)}; from {self.log}:\n{self.words()}")
+            raise CannotStart(f"{self.name} did not come up, it {_ending(code)}; from {self.log}:\n{self.last_lines()}")
         self.deaths = 1 if lived > CALM_SECONDS else self.deaths + 1
         if self.deaths > MAX_DEATHS:
             raise CannotStart(
                 f"{self.name} died {self.deaths} times in a row and {_ending(code)} at last; from {self.log}:\n"
-                f"{self.words()}"
+                f"{self.last_lines()}"
             )
         return min(0.5 * 2.0 ** (self.deaths - 1), MAX_PAUSE)
 

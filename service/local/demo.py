@@ -1,4 +1,4 @@
-"""The main job on a real table, over HTTP only: upload, train, predict held-out rows, look at what was learned.
+"""The demo on a real table, over HTTP: upload, train, predict held-out rows, show the learned features.
 
 The table is the Breast Cancer Wisconsin (Diagnostic) data: W. Wolberg, O. Mangasarian, N. Street, W. Street, UCI
 Machine Learning Repository 1995, doi:10.24432/C5DW2B, licence CC BY 4.0. 569 rows, 30 measurements of cell nuclei.
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from service.errors import Complaint, WrongSetting
+from service.errors import CommandError, WrongSetting
 
 TARGET = "diagnosis"
 SEED = 0
@@ -29,8 +29,8 @@ TOP = 8
 SPECS: dict[str, dict[str, Any]] = {"FACT-RFM": {}, "plain kernel machine": {"update": "none"}}
 
 
-class DemoFailed(Complaint):
-    """The service did not do what the demo asked; the message says what it answered."""
+class DemoFailed(CommandError):
+    """A request of the demo failed. The message holds the answer."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +61,19 @@ def split_table() -> Split:
 
 
 def run_demo(url: str, key: str | None, out: Path, console: Console) -> dict[str, Any]:
-    """Run the demo against the service at ``url``, save the heatmap to ``out``, and return what was found.
+    """Run the demo against the service at ``url``, save the heatmap to ``out``, and return the results.
 
     Raises:
-        WrongSetting: there can be no such address, key or file.
-        DemoFailed: the service was not reached or answered an error, or a job did not succeed.
+        WrongSetting: the address or the key is malformed.
+        DemoFailed: a request or a job failed, or the heatmap cannot be saved.
     """
     _check(url, key)
     url = url.rstrip("/")
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     try:
         with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
-            _greet(client, url)
-            found, picture = _show(client, console)
+            _check_service(client, url)
+            result, picture = _run_steps(client, console)
     except httpx.HTTPError as error:
         raise DemoFailed(f"{url} cannot be reached: {error}") from error
     try:
@@ -81,14 +81,14 @@ def run_demo(url: str, key: str | None, out: Path, console: Console) -> dict[str
     except OSError as error:
         raise DemoFailed(f"the heatmap cannot be saved as {out}: {error.strerror}") from error
     console.print(f"The learned feature matrix as a picture: [bold]{out.absolute()}[/]")
-    return {**found, "picture": str(out.absolute())}
+    return {**result, "picture": str(out.absolute())}
 
 
 def check_picture(out: Path) -> None:
-    """See that the heatmap can be saved.
+    """Check that the heatmap can be saved.
 
     Raises:
-        WrongSetting: it cannot.
+        WrongSetting: ``out`` is not writable.
     """
     if out.is_dir() or not os.access(out if out.exists() else out.absolute().parent, os.W_OK):
         raise WrongSetting(f"--out is {out}: it must be a file that can be written, in a folder that exists")
@@ -105,8 +105,8 @@ def _check(url: str, key: str | None) -> None:
         raise WrongSetting("--key, or FACTRFM_API_KEY, holds characters that no HTTP header can carry")
 
 
-def _greet(client: httpx.Client, url: str) -> None:
-    """See that a FACT-RFM service answers, and that it can work."""
+def _check_service(client: httpx.Client, url: str) -> None:
+    """Check that a FACT-RFM service answers and is ready."""
     answer = client.get("/readyz")
     try:
         document = answer.json()
@@ -119,8 +119,8 @@ def _greet(client: httpx.Client, url: str) -> None:
         raise DemoFailed(f"{url} cannot work: {'; '.join(missing)}")
 
 
-def _show(client: httpx.Client, console: Console) -> tuple[dict[str, Any], bytes]:
-    """Run the main job, print what comes of it, and return that and the heatmap."""
+def _run_steps(client: httpx.Client, console: Console) -> tuple[dict[str, Any], bytes]:
+    """Run all steps, print the results, and return them and the heatmap."""
     split = split_table()
     dataset = _upload(client, split, console)
     models = _train(client, dataset, console)
@@ -148,7 +148,7 @@ def _upload(client: httpx.Client, split: Split, console: Console) -> str:
 
 
 def _train(client: httpx.Client, dataset: str, console: Console) -> dict[str, str]:
-    """Submit both jobs, follow them, and return the ids of their models."""
+    """Submit both jobs, wait for them, and return the ids of their models by name."""
     jobs = {}
     for name, spec in SPECS.items():
         body = {"kind": "fit", "dataset": dataset, "target": TARGET, "spec": spec}
@@ -181,13 +181,12 @@ def _follow(client: httpx.Client, job: str, progress: Progress, task: TaskID) ->
     if state.get("state") != "succeeded":
         reason = (state.get("error") or {}).get("detail") or state.get("reason") or "no reason was given"
         raise DemoFailed(f"job {job} is {state.get('state', 'unknown')}: {reason}")
-    total = progress.tasks[task].completed
-    progress.update(task, total=total)
+    progress.update(task, total=progress.tasks[task].completed)
     return str(state["model"])
 
 
 def _events(client: httpx.Client, job: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (type, data) of each event until the job is final."""
+    """Yield (type, data) of each event until the job ends."""
     headers = {"Accept": "text/event-stream"}
     with client.stream("GET", f"/v1/jobs/{job}/events", headers=headers, timeout=None) as stream:
         if stream.is_error:
@@ -200,29 +199,29 @@ def _events(client: httpx.Client, job: str) -> Iterator[tuple[str, dict[str, Any
 
 
 def _compare(client: httpx.Client, models: dict[str, str], split: Split, console: Console) -> dict[str, int]:
-    """Print how many held-out rows each model is right on, and return that."""
-    found = {}
+    """Print and return the number of correct predictions of each model on held-out rows."""
+    counts = {}
     table = Table(title="Accuracy on rows that no training saw", title_justify="left")
     table.add_column("model")
     table.add_column("accuracy", justify="right")
     table.add_column("right", justify="right")
     for name, model in models.items():
         answer = _checked(client.post(f"/v1/models/{model}/predict", json={"rows": split.rows})).json()
-        right = sum(given == truth for given, truth in zip(answer["predictions"], split.labels, strict=True))
-        found[name] = right
+        right = sum(prediction == truth for prediction, truth in zip(answer["predictions"], split.labels, strict=True))
+        counts[name] = right
         table.add_row(name, f"{right / len(split.labels):.4f}", f"{right} of {len(split.labels)}")
     console.print(table)
-    return found
+    return counts
 
 
 def _features(client: httpx.Client, model: str, console: Console) -> dict[str, Any]:
-    """Print what a model looks at, and return it."""
+    """Print and return the most important features of a model."""
     features: dict[str, Any] = _checked(client.get(f"/v1/models/{model}/features")).json()
     table = Table(title=f"Most important features (iteration {features['iteration']})", title_justify="left")
     table.add_column("column")
     table.add_column("share of distance", justify="right")
-    for one in features["importance"][:TOP]:
-        table.add_row(one["feature"], f"{one['share']:.3f}")
+    for feature in features["importance"][:TOP]:
+        table.add_row(feature["feature"], f"{feature['share']:.3f}")
     console.print(table)
     console.print(
         f"Effective rank of M: {features['effective_rank']:.1f} of {len(features['encoded_importance'])} directions"

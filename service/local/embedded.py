@@ -1,6 +1,6 @@
-"""Everything on one machine: Valkey, a worker and the API as children of one process, all state under one folder.
+"""All services on one machine: Valkey, a worker and the API as child processes, with all state in one folder.
 
-A part that dies is started again. All parts end with the process that started them, however that ends.
+A child that dies is restarted. All children end with this process.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ import httpx
 import redis
 
 from service.errors import CannotStart
-from service.local.child_process import STOP_SECONDS, Part
+from service.local.child_process import STOP_SECONDS, ChildProcess
 from service.local.preflight import check_folder, check_port
 from service.settings import ServiceSettings
 
@@ -28,20 +28,20 @@ MAX_SOCKET_PATH_LENGTH = 100
 START_SECONDS = 90.0
 SERVERS = ("redis-server", "valkey-server")
 FACTRFM = [sys.executable, "-P", "-m", "service.cli"]
-"""Our own command line. -P: without it a folder ``service`` or ``worker`` where the user stands is imported instead."""
+"""Our command line. Without -P a folder ``service`` or ``worker`` in the current directory would be imported."""
 FOREIGN = ("FACTRFM_", "CELERY_")
-"""Beginnings of the variables that could lead a private service to somebody's state or queue."""
+"""Prefixes of variables that a private service must not inherit."""
 
 
 class Embedded:
-    """The parts and the thread of control over them. ``run`` returns when ``stopping`` was set."""
+    """Starts and supervises the child processes. ``run`` returns when ``stopping`` is set."""
 
     def __init__(self, settings: ServiceSettings, say: Callable[[str], None]) -> None:
         self.home = settings.home.absolute()
         self.url = settings.local_url
         self.stopping = threading.Event()
         self.ready = threading.Event()
-        self.parts: list[Part] = []
+        self.children: list[ChildProcess] = []
         self._host = settings.host
         self._port = settings.port
         self._own_queue = "redis_url" not in settings.model_fields_set
@@ -51,15 +51,15 @@ class Embedded:
             "FACTRFM_HOME": str(self.home),
             "FACTRFM_HOST": self._host,
             "FACTRFM_PORT": str(self._port),
-            # there is no other process that a balancer could turn to
+            # there is no load balancer
             "FACTRFM_DRAIN_SECONDS": "0",
         }
 
     def run(self) -> None:
-        """Start all parts, keep them running, and stop them in the end.
+        """Start all children, keep them running, and stop them in the end.
 
         Raises:
-            Complaint: the folder or the port is taken, or a part does not come up or does not stay up.
+            CommandError: the folder or the port is in use, or a child does not start or keeps dying.
         """
         check_folder("the folder of the logs", self.home / "logs")
         with _only_one(self.home / "up.lock"):
@@ -68,20 +68,20 @@ class Embedded:
                 self._prepare()
                 self._start_all()
                 while not self.stopping.wait(0.3):
-                    self._revive()
+                    self._restart_dead()
             finally:
                 self._stop_all()
 
     def _prepare(self) -> None:
         if self._own_queue:
-            self.parts.append(self._queue_server())
+            self.children.append(self._queue_server())
         else:
             self._say("Redis: the one that FACTRFM_REDIS_URL names")
         for name, command in (("worker", "worker"), ("api", "serve")):
-            self.parts.append(Part(name, [*FACTRFM, command], self.home / "logs" / f"{name}.log"))
+            self.children.append(ChildProcess(name, [*FACTRFM, command], self.home / "logs" / f"{name}.log"))
 
-    def _queue_server(self) -> Part:
-        program = next((found for name in SERVERS if (found := shutil.which(name))), None) or _packaged_server()
+    def _queue_server(self) -> ChildProcess:
+        program = next(filter(None, map(shutil.which, SERVERS)), None) or _packaged_server()
         self._say(f"Redis: {program}")
         folder = self.home / "queue"
         check_folder("the folder of the queue", folder)
@@ -95,26 +95,26 @@ class Embedded:
         self._environment["FACTRFM_REDIS_URL"] = f"redis+socket://{path}"
         arguments = [program, "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700", "--dir", str(folder)]
         arguments += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
-        return Part("redis", arguments, self.home / "logs" / "redis.log")
+        return ChildProcess("redis", arguments, self.home / "logs" / "redis.log")
 
     def _start_all(self) -> None:
-        for part in self.parts:
-            part.start(self._environment, time.monotonic())
-            if part.name == "redis":
-                self._wait(self._queue_answers, part)
-        self._wait(lambda: is_ready(self.url), self.parts[-1])
+        for child in self.children:
+            child.start(self._environment, time.monotonic())
+            if child.name == "redis":
+                self._wait(self._queue_answers, child)
+        self._wait(lambda: is_ready(self.url), self.children[-1])
         if not self.stopping.is_set():
             self.ready.set()
 
-    def _wait(self, condition: Callable[[], bool], part: Part) -> None:
+    def _wait(self, condition: Callable[[], bool], child: ChildProcess) -> None:
         ends_at = time.monotonic() + START_SECONDS
         while not condition():
             if self.stopping.wait(0.1):
                 return
-            self._revive()
+            self._restart_dead()
             if time.monotonic() > ends_at:
                 raise CannotStart(
-                    f"{part.name} is not ready after {START_SECONDS:g} s; from {part.log}:\n{part.words()}"
+                    f"{child.name} is not ready after {START_SECONDS:g} s; from {child.log}:\n{child.last_lines()}"
                 )
 
     def _queue_answers(self) -> bool:
@@ -125,48 +125,48 @@ class Embedded:
         except redis.RedisError:
             return False
 
-    def _revive(self) -> None:
-        for part in self.parts:
-            part.revive(self._environment, time.monotonic(), self._say)
+    def _restart_dead(self) -> None:
+        for child in self.children:
+            child.restart_if_dead(self._environment, time.monotonic(), self._say)
 
     def _stop_all(self) -> None:
-        for part in reversed(self.parts):
-            part.stop()
+        for child in reversed(self.children):
+            child.stop()
         if self._sockets is not None:
             shutil.rmtree(self._sockets, ignore_errors=True)
 
 
 @contextmanager
-def private_service(say: Callable[[str], None]) -> Iterator[tuple[str, Part]]:
-    """Run ``factrfm up`` in a temporary folder for as long as the block lasts; yield its address and its process.
+def private_service(say: Callable[[str], None]) -> Iterator[tuple[str, ChildProcess]]:
+    """Run ``factrfm up`` in a temporary folder during the block; yield its address and its process.
 
-    It takes no setting of the caller's, so nothing of it can reach the caller's database, queue or keys.
+    It ignores the caller's settings, so it cannot reach the caller's database, queue or keys.
 
     Raises:
-        CannotStart: it does not come up.
+        CannotStart: it does not become ready.
     """
     say("Starting a queue, a worker and the API for the demo")
     environment = {name: value for name, value in os.environ.items() if not name.upper().startswith(FOREIGN)}
     port = _free_port()
     with tempfile.TemporaryDirectory(prefix="factrfm-demo-") as folder:
         arguments = [*FACTRFM, "up", "--host", "127.0.0.1", "--port", str(port), "--home", f"{folder}/state"]
-        up = Part("the service of the demo", arguments, Path(folder) / "up.log")
+        up = ChildProcess("the service of the demo", arguments, Path(folder) / "up.log")
         url = f"http://127.0.0.1:{port}"
         try:
             up.start(environment, time.monotonic())
             ends_at = time.monotonic() + START_SECONDS
             while not is_ready(url):
                 if not up.alive() or time.monotonic() > ends_at:
-                    raise CannotStart(f"{up.name} did not come up:\n{up.words()}")
+                    raise CannotStart(f"{up.name} did not come up:\n{up.last_lines()}")
                 time.sleep(0.1)
             yield url, up
         finally:
-            # it stops its own parts one after another
+            # it stops its children one after another
             up.stop(4 * STOP_SECONDS)
 
 
 def is_ready(url: str) -> bool:
-    """Return whether the service at ``url`` says that it can work."""
+    """Return whether the service at ``url`` is ready."""
     try:
         return httpx.get(f"{url}/readyz", timeout=2).status_code == 200
     except httpx.HTTPError:

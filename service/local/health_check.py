@@ -1,7 +1,6 @@
-"""Health checks of containers, answered without the libraries of the command line.
+"""Health checks of containers with the standard library alone.
 
-Such a check runs every few seconds for as long as its container does. The whole program takes most of a second of CPU
-time only to be loaded, so what can be asked without it is asked here, by the standard library.
+Such a check runs every few seconds, and importing the whole command line takes most of a second of CPU time.
 """
 
 import http.client
@@ -17,10 +16,10 @@ API_SECONDS = 4
 SHOWN = 500
 
 
-def answer(arguments: Sequence[str]) -> int | None:
-    """Return the exit code of a command line that is a plain health check, None of any other.
+def run(arguments: Sequence[str]) -> int | None:
+    """Return the exit code of a plain health check; None for other command lines.
 
-    What is wrong is said on standard error.
+    A failure is printed to standard error.
     """
     if list(arguments) == ["check", "--worker"]:
         fault = heartbeat.check(os.environ)
@@ -34,21 +33,21 @@ def answer(arguments: Sequence[str]) -> int | None:
 
 
 def find_fault_of_api(url: str) -> str | None:
-    """Return why the API at ``url`` is not ready, None where it is."""
+    """Return why the API at ``url`` is not ready; None if it is ready."""
     place = urlsplit(url)
     connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=API_SECONDS)
     try:
         connection.request("GET", "/readyz")
-        found = connection.getresponse()
-        text = found.read().decode(errors="replace")
+        response = connection.getresponse()
+        text = response.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
         return f"no API answers at {url}: {error}"
     finally:
         connection.close()
-    return None if found.status == 200 else f"{url} is not ready, it answered {found.status}: {text[:SHOWN]}"
+    return None if response.status == 200 else f"{url} is not ready, it answered {response.status}: {text[:SHOWN]}"
 
 
 def _plain_url() -> str | None:
-    """Return where the API is; None where a variable is not as it should be, which the whole program explains."""
+    """Return the URL of the API; None for an invalid port, which the full command line reports."""
     port = os.environ.get("FACTRFM_PORT", "8000")
     return local_url(os.environ.get("FACTRFM_HOST", "127.0.0.1"), int(port)) if port.isdecimal() else None

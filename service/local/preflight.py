@@ -1,6 +1,6 @@
-"""What a process needs, looked at before it starts, so that a mistake is one line and not a traceback.
+"""Checks before a process starts, so that a misconfiguration is one line and not a traceback.
 
-Secrets stay out of every line: an address is shown without its user, password and query.
+Messages show addresses without user, password and query.
 """
 
 import errno
@@ -22,8 +22,7 @@ from worker.settings import SharedSettings
 if TYPE_CHECKING:
     from worker.store.database import Database
 
-# The libraries of the database, the queue and the device are imported where they are needed: together they take
-# seconds, and most commands need one of them or none.
+# The libraries of the database, the queue and the device are imported where they are used, because that takes seconds.
 
 LISTENING = ("FACTRFM_HOST (--host of up)", "FACTRFM_PORT, or --port of up")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -34,10 +33,10 @@ RIGHT_FOLDER = "it must be a folder that this user can write"
 
 
 def check_exposure(settings: ServiceSettings) -> None:
-    """See that an address that other machines reach comes with keys, configured ones or ones in the database.
+    """Check that a service that other machines can reach has keys.
 
     Raises:
-        WrongSetting: there are none.
+        WrongSetting: it has none.
         CannotStart: the database does not answer.
     """
     if settings.host in LOOPBACK or settings.api_keys:
@@ -54,21 +53,21 @@ def check_exposure(settings: ServiceSettings) -> None:
 
 
 def check_packages() -> None:
-    """See that the processes that this one will start import our packages.
+    """Check that child processes will import our packages.
 
     Raises:
-        CannotStart: Python finds packages of others first.
+        CannotStart: Python finds other packages of the same name first.
     """
     if shadows := shadowing.find_shadows():
-        raise CannotStart(f"for the processes to start {shadowing.told(shadows)}")
+        raise CannotStart(f"for the processes to start {shadowing.describe(shadows)}")
 
 
 def check_port(host: str, port: int, names: tuple[str, str] = LISTENING) -> None:
-    """See that a process can listen there; ``names`` are what the settings of host and port are called.
+    """Check that a process can listen there. ``names``: of the settings of host and port.
 
     Raises:
         WrongSetting: the machine has no such address.
-        CannotStart: the port is taken, or not for this user.
+        CannotStart: the port is in use or not permitted.
     """
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
@@ -85,12 +84,10 @@ def check_port(host: str, port: int, names: tuple[str, str] = LISTENING) -> None
 
 
 def check_state(settings: SharedSettings, *, make: bool = True) -> None:
-    """See that the settings name a queue and state that can be: addresses are read, none is reached.
-
-    Folders are made, unless ``make`` says otherwise.
+    """Check the folders and the syntax of addresses, without connecting. ``make``: create missing folders.
 
     Raises:
-        WrongSetting: one of them cannot be.
+        WrongSetting: one of them is invalid.
     """
     if make and (settings.database_url is None or settings.storage_url is None):
         check_folder("FACTRFM_HOME (--home of up)", settings.home.absolute(), make_home)
@@ -106,10 +103,10 @@ def _make(path: Path) -> None:
 
 
 def check_folder(name: str, path: Path, make: Callable[[Path], None] = _make) -> None:
-    """``make`` the folder ``path`` where it is missing, and see that files can be made in it.
+    """Create the folder ``path`` by ``make``, and check that it is writable. ``name``: its name in messages.
 
     Raises:
-        WrongSetting: it is something else, or not writable; ``name`` is what the message calls it.
+        WrongSetting: it is a file, or not writable.
     """
     try:
         make(path)
@@ -122,10 +119,10 @@ def check_folder(name: str, path: Path, make: Callable[[Path], None] = _make) ->
 
 
 def check_device(device: str) -> None:
-    """See that the machine has the device that trains.
+    """Check that the machine has the device.
 
     Raises:
-        WrongSetting: torch knows no such device, or finds no such GPU.
+        WrongSetting: torch knows or finds no such device.
     """
     if device in ("auto", "cpu"):
         return
@@ -136,13 +133,13 @@ def check_device(device: str) -> None:
         parsed = torch.device(device)
     except RuntimeError as error:
         raise WrongSetting(f"FACTRFM_DEVICE is {device!r}: torch knows no such device; {right}") from error
-    found = torch.cuda.device_count()
-    if parsed.type == "cuda" and (parsed.index or 0) >= found:
-        raise WrongSetting(f"FACTRFM_DEVICE is {device!r}: torch finds {found} GPUs here; {right}")
+    count = torch.cuda.device_count()
+    if parsed.type == "cuda" and (parsed.index or 0) >= count:
+        raise WrongSetting(f"FACTRFM_DEVICE is {device!r}: torch finds {count} GPUs here; {right}")
 
 
 def reach_database(settings: SharedSettings, *, migrate: bool) -> None:
-    """Reach the database, and bring it to the newest revision where ``migrate`` says so.
+    """Check the database; with ``migrate`` bring it to the newest revision.
 
     Raises:
         WrongSetting, CannotStart: see ``open_database``.
@@ -153,11 +150,11 @@ def reach_database(settings: SharedSettings, *, migrate: bool) -> None:
 
 @contextmanager
 def open_database(settings: SharedSettings, *, migrate: bool) -> Iterator["Database"]:
-    """Open the database for a command, brought to the newest revision where ``migrate`` says so.
+    """Open the database for a command; with ``migrate`` bring it to the newest revision.
 
     Raises:
-        WrongSetting: its address cannot be.
-        CannotStart: it does not answer, or does not do what is asked.
+        WrongSetting: its address is invalid.
+        CannotStart: it does not answer, or an operation fails.
     """
     from alembic.util import CommandError
     from sqlalchemy import make_url
@@ -191,7 +188,7 @@ def open_database(settings: SharedSettings, *, migrate: bool) -> Iterator["Datab
 
 
 def reach_queue(settings: SharedSettings) -> None:
-    """Reach Redis.
+    """Check the connection to Redis.
 
     Raises:
         CannotStart: it does not answer.
@@ -217,13 +214,13 @@ def reach_storage(settings: SharedSettings) -> None:
     """Write, read and delete a file in the storage of artifacts.
 
     Raises:
-        CannotStart: one of it failed.
+        CannotStart: one of these operations fails.
     """
     from worker.store.files.artifacts import Artifacts
 
     try:
         Artifacts(settings.storage_address).check()
-    except Exception as error:  # every storage has errors of its own
+    except Exception as error:  # the types of errors depend on the storage
         raise CannotStart(
             f"the storage {shown_address(settings.storage_address)} cannot be used: {type(error).__name__}"
         ) from error
@@ -266,7 +263,7 @@ def _check_storage_address(address: str) -> None:
 
 
 def shown_address(address: str) -> str:
-    """Return an address without what may be a secret; a port that is no number may be a password without its host."""
+    """Return an address without secrets. A port that is not a number may be a part of a password."""
     scheme, mark, rest = address.partition("://")
     user, at, place = rest.rpartition("@")
     host, slash, path = place.partition("?")[0].partition("/")

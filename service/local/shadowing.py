@@ -1,4 +1,4 @@
-"""Packages of others in the place of ours: ``service`` and ``worker`` are common names."""
+"""Detection of other packages named ``service`` or ``worker`` that hide ours."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ OURS = Path(str(service.__file__)).resolve().parents[1]
 
 
 def find_shadows(path: Sequence[str] | None = None) -> dict[str, Path]:
-    """Return those of our packages that Python finds elsewhere along ``path``, sys.path by default.
+    """Return our packages that Python would import from elsewhere along ``path``, by default sys.path.
 
-    Each with the file that is imported in its place, or the folder where there is no file.
+    Each with the file, or else the folder, that is imported instead.
     """
     shadows = {}
     for name in NAMES:
-        # not importlib.util.find_spec, which says what this process has imported already
+        # importlib.util.find_spec would return what this process has imported already
         spec = PathFinder.find_spec(name, sys.path if path is None else path)
         if spec is None:
             continue
@@ -31,13 +31,13 @@ def find_shadows(path: Sequence[str] | None = None) -> dict[str, Path]:
 
 
 def find_co_owners() -> dict[str, list[str]]:
-    """Return those of our packages that other projects have installed files of, each with these projects."""
+    """Return our packages into which other projects have installed files, with these projects."""
     owners = metadata.packages_distributions()
-    others = {name: sorted({one for one in owners.get(name, ()) if one != PROJECT}) for name in NAMES}
+    others = {name: sorted({project for project in owners.get(name, ()) if project != PROJECT}) for name in NAMES}
     return {name: projects for name, projects in others.items() if projects}
 
 
-def told(shadows: Mapping[str, Path]) -> str:
-    """Return what is said of ``shadows``, and what helps."""
+def describe(shadows: Mapping[str, Path]) -> str:
+    """Return a message about ``shadows``, with a remedy."""
     named = ", ".join(f"{name} is {place}" for name, place in shadows.items())
     return f"{named}, another package than ours; rename it, or take its folder out of PYTHONPATH"

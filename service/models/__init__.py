@@ -1,1 +1,1 @@
-"""What callers see of models: feature matrices, cards, comparisons, explanations."""
+"""Views of models: feature matrices, cards, comparisons, explanations."""

@@ -1,4 +1,4 @@
-"""Models side by side: what they were told, how they did, and how alike the features are that they learned."""
+"""Comparison of models: specs, metrics, and learned feature matrices."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,18 +9,18 @@ from worker.contracts.comparison import ComparedFeature, ComparedMetric, Compare
 from worker.store.models import ModelRecord
 
 MAX_COMPARED = 10
-"""So many models, or jobs on a page, stand side by side."""
+"""Largest number of models or jobs to compare."""
 
 
 def compare(records: Sequence[ModelRecord], matrices: Sequence[LearnedMatrix]) -> Comparison:
-    """Return the comparison of models, each with its matrix, in their order."""
+    """Return the comparison of models; ``matrices`` are in the same order."""
     models = [record.resource for record in records]
     specs = [model.spec for model in models]
     options = [(name, [spec.get(name) for spec in specs]) for name in _names(specs)]
-    described = [{one.feature: one for one in importance(learned)} for learned in matrices]
-    shares = [{name: one.share for name, one in found.items()} for found in described]
-    traces = [{name: one.trace_share for name, one in found.items()} for found in described]
-    features = sorted(_names(shares), key=lambda name: -max(one.get(name) or 0.0 for one in shares))
+    described = [{entry.feature: entry for entry in importance(learned)} for learned in matrices]
+    shares = [{name: entry.share for name, entry in by_name.items()} for by_name in described]
+    traces = [{name: entry.trace_share for name, entry in by_name.items()} for by_name in described]
+    features = sorted(_names(shares), key=lambda name: -max(by_name.get(name) or 0.0 for by_name in shares))
     return Comparison(
         models=models,
         metrics=[
@@ -36,30 +36,30 @@ def compare(records: Sequence[ModelRecord], matrices: Sequence[LearnedMatrix]) -
         features=[
             ComparedFeature(
                 feature=name,
-                shares=[one.get(name) for one in shares],
-                trace_shares=[one.get(name) for one in traces],
+                shares=[by_name.get(name) for by_name in shares],
+                trace_shares=[by_name.get(name) for by_name in traces],
             )
             for name in features
         ],
-        similarity=[[similarity(one, other) for other in matrices] for one in matrices],
+        similarity=[[similarity(matrix, other) for other in matrices] for matrix in matrices],
     )
 
 
-def similarity(one: LearnedMatrix, other: LearnedMatrix) -> float | None:
-    """Return the cosine between two feature matrices as vectors; a column that only one of them has counts as zeros.
+def similarity(matrix: LearnedMatrix, other: LearnedMatrix) -> float | None:
+    """Return the cosine between two feature matrices as vectors. A column of only one of them counts as zeros.
 
-    None where they have no column in common: then there is nothing to compare.
+    None if they share no column.
     """
     place = {name: index for index, name in enumerate(other.names)}
-    mine = [index for index, name in enumerate(one.names) if name in place]
+    mine = [index for index, name in enumerate(matrix.names) if name in place]
     if not mine:
         return None
-    theirs = [place[one.names[index]] for index in mine]
-    inner = float((one.M[np.ix_(mine, mine)].astype(float) * other.M[np.ix_(theirs, theirs)]).sum())
-    lengths = float(np.linalg.norm(one.M.astype(float)) * np.linalg.norm(other.M.astype(float)))
+    theirs = [place[matrix.names[index]] for index in mine]
+    inner = float((matrix.M[np.ix_(mine, mine)].astype(float) * other.M[np.ix_(theirs, theirs)]).sum())
+    lengths = float(np.linalg.norm(matrix.M.astype(float)) * np.linalg.norm(other.M.astype(float)))
     return min(inner / lengths, 1.0) if lengths > 0 else 0.0
 
 
 def _names(mappings: Sequence[Mapping[str, object]]) -> list[str]:
-    """Return the names of all, in the order in which they come first."""
-    return list(dict.fromkeys(name for one in mappings for name in one))
+    """Return the keys of all mappings, in order of first occurrence."""
+    return list(dict.fromkeys(name for mapping in mappings for name in mapping))

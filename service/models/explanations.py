@@ -1,4 +1,4 @@
-"""Explanations of predictions, with the training rows that they name."""
+"""Explanations of predictions, with the values of neighbouring training rows."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from worker.serving.model import ServedModel
 
 MAX_ROWS = 20
-"""An explanation of a row costs as much as some hundred predictions."""
+"""Explaining a row costs as much as some hundred predictions."""
 Place = tuple[str, int]
 Shown = tuple[dict[str, Label | None], list[Label]]
 
 
-def explained(context: Context, record: ModelRecord, model: "ServedModel", table: pa.Table, k: int) -> Explanations:
-    """Explain rows that have what the model reads, each with its ``k`` nearest training rows.
+def explain_all(context: Context, record: ModelRecord, model: "ServedModel", table: pa.Table, k: int) -> Explanations:
+    """Explain rows of a table with the model's columns, each with its ``k`` nearest training rows.
 
     Raises:
         InvalidRequest: there are more than ``MAX_ROWS`` rows, or one cannot be predicted.
@@ -35,7 +35,7 @@ def explained(context: Context, record: ModelRecord, model: "ServedModel", table
     from worker.serving.explanation import explain  # see service.runtime.predictor
 
     items = explain(model, table, k)
-    places = {(one.dataset, one.row) for item in items for one in item.neighbours}
+    places = {(neighbour.dataset, neighbour.row) for item in items for neighbour in item.neighbours}
     shown = _shown(
         context, record, [(dataset, row) for dataset, row in places if dataset is not None and row is not None]
     )
@@ -51,17 +51,17 @@ def explained(context: Context, record: ModelRecord, model: "ServedModel", table
 
 def _with_values(item: Explanation, shown: Mapping[tuple[str | None, int | None], Shown]) -> Explanation:
     neighbours: list[Neighbour] = []
-    for one in item.neighbours:
-        values, targets = shown.get((one.dataset, one.row), (None, None))
-        neighbours.append(one.model_copy(update={"values": values, "targets": targets}))
+    for neighbour in item.neighbours:
+        values, targets = shown.get((neighbour.dataset, neighbour.row), (None, None))
+        neighbours.append(neighbour.model_copy(update={"values": values, "targets": targets}))
     return item.model_copy(update={"neighbours": neighbours})
 
 
 def _shown(
     context: Context, record: ModelRecord, places: Iterable[Place]
 ) -> dict[tuple[str | None, int | None], Shown]:
-    """Return the features and targets of rows whose datasets are there."""
-    found: dict[tuple[str | None, int | None], Shown] = {}
+    """Return the features and targets of training rows whose datasets still exist."""
+    row_values: dict[tuple[str | None, int | None], Shown] = {}
     by_dataset: dict[str, list[int]] = {}
     for dataset, row in places:
         by_dataset.setdefault(dataset, []).append(row)
@@ -73,12 +73,12 @@ def _shown(
             with context.artifacts.open_part(file) as source:
                 table = table_values.shown(take_rows(source, [*features, *targets], rows))
         except (NotFound, ArtifactMissing):
-            # it was deleted, maybe just now: models outlive their datasets
+            # models outlive their datasets
             continue
         for row, cells in zip(rows, table.to_pylist(), strict=True):
             values = {name: cells[name] for name in features}
-            found[dataset, row] = values, [_target(record, cells[name]) for name in targets]
-    return found
+            row_values[dataset, row] = values, [_target(record, cells[name]) for name in targets]
+    return row_values
 
 
 def _target(record: ModelRecord, value: Label) -> Label:

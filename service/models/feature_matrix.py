@@ -1,12 +1,13 @@
-"""What a model learned, or a fit has learned so far, as callers see it: importance, spectrum, matrices.
+"""Feature matrices of models and of running fits: importance, spectrum, pictures.
 
-Matrices in storage never change, so what is made of one is kept: to decompose or to draw thousands of columns takes
-seconds. The matrices themselves are read, and compared with their checksums, each time.
+Stored matrices never change, so descriptions and pictures are cached: with thousands of columns they take seconds. The
+matrices themselves are read, and their checksums verified, each time.
 """
 
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +29,19 @@ BLOCK_ROWS = 4096
 DIRECTIONS = 5
 LOADINGS = 20
 SHARE_BYTES = 1000
-"""About so many bytes of memory each column takes in a description."""
+"""Approximate memory of a column in a description."""
 
 
 @dataclass(frozen=True)
 class MatrixSource:
-    """Where M of an iteration is stored. ``key``: what tells it from all others; ``read`` reads it."""
+    """The stored M of an iteration. ``key``: unique; ``read``: loads it."""
 
     key: tuple[str, int]
     read: Callable[[], "LearnedMatrix"] = field(repr=False)
 
     @property
     def iteration(self) -> int:
-        """Of the fit, from 0."""
+        """Number of the iteration, from 0."""
         return self.key[1]
 
 
@@ -48,8 +49,8 @@ class MatrixSource:
 class LearnedMatrix:
     """M (d, d) of one iteration, float32, with the names of its rows and columns.
 
-    ``sources``: the original column of each of them; ``columns``: all original columns, in the order of the table.
-    ``variances`` (d,): of the encoded training rows; None for a job of an older version, which kept none.
+    ``sources``: the original column of each name; ``columns``: all original columns, in the order of the table.
+    ``variances`` (d,): of the encoded training rows; None for jobs of older versions.
     """
 
     iteration: int
@@ -59,19 +60,25 @@ class LearnedMatrix:
     M: np.ndarray
     variances: np.ndarray | None
 
+    @property
+    def owners(self) -> np.ndarray:
+        """The index in ``columns`` of the source of each name."""
+        place = {name: index for index, name in enumerate(self.columns)}
+        return np.array([place[source] for source in self.sources], dtype=np.int64)
+
 
 def of_model(context: Context, record: ModelRecord, iteration: int | None = None) -> MatrixSource:
-    """Return where M of an iteration of a model is, of the chosen one by default."""
-    wanted = record.summary.iteration if iteration is None else iteration
-    return MatrixSource((record.matrices.key, wanted), lambda: _read_model(context, record, wanted))
+    """Return the source of M of an iteration of a model, by default of the chosen one."""
+    chosen = record.summary.iteration if iteration is None else iteration
+    return MatrixSource((record.matrices.key, chosen), lambda: _read_model(context, record, chosen))
 
 
 def of_job(context: Context, job_id: str, iteration: int | None = None) -> MatrixSource:
-    """Return where M of an iteration of a fit is: while it runs of the newest by default, then of its model.
+    """Return the source of M of an iteration of a fit, by default of the newest, after its end of its model.
 
     Raises:
-        NotFound: no such job, or no such iteration so far.
-        Conflict: the job makes no such matrix, or has none yet.
+        NotFound: the job or the iteration does not exist.
+        Conflict: the job has no matrix, or none yet.
     """
     job = jobs.get(context.database, job_id)
     if job.state == "succeeded" and job.kind in ("fit", "tune") and job.model is not None:
@@ -80,19 +87,19 @@ def of_job(context: Context, job_id: str, iteration: int | None = None) -> Matri
     checkpoint = stored.winner if isinstance(stored, TuneCheckpoint) else stored
     if not isinstance(checkpoint, Checkpoint) or not checkpoint.matrices:
         raise Conflict(f"job {job_id} is a {job.kind}, {job.state}, and has no feature matrix yet")
-    wanted = len(checkpoint.matrices) - 1 if iteration is None else iteration
-    if wanted >= len(checkpoint.matrices):
+    chosen = len(checkpoint.matrices) - 1 if iteration is None else iteration
+    if chosen >= len(checkpoint.matrices):
         raise NotFound(f"job {job_id} has matrices of the iterations up to {len(checkpoint.matrices) - 1} so far")
-    ref, columns = checkpoint.matrices[wanted], job.request["features"]
-    return MatrixSource((ref.key, wanted), lambda: _read_job(context.artifacts, job_id, ref, wanted, columns))
+    ref, columns = checkpoint.matrices[chosen], job.request["features"]
+    return MatrixSource((ref.key, chosen), lambda: _read_job(context.artifacts, job_id, ref, chosen, columns))
 
 
 def load(source: MatrixSource) -> LearnedMatrix:
     """Return the matrix.
 
     Raises:
-        NotFound: that iteration did not run, or its matrix is not kept; the message names the kept ones.
-        Conflict: a job's matrix is of a version that kept no names.
+        NotFound: the matrix of that iteration is not stored; the message lists those that are.
+        Conflict: an older version stored a job's matrix without names.
         ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
     """
     return source.read()
@@ -105,8 +112,8 @@ def describe(context: Context, source: MatrixSource) -> LearnedFeatures:
         NotFound, Conflict, ArtifactMissing, ArtifactCorrupt: see ``load``.
     """
 
-    def size(found: LearnedFeatures) -> int:
-        return SHARE_BYTES * (len(found.importance) + len(found.encoded_importance))
+    def size(features: LearnedFeatures) -> int:
+        return SHARE_BYTES * (len(features.importance) + len(features.encoded_importance))
 
     return context.learned.get((*source.key, "features"), lambda: _described(load(source)), size)
 
@@ -119,47 +126,45 @@ def picture(context: Context, source: MatrixSource, title: str, folded: bool, co
         return heatmap(learned.M, learned.names, title)
 
     if columns:
-        # callers may choose them in any number of ways
+        # not cached: callers may choose any columns
         return draw()
     return context.learned.get((*source.key, "picture", title, folded), draw, len)
 
 
 def view(learned: LearnedMatrix, folded: bool, columns: Sequence[str]) -> LearnedMatrix:
-    """Return the matrix as a caller asks for it: over original columns where ``folded``, of some columns where named.
+    """Return the matrix over original columns if ``folded``, restricted to ``columns`` if there are any.
 
     Raises:
         InvalidRequest: see ``select``.
     """
-    whole = fold(learned) if folded else learned
-    return select(whole, columns) if columns else whole
+    matrix = fold(learned) if folded else learned
+    return select(matrix, columns) if columns else matrix
 
 
 def fold(learned: LearnedMatrix) -> LearnedMatrix:
     """Return the matrix over original columns.
 
-    Where a column is encoded as several numbers, an entry is the Frobenius norm of the block of encoded columns that it
-    stands for. Such a block has no sign: its sum is near 0 where the encoded columns sum to a constant. Between columns
-    that are encoded as one number each, an entry is that of M.
+    For a column that is encoded as several, an entry is the Frobenius norm of its block of M. A block has no sign: its
+    sum is near 0 if the encoded columns sum to a constant. Between columns encoded as one each, an entry is that of M.
     """
-    place = {name: index for index, name in enumerate(learned.columns)}
-    owners = np.array([place[source] for source in learned.sources], dtype=np.int64)
+    owners, d = learned.owners, len(learned.columns)
     order = np.argsort(owners, kind="stable")
     present, starts, counts = np.unique(owners[order], return_index=True, return_counts=True)
     ordered = learned.M[np.ix_(order, order)].astype(np.float64)
     squares = np.add.reduceat(np.add.reduceat(ordered**2, starts, axis=0), starts, axis=1)
-    # the only entry of a block of one number is the first
+    # a block of one entry keeps its sign
     firsts = ordered[np.ix_(starts, starts)]
     single = counts == 1
-    entries = np.zeros((len(place), len(place)), dtype=np.float32)
+    entries = np.zeros((d, d), dtype=np.float32)
     entries[np.ix_(present, present)] = np.where(np.outer(single, single), firsts, np.sqrt(squares))
     return replace(learned, names=learned.columns, sources=learned.columns, M=entries, variances=None)
 
 
 def select(learned: LearnedMatrix, names: Sequence[str]) -> LearnedMatrix:
-    """Return the rows and columns of the matrix that are named, in that order.
+    """Return the named rows and columns of the matrix, in that order.
 
     Raises:
-        InvalidRequest: one is none of its columns.
+        InvalidRequest: the matrix has no such column.
     """
     place = {name: index for index, name in enumerate(learned.names)}
     unknown = [name for name in names if name not in place]
@@ -177,14 +182,14 @@ def select(learned: LearnedMatrix, names: Sequence[str]) -> LearnedMatrix:
 
 
 def importance(learned: LearnedMatrix) -> list[FeatureShare]:
-    """Return what each original column adds to the distance between training rows, largest first; see ``_shares``."""
+    """Return the share of each original column in the squared distance, largest first; see ``_shares``."""
     traces, shares = _by_column(learned, _trace_shares(learned)), _shares(learned)
     return _sorted(learned.columns, traces, None if shares is None else _by_column(learned, shares))
 
 
 def learned_something(learned: LearnedMatrix) -> bool:
-    """Return whether M is another one than the identity, where every fit begins."""
-    # as worker.engine.summary.is_identity, which would bring torch into a process that only shows pages
+    """Return whether M differs from the identity, where every fit starts."""
+    # like worker.engine.summary.is_identity, without importing torch
     diagonal = learned.M.diagonal()
     alone = np.count_nonzero(learned.M) == np.count_nonzero(diagonal)
     return not (alone and bool((np.abs(diagonal - 1) <= IDENTITY_TOLERANCE).all()))
@@ -229,19 +234,18 @@ def _described(learned: LearnedMatrix) -> LearnedFeatures:
 def _read_model(context: Context, record: ModelRecord, iteration: int) -> LearnedMatrix:
     summary = record.summary
     matrices, metadata = unpack(context.artifacts.read_bytes(record.matrices))
-    found = matrices.get(f"{iteration:04d}")
-    if found is None:
-        kept = ", ".join(str(int(name)) for name in sorted(matrices))
-        raise NotFound(f"model {record.resource.id} has no matrix of iteration {iteration}; it has those of {kept}")
+    stored = matrices.get(f"{iteration:04d}")
+    if stored is None:
+        numbers = ", ".join(str(int(name)) for name in sorted(matrices))
+        raise NotFound(f"model {record.resource.id} has no matrix of iteration {iteration}; it has those of {numbers}")
     variances = metadata.get("variances")
     if variances is None:
-        # files of before do not say them; the model's own file has the rows that they are of
-        variances = context.learned.get(
-            (record.model.key, "variances"), lambda: _variances(context.artifacts, record.model), lambda one: one.nbytes
-        )
+        # files of older versions lack them; they are computed from the training rows in the model's file
+        key = record.model.key, "variances"
+        variances = context.learned.get(key, lambda: _variances(context.artifacts, record.model), attrgetter("nbytes"))
     columns = [column.name for column in summary.features]
     return LearnedMatrix(
-        iteration, summary.encoded_names, summary.encoded_sources, columns, _square(found), np.asarray(variances)
+        iteration, summary.encoded_names, summary.encoded_sources, columns, _square(stored), np.asarray(variances)
     )
 
 
@@ -261,14 +265,14 @@ def _read_job(artifacts: Artifacts, job_id: str, ref: ArtifactRef, iteration: in
     matrices, metadata = unpack(artifacts.read_bytes(ref))
     if "names" not in metadata:
         raise Conflict(f"the matrices of job {job_id} were written by an older version, which kept no names")
-    [found] = matrices.values()
+    [stored] = matrices.values()
     variances = metadata.get("variances")
     return LearnedMatrix(
         iteration,
         metadata["names"],
         metadata["sources"],
         columns,
-        _square(found),
+        _square(stored),
         None if variances is None else np.array(variances),
     )
 
@@ -278,7 +282,7 @@ def _trace_shares(learned: LearnedMatrix) -> np.ndarray:
 
 
 def _shares(learned: LearnedMatrix) -> np.ndarray | None:
-    """Return Mⱼⱼ Var(xⱼ), normalised: as worker.engine.summary.importance, which would bring torch."""
+    """Return Mⱼⱼ Var(xⱼ), normalised, like worker.engine.summary.importance, without importing torch."""
     if learned.variances is None:
         return None
     return _normalised(learned.M.diagonal().astype(np.float64).clip(min=0) * learned.variances)
@@ -290,9 +294,7 @@ def _normalised(parts: np.ndarray) -> np.ndarray:
 
 
 def _by_column(learned: LearnedMatrix, shares: np.ndarray) -> np.ndarray:
-    place = {name: index for index, name in enumerate(learned.columns)}
-    owners = [place[source] for source in learned.sources]
-    return np.bincount(owners, weights=shares, minlength=len(place))
+    return np.bincount(learned.owners, weights=shares, minlength=len(learned.columns))
 
 
 def _square(stored: np.ndarray) -> np.ndarray:

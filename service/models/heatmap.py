@@ -1,4 +1,4 @@
-"""The picture of a feature matrix."""
+"""Heatmaps of feature matrices."""
 
 import io
 
@@ -12,9 +12,9 @@ MAX_LABEL_LENGTH = 24
 
 
 def heatmap(M: np.ndarray, names: list[str], title: str) -> bytes:
-    """Return M (d, d) as a PNG: colour by value, zero white, axes named where they can be read.
+    """Return M (d, d) as a PNG: colour by value, zero white, axes labelled by ``names``.
 
-    Of more than 60 columns every k-th is named. The same matrix gives the same bytes.
+    With more than 60 columns every k-th is labelled. The same matrix gives the same bytes.
     """
     d = len(names)
     side = float(np.clip(0.28 * min(d, MAX_LABELS) + 2.5, 4.5, 16.0))
@@ -37,6 +37,6 @@ def heatmap(M: np.ndarray, names: list[str], title: str) -> bytes:
 
 
 def _shortened(name: str) -> str:
-    # a dollar sign would start matplotlib's mathematics
+    # a dollar sign would start math text of matplotlib
     shown = name if len(name) <= MAX_LABEL_LENGTH else name[: MAX_LABEL_LENGTH - 1] + "…"
     return shown.replace("$", r"\$").replace("\n", " ")

@@ -1,30 +1,30 @@
-"""Texts of callers inside Markdown: they are shown as they are, whatever marks they hold."""
+"""Escaping of texts for Markdown."""
 
 import re
 import unicodedata
 
 MARKS = re.compile(r"([\\`*\[\]<>&|~$!{}]|(?<![^\W_])_|_(?![^\W_]))")
-"""What begins a span, a link, a tag, an entity, a formula or a cell; an underscore between letters begins nothing."""
+"""Characters that start a span, link, tag, entity, formula or cell. An underscore inside a word starts nothing."""
 AT_START = re.compile(r"^([#+=-]|\d+(?=[.)]))")
-"""What begins a heading, a list or a rule where it is the first of a line."""
+"""Characters that start a heading, list or rule at the beginning of a line."""
 LINK = re.compile(r"(?<=[a-z0-9+.-])(:)(?=//)|(?<=www)(\.)|(?<=mailto)(:)", re.I)
-"""What makes a link of a bare address."""
+"""Characters that turn a bare address into a link."""
 ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 JOINERS = "\u200c\u200d"
-"""They show nothing, and words of some scripts need them."""
+"""Invisible, but needed in words of some scripts."""
 INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 def escaped(text: str) -> str:
-    """Return a text for one line of Markdown, also for a cell of a table.
+    """Return a text for one line of Markdown or a cell of a table.
 
-    Line breaks and tabs are spaces. Other characters that show nothing or turn the direction of what follows are named
-    by their numbers.
+    Whitespace becomes spaces. Other invisible characters and those that change the direction of text are written as
+    their code points.
     """
     line = "".join(_visible(character) for character in re.sub(r"[\s\x1c-\x1f\x85]+", " ", text)).strip()
-    marked = MARKS.sub(lambda found: ENTITIES.get(found[0], f"\\{found[0]}"), line)
-    linked = LINK.sub(lambda found: f"&#{ord(found[0])};", marked)
-    return AT_START.sub(lambda found: f"{found[0]}\\" if found[0].isdigit() else f"\\{found[0]}", linked)
+    marked = MARKS.sub(lambda match: ENTITIES.get(match[0], f"\\{match[0]}"), line)
+    linked = LINK.sub(lambda match: f"&#{ord(match[0])};", marked)
+    return AT_START.sub(lambda match: f"{match[0]}\\" if match[0].isdigit() else f"\\{match[0]}", linked)
 
 
 def _visible(character: str) -> str:

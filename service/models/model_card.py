@@ -1,7 +1,7 @@
-"""The model card: what a model is, reads and answers, how it did, what it looks at, how to make it again.
+"""The model card: inputs, outputs, metrics, important features, spec, and how to reproduce the model.
 
-It is one file. The heatmap is inside as a data URI: a viewer shows it without the service, and one that shows no such
-pictures (GitHub's) shows the text beside it, which names the call for the picture.
+It is one file with the heatmap as a data URI. Viewers that do not show such images (GitHub's) show the alternative
+text, which names the call for the picture.
 """
 
 import base64
@@ -17,7 +17,7 @@ from worker.store.models import ModelRecord
 
 TOP = 10
 MAX_COLUMNS = 200
-"""So many columns are listed; of more the most important ones."""
+"""Largest number of listed columns, the most important ones."""
 MAX_LABELS = 50
 LEADING = 3
 WEIGHTS = 5
@@ -26,12 +26,12 @@ UNLEARNED = (
     "only tell how much each column varies."
 )
 MIN_WEIGHT = 0.005
-"""Less is written as nothing."""
+"""Smaller weights are left out."""
 
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card is made of. ``dataset`` and ``request`` (of the job) are None where they were deleted."""
+    """The data of a card. ``dataset`` and ``request`` (of the job) are None if they were deleted."""
 
     record: ModelRecord
     features: LearnedFeatures
@@ -41,7 +41,7 @@ class CardFacts:
 
 
 def model_card(facts: CardFacts) -> str:
-    """Return Markdown."""
+    """Return the card in Markdown."""
     model = facts.record.resource
     head = [f"# {escaped(model.name)}, version {model.version}"]
     if model.description:
@@ -49,12 +49,12 @@ def model_card(facts: CardFacts) -> str:
     sections = (
         head,
         _about(facts),
-        _reads(facts),
-        _answers(facts),
+        _inputs(facts),
+        _outputs(facts),
         _metrics(facts),
-        _looks_at(facts),
+        _importance(facts),
         _spec(facts),
-        _again(facts),
+        _reproduction(facts),
         [f"[heatmap]: data:image/png;base64,{base64.b64encode(facts.picture).decode()}", ""],
     )
     return "\n".join(line for section in sections for line in (*section, "")).rstrip("\n") + "\n"
@@ -86,13 +86,13 @@ def _dataset(facts: CardFacts) -> str:
     )
 
 
-def _reads(facts: CardFacts) -> list[str]:
+def _inputs(facts: CardFacts) -> list[str]:
     model = facts.record.resource
     known = {} if facts.dataset is None else {column.name: column for column in facts.dataset.columns}
     shown = model.features
     lines = ["## Reads", ""]
     if len(shown) > MAX_COLUMNS:
-        first = {one.feature for one in facts.features.importance[:MAX_COLUMNS]}
+        first = {feature.feature for feature in facts.features.importance[:MAX_COLUMNS]}
         lines += [f"{len(shown)} columns; here are the {MAX_COLUMNS} most important.", ""]
         shown = [column for column in shown if column.name in first]
     lines += [
@@ -103,18 +103,18 @@ def _reads(facts: CardFacts) -> list[str]:
     for name, source in zip(facts.record.summary.encoded_names, facts.record.summary.encoded_sources, strict=True):
         encoded.setdefault(source, []).append(name)
     for column in shown:
-        own = encoded.get(column.name, [])
+        encoded_names = encoded.get(column.name, [])
         cells = [
             escaped(column.name),
             column.type,
-            _seen(known.get(column.name)),
-            *_unusual(column.name, column.type, own),
+            _value_range(known.get(column.name)),
+            *_missing_and_unseen(column.name, column.type, encoded_names),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, "", "Columns are matched by name; others are ignored. A number that is not finite is refused."]
 
 
-def _seen(column: Column | None) -> str:
+def _value_range(column: Column | None) -> str:
     if column is None:
         return ""
     missing = f", {column.missing} missing" if column.missing else ""
@@ -123,8 +123,8 @@ def _seen(column: Column | None) -> str:
     return f"{column.distinct} values{missing}"
 
 
-def _unusual(name: str, kind: str, encoded: Sequence[str]) -> tuple[str, str]:
-    """Return what becomes of a missing value, and of one that training rows did not have."""
+def _missing_and_unseen(name: str, kind: str, encoded: Sequence[str]) -> tuple[str, str]:
+    """Return how a missing value and an unseen value are encoded."""
     if not encoded:
         return "ignored: constant in training", "ignored: constant in training"
     flagged = f"{name}:missing" in encoded
@@ -136,7 +136,7 @@ def _unusual(name: str, kind: str, encoded: Sequence[str]) -> tuple[str, str]:
     return f"{filled}{', and flagged' if flagged else ''}", beyond if kind == "numeric" else "there is none"
 
 
-def _answers(facts: CardFacts) -> list[str]:
+def _outputs(facts: CardFacts) -> list[str]:
     model = facts.record.resource
     lines = ["## Answers", "", *(f"- {escaped(column.name)} ({column.type})" for column in model.targets)]
     if model.classes is not None:
@@ -151,7 +151,7 @@ def _metrics(facts: CardFacts) -> list[str]:
     return [
         "## Metrics",
         "",
-        *_validated(model),
+        *_validation_notes(model),
         *(["The last solve has those rows too; the figures are from before."] if model.refitted else []),
         "",
         "| metric | value |",
@@ -160,10 +160,10 @@ def _metrics(facts: CardFacts) -> list[str]:
     ]
 
 
-def _validated(model: Model) -> list[str]:
-    told = selection_notes(model)
-    if told:
-        return told
+def _validation_notes(model: Model) -> list[str]:
+    sentences = selection_notes(model)
+    if sentences:
+        return sentences
     if any(name.startswith(PREFIX) for name in model.metrics):
         return ["Validation rows chose nothing of this model."]
     return ["No rows were held out for these figures."]
@@ -173,7 +173,7 @@ def _metric(name: str, model: Model) -> str:
     return f"{name}, rows also chose" if also_chose(name, model) else name
 
 
-def _looks_at(facts: CardFacts) -> list[str]:
+def _importance(facts: CardFacts) -> list[str]:
     features, model = facts.features, facts.record.resource
     total = sum(features.eigenvalues) or 1.0
     lines = [
@@ -186,20 +186,20 @@ def _looks_at(facts: CardFacts) -> list[str]:
         "| column | share of distance | share of trace |",
         "|---|---|---|",
         *(
-            f"| {escaped(one.feature)} | {one.share or 0:.4f} | {one.trace_share:.4f} |"
-            for one in features.importance[:TOP]
+            f"| {escaped(feature.feature)} | {feature.share or 0:.4f} | {feature.trace_share:.4f} |"
+            for feature in features.importance[:TOP]
         ),
         "",
         f"Effective rank {features.effective_rank:.3g} of {model.encoded_features} encoded columns. The directions:",
         "",
     ]
-    for one in features.directions[:LEADING]:
+    for direction in features.directions[:LEADING]:
         weights = ", ".join(
             f"{escaped(loading.feature)} {loading.weight:+.2f}"
-            for loading in one.loadings[:WEIGHTS]
+            for loading in direction.loadings[:WEIGHTS]
             if abs(loading.weight) >= MIN_WEIGHT
         )
-        lines.append(f"- {one.eigenvalue / total:.1%} of the trace: {weights}")
+        lines.append(f"- {direction.eigenvalue / total:.1%} of the trace: {weights}")
     picture = f"`GET /v1/models/{model.id}/features/matrix` with `Accept: image/png` draws it"
     return [*lines, "", f"![The feature matrix as a heatmap: {picture}][heatmap]"]
 
@@ -210,7 +210,7 @@ def _spec(facts: CardFacts) -> list[str]:
     return ["## Spec", "", "With every choice made.", "", "| option | value |", "|---|---|", *rows]
 
 
-def _again(facts: CardFacts) -> list[str]:
+def _reproduction(facts: CardFacts) -> list[str]:
     model, request = facts.record.resource, facts.request
     targets = [column.name for column in model.targets]
     body: dict[str, Any] = {

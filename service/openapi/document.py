@@ -1,4 +1,4 @@
-"""The OpenAPI document: what the routes say of themselves, and what the layers around them add to every call."""
+"""The OpenAPI document: that of FastAPI, completed by what middleware adds to every operation."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ from service.openapi.links import add_links
 from service.settings import ServiceSettings
 
 CELL: dict[str, Any] = {"type": ["number", "string", "boolean", "null"]}
-"""The schema of a value in a table; null is missing."""
+"""The schema of a cell; null is a missing value."""
 LOCATION: dict[str, Any] = {
     "Location": {"description": "Where it is.", "required": True, "schema": {"type": "string", "pattern": "^/v1/"}}
 }
-"""The headers of an answer that made something, or went on with it."""
+"""The headers of an answer with a new or changed resource."""
 IDEMPOTENCY_KEY: dict[str, Any] = {
     "name": IDEMPOTENCY_HEADER,
     "in": "header",
@@ -35,7 +35,7 @@ REQUEST_ID: dict[str, Any] = {
 
 
 def document(app: FastAPI, settings: ServiceSettings) -> dict[str, Any]:
-    """Return the OpenAPI document, made once."""
+    """Return the OpenAPI document, which is built once."""
     if app.openapi_schema is None:
         made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         _add_components(made.setdefault("components", {}))
@@ -49,26 +49,26 @@ def document(app: FastAPI, settings: ServiceSettings) -> dict[str, Any]:
 
 
 def _add_bounds(paths: dict[str, Any], settings: ServiceSettings) -> None:
-    """Say how many jobs and rows a body holds at most, as far as that is a setting."""
+    """Add the limits of jobs and rows that are settings."""
 
     def json_of(path: str) -> dict[str, Any]:
-        found: dict[str, Any] = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
-        return found
+        schema: dict[str, Any] = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        return schema
 
     jobs, grid = json_of("/v1/batches")["anyOf"]
     values = grid["properties"]["grid"]["additionalProperties"]
-    for one in (jobs, values):
-        one["maxItems"] = settings.max_batch_jobs
-    most_rows = {
+    for schema in (jobs, values):
+        schema["maxItems"] = settings.max_batch_jobs
+    max_rows = {
         "/v1/datasets": settings.max_cells,
         "/v1/models/{ref}/predict": settings.max_predict_rows,
         "/v1/models/{ref}/explain": settings.max_predict_rows,
     }
-    for path, most in most_rows.items():
+    for path, limit in max_rows.items():
         for shape in json_of(path)["anyOf"]:
-            shape["properties"]["data" if "data" in shape["properties"] else "rows"]["maxItems"] = most
-    for path in [one for one in paths if one.endswith("/infer")]:
-        # of values there are no more than bytes
+            shape["properties"]["data" if "data" in shape["properties"] else "rows"]["maxItems"] = limit
+    for path in [template for template in paths if template.endswith("/infer")]:
+        # every value takes at least a byte
         tensor = json_of(path)["properties"]["inputs"]["items"]
         tensor["properties"]["data"]["maxItems"] = settings.max_json_bytes
 
@@ -86,21 +86,21 @@ def _add_components(components: dict[str, Any]) -> None:
 
 
 def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
-    """Add to an operation what middleware does, and take from it what FastAPI supposes and is not so."""
+    """Add what middleware does to an operation, and remove wrong assumptions of FastAPI."""
     responses = operation["responses"]
     if "application/json" in responses.get("422", {}).get("content", {}):
-        # supposed for any parameter, also for texts that are all allowed: routes say where input can be invalid
+        # FastAPI adds it for any parameter; routes declare where input can be invalid
         del responses["422"]
     for parameter in operation.get("parameters", []):
         parameter["schema"] = _present(parameter["schema"])
     if any(path.startswith(prefix) for prefix in GUARDED):
-        # without configured keys the empty alternative holds
+        # the empty alternative is for a service without keys
         operation["security"] = [{"key": []}, {}]
         _answers(responses, 401, 403, 429, 503)
     _answers(responses, 421, 431)
     if method == "post":
         operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
-        for status in [one for one in responses if one.startswith("2")]:
+        for status in [status for status in responses if status.startswith("2")]:
             responses[status].setdefault("headers", {})["Idempotency-Replayed"] = REPLAYED
         _answers(responses, 409, 507)
     if method in ("post", "patch"):
@@ -110,11 +110,11 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
 
 
 def _answers(responses: dict[str, Any], *statuses: int) -> None:
-    responses.update({str(status): one for status, one in problems.problems(*statuses).items()})
+    responses.update({str(status): response for status, response in problems.problems(*statuses).items()})
 
 
 def _present(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a parameter that is there: one that is not is null to the program only."""
+    """Return the schema of a parameter without null, which only stands for its absence."""
     kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema

@@ -1,4 +1,4 @@
-"""What answers look like: examples for the schemas of the OpenAPI document."""
+"""Examples for the schemas of the OpenAPI document."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which call goes on from which: the links of the OpenAPI document."""
+"""Links between operations in the OpenAPI document."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ OF_MODEL = (
     "delete_model",
 )
 LINKS = (
-    # from, with which answers, where in them the value is, whose parameter it is, of which calls
+    # source operation, its statuses, pointer to the value, parameter, target operations
     ("upload_dataset", ("200", "201"), "/id", "dataset_id", OF_DATASET),
     ("list_datasets", ("200",), "/items/0/id", "dataset_id", OF_DATASET),
     ("create_job", ("202",), "/id", "job_id", OF_JOB),
@@ -32,8 +32,8 @@ LINKS = (
 
 
 def add_links(paths: dict[str, dict[str, Any]]) -> None:
-    """Write the links into the operations of a document, whose ids are the names of the functions of the routes."""
-    operations = {one["operationId"]: one for calls in paths.values() for one in calls.values()}
+    """Add the links to the operations of a document."""
+    operations = {operation["operationId"]: operation for calls in paths.values() for operation in calls.values()}
     for source, statuses, place, parameter, targets in LINKS:
         for status in statuses:
             links = operations[source]["responses"][status].setdefault("links", {})

@@ -1,4 +1,4 @@
-"""The body of a request for answers to rows, as the OpenAPI document has it."""
+"""The OpenAPI schema of a body with rows."""
 
 from copy import deepcopy
 from typing import Any
@@ -46,7 +46,7 @@ TABLE: dict[str, Any] = {
         },
     ]
 }
-"""The shapes of a table in JSON, to train on and to predict."""
+"""The forms of a table in JSON."""
 
 BODY: dict[str, Any] = {
     "requestBody": {

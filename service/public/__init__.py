@@ -1,1 +1,1 @@
-"""What people import: the folder ``factrfm`` here is installed as a package of that name."""
+"""The folder of the public package ``factrfm``."""

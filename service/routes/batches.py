@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from service.http.negotiation import content_type
 from service.http.pagination import Id
 from service.http.problems import problems
-from service.http.validation_errors import field_errors
+from service.http.validation_errors import field_errors, invalid_request
 from service.jobs import submission
 from service.openapi.document import LOCATION
 from service.runtime.context import CurrentContext
@@ -121,8 +121,7 @@ def _parse(settings: ServiceSettings, body: bytes, kind: str) -> list[AnyRequest
     try:
         grid = BatchGrid.model_validate(document)
     except ValidationError as error:
-        wrong = tuple(field_errors(document, error.errors(include_url=False)))
-        raise InvalidRequest(f"{wrong[0].pointer}: {wrong[0].message}", errors=wrong) from error
+        raise invalid_request(field_errors(document, error.errors(include_url=False))) from error
     return submission.expand_grid(grid, limit, settings.max_json_bytes)
 
 

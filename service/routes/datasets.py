@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from service.datasets import uploads
 from service.datasets.upload_folder import upload_folder
 from service.datasets.upload_options import HeaderRow, Missing, Name, UploadOptions
-from service.datasets.warnings import remarks
+from service.datasets.warnings import dataset_warnings
 from service.http.downloads import PARAMETERS, downloads, send_artifact
 from service.http.pagination import AfterDataset, Id, Limit
 from service.http.problems import problems
@@ -99,7 +99,7 @@ async def upload_dataset(
         )
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
-    return _with_remarks(dataset)
+    return _with_warnings(dataset)
 
 
 @router.get("", responses=problems(422))
@@ -111,11 +111,11 @@ def list_datasets(context: CurrentContext, limit: Limit = 50, after: AfterDatase
 @router.get("/{dataset_id}", responses=problems(404))
 def get_dataset(context: CurrentContext, dataset_id: Id) -> Dataset:
     """Show a dataset and what its columns look like."""
-    return _with_remarks(datasets.get(context.database, dataset_id))
+    return _with_warnings(datasets.get(context.database, dataset_id))
 
 
-def _with_remarks(dataset: Dataset) -> Dataset:
-    return dataset.model_copy(update={"remarks": remarks(dataset)})
+def _with_warnings(dataset: Dataset) -> Dataset:
+    return dataset.model_copy(update={"remarks": dataset_warnings(dataset)})
 
 
 @router.get("/{dataset_id}/rows", responses=problems(404, 422))
@@ -136,18 +136,18 @@ def get_histogram(
 ) -> Histogram:
     """Count the values of a numeric column by size. Those of other columns are counted in the dataset's ``top``."""
     record = datasets.get_record(context.database, dataset_id)
-    found = next((one for one in record.resource.columns if one.name == column), None)
-    if found is None:
-        names = [one.name for one in record.resource.columns]
-        raise NotFound(f"dataset {dataset_id} has no column {shown(column)!r}{did_you_mean(column, names)}")
-    if found.type != "numeric":
-        raise InvalidRequest(f"the column {column[:200]!r} is {found.type}: its values are counted in its 'top'")
+    by_name = {stats.name: stats for stats in record.resource.columns}
+    if column not in by_name:
+        raise NotFound(f"dataset {dataset_id} has no column {shown(column)!r}{did_you_mean(column, list(by_name))}")
+    stats = by_name[column]
+    if stats.type != "numeric":
+        raise InvalidRequest(f"the column {column[:200]!r} is {stats.type}: its values are counted in its 'top'")
     edges: list[float] = []
     counts: list[int] = []
-    if found.min is not None and found.max is not None:
+    if stats.min is not None and stats.max is not None:
         with context.artifacts.open_part(record.table) as source, pq.ParquetFile(source) as file:
-            edges, counts = histogram(iter_column(file, column), found.min, found.max, bins, integer=found.integer)
-    return Histogram(column=column, edges=edges, counts=counts, missing=found.missing, infinite=found.infinite)
+            edges, counts = histogram(iter_column(file, column), stats.min, stats.max, bins, integer=stats.integer)
+    return Histogram(column=column, edges=edges, counts=counts, missing=stats.missing, infinite=stats.infinite)
 
 
 @router.get(
@@ -174,7 +174,7 @@ def delete_dataset(context: CurrentContext, dataset_id: Id) -> None:
 
 
 def _finite(value: Any) -> Any:
-    """Whole numbers without a point; what JSON cannot say is null."""
+    """Return whole numbers as int, and NaN and infinities, which JSON lacks, as None."""
     if isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
             return None

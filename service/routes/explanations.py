@@ -1,4 +1,4 @@
-"""Why a model answers rows as it does."""
+"""The route that explains predictions."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 
 from service.http.problems import problems
 from service.inference.request_rows import rows_of
-from service.models.explanations import explained
+from service.models.explanations import explain_all
 from service.openapi.rows_body import BODY
 from service.routes.parameters import HeaderOfRows, Ref
 from service.runtime.context import CurrentContext
@@ -27,10 +27,10 @@ async def explain(
 
     Each has the training rows nearest to it under the learned metric, and how much the answer changes with each column.
     """
-    with context.predictor.place():
+    with context.predictor.admission():
         _, read = await rows_of(context, request, header_row)
         return await context.predictor.use(
             context.database,
             ref,
-            lambda known, model: explained(context, known.record, model, known.reader.table(read(known)), neighbours),
+            lambda entry, model: explain_all(context, entry.record, model, entry.reader.table(read(entry)), neighbours),
         )

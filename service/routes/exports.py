@@ -1,4 +1,4 @@
-"""Models as files: to load without the service, to run elsewhere, to read about."""
+"""Models as files: safetensors, ONNX, and the model card."""
 
 import contextlib
 from typing import Annotated, Any, Literal
@@ -56,8 +56,8 @@ def _exported(context: Context, request: Request, record: ModelRecord, kind: str
         return send_artifact(request, context.artifacts, record.model, kind, f"{name}.safetensors")
     from worker.serving.onnx.export import onnx_document  # see service.runtime.predictor
 
-    said = model.description or f"FACT-RFM {model.task}, {model.name} version {model.version}"
-    body = onnx_document(context.predictor.model(record), name, said, VERSION)
+    description = model.description or f"FACT-RFM {model.task}, {model.name} version {model.version}"
+    body = onnx_document(context.predictor.model(record), name, description, VERSION)
     return send_bytes(request, body, kind, f"{name}.onnx")
 
 
@@ -86,7 +86,7 @@ def _facts(context: Context, record: ModelRecord) -> model_card.CardFacts:
         dataset = datasets.get(context.database, model.dataset)
     with contextlib.suppress(NotFound):
         request = queries.get(context.database, model.job).request
-    # the title of GET …/features/matrix: then it is one picture
+    # the title that GET …/features/matrix uses, so that the cached picture is shared
     title = f"{model.name} v{model.version}: feature matrix, iteration {source.iteration}"
     picture = feature_matrix.picture(context, source, title, False, ())
     return model_card.CardFacts(record, feature_matrix.describe(context, source), picture, dataset, request)

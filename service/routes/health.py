@@ -1,4 +1,4 @@
-"""Is the process alive, can it work, and how is it doing."""
+"""Liveness, readiness and metrics."""
 
 from dataclasses import replace
 

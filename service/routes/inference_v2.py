@@ -15,7 +15,7 @@ from service.http.request_body import whole_body
 from service.http.request_headers import header
 from service.inference import unknown_categories
 from service.inference.direct_route import DirectRoute
-from service.inference.open_inference.codec import Output, WantedOutput, decode, encode
+from service.inference.open_inference.codec import Output, RequestedOutput, decode, encode
 from service.inference.open_inference.schemas import (
     INFER_BODY,
     OCTETS,
@@ -150,25 +150,25 @@ async def infer_version(context: CurrentContext, request: Request, name: Name, v
 
 async def _infer(context: Context, request: Request, name: str, version: str | None) -> Response:
     length = _json_length(request.scope)
-    with context.predictor.place():
+    with context.predictor.admission():
         body = await whole_body(request)
         inference = _Inference(context.settings, body, length, request.headers)
-        question = PendingPrediction(len(body), inference.read, inference.write)
-        return await context.predictor.answer(context.database, name, question, version)
+        pending = PendingPrediction(len(body), inference.read, inference.write)
+        return await context.predictor.answer(context.database, name, pending, version)
 
 
 def _json_length(scope: Scope) -> int | None:
-    said = header(scope, LENGTH_HEADER.lower().encode())
-    if said is not None and not LENGTH.fullmatch(said):
+    length = header(scope, LENGTH_HEADER.lower().encode())
+    if length is not None and not LENGTH.fullmatch(length):
         raise InvalidRequest.at(
             f"header:{LENGTH_HEADER.lower()}",
-            f"{LENGTH_HEADER} is a number of bytes with at most nine digits; got {said[:80]!r}",
+            f"{LENGTH_HEADER} is a number of bytes with at most nine digits; got {length[:80]!r}",
         )
-    return None if said is None else int(said)
+    return None if length is None else int(length)
 
 
 class _Inference:
-    """One request: what ``read`` finds in its body says how ``write`` answers."""
+    """One request: ``read`` decodes its body and stores what ``write`` needs."""
 
     def __init__(self, settings: ServiceSettings, body: bytes, length: int | None, headers: Mapping[str, str]) -> None:
         self._settings = settings
@@ -176,36 +176,36 @@ class _Inference:
         self._length = length
         self._headers = headers
         self._id: str | None = None
-        self._wanted: list[WantedOutput] = []
+        self._outputs: list[RequestedOutput] = []
 
-    def read(self, known: ModelEntry) -> Rows:
-        model = known.record.resource
+    def read(self, entry: ModelEntry) -> Rows:
+        model = entry.record.resource
         plain = decoded(self._body, self._headers.get("content-encoding"), self._settings.max_json_bytes)
-        asked = decode(plain, self._length, only_input(model))
-        self._id = asked.id
-        self._wanted = check_outputs(asked, model)
-        most = self._settings.max_predict_rows
-        return rows_from(asked.inputs, known.reader, model.features, max_rows=most)
+        message = decode(plain, self._length, only_input(model))
+        self._id = message.id
+        self._outputs = check_outputs(message, model)
+        max_rows = self._settings.max_predict_rows
+        return rows_from(message.inputs, entry.reader, model.features, max_rows=max_rows)
 
     def write(self, record: ModelRecord, answer: "Answer") -> Response:
         model = record.resource
         head: dict[str, Any] = {"model_name": model.name, "model_version": str(model.version)}
-        if answer.unknown_categories and (told := unknown_categories.as_text(answer.unknown)):
-            head["parameters"] = {unknown_categories.PARAMETER: told}
+        if answer.unknown_categories and (text := unknown_categories.as_text(answer.unknown)):
+            head["parameters"] = {unknown_categories.PARAMETER: text}
         if self._id is not None:
             head["id"] = self._id
-        return _written(head, outputs_from(answer, model, self._wanted), self._headers.get("accept-encoding"))
+        return _response(head, outputs_from(answer, model, self._outputs), self._headers.get("accept-encoding"))
 
 
-def _written(head: Mapping[str, Any], outputs: Sequence[Output], accept_encoding: str | None) -> Response:
+def _response(head: Mapping[str, Any], outputs: Sequence[Output], accept_encoding: str | None) -> Response:
     content, json_length = encode(head, outputs)
     content, encoding = encoded(content, accept_encoding)
-    written = {"Vary": "Accept-Encoding"}
+    headers = {"Vary": "Accept-Encoding"}
     if json_length is not None:
-        written[LENGTH_HEADER] = str(json_length)
+        headers[LENGTH_HEADER] = str(json_length)
     if encoding is not None:
-        written["Content-Encoding"] = encoding
-    return Response(content, headers=written, media_type=JSON if json_length is None else OCTETS)
+        headers["Content-Encoding"] = encoding
+    return Response(content, headers=headers, media_type=JSON if json_length is None else OCTETS)
 
 
 def _metadata(context: Context, record: ModelRecord) -> ModelMetadata:
@@ -213,7 +213,7 @@ def _metadata(context: Context, record: ModelRecord) -> ModelMetadata:
     versions = models.list_page(context.database, limit=MAX_VERSIONS, name=model.name).items
     return ModelMetadata(
         name=model.name,
-        versions=[str(one.version) for one in reversed(versions)],
+        versions=[str(listed.version) for listed in reversed(versions)],
         platform=PLATFORM,
         inputs=inputs_of(model),
         outputs=outputs_of(model),

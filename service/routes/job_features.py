@@ -1,4 +1,4 @@
-"""What a fit has learned so far. After its end these routes say the same of its model."""
+"""The feature matrix of a fit, also while it runs."""
 
 from typing import Annotated
 
@@ -47,7 +47,7 @@ def get_job_matrix(
     """Show the feature matrix of a fit after an iteration, also while it runs, as JSON or as a heatmap."""
     kind = choose(accept, (JSON, PNG))
     source = feature_matrix.of_job(context, job_id, iteration)
-    # the newest iteration is another one soon
+    # a new iteration may follow soon
     headers = {"Cache-Control": "no-store", "Vary": "Accept"}
     if kind == PNG:
         title = f"{job_id}: feature matrix, iteration {source.iteration}"

@@ -1,4 +1,4 @@
-"""What a search has tried so far."""
+"""The trials of a search."""
 
 from fastapi import APIRouter
 

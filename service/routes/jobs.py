@@ -121,29 +121,29 @@ EXAMPLES = {
 
 
 class EventStream(StreamingResponse):
-    """A stream of events that holds a place among the followers from its first byte to its last."""
+    """A stream of events that holds a stream slot until it ends."""
 
-    def __init__(self, place: AbstractContextManager[None], content: AsyncIterator[str]) -> None:
+    def __init__(self, slot: AbstractContextManager[None], content: AsyncIterator[str]) -> None:
         super().__init__(content, media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
-        self._place = place
+        self._slot = slot
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[FOLLOWED] = True
-        with self._place:
+        with self._slot:
             await super().__call__(scope, receive, send)
 
 
-def _event_number(given: object) -> object:
-    """Return what a header says, None where it is empty.
+def _event_number(value: object) -> object:
+    """Return the value of a header, None if it is empty.
 
     Raises:
-        ValueError: it is no number of an event.
+        ValueError: it is not an event number.
     """
-    if isinstance(given, str) and not EVENT_NUMBER.fullmatch(given):
-        if given == "":
+    if isinstance(value, str) and not EVENT_NUMBER.fullmatch(value):
+        if value == "":
             return None
         raise ValueError("the number of an event is written in at most ten digits")
-    return given
+    return value
 
 
 @router.post("", status_code=202, dependencies=[Depends(json_only)], responses=SUBMIT_RESPONSES)
@@ -163,8 +163,8 @@ async def create_job(
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     seconds = _wanted_wait(prefer)
     if seconds is not None:
-        # where too many wait already the preference is not applied; the job is queued all the same
-        with suppress(TooManyFollowers), context.followers.place(project_of(sent)):
+        # without a free slot the preference is ignored; the job is queued anyway
+        with suppress(TooManyFollowers), context.stream_slots.hold(project_of(sent)):
             response.headers["Preference-Applied"] = f"wait={seconds}"
             job = await _wait(context, job, min(seconds, context.settings.max_wait_seconds))
     return job
@@ -212,8 +212,8 @@ async def get_events(
             events.list_events, context.database, job_id, after, 1
         ):
             return Response(status_code=204)
-        place = context.followers.place(project_of(request))
-        return EventStream(place, _follow(context, job_id, after))
+        slot = context.stream_slots.hold(project_of(request))
+        return EventStream(slot, _follow(context, job_id, after))
     return await to_thread.run_sync(_all_events, context, job_id, after)
 
 
@@ -278,19 +278,19 @@ async def _wait(context: Context, job: Job, seconds: float) -> Job:
 
 
 def _all_events(context: Context, job_id: str, after: int) -> list[Event]:
-    found: list[Event] = []
+    collected: list[Event] = []
     while True:
         page = events.list_events(context.database, job_id, after, EVENTS_AT_ONCE)
-        found += page
+        collected += page
         if len(page) < EVENTS_AT_ONCE:
-            return found
+            return collected
         after = page[-1].seq
 
 
 async def _follow(context: Context, job_id: str, after: int) -> AsyncIterator[str]:
-    """Yield events as they are written, until the job is final and all of them are out.
+    """Yield events as they are written, until the job is final and all events are sent.
 
-    The state is read before the events: a job that is final by then has no event that the read can miss.
+    The state is read before the events, so no event of a final job is missed.
     """
     yield f"retry: {RETRY_MS}\n\n"
     quiet_since = anyio.current_time()
@@ -299,21 +299,21 @@ async def _follow(context: Context, job_id: str, after: int) -> AsyncIterator[st
             job = await to_thread.run_sync(jobs.get, context.database, job_id)
         except NotFound:
             return
-        found = await to_thread.run_sync(events.list_events, context.database, job_id, after, EVENTS_AT_ONCE)
-        for event in found:
+        page = await to_thread.run_sync(events.list_events, context.database, job_id, after, EVENTS_AT_ONCE)
+        for event in page:
             after = event.seq
             yield f"id: {event.seq}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
-        if job.state in FINAL_STATES and not found:
+        if job.state in FINAL_STATES and not page:
             return
         if context.draining.begun:
-            # the client comes back to another process, or to the next one, and goes on after the last event
+            # the client reconnects to another process and continues after the last event
             yield ": the service is stopping\n\n"
             return
         now = anyio.current_time()
-        if found:
+        if page:
             quiet_since = now
         elif now - quiet_since > PING_SECONDS:
             quiet_since = now
             yield ": still here\n\n"
-        if not found:
+        if not page:
             await anyio.sleep(context.settings.event_poll_seconds)

@@ -10,7 +10,7 @@ import numpy as np
 from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
 from pydantic import Field
 
-from service.http.downloads import ETAG, PARAMETERS, check_match, downloads, entity_tag, is_known, send_bytes
+from service.http.downloads import ETAG, PARAMETERS, check_match, downloads, entity_tag, etag_matches, send_bytes
 from service.http.json_route import JsonRoute
 from service.http.negotiation import Spreadsheet, choose, json_only
 from service.http.pagination import MAX_NAME_LENGTH, AfterModel, Filter, Limit
@@ -72,7 +72,7 @@ def get_model(
     """Show a model. Its ETag is of all that is shown: also of what may change."""
     model = models.get(context.database, ref).resource
     tag = entity_tag(model.model_dump_json().encode())
-    if is_known(request, tag):
+    if etag_matches(request, tag):
         return Response(status_code=304, headers={"ETag": tag})
     response.headers["ETag"] = tag
     return model
@@ -88,11 +88,11 @@ def change_model(
     request: Request,
     response: Response,
     ref: Ref,
-    wanted: Annotated[ModelChange, Body(openapi_examples=CHANGES)],
+    change: Annotated[ModelChange, Body(openapi_examples=CHANGES)],
     if_match: IfMatch = None,
 ) -> Model:
     """Change a model's description and tags, or which version its name alone stands for."""
-    model = models.change(context.database, ref, wanted, partial(_check_match, request))
+    model = models.change(context.database, ref, change, partial(_check_match, request))
     response.headers["ETag"] = entity_tag(model.model_dump_json().encode())
     return model
 
@@ -133,7 +133,7 @@ def compare_models(
     def loaded(record: ModelRecord) -> tuple[ModelRecord, feature_matrix.LearnedMatrix]:
         return record, feature_matrix.load(feature_matrix.of_model(context, record))
 
-    records, matrices = zip(*(models.use(context.database, one, loaded) for one in (ref, *others)), strict=True)
+    records, matrices = zip(*(models.use(context.database, name, loaded) for name in (ref, *others)), strict=True)
     return comparison.compare(records, matrices)
 
 

@@ -1,4 +1,4 @@
-"""Parameters and media types that several routes have."""
+"""Parameters and media types shared by several routes."""
 
 from typing import Annotated
 
@@ -8,7 +8,6 @@ from pydantic import Field
 from service.http.pagination import MAX_NAME_LENGTH
 
 SAFETENSORS = "application/vnd.safetensors"
-
 PNG = "image/png"
 
 Ref = Annotated[
@@ -27,7 +26,7 @@ HeaderOfRows = Annotated[
 Accept = Annotated[str | None, Header(include_in_schema=False)]
 
 MAX_ENCODED_LENGTH = 10_000
-"""Of the name of an encoded column: a column and one of its categories."""
+"""Of the name of an encoded column, which contains a category."""
 
 Folded = Annotated[
     bool,

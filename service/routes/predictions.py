@@ -1,4 +1,4 @@
-"""Predictions: rows in, answers out, in whichever form the caller likes."""
+"""The route that predicts rows, in several media types."""
 
 import io
 from typing import TYPE_CHECKING
@@ -67,20 +67,20 @@ async def predict(
     (n, targets), or the probabilities (n, classes) in the order of the model's classes.
     """
     form = choose(header(request.scope, b"accept"), ANSWER_TYPES)
-    with context.predictor.place():
+    with context.predictor.admission():
         size, read = await rows_of(context, request, header_row)
-        question = PendingPrediction(size, read, lambda record, answer: _written(record, answer, form, spreadsheet))
-        return await context.predictor.answer(context.database, ref, question)
+        pending = PendingPrediction(size, read, lambda record, answer: _response(record, answer, form, spreadsheet))
+        return await context.predictor.answer(context.database, ref, pending)
 
 
-def _written(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:
-    response = _in_form(record, answer, form, spreadsheet)
-    if answer.unknown_categories and (told := unknown_categories.as_text(answer.unknown)):
-        response.headers[unknown_categories.HEADER] = told
+def _response(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:
+    response = _encoded(record, answer, form, spreadsheet)
+    if answer.unknown_categories and (text := unknown_categories.as_text(answer.unknown)):
+        response.headers[unknown_categories.HEADER] = text
     return response
 
 
-def _in_form(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:
+def _encoded(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:
     if form == JSON:
         return Response(_document(record, answer).model_dump_json(), media_type=JSON)
     target = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The page /docs: every call, to read and to try. All of it comes from this service, none of it from elsewhere."""
+"""The page /docs: Swagger UI, served without external resources."""
 
 from importlib.resources import files
 
@@ -12,7 +12,7 @@ FILES = {
     "swagger-ui-bundle.js": ("fastapi_offline", "static/swagger-ui-bundle.js"),
     "start.js": ("service.openapi", "reference.js"),
 }
-"""Name → package and file. The package is used for its copy of Swagger UI alone."""
+"""Name → package and file. fastapi_offline is used only for its copy of Swagger UI."""
 KEPT_SECONDS = 3600
 PAGE = """<!doctype html>
 <html lang="en">
@@ -38,7 +38,7 @@ def show_page() -> HTMLResponse:
     return HTMLResponse(PAGE)
 
 
-def _file(name: str) -> None:
+def _add_file(name: str) -> None:
     package, place = FILES[name]
     path = files(package) / place
     kind = "text/css" if name.endswith(".css") else "text/javascript"
@@ -48,5 +48,5 @@ def _file(name: str) -> None:
         return FileResponse(str(path), media_type=kind, headers={"Cache-Control": f"max-age={KEPT_SECONDS}"})
 
 
-for one in FILES:
-    _file(one)
+for file_name in FILES:
+    _add_file(file_name)

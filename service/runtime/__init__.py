@@ -1,1 +1,1 @@
-"""What one API process holds while it runs: models in memory, readers, the queue."""
+"""Resources of one API process: loaded models, reader processes, the queue."""

@@ -1,4 +1,4 @@
-"""Results that took long to make, as many as fit, the least recently used going first."""
+"""An LRU cache bounded by bytes."""
 
 import threading
 from collections.abc import Callable, Hashable
@@ -12,21 +12,21 @@ V = TypeVar("V")
 
 
 class BoundedCache:
-    """Values that never change by key, bounded by their bytes together. Threads may share it."""
+    """Immutable values by key, bounded by the sum of their bytes. Thread-safe."""
 
     def __init__(self, max_bytes: int) -> None:
         self._lock = threading.Lock()
         self._values: LRUCache[Hashable, tuple[Any, int]] = LRUCache(max_bytes, itemgetter(1))
 
     def get(self, key: Hashable, make: Callable[[], V], nbytes: Callable[[V], int]) -> V:
-        """Return the value of ``key``, made where it is not there; one of more bytes than may be is not kept.
+        """Return the value of ``key``, computed by ``make`` on a miss. A value larger than the cache is not stored.
 
-        Two threads that miss at once both make it: the values are equal.
+        Two threads that miss at the same time both compute it: the values are equal.
         """
         with self._lock:
-            kept = self._values.get(key)
-        if kept is not None:
-            return cast("V", kept[0])
+            entry = self._values.get(key)
+        if entry is not None:
+            return cast("V", entry[0])
         value = make()
         with self._lock, suppress(ValueError):
             self._values[key] = value, nbytes(value)
@@ -34,5 +34,5 @@ class BoundedCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all values that are kept."""
+        """Bytes of all cached values."""
         return int(self._values.currsize)

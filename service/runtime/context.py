@@ -1,4 +1,4 @@
-"""What the requests of one API process share."""
+"""Resources shared by the requests of one API process."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from service.runtime.bounded_cache import BoundedCache
 from service.runtime.job_queue import JobQueue
 from service.runtime.predictor import Predictor
 from service.runtime.reader_pool import TableReaders
-from service.runtime.stream_slots import Followers
+from service.runtime.stream_slots import StreamSlots
 from service.settings import ServiceSettings
 from worker.store.database import Database
 from worker.store.files.artifacts import Artifacts
@@ -20,24 +20,24 @@ MAX_KNOWN = 1000
 
 
 def utc_now() -> datetime:
-    """Return the moment, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 class Draining:
-    """Whether the process has been told to stop: it then finishes what it has and is not ready for more."""
+    """Whether the process is shutting down: it finishes its requests and is not ready."""
 
     def __init__(self) -> None:
         self.begun = False
 
     def begin(self) -> None:
-        """Say that the process stops."""
+        """Start the shutdown."""
         self.begun = True
 
 
 @dataclass(frozen=True)
 class Context:
-    """Opened and closed by the application's lifespan. A request's own sees the rows of the caller's project alone."""
+    """Opened and closed by the application's lifespan. That of a request sees only the caller's project."""
 
     settings: ServiceSettings
     database: Database
@@ -47,27 +47,27 @@ class Context:
     learned: BoundedCache
     readers: TableReaders
     row_readers: TableReaders
-    followers: Followers
+    stream_slots: StreamSlots
     draining: Draining
     now: Callable[[], datetime] = utc_now
     _known: dict[str, "Context"] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def of(self, project: str) -> "Context":
-        """Return the same as the callers of a project see it."""
-        found = self._known.get(project)
-        if found is None:
+    def for_project(self, project: str) -> "Context":
+        """Return the context restricted to a project."""
+        context = self._known.get(project)
+        if context is None:
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
-            found = self._known[project] = replace(self, database=self.database.for_project(project))
-        return found
+            context = self._known[project] = replace(self, database=self.database.for_project(project))
+        return context
 
 
 def get_context(request: Request) -> Context:
-    """Return the context of the application that serves ``request``, as its caller may see it."""
+    """Return the context of a request, restricted to the caller's project."""
     context = cast("Context", request.app.state.context)
     caller = getattr(request.state, "caller", None)
-    # a path that is not guarded has no caller, and is about the whole service
-    return context if caller is None else context.of(caller.project)
+    # unguarded paths have no caller and concern the whole service
+    return context if caller is None else context.for_project(caller.project)
 
 
 def project_of(request: Request) -> str:
@@ -76,7 +76,7 @@ def project_of(request: Request) -> str:
 
 
 async def _current(request: Request) -> Context:
-    # FastAPI would call a plain function in a thread, which costs more than the function
+    # async, because FastAPI runs plain functions in a thread
     return get_context(request)
 
 

@@ -1,15 +1,15 @@
-"""What lives as long as the process is not looked through for garbage."""
+"""Exclude long-lived objects from garbage collection."""
 
 import functools
 import gc
 
 
 @functools.cache
-def settle(loaded: str) -> None:
-    """Keep the collector from all that is there now. Once for each of what was ``loaded``, as it names it.
+def freeze_loaded_objects(loaded: str) -> None:
+    """Move all present objects to the permanent generation, once for each name of what was ``loaded``.
 
-    Several hundred thousand objects of libraries never die. To look through them again and again took a fourth of the
-    time of busy requests, and made some wait for a tenth of a second.
+    Scanning several hundred thousand objects of libraries took a fourth of the time of busy requests, and delayed some
+    by a tenth of a second.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Sends job ids to the workers. It knows the task by its name alone."""
+"""Sending of job ids to the workers, to a Celery task known by its name."""
 
 import structlog
 from celery import Celery
@@ -12,7 +12,7 @@ CONNECT_SECONDS = 2.0
 
 
 class JobQueue:
-    """The broker, seen from the service. A message that cannot be sent is no error: the reconciler sends it again."""
+    """The producer's side of the broker. The reconciler resends messages that cannot be sent."""
 
     def __init__(self, redis_url: str, queue: str) -> None:
         self._app = Celery("factrfm", broker=redis_url, set_as_current=False)
@@ -25,7 +25,7 @@ class JobQueue:
             broker_transport_options={
                 "socket_connect_timeout": CONNECT_SECONDS,
                 "socket_timeout": CONNECT_SECONDS,
-                # one try: a request must not wait for a broker that is away
+                # one try: a request must not wait for an unreachable broker
                 "max_retries": 1,
                 "interval_start": 0,
                 "interval_step": 0,
@@ -33,7 +33,7 @@ class JobQueue:
         )
 
     def send(self, job_id: str) -> bool:
-        """Tell the workers to look at a job. Returns whether the broker took the message."""
+        """Send a job id to the workers. Return whether the broker took the message."""
         try:
             self._app.send_task(LOOK_AT_JOB, args=[job_id], retry=False)
         except OperationalError as error:
@@ -42,7 +42,7 @@ class JobQueue:
         return True
 
     def check(self) -> None:
-        """Reach the broker.
+        """Check the connection to the broker.
 
         Raises:
             OperationalError: the broker did not answer.

@@ -1,7 +1,7 @@
-"""How one API process shares out the memory that its container may take.
+"""The memory of one API process in a container.
 
-Readers of tables and loaded models have bounds of their own. Together with the process itself these must not be more
-than the container's limit: otherwise two large uploads at once end the API, and with it every request under way.
+The limits of table readers and of loaded models, and the process itself, must fit the container's limit together:
+otherwise two large uploads at once would kill the API.
 """
 
 from service.errors import WrongSetting
@@ -9,23 +9,23 @@ from service.settings import MIN_READER_BYTES, ServiceSettings
 from worker.settings import GIB
 
 BASE_BYTES = GIB // 2
-"""The process without models and readers: libraries, requests under way, and what predictions compute."""
+"""The process without models and readers: libraries, requests and predictions."""
 POOLS = 2
-"""Uploaded tables and rows to predict have readers apart."""
+"""One pool of readers for uploads, one for rows to predict."""
 CACHE_SHARE = 8
-"""One part in so many is for loaded models where the default is too much."""
+"""A lowered model cache gets one eighth of the memory."""
 
 
 def needed_bytes(settings: ServiceSettings) -> int:
-    """Return what the API takes at most when all its readers are at work and its cache of models is full."""
+    """Return the memory of the API when all readers are busy and the model cache is full."""
     return BASE_BYTES + settings.model_cache_bytes + POOLS * settings.table_readers * settings.table_reader_bytes
 
 
-def fitted(settings: ServiceSettings, limit: int | None) -> ServiceSettings:
-    """Return the settings, with defaults lowered so that all of them together fit a limit of memory.
+def fit_to_limit(settings: ServiceSettings, limit: int | None) -> ServiceSettings:
+    """Return the settings, with defaults lowered to fit a limit of memory.
 
     Raises:
-        WrongSetting: what is set leaves too little for the rest.
+        WrongSetting: the values that were set do not fit.
     """
     if limit is None or needed_bytes(settings) <= limit:
         return settings
@@ -37,12 +37,12 @@ def fitted(settings: ServiceSettings, limit: int | None) -> ServiceSettings:
         cache = lowered.get("model_cache_bytes", settings.model_cache_bytes)
         share = (room - cache) // (POOLS * settings.table_readers)
         lowered["table_reader_bytes"] = max(min(settings.table_reader_bytes, share), MIN_READER_BYTES)
-    found = settings.model_copy(update=lowered)
-    if needed_bytes(found) > limit:
+    reduced = settings.model_copy(update=lowered)
+    if needed_bytes(reduced) > limit:
         raise WrongSetting(
             f"the container may take {limit / GIB:.2f} GiB of memory and the API may need "
-            f"{needed_bytes(found) / GIB:.2f}: {BASE_BYTES / GIB:g} for itself, FACTRFM_MODEL_CACHE_BYTES "
-            f"{found.model_cache_bytes / GIB:.2f}, and {POOLS} × FACTRFM_TABLE_READERS {found.table_readers} × "
-            f"FACTRFM_TABLE_READER_BYTES {found.table_reader_bytes / GIB:.2f}; lower one of them or raise the limit"
+            f"{needed_bytes(reduced) / GIB:.2f}: {BASE_BYTES / GIB:g} for itself, FACTRFM_MODEL_CACHE_BYTES "
+            f"{reduced.model_cache_bytes / GIB:.2f}, and {POOLS} × FACTRFM_TABLE_READERS {reduced.table_readers} × "
+            f"FACTRFM_TABLE_READER_BYTES {reduced.table_reader_bytes / GIB:.2f}; lower one of them or raise the limit"
         )
-    return found
+    return reduced

@@ -1,9 +1,9 @@
 """Dynamic batching: items that arrive while others are computed are computed together.
 
-A lone item waits for nothing but the end of the event loop's current turn; under load the batches grow by themselves.
-While a batch is computed, small items of the same key wait for its end even where a thread is free: two batches at once
-would share the interpreter, and each would be half as long. They do not wait for large ones: where those have all
-threads there is one more for small ones. Owners take turns: an owner of many items delays himself.
+A lone item only waits for the end of the event loop's current iteration; under load the batches grow. While a batch is
+computed, small items of the same key wait for it even if a thread is free, because two concurrent batches would share
+the GIL. They do not wait for large items: one extra thread is reserved for small ones. Owners take turns, so an owner
+of many items delays only its own.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 BatchKey = tuple[Hashable, bool]
-"""What an item is about, and whether it is small."""
+"""The topic of an item, and whether it is small."""
 QueueKey = tuple[Hashable, BatchKey]
-"""Whose items may be computed together."""
+"""Owner and batch key: items of a queue may be computed together."""
 Compute = Callable[[Sequence[Q]], Sequence[A | Exception]]
 
 
@@ -37,9 +37,9 @@ class _Pending(Generic[Q, A]):
 class Batches(Generic[Q, A]):
     """Batches of one event loop.
 
-    ``threads``: batches computed at once, and one of small items beside them. ``max_items``: items in a batch.
-    ``max_size``: sum of their sizes; a larger item goes alone. ``small``: largest size of a small item. ``wait_s``: how
-    long an item waits for others.
+    ``threads``: concurrent batches, besides one of small items. ``max_items``: items in a batch. ``max_size``: sum of
+    their sizes; a larger item is computed alone. ``small``: largest size of a small item. ``wait_s``: how long an item
+    waits for others.
     """
 
     def __init__(self, threads: int, max_items: int, max_size: int, small: int, wait_s: float = 0.0) -> None:
@@ -51,14 +51,14 @@ class Batches(Generic[Q, A]):
         self._limiter: anyio.CapacityLimiter | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._busy: Counter[QueueKey] = Counter()
-        """How many batches of small items are computed of each queue."""
+        """Running batches of small items, by queue."""
         self._queues: OrderedDict[Hashable, OrderedDict[BatchKey, deque[_Pending[Q, A]]]] = OrderedDict()
         self._called = False
 
     async def submit(self, owner: Hashable, about: Hashable, compute: Compute[Q, A], item: Q, size: int) -> A:
-        """Return the answer to an item, which may be computed with others of the same owner ``about`` the same.
+        """Return the answer to an item, which may be computed with others of the same owner and topic (``about``).
 
-        ``compute`` answers several in a thread, each by a value or by the exception to raise here.
+        ``compute`` runs in a thread and returns, for each item, a value or the exception to raise here.
         """
         loop = asyncio.get_running_loop()
         pending: _Pending[Q, A] = _Pending(item, size, compute, loop.create_future())
@@ -67,7 +67,7 @@ class Batches(Generic[Q, A]):
         if self._wait_s > 0:
             loop.call_later(self._wait_s, self._start)
         elif not self._called:
-            # behind all that is ready now: requests that came together are then computed together
+            # runs after all ready callbacks, so that requests that came together form a batch
             self._called = True
             loop.call_soon(self._start)
         return await pending.future
@@ -93,7 +93,7 @@ class Batches(Generic[Q, A]):
         self._start()
 
     def _next(self) -> QueueKey | None:
-        """Return the key of the queue whose turn it is, of those that need not wait."""
+        """Return the key of the next queue that need not wait."""
         full = len(self._running) >= self._threads
         if full and (self._busy or len(self._running) > self._threads):
             return None
@@ -106,7 +106,7 @@ class Batches(Generic[Q, A]):
         return None
 
     def _take(self, owner: Hashable, batch_key: BatchKey) -> list[_Pending[Q, A]]:
-        """Take the next batch of a queue and put it last; who went away is left out."""
+        """Take the next batch of a queue, without cancelled items, and move the queue to the end."""
         queues = self._queues.pop(owner)
         queue = queues.pop(batch_key)
         batch: list[_Pending[Q, A]] = []

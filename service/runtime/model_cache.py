@@ -1,4 +1,4 @@
-"""Models in memory, as many as fit, each loaded once however many ask for it at the same time."""
+"""An LRU cache of loaded models. Concurrent requests load a model once."""
 
 import threading
 from concurrent.futures import Future
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cachetools import LRUCache
 from prometheus_client import Counter, Histogram
 
-from service.runtime.gc_freeze import settle
+from service.runtime.gc_freeze import freeze_loaded_objects
 from worker.contracts.artifacts import ArtifactRef
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import unpack
@@ -21,7 +21,7 @@ LOADING = Histogram("factrfm_model_load_seconds", "Time to load a model from sto
 
 
 class ModelCache:
-    """Models by id, bounded by their bytes together, the least recently used going first. Threads may share it."""
+    """Models by id, bounded by the sum of their bytes. Thread-safe."""
 
     def __init__(self, artifacts: Artifacts, max_bytes: int) -> None:
         self._artifacts = artifacts
@@ -30,7 +30,7 @@ class ModelCache:
         self._loading: dict[str, Future[ServedModel]] = {}
 
     def get(self, model_id: str, ref: ArtifactRef) -> "ServedModel":
-        """Return a model, from memory or from storage; one of more bytes than may be is not kept.
+        """Return a model, from memory or from storage. A model larger than the cache is not stored.
 
         Raises:
             ArtifactMissing, ArtifactCorrupt: storage lost or changed its file.
@@ -40,39 +40,39 @@ class ModelCache:
             CACHE.labels("miss" if cached is None else "hit").inc()
             if cached is not None:
                 return cached
-            under_way = self._loading.get(model_id)
-            mine: Future[ServedModel] = Future()
-            if under_way is None:
-                self._loading[model_id] = mine
-        if under_way is not None:
-            return under_way.result()
+            loading = self._loading.get(model_id)
+            future: Future[ServedModel] = Future()
+            if loading is None:
+                self._loading[model_id] = future
+        if loading is not None:
+            return loading.result()
         try:
             with LOADING.time():
                 model = self._load(ref)
         except BaseException as error:
             with self._lock:
                 del self._loading[model_id]
-            mine.set_exception(error)
+            future.set_exception(error)
             raise
         with self._lock:
             del self._loading[model_id]
             with suppress(ValueError):
                 self._models[model_id] = model
-        mine.set_result(model)
+        future.set_result(model)
         return model
 
     def forget(self, model_id: str) -> None:
-        """Drop a model that was deleted."""
+        """Remove a deleted model."""
         with self._lock:
             self._models.pop(model_id, None)
 
     def held(self) -> tuple[int, int]:
-        """Return how many models there are, and their bytes."""
+        """Return the number of cached models, and their bytes."""
         with self._lock:
             return len(self._models), int(self._models.currsize)
 
     def _load(self, ref: ArtifactRef) -> "ServedModel":
         from worker.serving.model import ServedModel
 
-        settle("torch")
+        freeze_loaded_objects("torch")
         return ServedModel.from_tensors(*unpack(self._artifacts.read_bytes(ref)))

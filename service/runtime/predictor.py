@@ -1,11 +1,11 @@
-"""Predictions in threads of their own, small ones together.
+"""Predictions in a pool of threads, with dynamic batching.
 
-Requests for a model that arrive while others are computed are computed together. Each is read and written by itself, so
-one that cannot be read or computed fails alone. What a row is answered does not depend on the rows beside it, but for
-the rounding of sums: matrix products of another size may add in another order.
+Requests for a model that arrive while others are computed are computed together. Each is decoded and encoded alone, so
+one that cannot be read or computed fails alone. The prediction of a row depends on the other rows only by rounding:
+matrix products of another size may add in another order.
 
-torch takes about 190 MiB and more than a second to import. What needs it in the service imports it when it is first
-asked for, so an API process that takes in tables and follows jobs stays small and starts quickly.
+Importing torch takes about 190 MiB and more than a second. The service imports it on first use, so an API process
+without predictions stays small and starts quickly.
 """
 
 import threading
@@ -37,16 +37,16 @@ R = TypeVar("R")
 
 MAX_ENTRIES = 1000
 BATCH_BYTES = 2**20
-"""Bodies of so many bytes go into one batch; a longer one has a thread for itself."""
+"""Largest sum of the bodies in a batch; a longer body is computed alone."""
 SMALL_BYTES = 2**13
-"""Bodies of so many bytes hold few rows; they wait for each other."""
+"""Largest body that counts as small."""
 SMALL_ROWS = 1024
-"""So few rows take one thread of torch: to wake others takes longer than the work."""
+"""Up to this number of rows torch uses one thread: starting others takes longer."""
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """What never changes of a model: its row, and what makes rows for it."""
+    """The immutable parts of a model: its row, and the reader of rows."""
 
     record: ModelRecord
     reader: RowReader
@@ -54,7 +54,7 @@ class ModelEntry:
 
 @dataclass(frozen=True)
 class PendingPrediction(Generic[R]):
-    """Rows to predict. ``read`` makes them of a body of ``size`` bytes; ``write`` answers."""
+    """A request to predict. ``read`` decodes its body of ``size`` bytes; ``write`` encodes the answer."""
 
     size: int
     read: Callable[[ModelEntry], Rows]
@@ -66,7 +66,7 @@ ROWS = Counter("factrfm_prediction_rows", "Rows predicted")
 
 
 class AdmissionLimit:
-    """A context that so many requests are in at most."""
+    """A context manager that admits at most ``most`` requests."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -82,10 +82,10 @@ class AdmissionLimit:
 
 
 class Predictor:
-    """A cache of loaded models, bounded by bytes, and a line of predictions, bounded by threads and places.
+    """A cache of loaded models, and a bounded queue of predictions.
 
-    ``batch_rows``: most rows computed together; 1 computes every request alone. ``wait_s``: how long one waits for
-    company.
+    ``waiting``: predictions that may wait for a thread. ``batch_rows``: most rows computed together; 1 computes every
+    request alone. ``wait_s``: how long a request waits for others.
     """
 
     def __init__(
@@ -106,36 +106,36 @@ class Predictor:
         self._lock = threading.Lock()
         self._entries: LRUCache[str, ModelEntry] = LRUCache(MAX_ENTRIES)
 
-    def place(self) -> "AdmissionLimit":
-        """Return what holds a place in the line of predictions, from before a body is read.
+    def admission(self) -> "AdmissionLimit":
+        """Return a context manager that holds a place in the queue. It is entered before a body is read.
 
-        To enter it raises:
-            PredictionsBusy: as many wait as may.
+        Entering it raises:
+            PredictionsBusy: the queue is full.
         """
         return self._admission
 
     async def answer(
         self, database: Database, ref: str, pending: PendingPrediction[R], version: str | None = None
     ) -> R:
-        """Return what ``pending`` writes of the predictions of the model that ``ref`` and perhaps a version name.
+        """Return the answer that ``pending`` writes, by the model that ``ref`` and ``version`` name.
 
-        It runs in one of the threads of predictions, and takes none from other requests. Which model it is is looked
-        up after the request came, once a batch: the newest version is never a matter of what was kept.
+        Runs in one of the threads of predictions. The name is resolved after the request came, once a batch, and not
+        cached.
 
         Raises:
-            NotFound: no such model.
+            NotFound: the model does not exist.
         """
-        compute: Compute[PendingPrediction[object], object] = partial(self._answer_all, database, ref, version)
-        asked = self._batches.submit(
+        compute: Compute[PendingPrediction[object], object] = partial(self._predict_all, database, ref, version)
+        answer = self._batches.submit(
             database.project, (ref, version), compute, cast("PendingPrediction[object]", pending), pending.size
         )
-        return cast("R", await asked)
+        return cast("R", await answer)
 
     async def use(self, database: Database, ref: str, use: Callable[[ModelEntry, "ServedModel"], R]) -> R:
-        """Return what ``use`` makes of the model that ``ref`` names, alone in one of the threads of predictions.
+        """Return ``use`` of the model that ``ref`` names, called in one of the threads of predictions.
 
         Raises:
-            NotFound: no such model.
+            NotFound: the model does not exist.
         """
 
         def compute(_: Sequence[PendingPrediction[object]]) -> list[object]:
@@ -148,15 +148,15 @@ class Predictor:
         nothing: PendingPrediction[object] = PendingPrediction(
             0, lambda entry: pa.table({}), lambda record, answer: None
         )
-        # about a thing of its own: it is computed with no other
+        # a unique topic, so that it is computed alone
         return cast("R", await self._batches.submit(database.project, object(), compute, nothing, 0))
 
     def model(self, record: ModelRecord) -> "ServedModel":
-        """Return a model to ask or to take apart, from memory or from storage."""
+        """Return a model, from memory or from storage."""
         return self._models.get(record.resource.id, record.model)
 
     def predict(self, model_id: str, ref: ArtifactRef, rows: Rows) -> "Answer":
-        """Answer rows, in this thread."""
+        """Predict rows in this thread."""
         model = self._models.get(model_id, ref)
         import torch
 
@@ -167,12 +167,12 @@ class Predictor:
         return answer
 
     def forget(self, model_id: str) -> None:
-        """Drop a model that was deleted."""
+        """Remove a deleted model."""
         self._models.forget(model_id)
         with self._lock:
             self._entries.pop(model_id, None)
 
-    def _answer_all(
+    def _predict_all(
         self, database: Database, ref: str, version: str | None, batch: Sequence[PendingPrediction[R]]
     ) -> list[R | Exception]:
         return models.use_resolved(
@@ -183,23 +183,23 @@ class Predictor:
 
     def _answers(self, entry: ModelEntry, pending: Sequence[PendingPrediction[R]]) -> list[R | Exception]:
         answers: list[R | Exception | None] = [None] * len(pending)
-        alike: dict[type, list[tuple[int, Rows]]] = {}
+        by_type: dict[type, list[tuple[int, Rows]]] = {}
         for index, prediction in enumerate(pending):
             try:
                 rows = prediction.read(entry)
             except Exception as error:
                 answers[index] = error
             else:
-                alike.setdefault(type(rows), []).append((index, rows))
-        for together in alike.values():
+                by_type.setdefault(type(rows), []).append((index, rows))
+        for together in by_type.values():
             for batch in self._blocks(together):
-                found = self._together(entry.record, [one for _, one in batch])
-                for (index, _), answer in zip(batch, found, strict=True):
+                computed = self._predict_batch(entry.record, [rows for _, rows in batch])
+                for (index, _), answer in zip(batch, computed, strict=True):
                     answers[index] = _written(pending[index], entry.record, answer)
         return cast("list[R | Exception]", answers)
 
     def _blocks(self, numbered: Sequence[tuple[int, Rows]]) -> Iterator[list[tuple[int, Rows]]]:
-        """Yield neighbours of so many rows together as may be; one of more rows alone."""
+        """Yield blocks of at most ``batch_rows`` rows; a longer request is a block of its own."""
         block: list[tuple[int, Rows]] = []
         count = 0
         for index, rows in numbered:
@@ -210,17 +210,17 @@ class Predictor:
             count += rows.num_rows
         yield block
 
-    def _together(self, record: ModelRecord, parts: Sequence[Rows]) -> list["Answer | Exception"]:
-        """Answer rows of the same kind together, or each alone when that fails: the fault is of one of them."""
+    def _predict_batch(self, record: ModelRecord, parts: Sequence[Rows]) -> list["Answer | Exception"]:
+        """Predict several requests together, or each alone if that fails, to find the faulty one."""
         try:
             answer = self.predict(record.resource.id, record.model, joined(parts))
         except ArtifactMissing:
-            # of the model: it may have been deleted, and its name stand for another one
+            # the model may have been deleted, and its name may stand for another version
             raise
         except Exception as error:
             if len(parts) == 1:
                 return [error]
-            return [self._together(record, [part])[0] for part in parts]
+            return [self._predict_batch(record, [part])[0] for part in parts]
         answers: list[Answer | Exception] = []
         start = 0
         for part in parts:
@@ -229,7 +229,7 @@ class Predictor:
         return answers
 
     def _find(self, database: Database, model_id: str) -> ModelEntry:
-        """Return the entry of a model. It is read once: of what may change in its row, predictions use nothing."""
+        """Return the entry of a model. It is cached: predictions use only immutable fields of the row."""
         with self._lock:
             entry = self._entries.get(model_id)
         if entry is None:
@@ -241,11 +241,11 @@ class Predictor:
 
     @property
     def under_way(self) -> int:
-        """How many predictions wait or compute."""
+        """Number of predictions that wait or are computed."""
         return self._admission.taken
 
     def cached(self) -> tuple[int, int]:
-        """Return how many models the cache holds, and their bytes."""
+        """Return the number of cached models, and their bytes."""
         return self._models.held()
 
 

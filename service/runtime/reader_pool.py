@@ -1,7 +1,7 @@
-"""Uploaded tables are read in processes of their own.
+"""A pool of processes that read uploaded tables.
 
-A file from a stranger may be made to break its parser or to fill the memory. It then ends a process that holds nothing
-else. And reading a large table takes neither memory nor the interpreter from the requests of this process.
+A malicious file may crash its parser or fill the memory: then only a reader process dies. Reading a large table also
+takes neither memory nor the GIL of this process.
 """
 
 import os
@@ -35,18 +35,16 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 ANSWERS: TypeAdapter[ReadDone | ReadFailed] = TypeAdapter(ReadDone | ReadFailed)
-GIVEN = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
-"""What a reader gets of the environment: nothing that holds a password."""
+PASSED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
+"""Variables that a reader inherits; none holds a password."""
 ALLOCATOR = {"MIMALLOC_ARENA_EAGER_COMMIT": "0"}
-"""Else Arrow's allocator takes half of a bounded memory, up to 1 GiB, before it is asked for any."""
+"""By default Arrow's allocator commits half of the limited memory, up to 1 GiB, in advance."""
 ERRORS = {kind.code: kind for kind in (UnreadableTable, TableTooLarge, StorageFull, InvalidRequest, ColumnMismatch)}
-
-
 MAX_PROJECTS = 1000
 
 
 class _Caller:
-    """Who waits for a table. When he leaves, the process that reads it for him is ended."""
+    """A client that waits for a table. When it disconnects, its reader process is killed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -54,14 +52,14 @@ class _Caller:
         self.left = False
 
     def hold(self, reader: "_Reader | None") -> None:
-        """Say which process works for him."""
+        """Set the process that reads for this client."""
         with self._lock:
             self._reader = reader
             if self.left and reader is not None:
                 reader.kill()
 
     def leave(self) -> None:
-        """He is gone."""
+        """Kill the reader, because the client has disconnected."""
         with self._lock:
             self.left = True
             if self._reader is not None:
@@ -72,10 +70,9 @@ _CALLER: ContextVar[_Caller | None] = ContextVar("caller", default=None)
 
 
 class TableReaders:
-    """Reads at most ``processes`` tables at once, each in a process with ``memory_bytes``; 0: one at a time, here.
+    """Reads at most ``processes`` tables at once, each in a process with ``memory_bytes``; 0: in this process.
 
-    ``seconds``: how long a table may take. A project has at most all but one of several processes at once: there is
-    always one for others.
+    ``seconds``: time limit for a table. A project may use all processes but one, which is left for other projects.
     """
 
     def __init__(self, processes: int, memory_bytes: int, seconds: float) -> None:
@@ -89,13 +86,12 @@ class TableReaders:
         self._closed = False
 
     async def run(self, work: Callable[[], T], request: Request, project: str | None) -> T:
-        """Return what ``work`` does in a thread, as soon as ``project`` may read. Waiting takes no thread.
+        """Return the result of ``work``, run in a thread as soon as ``project`` may read. Waiting takes no thread.
 
-        The body of ``request`` was read. When its caller leaves, he is waited for no longer, and what is being read for
-        him by ``read`` is ended.
+        The body of ``request`` must have been read. When its client disconnects, its reader process is killed.
 
         Raises:
-            ClientDisconnect: he left.
+            ClientDisconnect: the client has disconnected.
         """
         caller = _Caller()
         done: list[T] = []
@@ -126,30 +122,30 @@ class TableReaders:
     async def _in_turn(self, work: Callable[[], T], project: str | None) -> T:
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(max(self._processes, 1))
-        own = self._of_project.get(project)
-        if own is None:
+        limiter = self._of_project.get(project)
+        if limiter is None:
             if len(self._of_project) >= MAX_PROJECTS:
-                self._of_project = {one: found for one, found in self._of_project.items() if found.borrowed_tokens}
-            own = self._of_project[project] = anyio.CapacityLimiter(max(self._processes - 1, 1))
-        # first its own: a project that waits for itself stands in nobody's way
-        async with own:
+                self._of_project = {name: other for name, other in self._of_project.items() if other.borrowed_tokens}
+            limiter = self._of_project[project] = anyio.CapacityLimiter(max(self._processes - 1, 1))
+        # the project's limiter comes first, so that its waiting tables do not block other projects
+        async with limiter:
             return await anyio.to_thread.run_sync(work, limiter=self._limiter)
 
     @property
-    def apart(self) -> bool:
-        """Whether tables are read in processes of their own."""
+    def isolated(self) -> bool:
+        """Whether tables are read in other processes."""
         return self._processes > 0
 
     def read(self, order: AnyOrder) -> ReadDone:
-        """Read one table, in a thread of ``run`` or in one of another pool that is bounded.
+        """Read one table, in a thread of ``run`` or of another bounded pool.
 
         Raises:
-            UnreadableTable: it is not what it is said to be, or its parser broke on it.
-            TableTooLarge: it is, or it takes too much memory or time to read.
-            StorageFull: there is no room for the typed table.
-            InvalidRequest, ColumnMismatch: it is rows to predict, and they do not fit the model.
+            UnreadableTable: it does not match its media type, or crashed its parser.
+            TableTooLarge: it is too large, or takes too much memory or time to read.
+            StorageFull: the disk is full.
+            InvalidRequest, ColumnMismatch: rows to predict do not fit the model.
         """
-        if not self.apart:
+        if not self.isolated:
             return carry_out(order)
         caller = _CALLER.get()
         reader = self._take()
@@ -173,10 +169,10 @@ class TableReaders:
                 f"a block of the table needs more than the {self._memory_bytes / GIB:.2f} GiB that reading may take; "
                 "write it with smaller record batches or row groups, or as CSV"
             )
-        raise ERRORS[answer.code](answer.detail, errors=tuple(FieldError(*one) for one in answer.errors))
+        raise ERRORS[answer.code](answer.detail, errors=tuple(FieldError(*entry) for entry in answer.errors))
 
     def close(self) -> None:
-        """End the reader that waits, and every other when it is done."""
+        """End the idle reader now, and busy ones when they are done."""
         with self._lock:
             self._closed = True
             reader, self._idle = self._idle, None
@@ -191,7 +187,7 @@ class TableReaders:
         return _Reader(self._memory_bytes)
 
     def _keep(self, reader: "_Reader") -> None:
-        """Keep one reader for the next table."""
+        """Keep one idle reader for the next table."""
         with self._lock:
             if self._idle is None and not self._closed:
                 self._idle = reader
@@ -200,17 +196,17 @@ class TableReaders:
 
 
 class _Reader(JsonLinesProcess):
-    """One process that reads tables. It holds nothing that it would have to put away when it is ended."""
+    """One process that reads tables. It may be killed at any time."""
 
     def __init__(self, memory_bytes: int) -> None:
-        environment = {name: os.environ[name] for name in GIVEN if name in os.environ} | ALLOCATOR
+        environment = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ} | ALLOCATOR
         super().__init__("worker.tables.reader_process", [str(memory_bytes)], environment)
 
     def ask(self, order: AnyOrder, seconds: float) -> ReadDone | ReadFailed:
-        """Return the answer.
+        """Send an order and return the answer.
 
         Raises:
-            UnreadableTable: the process died of the table.
+            UnreadableTable: the process died.
             TableTooLarge: there was no answer within ``seconds``.
         """
         ends_at = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""What the service needs, and whether it can be reached."""
+"""Checks of the dependencies of the service."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ class Check(BaseModel):
 
 
 def find_checks(context: Context) -> dict[str, Check]:
-    """Return how everything is that the service needs, by name."""
+    """Check all dependencies; return the results by name."""
     checks = {
         "database": _check("database", context.database.check),
         "redis": _check("redis", context.queue.check),

@@ -1,4 +1,4 @@
-"""How many callers one API process lets wait for what happens to a job."""
+"""A limit on the event streams and waits of one API process."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from service.errors import TooManyFollowers
 
 
-class Followers:
-    """Places of the event streams and of the waits of one process. Used from its event loop alone."""
+class StreamSlots:
+    """Slots for event streams and waits. Not thread-safe: used in the event loop."""
 
     def __init__(self, most: int, most_of_project: int) -> None:
         self._most = most
@@ -16,11 +16,11 @@ class Followers:
         self._taken: Counter[str] = Counter()
 
     @contextmanager
-    def place(self, project: str) -> Iterator[None]:
-        """Hold a place.
+    def hold(self, project: str) -> Iterator[None]:
+        """Hold a slot.
 
         Raises:
-            TooManyFollowers: the project, or all projects together, hold as many as they may.
+            TooManyFollowers: the project, or all projects together, have no free slot.
         """
         if self._taken[project] >= self._most_of_project:
             raise TooManyFollowers(f"the project follows {self._most_of_project} jobs already, as many as it may")

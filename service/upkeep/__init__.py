@@ -1,1 +1,1 @@
-"""What runs beside requests: lost jobs and files found, metrics told."""
+"""Background work: recovery of lost jobs and files, metrics."""

@@ -1,8 +1,7 @@
-"""Which leases have run out, told by when they were seen to be renewed.
+"""Detection of expired leases by the monotonic clock of this process.
 
-Workers and the API have clocks of their own, and a clock may jump. A worker renews its lease every third of its
-length, two seconds at most, and every renewal changes the row. So a lease that does not change is not renewed: by this
-process's own measure of time, which does not jump.
+The clocks of workers and the API may differ and jump. A worker renews its lease every third of its length, two seconds
+at most, and every renewal changes the row. So a lease whose row does not change is not renewed.
 """
 
 import time
@@ -13,11 +12,11 @@ from worker.settings import MAX_RENEWAL_PAUSE
 from worker.store.jobs.queries import HeldLease
 
 ALIVE_S = MAX_RENEWAL_PAUSE + 1.0
-"""A worker that lives has renewed within so many seconds."""
+"""A living worker renews its lease within this time."""
 
 
 class LeaseWatch:
-    """Remembers when each lease was last seen to change. ``lease_s``: how long the workers' leases are."""
+    """Remembers when each lease last changed. ``lease_s``: length of the leases."""
 
     def __init__(self, lease_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._lease_s = lease_s
@@ -25,10 +24,10 @@ class LeaseWatch:
         self._seen: dict[str, tuple[HeldLease, float]] = {}
 
     def late(self, leases: Sequence[HeldLease], now: datetime) -> list[HeldLease]:
-        """Return those of ``leases``, which are all there are, that have run out.
+        """Return the expired leases. ``leases``: all held leases.
 
-        A lease has run out when its moment has come and its worker does not renew any more; or when it was not renewed
-        for its whole length, whatever moment a clock that was ahead has written into it.
+        A lease has expired when its time is over and it is no longer renewed, or when it was not renewed for its whole
+        length, even if a fast clock wrote a later time into it.
         """
         moment = self._clock()
         before, self._seen = self._seen, {}

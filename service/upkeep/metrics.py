@@ -1,4 +1,4 @@
-"""What Prometheus is told beside counters: read when it asks, so that every API process tells the same of the rows."""
+"""Gauges that are computed at each scrape, so that every API process reports the same about jobs."""
 
 import shutil
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ log = structlog.get_logger()
 
 
 class ServiceCollector(Collector):
-    """The queue, the models in memory and the disk, as they are now. ``context`` sees the rows of all projects."""
+    """Current metrics of the queue, the loaded models and the disk. ``context``: of all projects."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def collect(self) -> Iterator[Metric]:
-        """Yield everything that can be found out; without its database that is the rest, and the fact."""
+        """Yield all metrics. Without the database those of jobs are missing, and ``factrfm_database_up`` is 0."""
         yield from self._jobs()
         yield from self._predictions()
         yield from self._disks()
@@ -33,7 +33,7 @@ class ServiceCollector(Collector):
     def _jobs(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("factrfm_database_up", "1 while the database answers")
         try:
-            found = {(one.kind, one.state): one for one in tallies(self._context.database)}
+            by_state = {(row.kind, row.state): row for row in tallies(self._context.database)}
         except SQLAlchemyError as error:
             log.warning("metrics without the database", error=type(error).__name__)
             up.add_metric([], 0)
@@ -47,13 +47,13 @@ class ServiceCollector(Collector):
         )
         for kind in get_args(JobKind):
             for state in get_args(JobState):
-                tally = found.get((kind, state))
+                tally = by_state.get((kind, state))
                 jobs.add_metric([kind, state], 0 if tally is None else tally.jobs)
                 if tally is not None and state in FINAL_STATES:
                     took.add_metric([kind, state], tally.timed, tally.seconds)
         yield jobs
         yield took
-        waiting = [one.oldest_queued_at for one in found.values() if one.state == "queued"]
+        waiting = [row.oldest_queued_at for row in by_state.values() if row.state == "queued"]
         age = (self._context.now() - min(waiting)).total_seconds() if waiting else 0.0
         yield GaugeMetricFamily("factrfm_oldest_queued_job_seconds", "Age of the oldest queued job", value=max(age, 0))
 
@@ -77,7 +77,7 @@ class ServiceCollector(Collector):
             try:
                 usage = shutil.disk_usage(path)
             except OSError:
-                # a service whose state is all elsewhere may have no folder
+                # without local state there may be no folder
                 continue
             free.add_metric([name], usage.free)
             total.add_metric([name], usage.total)

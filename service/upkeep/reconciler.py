@@ -1,6 +1,6 @@
-"""Finds what nobody else would: jobs whose worker is gone, jobs whose message is lost, files that no row names.
+"""Recovery of jobs whose worker or message is lost, and deletion of orphaned files.
 
-Every API process runs one; a row of locks lets one of them work at a time.
+Every API process runs a reconciler; a lock in the database lets one of them work at a time.
 """
 
 import threading
@@ -31,7 +31,7 @@ LOOKED = Gauge(
 
 
 class Reconciler:
-    """A thread that looks every ``reconcile_seconds``. ``clock`` measures time that passes, in seconds."""
+    """A thread that runs a round every ``reconcile_seconds``. ``clock``: monotonic, in seconds."""
 
     def __init__(self, context: Context, clock: Callable[[], float] = time.monotonic) -> None:
         settings = context.settings
@@ -45,18 +45,18 @@ class Reconciler:
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
 
     def start(self) -> None:
-        """Start looking."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop looking, after the look under way."""
+        """Stop the thread after its current round."""
         self._done.set()
         self._thread.join()
 
     def look(self) -> None:
-        """Do one round: put expired jobs back, forget old keys, repeat lost messages, delete what has no row."""
+        """Run one round: requeue expired jobs, purge old idempotency keys, resend lost messages, delete orphans."""
         context, settings = self._context, self._context.settings
-        # the folder of uploads may be this machine's own, so every process looks after it
+        # the folder of uploads may be local, so every process cleans its own
         self._uploads.look()
         if not try_lock(context.database, RECONCILER, self._owner, 3 * settings.reconcile_seconds, context.now()):
             return
@@ -88,5 +88,5 @@ class Reconciler:
             except SQLAlchemyError as error:
                 log.warning("reconciler could not reach the database", error=type(error).__name__)
             except Exception:
-                # without this thread a lost job waits for ever, and nobody is told
+                # the thread must survive, or lost jobs wait for ever
                 log.exception("a look of the reconciler failed")

@@ -1,1 +1,1 @@
-"""What surrounds every call, one idea a file."""
+"""ASGI middleware."""

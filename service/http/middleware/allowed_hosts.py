@@ -1,7 +1,7 @@
-"""Which host a request is for, and whether that is this service.
+"""Check of the Host of a request.
 
-A page of another site can have its name lead to this machine (DNS rebinding) and then ask as if from here. A service
-that asks for no key therefore answers to names alone that lead here for everybody.
+By DNS rebinding a page of another site can send requests to this machine. A service without keys therefore accepts only
+its own host, the names of loopback, and allowed hosts.
 """
 
 import re
@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Scope
 from service.errors import InvalidTarget, MisdirectedRequest
 from service.http.middleware.authentication import KeyRing
 from service.http.middleware.gate import Gate
-from service.http.problems import on_own_error
+from service.http.problems import on_factrfm_error
 from service.http.request_headers import header
 from service.http.strict_http import ABSOLUTE
 
@@ -29,24 +29,24 @@ MAX_SHOWN_LENGTH = 200
 
 
 class HostCheck(Gate):
-    """Middleware: 421 for a request to a host that is not this service's; a target with its host becomes a path.
+    """Middleware: 421 for a request to another host. A target in absolute form becomes a path.
 
-    ``own`` is the host that the service listens at. ``allowed`` are its other names; without any of those a service
-    that asks for keys answers to every name.
+    ``host``: the address that the service listens on. ``allowed``: other names. Without any a service with keys accepts
+    every host.
     """
 
-    def __init__(self, app: ASGIApp, ring: KeyRing, own: str, allowed: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, ring: KeyRing, host: str, allowed: Sequence[str]) -> None:
         super().__init__(app)
         self._ring = ring
         self._restricted = bool(allowed)
-        listens = f"[{own}]" if ":" in own else own
+        listens = f"[{host}]" if ":" in host else host
         self._names = frozenset(name.lower() for name in (*LOOPBACK, listens, *allowed))
 
     async def _answer(self, scope: Scope) -> Response | None:
         try:
             if not scope["path"].startswith("/"):
                 _to_path(scope)
-            # before HTTP/1.1 a request may name no host; browsers name one always
+            # HTTP/1.0 requests may lack Host; browsers always send it
             host = header(scope, b"host")
             name = None if host is None else _name(host)
             if name is not None and name not in self._names and not await self._answers_to_all():
@@ -55,7 +55,7 @@ class HostCheck(Gate):
                     "the host that it listens at, or by one that FACTRFM_ALLOWED_HOSTS names"
                 )
         except (InvalidTarget, MisdirectedRequest) as error:
-            return on_own_error(Request(scope), error)
+            return on_factrfm_error(Request(scope), error)
         if scope["path"] == "*":
             return Response(status_code=204, headers={"Allow": METHODS})
         return None
@@ -66,28 +66,28 @@ class HostCheck(Gate):
         try:
             return not await self._ring.empty()
         except OperationalError:
-            # what belongs to anybody is in the database that is away, and /livez does not ask for it
+            # without the database no project can be read, and /livez does not need it
             return True
 
 
 @lru_cache(MAX_KNOWN)
 def _name(host: str) -> str:
-    """Return the name in a Host header, without its port and in small letters.
+    """Return the name in a Host header, in lower case and without its port.
 
     Raises:
-        InvalidTarget: it is no host.
+        InvalidTarget: it is malformed.
     """
-    found = AUTHORITY.fullmatch(host.lower())
-    if found is None:
+    match = AUTHORITY.fullmatch(host.lower())
+    if match is None:
         raise InvalidTarget(f"the header Host is a name, perhaps with a port; got {host[:MAX_SHOWN_LENGTH]!r}")
-    return found[1]
+    return match[1]
 
 
 def _to_path(scope: Scope) -> None:
-    """Have a request whose target is an address (RFC 9112, 3.2.2) look as if its path and its Host were sent.
+    """Replace a target in absolute form (RFC 9112, 3.2.2) by its path and its Host.
 
     Raises:
-        InvalidTarget: it is neither an address nor an asterisk.
+        InvalidTarget: it is neither in absolute form nor an asterisk.
     """
     if scope["path"] == "*" and scope["method"] == "OPTIONS":
         return

@@ -1,4 +1,4 @@
-"""Bounds on a request's body: its bytes, whether or not it says its length, and the time that it takes to come."""
+"""Limits on the size of a request's body, and on the time that it takes to arrive."""
 
 import asyncio
 import time
@@ -7,23 +7,23 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import AmbiguousLength, BodyTooLarge, BodyTooSlow
-from service.http.caller import ASKING
-from service.http.problems import on_own_error
-from service.http.request_headers import header, told_twice
+from service.http.caller import READ_ONLY_POSTS
+from service.http.problems import on_factrfm_error
+from service.http.request_headers import has_two_lengths, header
 
 UPLOAD = ("POST", "/v1/datasets")
-LONG_BODIES = (*ASKING, "/batches")
-"""Endings of paths whose JSON may be as long as is configured."""
+LONG_BODIES = (*READ_ONLY_POSTS, "/batches")
+"""Suffixes of paths whose JSON may be as long as is configured."""
 MAX_SHORT_BYTES = 2**20
-"""Of any other body: it describes one thing."""
+"""Of any other body."""
 MIN_BYTES_PER_SECOND = 1024
 
 
 class BodyLimit:
-    """Middleware: 413 for a body that is too long, before or while it is read; 408 for one that hardly comes.
+    """Middleware: 413 for a body that is too long, 408 for one that is too slow, 400 for one with two lengths.
 
-    ``stall_seconds`` without a byte is too slow. So is less than 1 KiB a second, after as many seconds. Only time in
-    which the application waits for bytes counts. A length that is told in two ways is 400.
+    Too slow is a pause of ``stall_seconds``, or less than 1 KiB a second after as many seconds. Only time in which the
+    application waits for the body counts.
     """
 
     def __init__(self, app: ASGIApp, max_upload: int, max_other: int, stall_seconds: float) -> None:
@@ -37,18 +37,18 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         limit = self._limit(scope["method"], scope["path"])
-        if told_twice(name for name, _ in scope["headers"]):
+        if has_two_lengths(name for name, _ in scope["headers"]):
             error = AmbiguousLength("the request tells its length by Content-Length and by Transfer-Encoding; send one")
-            await on_own_error(Request(scope), error)(scope, receive, send)
+            await on_factrfm_error(Request(scope), error)(scope, receive, send)
             return
         body = _Body(receive, limit, self._stall_seconds)
-        said = header(scope, b"content-length") or ""
-        if said.isdecimal() and len(said) < 20 and int(said) > limit:
-            await on_own_error(Request(scope), body.too_large())(scope, receive, send)
+        length = header(scope, b"content-length") or ""
+        if length.isdecimal() and len(length) < 20 and int(length) > limit:
+            await on_factrfm_error(Request(scope), body.too_large())(scope, receive, send)
             return
 
         async def guarded(message: Message) -> None:
-            # whatever the application makes of the broken body, the answer is ours
+            # discards the application's answer to an incomplete body
             if body.refusal is None:
                 await send(message)
 
@@ -58,7 +58,7 @@ class BodyLimit:
             if body.refusal is None:
                 raise
         if body.refusal is not None:
-            await on_own_error(Request(scope), body.refusal)(scope, receive, send)
+            await on_factrfm_error(Request(scope), body.refusal)(scope, receive, send)
 
     def _limit(self, method: str, path: str) -> int:
         if (method, path) == UPLOAD:
@@ -67,7 +67,7 @@ class BodyLimit:
 
 
 class _Body:
-    """Counts and times what comes. ``refusal`` is why no more is taken."""
+    """Counts and times the body. ``refusal``: the error that ended it."""
 
     def __init__(self, receive: Receive, limit: int, stall_seconds: float) -> None:
         self._receive = receive

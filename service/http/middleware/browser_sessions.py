@@ -1,6 +1,6 @@
-"""Signing in with a browser: a cookie that carries a key, and the check that a page of ours sent the request.
+"""Browser sessions: a cookie with the key, and protection against cross-site requests.
 
-The cookie cannot be read by scripts, and other sites' pages do not get it sent along.
+The cookie is HttpOnly and SameSite=strict.
 """
 
 import base64
@@ -15,11 +15,11 @@ from service.errors import Forbidden
 from service.http.request_headers import header
 
 COOKIE = "factrfm_key"
-LASTS_SECONDS = 30 * 24 * 3600
+MAX_AGE_SECONDS = 30 * 24 * 3600
 
 
 def key_in(scope: Scope) -> str | None:
-    """Return the key that the cookie of a request carries; None where there is none."""
+    """Return the key in the cookie of a request, if there is one."""
     if header(scope, b"cookie") is None:
         return None
     try:
@@ -29,12 +29,12 @@ def key_in(scope: Scope) -> str | None:
 
 
 def remember(request: Request, response: Response, key: str) -> None:
-    """Have the browser send ``key`` with what it asks of this site from now on."""
+    """Set the cookie with ``key``."""
     response.set_cookie(
         COOKIE,
-        # a key may hold characters that end a cookie
+        # a key may hold characters that a cookie cannot
         base64.urlsafe_b64encode(key.encode()).decode(),
-        max_age=LASTS_SECONDS,
+        max_age=MAX_AGE_SECONDS,
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",
@@ -42,17 +42,15 @@ def remember(request: Request, response: Response, key: str) -> None:
 
 
 def forget(response: Response) -> None:
-    """Have the browser drop the key."""
+    """Delete the cookie."""
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
 
 
 def check_same_origin(scope: Scope) -> None:
-    """See that a page of this very site sent the request.
-
-    Browsers say so in Sec-Fetch-Site, and over plain HTTP at least in Origin.
+    """Check that a page of this site sent the request, by Sec-Fetch-Site, or over plain HTTP by Origin.
 
     Raises:
-        Forbidden: another site sent it, or nothing says where it is from.
+        Forbidden: another site sent it, or both headers are missing.
     """
     if not _is_same_origin(scope):
         raise Forbidden(
@@ -62,9 +60,9 @@ def check_same_origin(scope: Scope) -> None:
 
 
 def check_no_other_site(scope: Scope) -> None:
-    """See that no page of another site had a browser send a request to a service that asks for no key.
+    """Check that no page of another site sent a request to a service without keys.
 
-    Programs say nothing about where a request is from, and may call.
+    Requests of programs have neither Sec-Fetch-Site nor Origin, and are allowed.
 
     Raises:
         Forbidden: another site sent it.

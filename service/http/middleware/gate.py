@@ -1,4 +1,4 @@
-"""What stands before the application and answers some requests in its place."""
+"""Middleware that answers some requests in place of the application."""
 
 from abc import ABC, abstractmethod
 
@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class Gate(ABC):
-    """Middleware that lets a request pass, or answers it itself."""
+    """Middleware that passes a request on or answers it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -18,4 +18,4 @@ class Gate(ABC):
 
     @abstractmethod
     async def _answer(self, scope: Scope) -> Response | None:
-        """Return the answer to a request that the application does not see; None for one that may pass."""
+        """Return the answer to a request; None to pass it on."""

@@ -1,10 +1,10 @@
-"""HEAD wherever GET is answered: the same head, and no body (RFC 9110, 9.3.2)."""
+"""HEAD for every route of GET: the same head, and no body (RFC 9110, 9.3.2)."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class HeadRequests:
-    """Middleware, innermost: gives a HEAD to the route of the GET, and ends its answer behind the head."""
+    """Innermost middleware: routes a HEAD as a GET and drops the body of the answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -19,7 +19,7 @@ class HeadRequests:
             if message["type"] == "http.response.start":
                 scope["route"] = inner.get("route")
                 await send(message)
-                # the answer is over: what a stream would say further, it has nobody to say to
+                # ends the answer, also of a stream
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
         await self._app(inner, receive, only_head)

@@ -1,8 +1,8 @@
 """The Idempotency-Key header on any POST (IETF draft-ietf-httpapi-idempotency-key-header-07).
 
-The first request with a key runs and its answer is kept; the same request again gets that answer. Refusals are kept
-where nothing but the request itself was wrong: what was missing or busy may be there at the next try. The body is read
-to its end first, to a temporary file when it is long, because its digest tells requests apart.
+The first request with a key runs and its answer is stored; the same request again gets that answer. Refusals are stored
+if they depend on the request alone: what was missing or busy may be there at the next try. The whole body is read
+first, to a temporary file if it is long, because its digest identifies the request.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.http.caller import ASKING
-from service.http.problems import LASTING, on_database_away, on_own_error
+from service.http.caller import READ_ONLY_POSTS
+from service.http.problems import LASTING, on_database_away, on_factrfm_error
 from service.http.request_context import STARTED
 from service.http.request_headers import IDEMPOTENCY_HEADER, MAX_KEY_LENGTH, header
 from worker.contracts.errors import FactRFMError, InvalidRequest
@@ -48,11 +48,11 @@ KEPT_HEADERS = (
     JSON_LENGTH,
 )
 KEPT_REFUSALS = (400, 413, 415, 422)
-"""Of these, those of errors that are lasting. A refusal changed nothing, so the others are judged anew."""
+"""Of these, those of lasting errors. Other refusals changed nothing, so a repeated request runs again."""
 
 
 class Idempotency:
-    """Middleware over the application's database."""
+    """Middleware that stores answers in the database."""
 
     def __init__(self, app: ASGIApp, database: Callable[[Request], Database], now: Callable[[], datetime]) -> None:
         self._app = app
@@ -72,16 +72,16 @@ class Idempotency:
                 with needing_room("the request"):
                     fingerprint = await _spool(scope, receive, body)
                 database = self._database(request)
-                found = await to_thread.run_sync(idempotency.begin, database, key, fingerprint, self._now())
-                if isinstance(found, idempotency.Replay):
-                    answer = Response(found.body, found.status, {**found.headers, "Idempotency-Replayed": "true"})
+                record = await to_thread.run_sync(idempotency.begin, database, key, fingerprint, self._now())
+                if isinstance(record, idempotency.Replay):
+                    answer = Response(record.body, record.status, {**record.headers, "Idempotency-Replayed": "true"})
                     await answer(scope, receive, send)
                     return
-                await self._run(database, found, scope, _replayed(body, receive), send)
+                await self._run(database, record, scope, _replayed(body, receive), send)
         except FactRFMError as error:
-            await on_own_error(request, error)(scope, receive, send)
+            await on_factrfm_error(request, error)(scope, receive, send)
         except OperationalError as error:
-            # of ``begin``: errors of the route are answered there, and those after the answer are logged
+            # raised by ``begin``; errors of the route are handled there, later ones are logged
             await on_database_away(request, error)(scope, receive, send)
 
     async def _run(
@@ -90,16 +90,16 @@ class Idempotency:
         settled = False
 
         async def settle(answer: _Answer) -> None:
-            # before the caller has the end of the answer, for it may send the same again at once
+            # before the end of the answer is sent, because the client may repeat the request at once
             nonlocal settled
             if settled:
                 return
-            if not _is_kept(scope, answer.status):
+            if not _is_stored(scope, answer.status):
                 settled = True
                 await _abandon(database, started)
-            elif answer.whole:
+            elif answer.complete:
                 settled = True
-                with _unsettled_at_worst():
+                with _database_errors_logged():
                     await to_thread.run_sync(
                         idempotency.finish,
                         database,
@@ -112,7 +112,7 @@ class Idempotency:
 
         STARTED.set(started)
         try:
-            async with self._kept(database, started):
+            async with self._renewed(database, started):
                 await self._app(scope, receive, _Answer(send, settle))
         finally:
             if not settled:
@@ -120,13 +120,13 @@ class Idempotency:
                     await _abandon(database, started)
 
     @asynccontextmanager
-    async def _kept(self, database: Database, started: idempotency.Started) -> AsyncIterator[None]:
-        """Say now and then that the request still runs."""
+    async def _renewed(self, database: Database, started: idempotency.Started) -> AsyncIterator[None]:
+        """Renew the record while the request runs."""
 
         async def keep() -> None:
             while True:
                 await asyncio.sleep(KEEP_SECONDS)
-                with _unsettled_at_worst():
+                with _database_errors_logged():
                     await to_thread.run_sync(idempotency.keep, database, started, self._now())
 
         task = asyncio.create_task(keep())
@@ -136,17 +136,17 @@ class Idempotency:
             task.cancel()
 
 
-def _is_kept(scope: Scope, status: int) -> bool:
+def _is_stored(scope: Scope, status: int) -> bool:
     if 200 <= status < 300:
         return True
-    # what a model says of rows depends on which one its name stands for
-    asked = scope["path"].endswith(ASKING)
-    return status in KEPT_REFUSALS and not asked and bool(scope.get("state", {}).get(LASTING, True))
+    # predictions depend on the version that the model's name stands for
+    read_only = scope["path"].endswith(READ_ONLY_POSTS)
+    return status in KEPT_REFUSALS and not read_only and bool(scope.get("state", {}).get(LASTING, True))
 
 
 @contextmanager
-def _unsettled_at_worst() -> Iterator[None]:
-    """Let a database that is away change no answer: the key then counts as in flight, and after a while as dead."""
+def _database_errors_logged() -> Iterator[None]:
+    """Log database errors. The key then counts as in flight, and after a while as abandoned."""
     try:
         yield
     except OperationalError as error:
@@ -154,12 +154,12 @@ def _unsettled_at_worst() -> Iterator[None]:
 
 
 async def _abandon(database: Database, started: idempotency.Started) -> None:
-    with _unsettled_at_worst():
+    with _database_errors_logged():
         await to_thread.run_sync(idempotency.abandon, database, started)
 
 
 class _Answer:
-    """Passes an answer on and remembers it; ``settle`` hears of its status, and of its end, before they are sent."""
+    """Passes an answer on and stores it. ``settle`` is called before its status and its end are sent."""
 
     def __init__(self, send: Send, settle: Callable[["_Answer"], Awaitable[None]]) -> None:
         self._send = send
@@ -167,7 +167,7 @@ class _Answer:
         self.status = 500
         self.headers: dict[str, str] = {}
         self.body = bytearray()
-        self.whole = False
+        self.complete = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -176,13 +176,13 @@ class _Answer:
             self.headers = {name: headers[name] for name in KEPT_HEADERS if name in headers}
         elif message["type"] == "http.response.body":
             self.body += message.get("body", b"")
-            self.whole = not message.get("more_body", False)
+            self.complete = not message.get("more_body", False)
         await self._settle(self)
         await self._send(message)
 
 
 async def _spool(scope: Scope, receive: Receive, body: IO[bytes]) -> str:
-    """Read the body into a file; return the digest of method, address, type and body."""
+    """Copy the body to a file; return the digest of method, URL, type and body."""
     headers = Headers(scope=scope)
     named = [scope["method"], scope["path"], scope.get("query_string", b"").decode("latin-1")]
     named += [headers.get(name, "") for name in ("content-type", "content-encoding", JSON_LENGTH)]

@@ -1,4 +1,4 @@
-"""How many requests of a project one API process takes a second."""
+"""Rate limit by project, in each API process."""
 
 import time
 
@@ -6,14 +6,14 @@ from cachetools import LRUCache
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.http.problems import on_own_error
+from service.http.problems import on_factrfm_error
 from worker.contracts.errors import RateLimited
 
 MAX_KEPT = 10_000
 
 
 class Bucket:
-    """A token a request; tokens come back evenly. As many as come in a second may be taken at once."""
+    """A token bucket: one token a request, refilled at ``rate``, with room for one second's tokens."""
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
@@ -22,7 +22,7 @@ class Bucket:
         self._filled_at = now
 
     def take(self, now: float) -> bool:
-        """Return whether there was a token, and take it."""
+        """Take a token; return whether there was one."""
         self._tokens = min(self._most, self._tokens + (now - self._filled_at) * self._rate)
         self._filled_at = now
         if self._tokens < 1:
@@ -32,7 +32,7 @@ class Bucket:
 
 
 class RateLimit:
-    """Middleware behind the authentication: 429 for a caller whose project sends too many requests."""
+    """Middleware after the authentication: 429 if a project sends too many requests."""
 
     def __init__(self, app: ASGIApp, rate: float) -> None:
         self._app = app
@@ -43,7 +43,7 @@ class RateLimit:
         caller = scope.get("state", {}).get("caller") if scope["type"] == "http" else None
         if caller is not None and not self._bucket(caller.project).take(time.monotonic()):
             error = RateLimited(f"the project sends more than {self._rate:g} requests a second to this process")
-            await on_own_error(Request(scope), error)(scope, receive, send)
+            await on_factrfm_error(Request(scope), error)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

@@ -1,4 +1,4 @@
-"""Every request gets an id, a line in the log, and a place in the metrics. What fails unforeseen is answered here."""
+"""Request ids, access log and metrics of requests, and answers to unexpected errors."""
 
 import asyncio
 import re
@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import NotReady
-from service.http.problems import MAX_PATH_LENGTH, on_fault, on_own_error
+from service.http.problems import MAX_PATH_LENGTH, on_factrfm_error, on_fault
 from service.http.request_context import ORIGIN
 from service.http.request_headers import header
 from worker.contracts.messages import Origin
@@ -21,13 +21,13 @@ from worker.telemetry.tracing import Tracing, trace_id
 log = structlog.get_logger("service.http.middleware.request_log")
 
 ID = b"x-request-id"
-SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
+VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""A caller can make up methods without end; each label value lives as long as the process."""
+"""Others are one label value, because label values live as long as the process."""
 MAX_LABELS = 1000
-"""Kept, because the library takes long to find them."""
-HUNG_UP = 499
-"""Status in log and metrics of a request whose caller left before its body was there. Nobody sees it."""
+"""Cached, because the library's lookup is slow."""
+CLIENT_CLOSED_REQUEST = 499
+"""Status in log and metrics if the client left before its body was complete. It is never sent."""
 
 REQUESTS = Counter("factrfm_http_requests", "Requests answered", ["method", "route", "status"])
 SECONDS = Histogram(
@@ -38,9 +38,9 @@ SECONDS = Histogram(
 
 
 class RequestLog:
-    """Middleware: echoes or makes X-Request-ID, binds it to the log, measures, and answers an unforeseen error.
+    """Middleware: echoes or creates X-Request-ID, binds it to the log, measures, and answers unexpected errors.
 
-    The framework's own place for such errors is outside of all middleware, where the id is not known any more.
+    Starlette handles such errors outside of all middleware, where the id is unknown.
     """
 
     def __init__(self, app: ASGIApp, tracing: Tracing) -> None:
@@ -51,12 +51,12 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = header(scope, ID) or ""
-        request_id = given if SANE.fullmatch(given) else secrets.token_hex(16)
-        traceparent = self._tracing.current() or _sane_traceparent(header(scope, b"traceparent"))
+        sent_id = header(scope, ID) or ""
+        request_id = sent_id if VALID_ID.fullmatch(sent_id) else secrets.token_hex(16)
+        traceparent = self._tracing.current() or _valid_traceparent(header(scope, b"traceparent"))
         ORIGIN.set(Origin(request_id=request_id, traceparent=traceparent))
         self._tracing.note("factrfm.request_id", request_id)
-        # a request is a task of its own context: what is bound here ends with it
+        # each request has its own context, so nothing has to be unbound
         if traceparent is None:
             structlog.contextvars.bind_contextvars(request_id=request_id)
         else:
@@ -65,23 +65,23 @@ class RequestLog:
         try:
             await self._app(scope, receive, answer.send)
         except asyncio.CancelledError:
-            # the server ends requests so that outlast its patience when it stops
+            # a stopping server cancels requests after a grace period
             if answer.begun:
                 raise
             stopping = NotReady("this process is stopping and did not come to an end with this request; try again")
-            await on_own_error(Request(scope), stopping)(scope, receive, answer.send)
+            await on_factrfm_error(Request(scope), stopping)(scope, receive, answer.send)
         except ClientDisconnect:
-            answer.measure(HUNG_UP)
+            answer.measure(CLIENT_CLOSED_REQUEST)
         except Exception as error:
             fault = on_fault(Request(scope), error)
             if answer.begun:
-                # the server then breaks the connection, so that the caller sees that the answer is not whole
+                # the server then aborts the connection, so the client sees that the answer is incomplete
                 raise
             await fault(scope, receive, answer.send)
 
 
 class _Answer:
-    """Passes the messages of one answer on, with the id in the first of them, and measures at that."""
+    """Passes an answer on with the request id in its head, and measures the time to the head."""
 
     def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
         self.begun = False
@@ -99,7 +99,7 @@ class _Answer:
         await self._send(message)
 
     def measure(self, status: int, waited: bool = False) -> None:
-        """Count and log the request; ``waited``: its time is what the caller asked for, and says nothing of us."""
+        """Count and log the request. ``waited``: the client asked to wait, so its time is not observed."""
         scope, seconds = self._scope, time.perf_counter() - self._started
         method = scope["method"] if scope["method"] in METHODS else "other"
         route = getattr(scope.get("route"), "path", "other")
@@ -121,5 +121,5 @@ def _times(method: str, route: str) -> Histogram:
     return SECONDS.labels(method, route)
 
 
-def _sane_traceparent(given: str | None) -> str | None:
-    return given if trace_id(given) is not None else None
+def _valid_traceparent(traceparent: str | None) -> str | None:
+    return traceparent if trace_id(traceparent) is not None else None

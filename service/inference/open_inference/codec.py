@@ -1,8 +1,8 @@
-"""Infer messages of the Open Inference Protocol: bytes to named tensors, and named tensors to bytes.
+"""Decoding and encoding of infer messages of the Open Inference Protocol.
 
-A message is JSON. With the binary extension the JSON is followed by the values of tensors, little-endian, in the order
-of the tensors; a header of HTTP then tells the length of the JSON. A text is four bytes of length and UTF-8. JSON has
-no NaN: a null, or a NaN of a float type, is a missing value.
+A message is JSON. With the binary extension the values of tensors follow the JSON, little-endian, in the order of the
+tensors, and an HTTP header gives the length of the JSON. A text is four bytes of length and UTF-8. A missing value is
+null, or NaN in a float type.
 """
 
 import json
@@ -41,7 +41,7 @@ LENGTH = struct.Struct("<I")
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor that came in: rank 1 or 2, ``values`` flat in row-major order, missing ones null."""
+    """An input tensor of rank 1 or 2: ``values`` flat in row-major order, missing ones null."""
 
     name: str
     datatype: str
@@ -50,8 +50,8 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class WantedOutput:
-    """An output that the caller asks for. ``classes``: instead of the values, so many best as texts; 0: the values."""
+class RequestedOutput:
+    """A requested output. ``classes``: return so many most likely classes as texts; 0: return the values."""
 
     name: str
     binary: bool
@@ -60,17 +60,17 @@ class WantedOutput:
 
 @dataclass(frozen=True)
 class InferRequest:
-    """What a caller asks. ``outputs``: None for all; ``binary`` then tells their form."""
+    """A decoded request. ``outputs``: None for all; ``binary``: the form of outputs by default."""
 
     id: str | None
     inputs: list[Tensor]
-    outputs: list[WantedOutput] | None
+    outputs: list[RequestedOutput] | None
     binary: bool
 
 
 @dataclass(frozen=True)
 class Output:
-    """A tensor that goes out; ``values`` (shape) of the datatype, texts as an object array."""
+    """An output tensor; ``values`` (shape) of the datatype, texts as an object array."""
 
     name: str
     datatype: str
@@ -79,16 +79,16 @@ class Output:
 
 
 def decode(body: bytes, json_length: int | None, only: tuple[str, str] | None = None) -> InferRequest:
-    """Return what a body asks. ``json_length``: what the header said, None without it.
+    """Return the request in a body. ``json_length``: value of the header, None without it.
 
-    ``only``: name and datatype of the model's one input, whose bare values a body with ``json_length`` 0 is.
+    ``only``: name and datatype of the only input of the model. With ``json_length`` 0 the body is its raw values.
 
     Raises:
         UnreadableTable: the body is not a message of the protocol.
-        InvalidRequest: it is, and contradicts itself.
+        InvalidRequest: the message is inconsistent.
     """
     if json_length == 0:
-        return _bare(body, only)
+        return _raw_values(body, only)
     if json_length is not None and json_length > len(body):
         raise UnreadableTable(f"Inference-Header-Content-Length is {json_length} and the body has {len(body)} bytes")
     document = _document(body if json_length is None else body[:json_length])
@@ -96,21 +96,21 @@ def decode(body: bytes, json_length: int | None, only: tuple[str, str] | None = 
     inputs = list(_tensors(document, binary))
     parameters = _parameters(document, "")
     default = _flag(parameters, "binary_data_output", "/parameters", default=False)
-    return InferRequest(_id(document), inputs, _wanted(document.get("outputs"), default), default)
+    return InferRequest(_id(document), inputs, _requested_outputs(document.get("outputs"), default), default)
 
 
 def encode(head: Mapping[str, Any], outputs: Sequence[Output]) -> tuple[bytes, int | None]:
-    """Return a body with ``head`` and the outputs, and the length of its JSON; None when it is JSON alone."""
+    """Return a body with ``head`` and the outputs, and the length of its JSON; None if all of it is JSON."""
     described: list[dict[str, Any]] = []
     blocks: list[bytes] = []
     for output in outputs:
-        one = {"name": output.name, "datatype": output.datatype, "shape": list(output.values.shape)}
+        description = {"name": output.name, "datatype": output.datatype, "shape": list(output.values.shape)}
         if output.binary:
             block = _packed(output)
             blocks.append(block)
-            described.append({**one, "parameters": {"binary_data_size": len(block)}})
+            described.append({**description, "parameters": {"binary_data_size": len(block)}})
         else:
-            described.append({**one, "data": output.values.ravel().tolist()})
+            described.append({**description, "data": output.values.ravel().tolist()})
     document = {**head, "outputs": described}
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     return (b"".join([text, *blocks]), len(text)) if blocks else (text, None)
@@ -127,11 +127,11 @@ def _document(text: bytes) -> dict[str, Any]:
 
 
 def _id(document: Mapping[str, Any]) -> str | None:
-    given = document.get("id")
-    if given is not None and not isinstance(given, str):
+    value = document.get("id")
+    if value is not None and not isinstance(value, str):
         raise InvalidRequest.at("/id", "id must be a text")
-    _check_text(given or "", "/id")
-    return given
+    _check_text(value or "", "/id")
+    return value
 
 
 def _check_text(text: str, place: str) -> None:
@@ -144,13 +144,13 @@ def _check_text(text: str, place: str) -> None:
 
 
 def _parameters(document: Mapping[str, Any], place: str) -> Mapping[str, Any]:
-    given = document.get("parameters")
-    if given is not None and not isinstance(given, dict):
+    parameters = document.get("parameters")
+    if parameters is not None and not isinstance(parameters, dict):
         raise InvalidRequest.at(f"{place}/parameters", "parameters must be an object")
-    found: dict[str, Any] = given or {}
-    if "shared_memory_region" in found:
+    checked: dict[str, Any] = parameters or {}
+    if "shared_memory_region" in checked:
         raise InvalidRequest.at(f"{place}/parameters", "shared memory is not served; send the values in the body")
-    return found
+    return checked
 
 
 def _flag(parameters: Mapping[str, Any], name: str, place: str, *, default: bool) -> bool:
@@ -160,51 +160,51 @@ def _flag(parameters: Mapping[str, Any], name: str, place: str, *, default: bool
     return value
 
 
-def _wanted(given: Any, default: bool) -> list[WantedOutput] | None:
-    if given is None or given == []:
+def _requested_outputs(requested: Any, default: bool) -> list[RequestedOutput] | None:
+    if requested is None or requested == []:
         return None
-    if not isinstance(given, list):
+    if not isinstance(requested, list):
         raise InvalidRequest.at("/outputs", "outputs must be a list")
-    if len(given) > MAX_COLUMNS:
-        raise InvalidRequest.at("/outputs", f"there are {len(given)} outputs and at most {MAX_COLUMNS} are allowed")
-    wanted: dict[str, WantedOutput] = {}
-    for index, one in enumerate(given):
+    if len(requested) > MAX_COLUMNS:
+        raise InvalidRequest.at("/outputs", f"there are {len(requested)} outputs and at most {MAX_COLUMNS} are allowed")
+    outputs: dict[str, RequestedOutput] = {}
+    for index, entry in enumerate(requested):
         place = pointer("outputs", index)
-        name = one.get("name") if isinstance(one, dict) else None
-        if not isinstance(name, str) or name in wanted:
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if not isinstance(name, str) or name in outputs:
             raise InvalidRequest.at(place, "an output must be an object with a name, and no name come twice")
         _check_text(name, f"{place}/name")
-        parameters = _parameters(one, place)
+        parameters = _parameters(entry, place)
         classes = parameters.get("classification", 0)
         if not isinstance(classes, int) or isinstance(classes, bool) or classes < 0:
             raise InvalidRequest.at(f"{place}/parameters", "classification must be a number of classes")
         binary = _flag(parameters, "binary_data", f"{place}/parameters", default=default)
-        wanted[name] = WantedOutput(name, binary, classes)
-    return list(wanted.values())
+        outputs[name] = RequestedOutput(name, binary, classes)
+    return list(outputs.values())
 
 
 def _tensors(document: Mapping[str, Any], binary: memoryview) -> Iterator[Tensor]:
-    given = document.get("inputs")
-    if not isinstance(given, list) or not given:
+    inputs = document.get("inputs")
+    if not isinstance(inputs, list) or not inputs:
         raise InvalidRequest.at("/inputs", "inputs must be a list of tensors")
-    if len(given) > MAX_COLUMNS:
-        raise InvalidRequest.at("/inputs", f"there are {len(given)} inputs and at most {MAX_COLUMNS} are allowed")
+    if len(inputs) > MAX_COLUMNS:
+        raise InvalidRequest.at("/inputs", f"there are {len(inputs)} inputs and at most {MAX_COLUMNS} are allowed")
     names: set[str] = set()
-    for index, one in enumerate(given):
+    for index, entry in enumerate(inputs):
         place = pointer("inputs", index)
-        if not isinstance(one, dict):
+        if not isinstance(entry, dict):
             raise InvalidRequest.at(place, "an input must be an object with name, shape, datatype and data")
-        name, datatype = one.get("name"), one.get("datatype")
+        name, datatype = entry.get("name"), entry.get("datatype")
         if not isinstance(name, str) or name in names:
             raise InvalidRequest.at(f"{place}/name", "an input must have a name, and no name come twice")
         _check_text(name, f"{place}/name")
         names.add(name)
         if not isinstance(datatype, str) or datatype not in DATATYPES:
             raise InvalidRequest.at(f"{place}/datatype", f"datatype must be one of {', '.join(DATATYPES)}")
-        shape = _shape(one.get("shape"), f"{place}/shape")
-        size = _parameters(one, place).get("binary_data_size")
+        shape = _shape(entry.get("shape"), f"{place}/shape")
+        size = _parameters(entry, place).get("binary_data_size")
         if size is None:
-            values = _from_json(one.get("data"), datatype, shape, place)
+            values = _from_json(entry.get("data"), datatype, shape, place)
         else:
             if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(binary):
                 raise InvalidRequest.at(
@@ -218,15 +218,15 @@ def _tensors(document: Mapping[str, Any], binary: memoryview) -> Iterator[Tensor
         raise InvalidRequest(f"the body has {len(binary)} bytes after the values of the last input")
 
 
-def _shape(given: Any, place: str) -> tuple[int, ...]:
-    whole = isinstance(given, list) and all(isinstance(size, int) and not isinstance(size, bool) for size in given)
-    if not whole or len(given) not in (1, 2) or min(given) < 0:
+def _shape(sizes: Any, place: str) -> tuple[int, ...]:
+    integers = isinstance(sizes, list) and all(isinstance(size, int) and not isinstance(size, bool) for size in sizes)
+    if not integers or len(sizes) not in (1, 2) or min(sizes) < 0:
         raise InvalidRequest.at(place, "shape must be [rows] or [rows, columns], of whole numbers from 0")
-    return tuple(given)
+    return tuple(sizes)
 
 
 def _count(shape: tuple[int, ...]) -> int:
-    # Python's whole numbers do not overflow
+    # a product of Python integers does not overflow
     return shape[0] if len(shape) == 1 else shape[0] * shape[1]
 
 
@@ -260,7 +260,7 @@ def _from_json(data: Any, datatype: str, shape: tuple[int, ...], place: str) -> 
 
 
 def _kinds(datatype: str) -> set[type]:
-    """Return which Python types a JSON value of the datatype may have."""
+    """Return the Python types of JSON values that the datatype allows."""
     if datatype.startswith("FP"):
         return {int, float}
     return {str} if datatype == TEXT else {bool} if datatype == "BOOL" else {int}
@@ -290,19 +290,19 @@ def _from_bytes(raw: memoryview, datatype: str, shape: tuple[int, ...], place: s
 
 
 def _texts(raw: memoryview, place: str) -> list[bytes]:
-    found: list[bytes] = []
+    texts: list[bytes] = []
     at = 0
     while at < len(raw):
         begins = at + LENGTH.size
         at = begins + LENGTH.unpack_from(raw, at)[0] if begins <= len(raw) else begins
         if at > len(raw):
-            raise InvalidRequest.at(place, f"text {len(found) + 1} is longer than the bytes that are left")
-        found.append(bytes(raw[begins:at]))
-    return found
+            raise InvalidRequest.at(place, f"text {len(texts) + 1} is longer than the bytes that are left")
+        texts.append(bytes(raw[begins:at]))
+    return texts
 
 
-def _bare(body: bytes, only: tuple[str, str] | None) -> InferRequest:
-    """Return the request of a body that is one input's values and no JSON: all outputs, binary."""
+def _raw_values(body: bytes, only: tuple[str, str] | None) -> InferRequest:
+    """Return the request of a body of raw values without JSON: all outputs, binary."""
     if only is None:
         raise InvalidRequest("a body without JSON is for a model with one input, and this one has several")
     name, datatype = only

@@ -1,4 +1,4 @@
-"""Documents of the Open Inference Protocol as the OpenAPI document describes them."""
+"""Schemas of the Open Inference Protocol for the OpenAPI document."""
 
 from typing import Annotated, Any
 

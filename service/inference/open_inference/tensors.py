@@ -1,4 +1,4 @@
-"""What a model reads and answers, as tensors of the Open Inference Protocol."""
+"""Inputs and outputs of models as tensors of the Open Inference Protocol."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from service.inference.open_inference.codec import TEXT, InferRequest, Output, Tensor, WantedOutput
+from service.inference.open_inference.codec import TEXT, InferRequest, Output, RequestedOutput, Tensor
 from service.inference.open_inference.schemas import TensorMetadata
 from worker.contracts.base import ColumnType, Label
 from worker.contracts.errors import InvalidRequest
@@ -22,12 +22,12 @@ PREDICT, PROBABILITIES = "predict", "probabilities"
 
 
 def inputs_of(model: Model) -> list[TensorMetadata]:
-    """Return one tensor a column."""
-    return [TensorMetadata(name=one.name, datatype=DATATYPES[one.type], shape=[-1]) for one in model.features]
+    """Return one tensor for each column."""
+    return [TensorMetadata(name=column.name, datatype=DATATYPES[column.type], shape=[-1]) for column in model.features]
 
 
 def outputs_of(model: Model) -> list[TensorMetadata]:
-    """Return ``predict`` in labels or units, and ``probabilities`` in the order of the model's classes."""
+    """Return ``predict``, and for classifiers ``probabilities`` in the order of the model's classes."""
     if model.classes is None:
         several = [len(model.targets)] if len(model.targets) > 1 else []
         return [TensorMetadata(name=PREDICT, datatype="FP64", shape=[-1, *several])]
@@ -38,20 +38,20 @@ def outputs_of(model: Model) -> list[TensorMetadata]:
 
 
 def only_input(model: Model) -> tuple[str, str] | None:
-    """Return name and datatype of the input of a model that has one."""
+    """Return name and datatype of the input of a model with one input; None for other models."""
     return (model.features[0].name, DATATYPES[model.features[0].type]) if len(model.features) == 1 else None
 
 
 def rows_from(inputs: Sequence[Tensor], reader: RowReader, features: Sequence[ModelColumn], *, max_rows: int) -> Rows:
-    """Return the rows: a tensor a column by name, or one matrix in the order of ``features``.
+    """Return the rows of the inputs: a named tensor for each column, or one matrix in the order of ``features``.
 
     Raises:
-        ColumnMismatch: naming all missing columns.
-        InvalidRequest: the tensors are neither, have different numbers of rows, no rows or more than ``max_rows``, or
-            a cell does not fit its column.
+        ColumnMismatch: columns are missing; all are named.
+        InvalidRequest: the shapes are wrong, there are no rows or more than ``max_rows``, or a cell does not fit its
+            column.
     """
     first = inputs[0]
-    if len(inputs) == 1 and len(first.shape) == 2 and first.name not in {one.name for one in features}:
+    if len(inputs) == 1 and len(first.shape) == 2 and first.name not in {column.name for column in features}:
         _check_width(first, features)
         if pa.types.is_floating(first.values.type):
             X = first.values.to_numpy(zero_copy_only=False).reshape(first.shape)
@@ -62,56 +62,56 @@ def rows_from(inputs: Sequence[Tensor], reader: RowReader, features: Sequence[Mo
 
 def _columns(inputs: Sequence[Tensor], features: Sequence[ModelColumn]) -> pa.Table:
     rows = inputs[0].shape[0]
-    for index, one in enumerate(inputs):
-        if len(one.shape) == 2 and one.shape[1] != 1:
+    for index, tensor in enumerate(inputs):
+        if len(tensor.shape) == 2 and tensor.shape[1] != 1:
             raise InvalidRequest.at(
                 f"/inputs/{index}/shape",
-                f"{one.name!r} has shape {list(one.shape)}; give each column a tensor [rows] or [rows, 1] of its name, "
-                f"or all {len(features)} columns one tensor [rows, {len(features)}] of another name",
+                f"{tensor.name!r} has shape {list(tensor.shape)}; give each column a tensor [rows] or [rows, 1] of its "
+                f"name, or all {len(features)} columns one tensor [rows, {len(features)}] of another name",
             )
-        if one.shape[0] != rows:
+        if tensor.shape[0] != rows:
             raise InvalidRequest.at(
-                f"/inputs/{index}/shape", f"{one.name!r} has {one.shape[0]} rows and {inputs[0].name!r} {rows}"
+                f"/inputs/{index}/shape", f"{tensor.name!r} has {tensor.shape[0]} rows and {inputs[0].name!r} {rows}"
             )
-    return pa.table({one.name: one.values for one in inputs})
+    return pa.table({tensor.name: tensor.values for tensor in inputs})
 
 
-def check_outputs(request: InferRequest, model: Model) -> list[WantedOutput]:
-    """Return which outputs the answer has.
+def check_outputs(request: InferRequest, model: Model) -> list[RequestedOutput]:
+    """Return the requested outputs, by default all.
 
     Raises:
-        InvalidRequest: the model has no such output, or it has no classes.
+        InvalidRequest: the model has no such output, or classes are requested of ``predict``.
     """
-    known = [one.name for one in outputs_of(model)]
+    known = [output.name for output in outputs_of(model)]
     if request.outputs is None:
-        return [WantedOutput(name, request.binary) for name in known]
-    for index, one in enumerate(request.outputs):
-        if one.name not in known:
+        return [RequestedOutput(name, request.binary) for name in known]
+    for index, output in enumerate(request.outputs):
+        if output.name not in known:
             raise InvalidRequest.at(
-                f"/outputs/{index}/name", f"the model has no output {one.name!r}; it has {', '.join(known)}"
+                f"/outputs/{index}/name", f"the model has no output {output.name!r}; it has {', '.join(known)}"
             )
-        if one.classes and one.name != PROBABILITIES:
+        if output.classes and output.name != PROBABILITIES:
             raise InvalidRequest.at(
                 f"/outputs/{index}/parameters", f"classification is for the output {PROBABILITIES!r} of a classifier"
             )
     return request.outputs
 
 
-def outputs_from(answer: "Answer", model: Model, wanted: Sequence[WantedOutput]) -> list[Output]:
-    """Return the outputs that ``check_outputs`` named, with the values of ``answer``."""
-    found: list[Output] = []
-    for one in wanted:
-        if one.name == PREDICT:
-            found.append(Output(PREDICT, outputs_of(model)[0].datatype, _predicted(answer, model), one.binary))
+def outputs_from(answer: "Answer", model: Model, requested: Sequence[RequestedOutput]) -> list[Output]:
+    """Return the requested outputs with the values of ``answer``."""
+    outputs: list[Output] = []
+    for output in requested:
+        if output.name == PREDICT:
+            outputs.append(Output(PREDICT, outputs_of(model)[0].datatype, _predicted(answer, model), output.binary))
             continue
         assert model.classes is not None  # noqa: S101 - check_outputs found that the model has probabilities
         assert answer.probabilities is not None  # noqa: S101
-        if one.classes:
-            ranked = _ranked(answer.probabilities, model.classes, one.classes)
-            found.append(Output(PROBABILITIES, TEXT, ranked, one.binary))
+        if output.classes:
+            ranked = _ranked(answer.probabilities, model.classes, output.classes)
+            outputs.append(Output(PROBABILITIES, TEXT, ranked, output.binary))
         else:
-            found.append(Output(PROBABILITIES, "FP64", answer.probabilities, one.binary))
-    return found
+            outputs.append(Output(PROBABILITIES, "FP64", answer.probabilities, output.binary))
+    return outputs
 
 
 def _check_width(matrix: Tensor, features: Sequence[ModelColumn]) -> None:
@@ -125,7 +125,7 @@ def _check_width(matrix: Tensor, features: Sequence[ModelColumn]) -> None:
 def _columns_of(matrix: Tensor, features: Sequence[ModelColumn]) -> pa.Table:
     rows, columns = matrix.shape
     places = np.arange(rows, dtype=np.int64) * columns
-    return pa.table({one.name: matrix.values.take(places + index) for index, one in enumerate(features)})
+    return pa.table({column.name: matrix.values.take(places + index) for index, column in enumerate(features)})
 
 
 def _predicted(answer: "Answer", model: Model) -> np.ndarray:
@@ -138,7 +138,7 @@ def _predicted(answer: "Answer", model: Model) -> np.ndarray:
 
 
 def _label_datatype(classes: Sequence[Label]) -> str:
-    kinds = {type(one) for one in classes}
+    kinds = {type(label) for label in classes}
     if kinds == {str}:
         return TEXT
     if kinds == {int}:

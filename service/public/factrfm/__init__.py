@@ -1,6 +1,6 @@
 """FACT-RFM: scikit-learn estimators, clients of the training service, and models without it.
 
-Names are imported when they are first asked for, so a client brings neither torch nor scikit-learn.
+Names are imported lazily, so a client imports neither torch nor scikit-learn.
 """
 
 from importlib import import_module
@@ -68,7 +68,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-# type checkers would take this for a module that has every name
+# hidden from type checkers, which would accept any name
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:

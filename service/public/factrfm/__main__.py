@@ -1,10 +1,10 @@
-"""The command ``factrfm``. It runs the packages that it was installed with, whatever else has their names."""
+"""The command ``factrfm``. It runs the installed packages even if others have the same names."""
 
 from . import _packages
 
 
 def main() -> None:
-    """Run what the arguments say."""
+    """Run the command line."""
     _packages.load()
     from service.__main__ import main as run
 

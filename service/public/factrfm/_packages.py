@@ -1,4 +1,4 @@
-"""The packages behind this one. ``service`` and ``worker`` are common names: others may be found in their place."""
+"""Import of ``service`` and ``worker``, whose names other packages may have too."""
 
 import sys
 from importlib import import_module
@@ -11,11 +11,11 @@ FOLDER = next(
     for folder in Path(__file__).resolve().parents
     if all((folder / name / "__init__.py").is_file() for name in NAMES)
 )
-"""Where they are."""
+"""The folder that contains them."""
 
 
 def load() -> None:
-    """Import them from where they are, wherever Python would look first."""
+    """Import both packages from ``FOLDER``, regardless of sys.path."""
     for name in NAMES:
         folder = FOLDER / name
         spec = spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
@@ -26,10 +26,10 @@ def load() -> None:
 
 
 def explain(error: Exception, module: str) -> None:
-    """Say why the import of ``module`` failed, where that is known.
+    """Raise an error that explains why the import of ``module`` failed, if the cause is known.
 
     Raises:
-        ImportError: a package of another was imported in the place of ours, or an extra is not installed.
+        ImportError: another package of the same name was imported, or an extra is not installed.
     """
     name = module.partition(".")[0]
     package = import_module(name)

@@ -25,7 +25,7 @@ def test_every_option_is_in_the_form_once_and_explained(contract: type[BaseModel
 def test_a_field_is_what_its_type_is() -> None:
     fields = _fields(FitSpec)
     assert (fields["kernel"].kind, fields["geometric_average"].kind) == ("choice", "flag")
-    assert (fields["iterations"].kind, fields["iterations"].whole) == ("number", True)
+    assert (fields["iterations"].kind, fields["iterations"].integer) == ("number", True)
     assert fields["ridge"].kind == "text", "a number or 'auto'"
     assert "auto" in fields["ridge"].range
     assert _fields(NetworkSpec)["hidden"].listed

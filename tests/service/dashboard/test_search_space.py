@@ -2,19 +2,19 @@
 
 from typing import Any
 
-from service.dashboard.search_space import Searched, meanings, searched
+from service.dashboard.search_space import OptionForm, meanings, space_form
 from worker.contracts.search import SearchOption
 from worker.contracts.specs import FitSpec
 from worker.training.search_space import DEFAULT, SHARED, resolve
 
 
-def _by_name(given: dict[str, Any] | None = None) -> dict[str, Searched]:
-    return {one.option.pointer.removeprefix("/search/space/"): one for one in searched(given)}
+def _by_name(given: dict[str, Any] | None = None) -> dict[str, OptionForm]:
+    return {one.option.pointer.removeprefix("/search/space/"): one for one in space_form(given)}
 
 
-def _sent(one: Searched) -> dict[str, Any]:
+def _sent(one: OptionForm) -> dict[str, Any]:
     """Return what the form sends of an option as it is shown first."""
-    if one.way == "choices":
+    if one.mode == "choices":
         words: dict[str, Any] = {"true": True, "false": False}
         return {"choices": [words.get(text, text) for text in one.choices.value.split(", ")]}
     values = {field.pointer.rsplit("/", 1)[1]: field.value for field in one.range if field.value}
@@ -41,8 +41,8 @@ def test_options_that_are_no_numbers_have_lists_alone_and_leave_nothing_to_choic
 
 
 def test_each_input_of_an_option_is_explained() -> None:
-    assert list(meanings(searched(None))) == ["low", "high", "log", "step", "choices"]
-    whole = searched({"ridge": {"low": 1, "high": 9, "integer": True}})
+    assert list(meanings(space_form(None))) == ["low", "high", "log", "step", "choices"]
+    whole = space_form({"ridge": {"low": 1, "high": 9, "integer": True}})
     assert "Whole numbers only" in meanings(whole)["integer"]
     assert [field.value for field in whole[0].range] == ["1", "9", "", "", "true"]
 
@@ -51,7 +51,7 @@ def test_a_space_that_was_given_is_shown_as_it_was() -> None:
     given = {"ridge": {"choices": [0.1, 1]}, "patience": {"choices": [None, 3]}, "iterations": {"low": 1, "high": 9}}
     options = _by_name({name: SearchOption.model_validate(one).model_dump() for name, one in given.items()})
     assert [name for name, one in options.items() if one.ticked] == list(given)
-    assert (options["ridge"].way, options["ridge"].choices.value) == ("choices", "0.1, 1")
+    assert (options["ridge"].mode, options["ridge"].choices.value) == ("choices", "0.1, 1")
     assert options["patience"].choices.value == "null, 3"
     assert [field.value for field in options["iterations"].range] == ["1", "9", "", ""]
     assert not options["update"].ticked

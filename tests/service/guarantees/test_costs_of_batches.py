@@ -5,7 +5,7 @@ import time
 import pytest
 from sqlalchemy import event
 
-from service.jobs.lookups import Lookups
+from service.jobs.lookups import LookupCache
 from service.jobs.planning import plan
 from service.jobs.submission import REQUEST
 
@@ -44,7 +44,7 @@ def _body(kind, wide):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_further_job_on_a_wide_table_does_not_cost_what_the_table_costs(client, context, wide, model, kind):
     request = REQUEST.validate_python(_body(kind, wide))
-    lookups = Lookups(context)
+    lookups = LookupCache(context)
     began = time.process_time()
     first = plan(context, request, lookups)
     alone = time.process_time() - began
@@ -73,10 +73,10 @@ def test_a_batch_reads_its_dataset_once(client, context, wide):
 def test_columns_that_are_left_out_cost_what_they_are_many(client, context, wide):
     def cost(left_out):
         body = {**_body("fit", wide), "features": None, "exclude": [f"x{number}" for number in range(2, left_out)]}
-        request, lookups = REQUEST.validate_python(body), Lookups(context)
+        request, lookups = REQUEST.validate_python(body), LookupCache(context)
         table = lookups.table(wide, "/dataset")
         began = time.process_time()
-        lookups.choice(request, table)
+        lookups.selection(request, table)
         return time.process_time() - began
 
     assert cost(COLUMNS) < 0.5

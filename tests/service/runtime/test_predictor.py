@@ -92,10 +92,10 @@ def test_a_model_larger_than_the_cache_still_answers(stored):
 
 def test_the_line_of_predictions_has_an_end_and_places_come_back(stored):
     predictor = Predictor(stored[0], 10**9, 1, 2)
-    with predictor.place(), predictor.place():
-        with predictor.place(), pytest.raises(PredictionsBusy, match="3 predictions"), predictor.place():
+    with predictor.admission(), predictor.admission():
+        with predictor.admission(), pytest.raises(PredictionsBusy, match="3 predictions"), predictor.admission():
             pass
-        with predictor.place():
+        with predictor.admission():
             pass
 
 

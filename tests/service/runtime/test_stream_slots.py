@@ -1,17 +1,17 @@
 import pytest
 
 from service.errors import TooManyFollowers
-from service.runtime.stream_slots import Followers
+from service.runtime.stream_slots import StreamSlots
 
 
 def test_a_project_that_follows_much_leaves_places_to_others_and_gets_its_own_back() -> None:
-    followers = Followers(most=3, most_of_project=2)
-    with followers.place("a"), followers.place("a"):
-        with pytest.raises(TooManyFollowers), followers.place("a"):
+    slots = StreamSlots(most=3, most_of_project=2)
+    with slots.hold("a"), slots.hold("a"):
+        with pytest.raises(TooManyFollowers), slots.hold("a"):
             pass
-        with followers.place("b"), pytest.raises(TooManyFollowers), followers.place("c"):
+        with slots.hold("b"), pytest.raises(TooManyFollowers), slots.hold("c"):
             pass
-        with followers.place("c"):
+        with slots.hold("c"):
             pass
-    with followers.place("a"), followers.place("a"):
+    with slots.hold("a"), slots.hold("a"):
         pass
