@@ -91,8 +91,12 @@ def up(
             help="Address of the API. Other than loopback needs FACTRFM_API_KEYS. Default: FACTRFM_HOST, or 127.0.0.1."
         ),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, max=64, help="Workers, which share the processors: more jobs, or parts of one, at once."),
+    ] = 1,
 ) -> None:
-    """Start everything on this machine: queue, worker, API. Ctrl-C stops all of it."""
+    """Start everything on this machine: queue, workers, API. Ctrl-C stops all of it."""
     from service.local.embedded import Embedded
 
     flags = {"port": port, "home": home, "host": host}
@@ -108,7 +112,7 @@ def up(
     elif settings.redis_password is not None:
         raise WrongSetting("FACTRFM_REDIS_PASSWORD is set without FACTRFM_REDIS_URL: the queue that up runs has none")
     console = Console()
-    stack = Embedded(settings, lambda text: console.print(text, highlight=False, markup=False))
+    stack = Embedded(settings, lambda text: console.print(text, highlight=False, markup=False), workers)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stack.stopping.set())
     threading.Thread(target=_announce, args=(stack, console), daemon=True).start()
@@ -199,6 +203,7 @@ for command in (
     training.batch,
     jobs.jobs,
     jobs.watch,
+    jobs.parts,
     jobs.cancel,
     jobs.retry,
     results.trials,

@@ -13,6 +13,7 @@ from service.client.flows import Flow, NetworkOptions, Report, TrainOptions, Tun
 from service.client.tables import rows_of
 from worker.contracts.comparison import Comparison
 from worker.contracts.explanation import Explanations
+from worker.contracts.parts import Part
 from worker.contracts.requests import FitRequest, TuneRequest
 from worker.contracts.resources import (
     Batch,
@@ -28,7 +29,7 @@ from worker.contracts.resources import (
 from worker.contracts.results import NetworkReport, Trials, TuneResult
 
 T = TypeVar("T")
-Listed = TypeVar("Listed", Dataset, Job, Model)
+Listed = TypeVar("Listed", Dataset, Job, Model, Part)
 
 
 class AsyncClient:
@@ -277,6 +278,10 @@ class AsyncClient:
     ) -> AsyncIterator[Job]:
         """Yield jobs, newest first."""
         return self._pages("/v1/jobs", Job, {"state": state, "kind": kind, "model": model})
+
+    def parts(self, job_id: str, *, state: str | None = None) -> AsyncIterator[Part]:
+        """Yield the parts of a job that several workers share, in order; none of other jobs."""
+        return self._pages(calls.path("/v1/jobs/{job}/parts", job=job_id), Part, {"state": state})
 
     def models(self, name: str | None = None) -> AsyncIterator[Model]:
         """Yield models, newest first; with ``name`` all versions of that name."""

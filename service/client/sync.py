@@ -14,6 +14,7 @@ from service.client.sync_sender import Sender
 from service.client.tables import rows_of
 from worker.contracts.comparison import Comparison
 from worker.contracts.explanation import Explanations
+from worker.contracts.parts import Part
 from worker.contracts.requests import FitRequest, TuneRequest
 from worker.contracts.resources import (
     Batch,
@@ -29,7 +30,7 @@ from worker.contracts.resources import (
 from worker.contracts.results import NetworkReport, Trials, TuneResult
 
 T = TypeVar("T")
-Listed = TypeVar("Listed", Dataset, Job, Model)
+Listed = TypeVar("Listed", Dataset, Job, Model, Part)
 
 
 class Client:
@@ -276,6 +277,10 @@ class Client:
     def jobs(self, *, state: str | None = None, kind: str | None = None, model: str | None = None) -> Iterator[Job]:
         """Yield jobs, newest first."""
         return self._pages("/v1/jobs", Job, {"state": state, "kind": kind, "model": model})
+
+    def parts(self, job_id: str, *, state: str | None = None) -> Iterator[Part]:
+        """Yield the parts of a job that several workers share, in order; none of other jobs."""
+        return self._pages(calls.path("/v1/jobs/{job}/parts", job=job_id), Part, {"state": state})
 
     def models(self, name: str | None = None) -> Iterator[Model]:
         """Yield models, newest first; with ``name`` all versions of that name."""

@@ -51,6 +51,33 @@ def watch(
 
 
 @remote
+def parts(
+    session: Session,
+    job: JobId,
+    state: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
+) -> None:
+    """Show the parts of a job that several workers share, and who has which."""
+    shown = list(session.client.parts(job, state=state))
+    heads = ("round", "part", "kind", "state", "attempt", "worker", "took", "error")
+    rows = [
+        (
+            part.round,
+            part.number,
+            part.kind,
+            part.state,
+            part.attempt,
+            part.worker,
+            None if part.seconds is None else f"{part.seconds:.1f} s",
+            None if part.error is None else part.error.detail,
+        )
+        for part in shown
+    ]
+    session.show(shown, lambda: table(heads, rows))
+    if not shown:
+        session.note("one worker does all of this job, or it has not planned its parts yet")
+
+
+@remote
 def cancel(
     session: Session, ids: Annotated[list[str], typer.Argument(metavar="job", help="Ids of jobs or of batches.")]
 ) -> None:

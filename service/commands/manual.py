@@ -56,6 +56,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "factrfm watch job_01jd0000000000000000000000",
         "factrfm watch job_01jd0000000000000000000000 --json | jq .data",
     ),
+    "parts": (
+        "factrfm parts job_01jd0000000000000000000000",
+        "factrfm parts job_01jd0000000000000000000000 --state running",
+    ),
     "cancel": ("factrfm cancel job_01jd0000000000000000000000", "factrfm cancel bat_01jd0000000000000000000000"),
     "retry": ("factrfm retry job_01jd0000000000000000000000",),
     "trials": ("factrfm trials job_01jd0000000000000000000000", "factrfm trials job_01jd0000000000000000000000 --json"),

@@ -17,11 +17,13 @@ from worker.contracts.resources import FINAL_STATES, Job, JobKind, JobState
 from worker.contracts.search import Search
 from worker.contracts.specs import FitSpec, NetworkSpec
 from worker.store import datasets, jobs, models
-from worker.store.jobs import batches
+from worker.store.jobs import batches, parts
 
 router = page_router()
 
 PAGE = 50
+MAX_PIECES = 2000
+"""Parts of a job that its page draws."""
 REQUESTS = {request.model_fields["kind"].default: request for request in (FitRequest, TuneRequest, NetworkRequest)}
 """Requests that have a form, by the kind of job."""
 ONLY_OF = {"agop_power": "nfa", "center_gradients": "nfa", "geometric_average": "fact"}
@@ -93,6 +95,7 @@ def show_job(context: CurrentContext, request: Request, job_id: str) -> Response
         final=job.state in FINAL_STATES,
         dataset=_name_of(context, job.dataset),
         model=_model_of(context, job),
+        pieces=parts.list_parts(context.database, job_id, limit=MAX_PIECES).items,
         trials=[] if trials is None else trials.trials,
         best=None if trials is None else trials.best,
     )

@@ -19,6 +19,10 @@ AfterBatch = Annotated[str | None, _cursor("bat")]
 AfterDataset = Annotated[str | None, _cursor("ds")]
 AfterJob = Annotated[str | None, _cursor("job")]
 AfterModel = Annotated[str | None, _cursor("mdl")]
+AfterPart = Annotated[
+    str | None,
+    Query(pattern=r"^[0-9]{1,4}\.[0-9]{1,6}$", description="Only parts behind this one: the next of the last page."),
+]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
 Filter = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 Id = Annotated[str, Path(max_length=MAX_NAME_LENGTH)]

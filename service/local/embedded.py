@@ -22,6 +22,7 @@ from service.errors import CannotStart
 from service.local.child_process import STOP_SECONDS, ChildProcess
 from service.local.preflight import check_folder, check_port
 from service.settings import ServiceSettings
+from worker.environment.cgroup import usable_cpus
 
 MAX_SOCKET_PATH_LENGTH = 100
 """Unix socket addresses hold 107 bytes on Linux and 103 on macOS."""
@@ -34,9 +35,12 @@ FOREIGN = ("FACTRFM_", "CELERY_")
 
 
 class Embedded:
-    """Starts and supervises the child processes. ``run`` returns when ``stopping`` is set."""
+    """Starts and supervises the child processes. ``run`` returns when ``stopping`` is set.
 
-    def __init__(self, settings: ServiceSettings, say: Callable[[str], None]) -> None:
+    ``workers`` share the processors of the machine.
+    """
+
+    def __init__(self, settings: ServiceSettings, say: Callable[[str], None], workers: int = 1) -> None:
         self.home = settings.home.absolute()
         self.url = settings.local_url
         self.stopping = threading.Event()
@@ -46,6 +50,7 @@ class Embedded:
         self._port = settings.port
         self._own_queue = "redis_url" not in settings.model_fields_set
         self._say = say
+        self._workers = workers
         self._sockets: Path | None = None
         self._environment = os.environ | {
             "FACTRFM_HOME": str(self.home),
@@ -54,6 +59,8 @@ class Embedded:
             # there is no load balancer
             "FACTRFM_DRAIN_SECONDS": "0",
         }
+        if workers > 1:
+            self._environment.setdefault("FACTRFM_THREADS", str(max(usable_cpus() // workers, 1)))
 
     def run(self) -> None:
         """Start all children, keep them running, and stop them in the end.
@@ -77,7 +84,8 @@ class Embedded:
             self.children.append(self._queue_server())
         else:
             self._say("Redis: the one that FACTRFM_REDIS_URL names")
-        for name, command in (("worker", "worker"), ("api", "serve")):
+        names = ["worker", *(f"worker-{number}" for number in range(2, self._workers + 1))]
+        for name, command in (*((name, "worker") for name in names), ("api", "serve")):
             self.children.append(ChildProcess(name, [*FACTRFM, command], self.home / "logs" / f"{name}.log"))
 
     def _queue_server(self) -> ChildProcess:

@@ -3,7 +3,7 @@
 from typing import Any
 
 OF_DATASET = ("get_dataset", "get_rows", "get_content", "delete_dataset")
-OF_JOB = ("get_job", "get_events", "cancel_job", "retry_job", "get_trials", "get_result", "delete_job")
+OF_JOB = ("get_job", "get_events", "cancel_job", "retry_job", "get_parts", "get_trials", "get_result", "delete_job")
 OF_BATCH = ("get_batch", "cancel_batch")
 OF_MODEL = (
     "get_model",

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +13,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.runtime.context import Context
+from worker.contracts.parts import PartKind
 from worker.contracts.resources import FINAL_STATES, JobKind, JobState
 from worker.store.jobs.tallies import tallies
 
@@ -53,6 +55,11 @@ class ServiceCollector(Collector):
                     took.add_metric([kind, state], tally.timed, tally.seconds)
         yield jobs
         yield took
+        parts = GaugeMetricFamily("factrfm_parts", "Parts of jobs by kind and state", labels=["kind", "state"])
+        for kind, state in product(get_args(PartKind), get_args(JobState)):
+            tally = by_state.get((kind, state))
+            parts.add_metric([kind, state], 0 if tally is None else tally.jobs)
+        yield parts
         waiting = [row.oldest_queued_at for row in by_state.values() if row.state == "queued"]
         age = (self._context.now() - min(waiting)).total_seconds() if waiting else 0.0
         yield GaugeMetricFamily("factrfm_oldest_queued_job_seconds", "Age of the oldest queued job", value=max(age, 0))

@@ -8,7 +8,7 @@ import { curves } from "./metrics.js";
 
 const ASK_AGAIN = 1000;
 const FINAL = ["succeeded", "failed", "cancelled"];
-const REFRESHED = ["main > .head", "main > .facts", "[data-trials]", "[data-untried]"];
+const REFRESHED = ["main > .head", "main > .facts", "[data-parts]", "[data-trials]", "[data-untried]"];
 const AGREEMENTS = ["fact", "bfact", "agop_root", "enfa_root"];
 
 export function start(section) {
@@ -79,8 +79,10 @@ class Follower {
   }
 
   trial(data) {
-    this.trials = this.trials.filter((one) => one.trial < data.trial);
+    // trials end in any order; one that ends again is of a search that began afresh
+    if (this.trials.some((trial) => trial.trial === data.trial)) this.trials = [];
     this.trials.push(data);
+    this.trials.sort((one, other) => one.trial - other.trial);
     if (!this.wasFinal) this.refresh();
   }
 
@@ -101,13 +103,14 @@ class Follower {
     this.happened.append(element("li", { class: level }, element("time", { class: "soft number", datetime: event.created_at }, time), message));
   }
 
-  progress({ fraction, stage, iteration, iterations, eta_seconds: left }) {
+  progress({ fraction, stage, iteration, iterations, parts, eta_seconds: left }) {
     const bar = this.section.querySelector("[data-progress]");
     if (!bar) return;
     bar.value = fraction;
     const unit = this.section.dataset.kind === "network" ? "step" : "iteration";
     const at = iteration === null ? "" : `, ${unit} ${iteration} of ${iterations}`;
-    this.section.querySelector("[data-stage]").textContent = `${stage}${at}`;
+    const shared = parts === null ? "" : `: ${parts.done} of ${parts.total} parts done, ${parts.running} running`;
+    this.section.querySelector("[data-stage]").textContent = `${stage}${at}${shared}`;
     this.section.querySelector("[data-eta]").textContent = left === null ? "" : `${duration(left)} left`;
   }
 

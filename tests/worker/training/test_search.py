@@ -5,7 +5,16 @@ from collections.abc import Iterator
 import pytest
 
 from worker.contracts.search import SearchOption
-from worker.training.search import PRUNING_MIN_TRIALS, PRUNING_WARMUP_STEPS, Loss, Params, Trial, best, round_start, search
+from worker.training.search import (
+    PRUNING_MIN_TRIALS,
+    PRUNING_WARMUP_STEPS,
+    Loss,
+    Params,
+    Trial,
+    best,
+    round_start,
+    search,
+)
 
 SPACE = {
     "shape": SearchOption(choices=["round", "flat", None]),

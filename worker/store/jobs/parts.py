@@ -7,11 +7,11 @@ the job of its end. No worker waits for a part: the job has none while it waits.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import and_, insert, or_, select
 
 from worker.contracts.messages import PartDone, RoundPlanned
 from worker.contracts.parts import Part, PartWork, TrialResult
-from worker.contracts.resources import FINAL_STATES, JobState, Progress
+from worker.contracts.resources import FINAL_STATES, JobState, Page, Progress
 from worker.store.database import Database
 from worker.store.jobs.events import write
 from worker.store.jobs.queries import find
@@ -78,40 +78,45 @@ def succeed_part(database: Database, row_id: str, token: str, done: PartDone, no
         return parent.id if parent.state == "ready" else None
 
 
-def list_parts(database: Database, job_id: str, state: JobState | None = None) -> list[Part]:
-    """Return the parts of a job, rounds and their parts in order.
+def list_parts(
+    database: Database, job_id: str, *, state: JobState | None = None, limit: int = 200, after: str | None = None
+) -> Page[Part]:
+    """Return parts of a job, rounds and their parts in order, from behind the part ``after`` (round.number).
 
     Raises:
         NotFound: no such job.
     """
-    query = select(JobRow).where(JobRow.parent_id == job_id).order_by(JobRow.round, JobRow.number)
+    query = select(JobRow).where(JobRow.parent_id == job_id).order_by(JobRow.round, JobRow.number).limit(limit + 1)
+    if state is not None:
+        query = query.where(JobRow.state == state)
+    if after is not None:
+        round_, number = map(int, after.split("."))
+        query = query.where(or_(JobRow.round > round_, and_(JobRow.round == round_, JobRow.number > number)))
     with database.reading() as session:
         find(session, job_id)
-        return [
-            Part.model_validate(
-                {
-                    "number": row.number,
-                    "round": row.round,
-                    "kind": row.kind,
-                    "state": row.state,
-                    "attempt": row.attempt,
-                    "worker": row.worker,
-                    "seconds": _seconds(row),
-                    "error": row.error,
-                }
-            )
-            for row in session.scalars(query if state is None else query.where(JobRow.state == state))
-        ]
+        parts = [_part(row) for row in session.scalars(query)]
+    following = f"{parts[limit - 1].round}.{parts[limit - 1].number}" if len(parts) > limit else None
+    return Page[Part](items=parts[:limit], next=following)
+
+
+def _part(row: JobRow) -> Part:
+    timed = row.started_at is not None and row.finished_at is not None
+    return Part.model_validate(
+        {
+            "number": row.number,
+            "round": row.round,
+            "kind": row.kind,
+            "state": row.state,
+            "attempt": row.attempt,
+            "worker": row.worker,
+            "seconds": (row.finished_at - row.started_at).total_seconds() if timed else None,  # type: ignore[operator]
+            "error": row.error,
+        }
+    )
 
 
 def _of_round(job_id: str, round_: int) -> Any:
     return select(JobRow).where(JobRow.parent_id == job_id, JobRow.round == round_).order_by(JobRow.number)
-
-
-def _seconds(row: JobRow) -> float | None:
-    if row.started_at is None or row.finished_at is None:
-        return None
-    return (row.finished_at - row.started_at).total_seconds()
 
 
 def _stored(work: PartWork) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, extract, func, select
+from sqlalchemy import ColumnElement, Float, case, extract, func, select
 from sqlalchemy.orm import Session
 
+from worker.contracts.parts import PartKind
 from worker.contracts.resources import JobKind, JobState
 from worker.store.database import Database
+from worker.store.jobs.rows import BETWEEN_ROUNDS
 from worker.store.schema.tables import JobRow
 
 DAY_SECONDS = 86400
@@ -17,9 +19,9 @@ DAY_SECONDS = 86400
 
 @dataclass(frozen=True)
 class Tally:
-    """The jobs of one kind in one state. ``seconds``: total duration of the ``timed`` jobs."""
+    """The jobs, or parts of jobs, of one kind in one state. ``seconds``: total duration of the ``timed`` ones."""
 
-    kind: JobKind
+    kind: JobKind | PartKind
     state: JobState
     jobs: int
     timed: int
@@ -28,18 +30,19 @@ class Tally:
 
 
 def tallies(database: Database) -> Sequence[Tally]:
-    """Return a tally for each kind and state that has jobs."""
+    """Return a tally for each kind and state that has jobs or parts. A job that waits for its parts is running."""
     with database.reading() as session:
         seconds = _seconds(session)
+        state = case((JobRow.state.in_(BETWEEN_ROUNDS), "running"), else_=JobRow.state)
         query = select(
             JobRow.kind,
-            JobRow.state,
+            state,
             func.count(),
             func.count(seconds),
             func.coalesce(func.sum(seconds), 0.0, type_=Float),
             func.min(JobRow.queued_at),
-        ).group_by(JobRow.state, JobRow.kind)
-        return [Tally(kind, state, *rest) for kind, state, *rest in session.execute(query)]
+        ).group_by(state, JobRow.kind)
+        return [Tally(*row) for row in session.execute(query)]
 
 
 def _seconds(session: Session) -> ColumnElement[Any]:

@@ -48,7 +48,7 @@ def _waiting(database: Database, count_: int = 3) -> tuple[str, list[str]]:
 
 
 def _states(database: Database, job_id: str) -> list[str]:
-    return [part.state for part in parts.list_parts(database, job_id)]
+    return [part.state for part in parts.list_parts(database, job_id).items]
 
 
 def _stored_state(database: Database, row_id: str) -> str:
@@ -164,7 +164,7 @@ def test_a_cancel_that_came_before_the_round_ends_the_job(database: Database) ->
     jobs.request_cancel(database, job_id, NOW)
     assert parts.plan_round(database, job_id, claim.token, _planned(), NOW) == []
     assert jobs.get(database, job_id).state == "cancelled"
-    assert parts.list_parts(database, job_id) == []
+    assert parts.list_parts(database, job_id).items == []
 
 
 def test_parts_are_no_jobs(database: Database) -> None:

@@ -1,0 +1,20 @@
+"""The pieces of a job that several workers share."""
+
+from fastapi import APIRouter
+
+from service.http.pagination import AfterPart, Id, Limit
+from service.http.problems import problems
+from service.runtime.context import CurrentContext
+from worker.contracts.parts import Part
+from worker.contracts.resources import JobState, Page
+from worker.store.jobs import parts
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+@router.get("/{job_id}/parts", responses=problems(404))
+def get_parts(
+    context: CurrentContext, job_id: Id, state: JobState | None = None, limit: Limit = 50, after: AfterPart = None
+) -> Page[Part]:
+    """List the parts of a job, in order; none where one worker does all of it."""
+    return parts.list_parts(context.database, job_id, state=state, limit=limit, after=after)
