@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     states = ("succeeded", "failed", "cancelled")
     rows = [[state, *(one.findings.states[state] for one in outcomes)] for state in states]
     rows += [[f"poison among the {state}", *(one.findings.poison[state] for one in outcomes)] for state in states[1:]]
+    rows += [[f"parts that {state}", *(one.findings.parts[state] for one in outcomes)] for state in states]
     rows += [["deleted by a client", *(one.deleted for one in outcomes)]]
     report.table("Jobs", ["state", *names], rows)
     report.table("Found", ["what", *names], [[what, *(figure(one) for one in outcomes)] for what, figure in FOUND])

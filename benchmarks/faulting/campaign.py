@@ -208,7 +208,8 @@ class Campaign:
             time.sleep(0.1)
 
     def _states(self) -> dict[str, str]:
-        return {row["id"]: row["state"] for row in proof.rows_of(self.stage, "SELECT id, state FROM jobs")}
+        rows = proof.rows_of(self.stage, "SELECT id, state FROM jobs WHERE parent_id IS NULL")
+        return {row["id"]: row["state"] for row in rows}
 
     def _hurt(self, surgeon: Surgeon, planned: Iterator[Planned], faults: int) -> None:
         due = time.monotonic()

@@ -28,6 +28,7 @@ class Findings:
     wrong: list[str] = field(default_factory=list)
     states: Counter[str] = field(default_factory=Counter)
     poison: Counter[str] = field(default_factory=Counter)
+    parts: Counter[str] = field(default_factory=Counter)
     attempts: int = 0
     compared: int = 0
     events: int = 0
@@ -36,7 +37,11 @@ class Findings:
 def prove(stage: Stage, ledger: Ledger, followers: Followers, expected: dict[str, str]) -> Findings:
     """Compare rows, models, results and events with what clients were told and with the undisturbed run."""
     found = Findings()
-    jobs = {row["id"]: row for row in rows_of(stage, "SELECT * FROM jobs")}
+    jobs = {row["id"]: row for row in rows_of(stage, "SELECT * FROM jobs WHERE parent_id IS NULL")}
+    for part in rows_of(stage, "SELECT id, state FROM jobs WHERE parent_id IS NOT NULL"):
+        found.parts[part["state"]] += 1
+        if part["state"] not in FINAL:
+            found.lost.append(f"the part {part['id']} is {part['state']} at the end")
     models: dict[str, list[dict[str, Any]]] = {}
     for row in rows_of(stage, "SELECT * FROM models"):
         models.setdefault(row["job_id"], []).append(row)

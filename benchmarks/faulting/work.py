@@ -56,7 +56,7 @@ RECIPES = [
         {
             "kind": "tune",
             "spec": {**FIT, "iterations": 4},
-            "search": {"trials": 4, "space": {"ridge": {"low": 1e-3, "high": 1.0, "log": True}}},
+            "search": {"trials": 12, "space": {"ridge": {"low": 1e-3, "high": 1.0, "log": True}}},
         },
         3,
     ),
