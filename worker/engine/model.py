@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -33,6 +34,7 @@ class Model(Protocol):
 
     M: Tensor
     """(d, d) or (d,) float64."""
+    targets: Targets
 
     def raw(self, X: Tensor) -> Tensor:
         """Return standardised outputs, or class scores less the classes' frequencies, (m, c)."""
@@ -40,11 +42,21 @@ class Model(Protocol):
     def predict(self, X: Tensor) -> Tensor:
         """Return outputs in original units (m, c) float64, or class codes (m,) int64."""
 
+    def probabilities(self, X: Tensor) -> Tensor:
+        """Return class probabilities (m, c) float64; rows sum to 1. Raises EngineError for a regression."""
+
     def importance(self) -> Tensor:
         """Return each column's share of the mean squared distance between training rows, (d,) float64."""
 
+    def to(self, device: torch.device) -> Self:
+        """Return the same model on ``device``."""
+
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return named tensors and JSON-able metadata from which ``from_tensors`` makes the same model."""
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Self:
+        """Return the model that ``to_tensors`` took apart. Raises DamagedFile where it cannot."""
 
 
 @dataclass(frozen=True)
@@ -155,10 +167,14 @@ class FittedModel(Model):
         return model
 
 
-FORMATS: dict[str, type[FittedModel]] = {KERNEL_MACHINE: FittedModel}
+FORMATS = {
+    KERNEL_MACHINE: ("worker.engine.model", "FittedModel"),
+    "blocks": ("worker.engine.blocks.model", "BlocksModel"),
+}
+"""Module and class of each format; a module is imported when a file needs it, for it may itself need this one."""
 
 
-def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> FittedModel:
+def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Model:
     """Return the model that ``to_tensors`` took apart.
 
     Raises:
@@ -167,10 +183,12 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> 
     name = metadata.get("format", KERNEL_MACHINE)
     if name not in FORMATS:
         raise DamagedFile(f"the model has format {name!r}; this program reads {', '.join(FORMATS)}")
-    return FORMATS[name].from_tensors(tensors, metadata)
+    module, kind = FORMATS[name]
+    chosen: type[Model] = getattr(import_module(module), kind)
+    return chosen.from_tensors(tensors, metadata)
 
 
-def load(path: str | Path) -> FittedModel:
+def load(path: str | Path) -> Model:
     """Return the model of a file that the service exported or an estimator saved. It answers encoded rows.
 
     The file alone is needed, and of libraries torch alone. ``worker.serving.model.load`` answers whole tables.

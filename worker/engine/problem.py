@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from worker.engine import features
 from worker.engine.config import FitConfig
 from worker.engine.errors import Inconsistent, InvalidConfig, NonFiniteValues, NotConverged, NotPositiveDefinite
 from worker.engine.kernels import KernelPoints, median_bandwidth
 from worker.engine.kernels.points import predict_rows
 from worker.engine.solvers.ridge_solvers import PreparedSystem, Solution, ridge_solver
 from worker.engine.targets import Targets
-from worker.engine.updates import update_of
+from worker.engine.updates import scaled, update_of
 
 MEDIAN_ROWS = 1000
 """The median distance is taken between so many rows at most, drawn by the seed."""
@@ -49,10 +48,11 @@ class Problem:
         clock: Callable[[], float] | None,
         *,
         choose: bool = False,
+        judge: bool = False,
     ) -> None:
         self.config = config
-        # with one iterate there is nothing to choose
-        self.choosing = choose and config.iterations > 0 and config.update != "none"
+        # with one iterate there is nothing to choose, but its loss may be wanted all the same
+        self.choosing = judge or (choose and config.iterations > 0 and config.update != "none")
         self.kernel = config.kernel_function
         self.targets = targets
         self.raw_Y = Y
@@ -99,13 +99,12 @@ class Problem:
         points = self._points_under(iterate.M)
         following = self._update(points, iterate.alpha, iterate.bandwidth, iterate.M)
         self._mark("update")
-        if not bool((following != 0).any()):
-            return None
-        following = features.rescaled(following, self.config.scale)
-        trace = following.sum() if following.ndim == 1 else following.trace()
-        if not (bool(torch.isfinite(following).all()) and bool(torch.isfinite(trace))):
-            raise NonFiniteValues("the feature matrix grew beyond all numbers; use scale 'trace' or a larger ridge")
-        return following
+        return scaled(following, self.config.scale)
+
+    def feature(self, iterate: Iterate) -> Tensor:
+        """Return the feature statistic of an update, (d, d) or (d,) as M is, float64: FACT, or AGOP for 'nfa'."""
+        points = self._points_under(iterate.M)
+        return self._update.feature(points, iterate.alpha, iterate.bandwidth).double()
 
     def _points_under(self, metric: Tensor) -> KernelPoints:
         """Return the rows under a metric; the last are kept, for a solve and the update after it share them."""

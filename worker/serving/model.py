@@ -12,7 +12,7 @@ import torch
 from worker.contracts.base import Label, Task
 from worker.contracts.errors import ArtifactCorrupt
 from worker.contracts.resources import ModelColumn
-from worker.engine.errors import EngineError
+from worker.engine.errors import DamagedFile, EngineError
 from worker.engine.model import FittedModel, from_tensors
 from worker.store.files.safetensors_io import unpack
 from worker.tables.encoding.encoder import Encoder
@@ -135,9 +135,14 @@ class ServedModel:
         origin = None
         if "rows" in tensors:
             origin = Origin(tensors["rows"], tuple((part["id"], part["rows"]) for part in metadata["datasets"]))
+        fitted = from_tensors(named, metadata["engine"])
+        if not isinstance(fitted, FittedModel):
+            raise DamagedFile(
+                f"tables are answered by a kernel machine, not by a model of {metadata['engine']['format']}"
+            )
         return cls(
             encoder=Encoder.from_json(metadata["encoder"]),
-            fitted=from_tensors(named, metadata["engine"]),
+            fitted=fitted,
             task=metadata["task"],
             classes=metadata["classes"],
             features=[ModelColumn.model_validate(column) for column in metadata["features"]],

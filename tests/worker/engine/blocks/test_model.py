@@ -1,0 +1,132 @@
+import json
+
+import pytest
+import torch
+
+from worker.engine.blocks.fit import fit_blocks
+from worker.engine.blocks.model import BlocksModel
+from worker.engine.blocks.temperature import TEMPERATURES, choose_temperature
+from worker.engine.blocks.tree import assign, weights
+from worker.engine.config import FitConfig
+from worker.engine.errors import DamagedFile, EngineError
+from worker.engine.model import FittedModel, from_tensors
+from worker.engine.targets import ClassTargets, RegressionTargets
+
+
+def _problem(classes=False, n=900):
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(n, 5, generator=generator, dtype=torch.float64)
+    Y = torch.stack([X[:, 0] * X[:, 1], X[:, 2].sin()], 1)
+    raw = (Y.sum(1) > 0).long() if classes else Y
+    return X, raw, ClassTargets.fit(raw, 2) if classes else RegressionTargets.fit(Y)
+
+
+def _fitted(config, classes=False):
+    X, raw, targets = _problem(classes)
+    held_out = (X[:100], raw[:100])
+    return fit_blocks(X[100:], raw[100:], targets, config, 300, 2, 250, validation=held_out), X
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        (FitConfig(iterations=1), False),
+        (FitConfig(iterations=1, feature_matrix="diagonal", precision="float64"), True),
+        (FitConfig(iterations=1, kernel="quadratic", ridges=(1.0, 10.0)), False),
+    ],
+    ids=["full", "diagonal", "quadratic"],
+)
+def fitted(request):
+    return _fitted(*request.param)
+
+
+def test_tensors_and_metadata_make_exactly_the_same_model(fitted):
+    model, X = fitted
+    tensors, metadata = model.to_tensors()
+    again = from_tensors(tensors, json.loads(json.dumps(metadata)))
+    assert isinstance(again, BlocksModel)
+    assert torch.equal(again.raw(X), model.raw(X))
+    assert torch.equal(again.predict(X), model.predict(X))
+    assert torch.equal(again.importance(), model.importance())
+    assert (again.temperature, again.ridges, again.losses) == (model.temperature, model.ridges, model.losses)
+    more, told = again.to_tensors()
+    assert told == metadata
+    assert all(torch.equal(more[name], tensors[name]) for name in tensors)
+
+
+def test_a_row_is_answered_with_the_same_bits_in_any_batch(fitted):
+    model, X = fitted
+    whole = model.raw(X[:150])
+    for size in (1, 7, 64):
+        assert torch.equal(torch.cat([model.raw(part) for part in torch.split(X[:150], size)]), whole)
+
+
+def test_answers_are_those_of_the_leaves_by_their_weights(fitted):
+    model, X = fitted
+    leaves, shares = weights(model.tree, X[:80], model.temperature)
+    expected = torch.zeros_like(model.raw(X[:80]))
+    for row, (own, weight) in enumerate(zip(leaves.tolist(), shares.tolist(), strict=True)):
+        for leaf, share in zip(own, weight, strict=True):
+            if share > 0:
+                expected[row] += share * model.leaves[leaf].raw(X[row : row + 1])[0].double()
+    torch.testing.assert_close(model.raw(X[:80]), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_model_moves_whole():
+    model, X = _fitted(FitConfig(iterations=0))
+    assert torch.equal(model.to(torch.device("cpu")).raw(X), model.raw(X))
+
+
+def test_classes_have_probabilities_and_regressions_none():
+    model, X = _fitted(FitConfig(iterations=1), classes=True)
+    probabilities = model.probabilities(X)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(len(X), dtype=torch.float64))
+    assert torch.equal(probabilities.argmax(1), model.predict(X))
+    regression, X = _fitted(FitConfig(iterations=0))
+    with pytest.raises(EngineError, match="no probabilities"):
+        regression.probabilities(X)
+
+
+def test_tensors_that_do_not_go_together_are_refused():
+    tensors, metadata = _fitted(FitConfig(iterations=0))[0].to_tensors()
+    with pytest.raises(DamagedFile, match="format version 9"):
+        from_tensors(tensors, {**metadata, "format_version": 9})
+    for wrong in (
+        {"starts": tensors["starts"][:-1]},
+        {"starts": tensors["starts"] + 1},
+        {"alpha": tensors["alpha"][:-1]},
+        {"tree_children": tensors["tree_children"] * 0},
+        {"variances": tensors["variances"][:-1]},
+        {"ridges": tensors["ridges"][:-1]},
+        {"M": tensors["M"][:-1]},
+    ):
+        with pytest.raises(DamagedFile):
+            from_tensors(tensors | wrong, metadata)
+
+
+def test_a_leaf_in_float64_brings_it_to_all():
+    X, Y, targets = _problem()
+    model = fit_blocks(X, Y, targets, FitConfig(iterations=0), 300, 1, 250)
+    assert {leaf.X.dtype for leaf in model.leaves} == {torch.float32}
+    leaves = [FittedModel(*[getattr(leaf, name) for name in FittedModel.__dataclass_fields__]) for leaf in model.leaves]
+    from worker.engine.blocks.leaves import Leaf, fit_leaf
+
+    own = assign(model.tree, X).of(0)
+    wide = fit_leaf(X[own], Y[own], targets, FitConfig(iterations=0, precision="float64"), model.M)
+    mixed = BlocksModel.of(model.tree, [wide, *(Leaf(leaf, 0.1, (1.0,)) for leaf in leaves[1:])], 0.1, model.variances)
+    assert {leaf.alpha.dtype for leaf in mixed.leaves} == {torch.float64}
+    again = from_tensors(*mixed.to_tensors())
+    assert torch.equal(again.raw(X), mixed.raw(X))
+
+
+def test_the_temperature_is_that_with_the_least_loss_of_held_out_rows():
+    X, Y, targets = _problem()
+    model = fit_blocks(X[200:], Y[200:], targets, FitConfig(iterations=1), 300, 2, 250)
+    chosen, losses = choose_temperature(model.tree, model.answers, X[:200], Y[:200], targets)
+    for temperature, loss in zip(TEMPERATURES, losses, strict=True):
+        own = BlocksModel(**{**{name: getattr(model, name) for name in _FIELDS}, "temperature": temperature})
+        assert targets.loss(own.raw(X[:200]), Y[:200]) == pytest.approx(loss)
+    assert losses[TEMPERATURES.index(chosen)] == min(losses)
+
+
+_FIELDS = tuple(BlocksModel.__dataclass_fields__)

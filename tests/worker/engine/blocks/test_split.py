@@ -1,0 +1,97 @@
+import pytest
+import torch
+
+from worker.engine.blocks.split import combined, find_cut, grow, leading_directions, leaf_moments
+from worker.engine.blocks.tree import Tree, assign
+
+
+def _rows(n=3000, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    scales = torch.tensor([3.0, 2.0, 1.5, 1.0, 0.5], dtype=torch.float64)
+    return torch.randn(n, 5, generator=generator, dtype=torch.float64) * scales + 4
+
+
+@pytest.fixture(params=["full", "diagonal"])
+def metric(request):
+    W = torch.randn(5, 5, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    return W.T @ W if request.param == "full" else torch.tensor([1.0, 3.0, 0.2, 1.0, 0.0], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.1, 0.4])
+def test_leaves_hold_every_row_and_no_more_rows_than_they_may(metric, overlap):
+    X = _rows()
+    tree = grow([X], metric, leaf_rows=300, overlap=overlap)
+    assignment = assign(tree, X)
+    assert tree.leaves >= 10
+    assert int(assignment.counts.max()) <= 300
+    assert set(assignment.rows.tolist()) == set(range(3000))
+    extra = len(assignment.rows) / 3000 - 1
+    assert (extra == 0) if overlap == 0 else (extra > overlap)
+
+
+def test_moments_of_shards_add_to_those_of_all_rows():
+    X = _rows()
+    tree = grow([X], torch.eye(5, dtype=torch.float64), leaf_rows=1000)
+    leaves = list(range(tree.leaves))
+    whole = leaf_moments(tree, X, leaves)
+    shards = combined([leaf_moments(tree, shard, leaves) for shard in torch.split(X, 700)])
+    assert torch.equal(shards.counts, whole.counts)
+    torch.testing.assert_close(shards.means, whole.means)
+    torch.testing.assert_close(shards.scatters, whole.scatters)
+    rows = X[assign(tree, X).of(1)]
+    torch.testing.assert_close(whole.scatters[1], torch.cov(rows.T, correction=0) * len(rows))
+
+
+def test_the_tree_of_shards_is_the_tree_of_all_rows(metric):
+    X = _rows()
+    whole, shards = grow([X], metric, 400), grow(list(torch.split(X, 700)), metric, 400)
+    assert torch.equal(whole.children, shards.children)
+    torch.testing.assert_close(whole.directions, shards.directions)
+    torch.testing.assert_close(whole.thresholds, shards.thresholds)
+    assert torch.equal(assign(whole, X).rows, assign(shards, X).rows)
+
+
+def test_directions_are_principal_components_of_the_rows_as_the_metric_sees_them(metric):
+    X = _rows()
+    full = torch.diag(metric) if metric.ndim == 1 else metric
+    values, vectors = torch.linalg.eigh(full)
+    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    seen = (X - X.mean(0)) @ root
+    direction = leading_directions(leaf_moments(Tree.single_leaf(5), X, [0]), metric)[0, 0]
+    along = (X - X.mean(0)) @ direction
+    torch.testing.assert_close(along.square().sum(), torch.linalg.svdvals(seen)[0] ** 2)
+
+
+def test_a_cut_halves_the_rows_and_a_tenth_of_them_trains_both_sides():
+    values = torch.randn(1001, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    cut = find_cut(values, 0.1)
+    assert int((values <= cut.threshold).sum()) in (500, 501)
+    assert int(((values > cut.lower) & (values <= cut.upper)).sum()) == 100
+    assert cut.spread == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("zeros", [1, 600, 990])
+def test_rows_of_one_value_stay_together(zeros):
+    values = torch.cat([torch.zeros(zeros), torch.arange(1.0, 1001 - zeros)]).double()
+    cut = find_cut(values, 0.1)
+    assert 0 < int((values <= cut.threshold).sum()) < 1000
+    assert cut.spread > 0
+    for bound in (cut.lower, cut.upper, cut.threshold):
+        assert len({bool(value <= bound) for value in values[:zeros].tolist()}) == 1
+    assert cut.lower <= cut.threshold <= cut.upper
+    assert find_cut(torch.ones(10, dtype=torch.float64), 0.1) is None
+
+
+def test_few_far_rows_do_not_make_both_sides_as_large_as_the_node():
+    X = _rows()
+    X[:3] *= 1e6
+    tree = grow([X], torch.eye(5, dtype=torch.float64), 300)
+    assert int(assign(tree, X).counts.max()) <= 300
+
+
+def test_a_column_of_two_values_does_not_stop_the_cuts_and_equal_rows_do():
+    X = _rows()
+    X[:, 0] = 100.0 * (torch.arange(3000) % 2)
+    tree = grow([X], torch.eye(5, dtype=torch.float64), 300)
+    assert int(assign(tree, X).counts.max()) <= 300
+    assert grow([torch.ones(500, 5, dtype=torch.float64)], torch.eye(5, dtype=torch.float64), 300).leaves == 1

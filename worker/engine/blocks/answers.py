@@ -1,0 +1,65 @@
+"""What one leaf answers, to the same bits whichever rows are beside a row."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from worker.engine.kernels import KernelPoints
+from worker.engine.model import FittedModel
+
+TILE_ROWS = 32
+"""A leaf answers so many rows at a time, always as many: a matrix product rounds by the shape of what is multiplied,
+and vectorised functions treat what is left over beyond whole vectors differently."""
+ROW_MULTIPLE, COLUMN_MULTIPLE = 64, 8
+"""For the same reason a leaf's rows and columns are filled up to multiples of these, with a row again whose alpha is 0
+and with columns of zeros: then all rows of a tile are rounded alike by the libraries that torch brings, which tests
+watch."""
+
+
+@dataclass(frozen=True)
+class LeafAnswers:
+    """A leaf's kernel machine, made ready to answer."""
+
+    model: FittedModel
+
+    @cached_property
+    def _points(self) -> KernelPoints:
+        """The training rows as the kernel sees them, filled up."""
+        M = _filled(self.model.M.to(self.model.X.dtype), *(COLUMN_MULTIPLE for _ in self.model.M.shape))
+        n = len(self.model.X)
+        # rows of zeros may lie far from all others, and would cost digits
+        again = torch.arange(n + -n % ROW_MULTIPLE, device=M.device).clamp(max=n - 1)
+        points = KernelPoints(_filled(self.model.X[again], 1, COLUMN_MULTIPLE), M, self.model.kernel)
+        points.release()
+        return points
+
+    @cached_property
+    def _alpha(self) -> Tensor:
+        """Alpha in float64, as sums of it want, filled up, (c, n)."""
+        return _filled(self.model.alpha.double(), ROW_MULTIPLE, 1).T.contiguous()
+
+    def __call__(self, X: Tensor) -> Tensor:
+        """Return standardised outputs, or class scores less frequencies, (m, c) float64, of rows X (m, d).
+
+        Memory is one tile of kernel rows.
+        """
+        Q = _filled(X.to(self.model.X.dtype), TILE_ROWS, COLUMN_MULTIPLE)
+        found = torch.empty((len(Q), len(self._alpha)), dtype=torch.float64, device=X.device)
+        for start in range(0, len(Q), TILE_ROWS):
+            rows = slice(start, start + TILE_ROWS)
+            K = self.model.kernel.value_(self._points.products(Q[rows]), self.model.bandwidth)
+            wide = K.double()
+            # one output after another: a product with several rounds rows by their place in the tile
+            for column, alpha in enumerate(self._alpha):
+                found[rows, column] = wide @ alpha
+        return found[: len(X)]
+
+
+def _filled(A: Tensor, *multiples: int) -> Tensor:
+    """Return A with zeros behind each of its axes, up to a multiple of the numbers given."""
+    shape = [length + -length % multiple for length, multiple in zip(A.shape, multiples, strict=True)]
+    filled = A.new_zeros(shape)
+    filled[tuple(slice(length) for length in A.shape)] = A
+    return filled

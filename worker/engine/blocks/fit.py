@@ -1,0 +1,112 @@
+"""All steps in one process, in the order in which many processes take them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worker.engine import summary
+from worker.engine.blocks.learn import BlockResult, around_ridges, block_feature_sum, mean_loss, next_metric
+from worker.engine.blocks.leaves import at_most, fit_leaf
+from worker.engine.blocks.model import BlocksModel
+from worker.engine.blocks.split import OVERLAP, grow
+from worker.engine.blocks.temperature import DEFAULT_TEMPERATURE, choose_temperature
+from worker.engine.blocks.tree import assign
+from worker.engine.config import FitConfig
+from worker.engine.targets import Targets
+
+
+@dataclass(frozen=True)
+class Round:
+    """All blocks solved at one M, and the mean of their losses. Iteration 0 is the identity."""
+
+    iteration: int
+    M: Tensor
+    results: tuple[BlockResult, ...]
+    loss: tuple[float, ...]
+
+
+def block_rows_of(n: int, block_rows: int, blocks: int, seed: int) -> list[Tensor]:
+    """Return the rows of each block, ascending: at most ``blocks`` of ``block_rows`` of n rows drawn by ``seed``.
+
+    With fewer rows than that, all rows in blocks as equal as can be.
+    """
+    count = min(blocks, -(-n // block_rows))
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[: count * block_rows]
+    return [rows.sort().values for rows in torch.tensor_split(order, count)]
+
+
+def learn(
+    X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, block_rows: int, blocks: int, seed: int
+) -> Iterator[Round]:
+    """Yield a round after the other: all blocks of X (n, d), raw Y, solved at one M, then the next M from their sum.
+
+    The end is that of ``recursion.iterate``: the iterations of the config, its patience, or an M without a feature.
+    """
+    rows_of = [rows.to(X.device) for rows in block_rows_of(len(X), block_rows, blocks, seed)]
+    d = X.shape[1]
+    M = torch.ones(d, dtype=torch.float64, device=X.device)
+    M = M if config.feature_matrix == "diagonal" else torch.diag(M)
+    best, since_best, own = None, 0, config
+    for iteration in range(config.iterations + 1 if config.update != "none" else 1):
+        results = tuple(
+            block_feature_sum(X[rows], Y[rows], targets, own, M, seed + number) for number, rows in enumerate(rows_of)
+        )
+        loss = mean_loss(results)
+        yield Round(iteration, M, results, loss)
+        best, since_best = (loss, 0) if best is None or loss < best else (best, since_best + 1)
+        following = next_metric(results, M, config)
+        if following is None or (config.patience is not None and since_best >= config.patience):
+            return
+        M, own = following, around_ridges(results, config)
+
+
+def fit_blocks(
+    X: Tensor,
+    Y: Tensor,
+    targets: Targets,
+    config: FitConfig,
+    block_rows: int = 8000,
+    blocks: int = 8,
+    leaf_rows: int = 8000,
+    overlap: float = OVERLAP,
+    validation: tuple[Tensor, Tensor] | None = None,
+    seed: int | None = None,
+) -> BlocksModel:
+    """Return a model of all rows X (n, d), raw Y: the M of the round with the least loss, and a leaf for every part.
+
+    ``validation``: rows and raw targets that choose the temperature; None: ``DEFAULT_TEMPERATURE``. ``seed``: of all
+    that is drawn, the config's if None.
+
+    Raises:
+        NonFiniteValues, NotPositiveDefinite, Inconsistent: as of ``fit_leaf``.
+    """
+    seed = config.seed if seed is None else seed
+    best = min(learn(X, Y, targets, config, block_rows, blocks, seed), key=lambda round_: round_.loss)
+    return fit_leaves(X, Y, targets, config, best.M, leaf_rows, overlap, validation, seed)
+
+
+def fit_leaves(
+    X: Tensor,
+    Y: Tensor,
+    targets: Targets,
+    config: FitConfig,
+    M: Tensor,
+    leaf_rows: int,
+    overlap: float,
+    validation: tuple[Tensor, Tensor] | None,
+    seed: int,
+) -> BlocksModel:
+    """Return the model of a tree of leaves at M; arguments and errors as of ``fit_blocks``."""
+    tree = grow([X], M, leaf_rows, overlap)
+    assignment = assign(tree, X)
+    leaves = []
+    for number in range(tree.leaves):
+        rows = at_most(assignment.of(number), leaf_rows, seed + number)
+        leaves.append(fit_leaf(X[rows], Y[rows], targets, config, M, seed + number))
+    model = BlocksModel.of(tree, leaves, DEFAULT_TEMPERATURE, summary.variances(X))
+    if validation is None or tree.leaves == 1:
+        return model
+    temperature, _ = choose_temperature(tree, model.answers, *validation, targets)
+    return BlocksModel.of(tree, leaves, temperature, summary.variances(X))

@@ -1,0 +1,171 @@
+"""Many kernel machines with one M, one a leaf of a tree; near a cut the answers of its two sides are blended."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from worker.engine import summary
+from worker.engine.blocks.answers import LeafAnswers
+from worker.engine.blocks.leaves import Leaf
+from worker.engine.blocks.tree import Tree, weights
+from worker.engine.errors import DamagedFile, EngineError
+from worker.engine.model import FittedModel, Model
+from worker.engine.targets import ClassTargets, Targets
+
+BLOCKS = "blocks"
+"""The name of the format."""
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class BlocksModel(Model):
+    """Leaves of a tree, with the same M, kernel, targets and precision, each with its own rows and bandwidth.
+
+    ``M`` (d, d) or (d,) float64 and ``targets`` are those of all leaves.
+    ``temperature``: see ``tree.weights``. ``variances`` (d,) float64: of all training rows. ``ridges`` and
+    ``losses``: of the leaves, what they were fitted with and how they did on rows left out.
+    """
+
+    M: Tensor
+    targets: Targets
+    tree: Tree
+    leaves: tuple[FittedModel, ...]
+    temperature: float
+    variances: Tensor
+    ridges: tuple[float, ...]
+    losses: tuple[float, ...]
+
+    @classmethod
+    def of(cls, tree: Tree, leaves: Sequence[Leaf], temperature: float, variances: Tensor) -> Self:
+        """Return the model of fitted leaves, in the order of their numbers."""
+        # one that float32 could not solve brings float64 to all: they are stored as one tensor
+        wide = max((leaf.model.alpha.dtype for leaf in leaves), key=lambda dtype: dtype.itemsize)
+        models = tuple(
+            replace(leaf.model, X=leaf.model.X.to(wide), alpha=leaf.model.alpha.to(wide), M=leaves[0].model.M)
+            for leaf in leaves
+        )
+        first = models[0]
+        ridges, losses = tuple(leaf.ridge for leaf in leaves), tuple(leaf.loss[0] for leaf in leaves)
+        return cls(first.M, first.targets, tree, models, temperature, variances, ridges, losses)
+
+    def raw(self, X: Tensor) -> Tensor:
+        """Return standardised outputs, or class scores less the classes' frequencies, (m, c) float64.
+
+        A row's answer has the same bits whichever rows are beside it. Memory is one tile of kernel rows of one leaf.
+        """
+        first = self.leaves[0]
+        X = X.to(first.X.device, first.X.dtype)
+        answering, shares = weights(self.tree, X, self.temperature)
+        return blended(self.answers, X, answering, shares)
+
+    @cached_property
+    def answers(self) -> tuple[LeafAnswers, ...]:
+        """The leaves made ready to answer, in their order."""
+        return tuple(LeafAnswers(leaf) for leaf in self.leaves)
+
+    def predict(self, X: Tensor) -> Tensor:
+        """Return outputs in original units (m, c) float64, or class codes (m,) int64."""
+        return self.targets.decode(self.raw(X))
+
+    def probabilities(self, X: Tensor) -> Tensor:
+        """Return class probabilities (m, c) float64; rows sum to 1.
+
+        Raises:
+            EngineError: the model is a regression.
+        """
+        if not isinstance(self.targets, ClassTargets):
+            raise EngineError("a regression has no probabilities")
+        return self.targets.probabilities(self.raw(X))
+
+    def importance(self) -> Tensor:
+        """Return each column's share of the mean squared distance between training rows, (d,) float64."""
+        return summary.importance(self.M, self.variances)
+
+    def to(self, device: torch.device) -> Self:
+        """Return the same model on ``device``."""
+        leaves = tuple(leaf.to(device) for leaf in self.leaves)
+        return replace(
+            self,
+            M=leaves[0].M,
+            targets=leaves[0].targets,
+            tree=self.tree.to(device),
+            leaves=leaves,
+            variances=self.variances.to(device),
+        )
+
+    def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return named tensors and JSON-able metadata from which ``from_tensors`` makes the same model.
+
+        ``X`` (p, d) and ``alpha`` (p, c) hold the leaves one after another, leaf k from ``starts[k]`` on.
+        """
+        shared, leaf = self.leaves[0].to_tensors()
+        counts = torch.tensor([0, *(len(model.X) for model in self.leaves)])
+        tensors = shared | {f"tree_{name}": tensor for name, tensor in self.tree.to_tensors().items()}
+        tensors |= {
+            "X": torch.cat([model.X for model in self.leaves]),
+            "alpha": torch.cat([model.alpha for model in self.leaves]),
+            "starts": counts.cumsum(0),
+            "variances": self.variances,
+            "ridges": torch.tensor(self.ridges, dtype=torch.float64),
+            "losses": torch.tensor(self.losses, dtype=torch.float64),
+        }
+        bandwidth = leaf.pop("bandwidth")
+        if bandwidth is not None:
+            tensors["bandwidths"] = torch.tensor([model.bandwidth for model in self.leaves], dtype=torch.float64)
+        metadata = {"format": BLOCKS, "format_version": FORMAT_VERSION, "temperature": self.temperature, "leaf": leaf}
+        return tensors, metadata
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Self:
+        """Return the model that ``to_tensors`` took apart.
+
+        Raises:
+            DamagedFile: the format is of another version, or the tensors do not go together.
+        """
+        if metadata["format_version"] != FORMAT_VERSION:
+            raise DamagedFile(
+                f"the model has format version {metadata['format_version']}; this program reads {FORMAT_VERSION}"
+            )
+        try:
+            tree = Tree.from_tensors({name.removeprefix("tree_"): tensors[name] for name in tensors})
+        except ValueError as error:
+            raise DamagedFile(str(error)) from error
+        starts = tensors["starts"].tolist()
+        per_leaf = [tensors[name] for name in ("ridges", "losses", "bandwidths") if name in tensors]
+        d = tensors["X"].shape[-1]
+        if (
+            any(len(values) != tree.leaves for values in per_leaf)
+            or len(starts) != tree.leaves + 1
+            or [starts[0], *sorted(starts), len(tensors["alpha"])] != [0, *starts, len(tensors["X"])]
+            or tree.directions.shape[1] != d
+            or len(tensors["variances"]) != d
+        ):
+            raise DamagedFile("the model's leaves do not go together with its tree")
+        bandwidths = tensors["bandwidths"].tolist() if "bandwidths" in tensors else [None] * tree.leaves
+        leaves = tuple(
+            # rounding depends on where rows lie in memory: a part of a tensor lies anywhere, a tensor of its own as the
+            # fitted one did
+            FittedModel.from_tensors(
+                {**tensors, "X": tensors["X"][start:stop].clone(), "alpha": tensors["alpha"][start:stop].clone()},
+                {**metadata["leaf"], "bandwidth": bandwidth},
+            )
+            for start, stop, bandwidth in zip(starts, starts[1:], bandwidths, strict=False)
+        )
+        ridges, losses = tuple(tensors["ridges"].tolist()), tuple(tensors["losses"].tolist())
+        first = leaves[0]
+        temperature, variances = metadata["temperature"], tensors["variances"]
+        return cls(first.M, first.targets, tree, leaves, temperature, variances, ridges, losses)
+
+
+def blended(leaves: Sequence[LeafAnswers], X: Tensor, answering: Tensor, shares: Tensor) -> Tensor:
+    """Return the answers (m, c) float64 to rows X, of leaves ``answering`` (m, k) with weights ``shares`` (m, k)."""
+    found = torch.zeros((len(X), leaves[0].model.targets.n_outputs), dtype=torch.float64, device=X.device)
+    answers = shares > 0
+    for number in sorted(set(answering[answers].tolist())):
+        rows, places = torch.nonzero((answering == number) & answers, as_tuple=True)
+        found[rows] += shares[rows, places].unsqueeze(1) * leaves[number](X[rows])
+    return found

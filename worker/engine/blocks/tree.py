@@ -1,0 +1,191 @@
+"""A tree of cuts through the rows: which leaves a row trains, and which leaves answer it, with what weight.
+
+A cut is a hyperplane: a row's signed distance to it, as the feature matrix measures, is x · direction − threshold.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+from torch import Tensor
+
+MAX_LEAVES = 3
+"""So many leaves answer a row at most."""
+NEGLIGIBLE = 0.02
+"""Leaves with a smaller weight before they are normalised do not answer: each costs as much as the first."""
+ROWS = 4096
+"""Weights are taken of so many rows at a time: they need a number for every row and leaf."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Cuts 0 to s − 1, every one before those below it, and leaves 0 to s. Everything of rows is float64.
+
+    ``directions`` (s, d). ``thresholds`` (s,). ``lower``, ``upper`` (s,): rows that project above ``lower`` train the
+    right side, rows up to ``upper`` the left one, so those between train both. ``spreads`` (s,): the deviation of the
+    cut's rows along its direction, by their quartiles; weights are functions of the distance in these. ``children``
+    (s, 2) int64: left and right, the number of a cut, or −1 − the number of a leaf.
+    """
+
+    directions: Tensor
+    thresholds: Tensor
+    lower: Tensor
+    upper: Tensor
+    spreads: Tensor
+    children: Tensor
+
+    @classmethod
+    def single_leaf(cls, d: int) -> Self:
+        """Return the tree without cuts, for rows of d columns."""
+        nothing = torch.zeros(0, dtype=torch.float64)
+        return cls(
+            torch.zeros((0, d), dtype=torch.float64),
+            nothing,
+            nothing,
+            nothing,
+            nothing,
+            torch.zeros((0, 2), dtype=torch.int64),
+        )
+
+    @property
+    def leaves(self) -> int:
+        """How many leaves there are."""
+        return len(self.thresholds) + 1
+
+    def with_cut(
+        self, leaf: int, direction: Tensor, threshold: float, lower: float, upper: float, spread: float
+    ) -> Self:
+        """Return the tree with ``leaf`` cut in two: the left side keeps its number, the right one is the last leaf."""
+        children = torch.where(self.children == -1 - leaf, len(self.thresholds), self.children)
+        sides = children.new_tensor([[-1 - leaf, -1 - self.leaves]])
+
+        def with_value(kept: Tensor, value: float) -> Tensor:
+            return torch.cat([kept, kept.new_tensor([value])])
+
+        return type(self)(
+            torch.cat([self.directions, direction.unsqueeze(0)]),
+            with_value(self.thresholds, threshold),
+            with_value(self.lower, lower),
+            with_value(self.upper, upper),
+            with_value(self.spreads, spread),
+            torch.cat([children, sides]),
+        )
+
+    def to(self, device: torch.device) -> Self:
+        """Return the same tree on ``device``."""
+        return type(self)(*(tensor.to(device) for tensor in self.to_tensors().values()))
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Return its tensors by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """Return the tree of ``to_tensors``; other names are ignored.
+
+        Raises:
+            KeyError: a tensor is missing.
+            ValueError: the tensors do not go together, or the cuts are no tree.
+        """
+        tree = cls(*(tensors[field.name] for field in fields(cls)))
+        s = len(tree.thresholds)
+        sides = tree.children.flatten().tolist()
+        expected = sorted([*range(1, s), *range(-1 - s, 0)]) if s else []
+        ordered = all(child < 0 or child > place // 2 for place, child in enumerate(sides))
+        if tree.directions.ndim != 2 or len({len(tensor) for tensor in tree.to_tensors().values()}) != 1:
+            raise ValueError("the tree's tensors do not go together")
+        if sorted(sides) != expected or not ordered:
+            raise ValueError("the tree's children are not those of a tree")
+        return tree
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Rows by leaf: those of leaf k are ``rows[starts[k] : starts[k + 1]]``, in ascending order.
+
+    ``rows`` (p,) and ``starts`` (leaves + 1,) int64.
+    """
+
+    rows: Tensor
+    starts: Tensor
+
+    def of(self, leaf: int) -> Tensor:
+        """Return the rows of a leaf."""
+        return self.rows[int(self.starts[leaf]) : int(self.starts[leaf + 1])]
+
+    @property
+    def counts(self) -> Tensor:
+        """How many rows each leaf has, (leaves,)."""
+        return self.starts.diff()
+
+
+def projections(X: Tensor, directions: Tensor) -> Tensor:
+    """Return X directionsᵀ, (m, s) float64, whose bits depend on nothing but the row and the direction.
+
+    A matrix product rounds a row as the rows beside it have it; here columns are added one after another.
+    """
+    found = torch.zeros((len(X), len(directions)), dtype=torch.float64, device=X.device)
+    for column in range(X.shape[1]):
+        found += X[:, column : column + 1].double() * directions[:, column]
+    return found
+
+
+def assign(tree: Tree, X: Tensor, *, overlap: bool = True) -> Assignment:
+    """Return the rows of X (n, d) by the leaves that they train: at least one each, several near a cut.
+
+    ``overlap``: false for the one leaf on whose side of all cuts a row lies.
+    """
+    by_node: dict[int, Tensor] = {0 if tree.leaves > 1 else -1: torch.arange(len(X), device=X.device)}
+    for cut, (left, right) in enumerate(tree.children.tolist()):
+        rows = by_node.pop(cut)
+        distances = projections(X[rows], tree.directions[cut : cut + 1]).squeeze(1)
+        upper, lower = (tree.upper[cut], tree.lower[cut]) if overlap else (tree.thresholds[cut], tree.thresholds[cut])
+        by_node[left] = rows[distances <= upper]
+        by_node[right] = rows[distances > lower]
+    leaves = [by_node[-1 - leaf] for leaf in range(tree.leaves)]
+    counts = torch.tensor([0, *(len(rows) for rows in leaves)], device=X.device)
+    return Assignment(torch.cat(leaves), counts.cumsum(0))
+
+
+def weights(tree: Tree, X: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Return the leaves that answer each row of X (m, d), (m, k) int64, and their weights (m, k) float64, k ≤ 3.
+
+    A leaf's weight is the product along its path of s(± distance to the cut / (spread · temperature)), where s climbs
+    from 0 at −1 to 1 at 1: s(z) = t²(3 − 2t) with t = (1 + z)/2. The three largest are kept, those that are negligible
+    are 0, and the rest sums to 1. ``temperature`` 0: the row's own leaf alone. Nothing here rounds a row by the rows
+    beside it, as torch.sigmoid does.
+    """
+    parts = [_weights(tree, part, temperature) for part in torch.split(X, ROWS)]
+    return torch.cat([leaves for leaves, _ in parts]), torch.cat([found for _, found in parts])
+
+
+def _weights(tree: Tree, X: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    distances = (projections(X, tree.directions) - tree.thresholds) / tree.spreads
+    if temperature == 0:
+        right = (distances > 0).double()
+    else:
+        t = (distances / temperature).clamp(-1.0, 1.0).add(1.0).div(2.0)
+        right = t * t * (3 - 2 * t)
+    ones = torch.ones(len(X), dtype=torch.float64, device=X.device)
+    by_node: dict[int, Tensor] = {0 if tree.leaves > 1 else -1: ones}
+    for cut, (low, high) in enumerate(tree.children.tolist()):
+        weight = by_node.pop(cut)
+        share = right[:, cut].contiguous()
+        by_node[low], by_node[high] = weight * (1 - share), weight * share
+    left = torch.stack([by_node[-1 - leaf] for leaf in range(tree.leaves)], 1)
+    chosen, found = [], []
+    for _ in range(min(MAX_LEAVES, tree.leaves)):
+        # the first of equals, where topk takes any
+        largest = left.max(1)
+        chosen.append(largest.indices)
+        found.append(largest.values)
+        left = left.scatter(1, largest.indices.unsqueeze(1), -math.inf)
+    kept = torch.stack(found, 1)
+    # the first one always answers, however many leaves share a row
+    kept[:, 1:] = torch.where(kept[:, 1:] < NEGLIGIBLE, 0.0, kept[:, 1:])
+    total = kept[:, 0].clone()
+    for column in range(1, kept.shape[1]):
+        total += kept[:, column]
+    return torch.stack(chosen, 1), kept / total.unsqueeze(1)
