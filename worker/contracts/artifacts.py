@@ -84,5 +84,26 @@ class NetworkCheckpoint(Contract):
         return {self.state.key}
 
 
-AnyCheckpoint = Annotated[Checkpoint | TuneCheckpoint | NetworkCheckpoint, Field(union_mode="left_to_right")]
+class BlocksCheckpoint(Contract):
+    """Where a fit by blocks may go on: when the parts of ``round`` have ended.
+
+    ``rows``: a file for each of them; ``shared``: what they all read; ``state``: what the job knows.
+    """
+
+    kind: Literal["blocks"] = "blocks"
+    round: int
+    state: ArtifactRef
+    shared: ArtifactRef
+    rows: list[ArtifactRef]
+    matrices: list[ArtifactRef] = Field(description="M of every iteration so far, in order.")
+
+    @property
+    def keys(self) -> set[str]:
+        """The keys of its files."""
+        return {ref.key for ref in (self.state, self.shared, *self.rows, *self.matrices)}
+
+
+AnyCheckpoint = Annotated[
+    Checkpoint | TuneCheckpoint | NetworkCheckpoint | BlocksCheckpoint, Field(union_mode="left_to_right")
+]
 """Closed models with different fields; rows of older versions have no ``kind``."""

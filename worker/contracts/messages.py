@@ -7,6 +7,7 @@ from pydantic import Field, TypeAdapter
 from worker.contracts.artifacts import (
     AnyCheckpoint,
     ArtifactRef,
+    BlocksCheckpoint,
     Checkpoint,
     NetworkCheckpoint,
     ResultFile,
@@ -15,7 +16,7 @@ from worker.contracts.artifacts import (
 )
 from worker.contracts.base import Contract, Label, Task
 from worker.contracts.events import IterationData, LogData, StepData, TrialData
-from worker.contracts.parts import PartOutcome, PartResult, PartWork, TrialWork
+from worker.contracts.parts import BlockWork, LeafWork, PartOutcome, PartResult, PartWork, TrialWork
 from worker.contracts.requests import FitRequest, NetworkRequest, PredictRequest, TuneRequest
 from worker.contracts.resources import ChosenBy, HeatSummary, IterationSummary, JobError, ModelColumn, Progress
 
@@ -60,6 +61,16 @@ class FitOrder(TrainingOrder):
     checkpoint: Checkpoint | None = None
 
 
+class BlocksOrder(TrainingOrder):
+    """A fit by blocks for the child to go on with. ``outcomes``: of the parts of ``round``, which all have ended."""
+
+    kind: Literal["blocks"] = "blocks"
+    request: FitRequest
+    checkpoint: BlocksCheckpoint | None = None
+    round: int = 0
+    outcomes: list[PartOutcome] = Field(default_factory=list)
+
+
 class TuneOrder(TrainingOrder):
     """A search for the child to go on with. ``outcomes``: of the parts of ``round``, which all have ended."""
 
@@ -68,6 +79,20 @@ class TuneOrder(TrainingOrder):
     checkpoint: TuneCheckpoint | None = None
     round: int = 0
     outcomes: list[PartOutcome] = Field(default_factory=list)
+
+
+class BlockOrder(Order):
+    """A block for the child to solve, a part of the job."""
+
+    kind: Literal["block"] = "block"
+    work: BlockWork
+
+
+class LeafOrder(Order):
+    """A leaf for the child to fit, a part of the job."""
+
+    kind: Literal["leaf"] = "leaf"
+    work: LeafWork
 
 
 class TrialOrder(TrainingOrder):
@@ -95,7 +120,7 @@ class PredictOrder(Order):
     table: TableRef
 
 
-AnyOrder = FitOrder | TuneOrder | TrialOrder | NetworkOrder | PredictOrder
+AnyOrder = FitOrder | BlocksOrder | TuneOrder | TrialOrder | BlockOrder | LeafOrder | NetworkOrder | PredictOrder
 
 
 class Reported(Contract):

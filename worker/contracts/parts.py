@@ -1,6 +1,6 @@
 """Pieces of one job that any worker takes: what each is to do, and what came of it."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,8 +20,29 @@ class TrialWork(Contract):
     ended: ArtifactRef | None = None
 
 
-PartWork = TrialWork
-PartKind = Literal["trial"]
+class BlockWork(Contract):
+    """Solve a block of rows at the M of a round, and return what it says of the next M.
+
+    ``state``: the file that the round was planned with. ``rows``: the block's file. ``number``: of the block, from 0.
+    """
+
+    kind: Literal["block"] = "block"
+    state: ArtifactRef
+    rows: ArtifactRef
+    number: int
+
+
+class LeafWork(Contract):
+    """Fit the rows of a leaf at the chosen M; fields as of ``BlockWork``."""
+
+    kind: Literal["leaf"] = "leaf"
+    state: ArtifactRef
+    rows: ArtifactRef
+    number: int
+
+
+PartWork = Annotated[TrialWork | BlockWork | LeafWork, Field(discriminator="kind")]
+PartKind = Literal["trial", "block", "leaf"]
 
 
 class TrialResult(Contract):
@@ -31,7 +52,31 @@ class TrialResult(Contract):
     data: TrialData
 
 
-PartResult = TrialResult
+class BlockDone(Contract):
+    """The block's FACT or AGOP is in ``file``. ``loss``: of its rows left out, parts in order of weight."""
+
+    kind: Literal["block"] = "block"
+    file: ArtifactRef
+    loss: tuple[float, ...]
+    ridge: float
+    bandwidth: float | None
+    rows: int
+    seconds: float
+
+
+class LeafDone(Contract):
+    """The kernel machine of a leaf is in ``file``; fields as of ``BlockDone``."""
+
+    kind: Literal["leaf"] = "leaf"
+    file: ArtifactRef
+    loss: tuple[float, ...]
+    ridge: float
+    bandwidth: float | None
+    rows: int
+    seconds: float
+
+
+PartResult = Annotated[TrialResult | BlockDone | LeafDone, Field(discriminator="kind")]
 
 
 class PartOutcome(Contract):

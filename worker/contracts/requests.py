@@ -97,12 +97,25 @@ class FitRequest(TrainRequest):
 
     kind: Literal["fit"] = Field("fit", description="Make a model.")
 
+    @model_validator(mode="after")
+    def _blocks_have_no_folds(self) -> Self:
+        if self.spec.solver == "blocks" and self.validation is not None and self.validation.folds is not None:
+            raise ValueError("solver 'blocks' validates on a fraction, a dataset or rows left out, not on folds")
+        return self
+
 
 class TuneRequest(TrainRequest):
     """Train many models on a dataset, each with another spec, and keep the best on the validation rows."""
 
     kind: Literal["tune"] = Field("tune", description="Make the best of many models.")
     search: Search = Field(default_factory=Search, description="How to search.")
+
+    @field_validator("spec")
+    @classmethod
+    def _one_machine(cls, value: FitSpec) -> FitSpec:
+        if value.solver == "blocks":
+            raise ValueError("a search tries specs on one machine: solver 'blocks' is for jobs of kind fit")
+        return value
 
     @field_validator("validation")
     @classmethod

@@ -16,6 +16,17 @@ AUTO_CANDIDATES: dict[str, tuple[Any, ...]] = {
 """The values that 'auto' chooses from, by option."""
 
 
+class Blocks(Contract):
+    """How many rows solver 'blocks' takes at a time. Memory of a worker grows with the square of the rows."""
+
+    rows: int = Field(8000, ge=100, le=50_000, description="Rows of a block that M is learned from.")
+    learn: int = Field(8, ge=1, le=64, description="Blocks that M is learned from; each is drawn from all rows.")
+    leaf: int = Field(8000, ge=100, le=50_000, description="Rows of a leaf of the tree, at most.")
+    overlap: float = Field(
+        0.1, ge=0, le=0.5, description="Share of the rows of a cut, nearest to it, that train both of its sides."
+    )
+
+
 class FitSpec(Contract):
     """How to train. Every field is optional; the response to a job shows the resolved values."""
 
@@ -66,12 +77,14 @@ class FitSpec(Contract):
     scale: Literal["trace", "max", "none"] = Field(
         "trace", description="After each update M is rescaled: trace d, largest entry 1, or not at all."
     )
-    solver: Literal["auto", "cholesky", "cg"] = Field(
+    solver: Literal["auto", "cholesky", "cg", "blocks"] = Field(
         "auto",
         description="How ridge systems are solved: cholesky factors the kernel matrix; cg runs conjugate gradients "
-        "with a preconditioner and keeps no more of the matrix than memory allows; 'auto' chooses by rows, ridge and "
-        "memory.",
+        "with a preconditioner and keeps no more of the matrix than memory allows; blocks learns one M from several "
+        "blocks of rows and fits the leaves of a tree with it, shared by all workers; 'auto' chooses cholesky or cg by "
+        "rows, ridge and memory.",
     )
+    blocks: Blocks | None = Field(None, description="Options of solver 'blocks'. Null: its defaults.")
     precision: Literal["auto", "float32", "float64"] = Field(
         "auto",
         description="auto: float32 for radial kernels with ridge ≥ 0.001, else float64; and float64 "
@@ -101,6 +114,8 @@ class FitSpec(Contract):
             raise ValueError(f"geometric_average is for update 'fact', not {self.update!r}")
         if self.update != "nfa" and (self.agop_power is not None or self.center_gradients):
             raise ValueError(f"agop_power and center_gradients are for update 'nfa', not {self.update!r}")
+        if self.blocks is not None and self.solver != "blocks":
+            raise ValueError(f"the options of blocks are for solver 'blocks', not {self.solver!r}")
         if self.solver == "cg" and self.ridge == 0:
             raise ValueError("solver 'cg' needs a ridge above 0; use solver 'cholesky'")
         if self.exponent is not None and self.kernel != "generalized":
@@ -116,6 +131,8 @@ class FitSpec(Contract):
             update["exponent"] = "auto"
         if self.encoding == "auto" and not self.standardize:
             update["encoding"] = "plain"
+        if self.solver == "blocks" and self.blocks is None:
+            update["blocks"] = Blocks()
         if self.iterations == 0 and self.update == "auto":
             update["update"] = "fact"
         if self.feature_matrix == "auto" and (self.update == "none" or self.iterations == 0):
@@ -138,8 +155,10 @@ class FitSpec(Contract):
 
     def engine_options(self) -> dict[str, Any]:
         """Return the keyword arguments of ``worker.engine.config.FitConfig`` for the first of the candidates."""
-        options = self.candidates()[0].model_dump(exclude={"standardize", "normalize_rows", "encoding", "refit"})
-        return {**options, "solver": "cholesky" if self.solver == "auto" else self.solver}
+        outside = {"standardize", "normalize_rows", "encoding", "refit", "blocks"}
+        options = self.candidates()[0].model_dump(exclude=outside)
+        # the systems of blocks and leaves are factored
+        return {**options, "solver": "cg" if self.solver == "cg" else "cholesky"}
 
 
 MAX_REPORTS = 1000

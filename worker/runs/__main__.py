@@ -26,14 +26,19 @@ from worker.contracts.messages import (
     ORDERS,
     AnyOrder,
     AnyReport,
+    BlockOrder,
+    BlocksOrder,
     Failed,
     FitOrder,
     Interrupted,
+    LeafOrder,
     LogReport,
     PredictOrder,
     TrialOrder,
     TuneOrder,
 )
+from worker.runs.block_parts import block, leaf
+from worker.runs.blocks import fit_by_blocks
 from worker.runs.failures import last_report
 from worker.runs.fit import fit
 from worker.runs.network import network
@@ -126,7 +131,13 @@ def carry_out(
         return predict(order, artifacts, machine, report)
     if isinstance(order, TrialOrder):
         return trial(order, artifacts, machine, report)
+    if isinstance(order, BlockOrder):
+        return block(order, artifacts, machine)
+    if isinstance(order, LeafOrder):
+        return leaf(order, artifacts, machine)
     try:
+        if isinstance(order, BlocksOrder):
+            return fit_by_blocks(order, artifacts, machine, report)
         if isinstance(order, FitOrder):
             return fit(order, artifacts, machine, report)
         if isinstance(order, TuneOrder):

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from worker.contracts.artifacts import TableRef
 from worker.contracts.base import Label
-from worker.contracts.messages import FitOrder, NetworkOrder
+from worker.contracts.messages import BlocksOrder, FitOrder, NetworkOrder
 from worker.serving.model import Origin
 from worker.store.files.artifacts import Artifacts
 from worker.tables.encoding import splits
@@ -19,8 +19,10 @@ from worker.tables.storage import load_table
 from worker.tables.written import categories_among
 from worker.training.rows import TrainingRows, encoded_rows
 
+RowsOrder = FitOrder | BlocksOrder | NetworkOrder
 
-def load_rows(order: FitOrder | NetworkOrder, artifacts: Artifacts, fold: int | None) -> TrainingRows:
+
+def load_rows(order: RowsOrder, artifacts: Artifacts, fold: int | None) -> TrainingRows:
     """Read, split and encode. ``fold`` counts from 1; None is the fit that becomes the model.
 
     Raises:
@@ -63,14 +65,14 @@ def _read(ref: TableRef, artifacts: Artifacts, names: list[str], as_texts: Colle
 
 
 def _raw_targets(
-    order: FitOrder | NetworkOrder, table: pa.Table, classes: list[Label] | None
+    order: RowsOrder, table: pa.Table, classes: list[Label] | None
 ) -> tuple[np.ndarray, list[Label] | None]:
     if order.task == "regression":
         return regression_targets(table, order.request.targets), None
     return class_codes(table, order.request.targets[0], classes)
 
 
-def _split(order: FitOrder | NetworkOrder, Y: np.ndarray, fold: int | None) -> tuple[np.ndarray, np.ndarray | None]:
+def _split(order: RowsOrder, Y: np.ndarray, fold: int | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the training and the validation rows of this table, None without validation rows."""
     validation = order.request.validation
     seed = order.request.spec.seed

@@ -309,7 +309,7 @@ class _Fit:
         chosen: ChosenBy = "folds" if self._folds else chosen_by(rows, state.best)
         self._report(LogReport(data=LogData(message=f"{REASONS[chosen].format(best.iteration)}; storing the model")))
         stored = self._artifacts.put_bytes(f"{folder}/model.safetensors", pack(*model.to_tensors()))
-        variances = summary.variances(model.fitted.X).tolist()
+        variances = summary.variances(model.kernel_machine("a fit").X).tolist()
         content = self._checkpoints.matrices(trail, state.best, variances)
         matrices = self._artifacts.put_bytes(f"{folder}/matrices.safetensors", content)
         history = [

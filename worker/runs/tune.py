@@ -21,7 +21,7 @@ from worker.contracts.messages import (
     TuneDone,
     TuneOrder,
 )
-from worker.contracts.parts import TrialWork
+from worker.contracts.parts import TrialResult, TrialWork
 from worker.contracts.resources import PartCounts, Progress
 from worker.contracts.results import TuneResult, search_metric
 from worker.contracts.specs import AUTO_CANDIDATES, FitSpec
@@ -74,7 +74,8 @@ class _Tune:
         if checkpoint is not None:
             self._stored = checkpoint.trials
             self._ended = TRIALS.validate_json(self._artifacts.read_bytes(checkpoint.trials))
-        made = {outcome.result.data.trial: outcome.result.data for outcome in self._order.outcomes}
+        results = [outcome.result for outcome in self._order.outcomes]
+        made = {result.data.trial: result.data for result in results if isinstance(result, TrialResult)}
         if len(self._ended) == self._trials and best(self._past) is None:
             # retried after every trial failed: there may be more memory now
             self._ended, made = [], {}

@@ -67,7 +67,7 @@ def _outputs(model: ServedModel, answer: Answer, row: int) -> list[int]:
 
 
 def _neighbours(model: ServedModel, X: torch.Tensor, k: int) -> list[list[Neighbour]]:
-    nearest = neighbours(model.fitted, X, k)
+    nearest = neighbours(model.kernel_machine("an explanation"), X, k)
     far = (~torch.isfinite(nearest.distances)).any(1).nonzero()
     if len(far):
         raise InvalidRequest(
@@ -136,7 +136,9 @@ def _changes(model: ServedModel, row: pa.Table, outputs: Sequence[int]) -> Itera
 def _slopes(model: ServedModel, u: np.ndarray, outputs: Sequence[int]) -> np.ndarray:
     """Return the derivatives of the outputs by u (1, d), a row before it is normalised, (d, len(outputs))."""
     x = model.encoder.scaled(u.copy())
-    slopes: np.ndarray = gradients(model.fitted, torch.from_numpy(x), outputs)[0].cpu().numpy()
+    slopes: np.ndarray = (
+        gradients(model.kernel_machine("an explanation"), torch.from_numpy(x), outputs)[0].cpu().numpy()
+    )
     if not model.encoder.normalize_rows:
         return slopes
     # of x = u / ‖u‖ by u: (I − xxᵀ) / ‖u‖
@@ -153,6 +155,6 @@ def _encoded(code: ColumnCode, values: Sequence[Label]) -> np.ndarray:
 def _alternatives(model: ServedModel, code: ColumnCode, start: int) -> list[Label]:
     if code.type == "boolean":
         return [False, True]
-    rows = model.fitted.X[:, start : start + len(code.categories)]
+    rows = model.kernel_machine("an explanation").X[:, start : start + len(code.categories)]
     order = (rows > 0).sum(0).sort(descending=True, stable=True).indices[:MAX_SWAPS].tolist()
     return [code.categories[index] for index in order]

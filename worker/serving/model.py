@@ -10,10 +10,10 @@ import pyarrow as pa
 import torch
 
 from worker.contracts.base import Label, Task
-from worker.contracts.errors import ArtifactCorrupt
+from worker.contracts.errors import ArtifactCorrupt, InvalidRequest
 from worker.contracts.resources import ModelColumn
-from worker.engine.errors import DamagedFile, EngineError
-from worker.engine.model import FittedModel, from_tensors
+from worker.engine.errors import EngineError
+from worker.engine.model import FittedModel, Model, from_tensors
 from worker.store.files.safetensors_io import unpack
 from worker.tables.encoding.encoder import Encoder
 from worker.tables.rows.matching import WrongRow, match_columns
@@ -74,7 +74,7 @@ class ServedModel:
     """Everything needed to predict. ``origin`` is None for rows of no dataset, and in files of the first versions."""
 
     encoder: Encoder
-    fitted: FittedModel
+    fitted: Model
     task: Task
     classes: list[Label] | None
     features: list[ModelColumn]
@@ -86,6 +86,16 @@ class ServedModel:
         """Bytes that the model holds in memory."""
         tensors, _ = self.fitted.to_tensors()
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+    def kernel_machine(self, what: str) -> FittedModel:
+        """Return the one kernel machine of the model. ``what``: what cannot be had without it.
+
+        Raises:
+            InvalidRequest: the model has several.
+        """
+        if isinstance(self.fitted, FittedModel):
+            return self.fitted
+        raise InvalidRequest(f"{what} there is only of a model of one kernel machine; this one has a tree of several")
 
     def answer(self, table: pa.Table) -> Answer:
         """Answer the rows of any table that has this model's features: its columns are matched by name and typed.
@@ -135,14 +145,9 @@ class ServedModel:
         origin = None
         if "rows" in tensors:
             origin = Origin(tensors["rows"], tuple((part["id"], part["rows"]) for part in metadata["datasets"]))
-        fitted = from_tensors(named, metadata["engine"])
-        if not isinstance(fitted, FittedModel):
-            raise DamagedFile(
-                f"tables are answered by a kernel machine, not by a model of {metadata['engine']['format']}"
-            )
         return cls(
             encoder=Encoder.from_json(metadata["encoder"]),
-            fitted=fitted,
+            fitted=from_tensors(named, metadata["engine"]),
             task=metadata["task"],
             classes=metadata["classes"],
             features=[ModelColumn.model_validate(column) for column in metadata["features"]],

@@ -2,9 +2,20 @@
 
 from typing import Any
 
-from worker.contracts.artifacts import Checkpoint, NetworkCheckpoint, TuneCheckpoint
+from worker.contracts.artifacts import BlocksCheckpoint, Checkpoint, NetworkCheckpoint, TuneCheckpoint
 from worker.contracts.errors import NotFound
-from worker.contracts.messages import AnyOrder, FitOrder, NetworkOrder, PredictOrder, TrialOrder, TuneOrder
+from worker.contracts.messages import (
+    AnyOrder,
+    BlockOrder,
+    BlocksOrder,
+    FitOrder,
+    LeafOrder,
+    NetworkOrder,
+    PredictOrder,
+    TrialOrder,
+    TuneOrder,
+)
+from worker.contracts.parts import BlockWork, LeafWork, TrialWork
 from worker.contracts.requests import FitRequest, NetworkRequest, PredictRequest
 from worker.store.jobs.claims import Claim
 
@@ -21,8 +32,12 @@ def build_order(claim: Claim) -> AnyOrder:
         "origin": claim.origin,
         "prefix": f"{claim.job_id}/{claim.token}",
         "expected_seconds": claim.expected_seconds,
-        "table": claim.table,
     }
+    if isinstance(claim.work, BlockWork):
+        return BlockOrder(**order, work=claim.work)
+    if isinstance(claim.work, LeafWork):
+        return LeafOrder(**order, work=claim.work)
+    order["table"] = claim.table
     request, checkpoint = claim.request, claim.checkpoint
     if isinstance(request, PredictRequest):
         if claim.model is None:
@@ -31,8 +46,12 @@ def build_order(claim: Claim) -> AnyOrder:
     if claim.task is None:
         raise NotFound(f"the job {claim.job_id!r} was queued without its task")
     order |= {"task": claim.task, "validation": claim.validation}
-    if claim.work is not None:
+    of_round: dict[str, Any] = {"round": claim.round, "outcomes": list(claim.outcomes)}
+    if isinstance(claim.work, TrialWork):
         return TrialOrder(**order, request=request, work=claim.work)
+    if isinstance(request, FitRequest) and request.spec.solver == "blocks":
+        of_blocks = checkpoint if isinstance(checkpoint, BlocksCheckpoint) else None
+        return BlocksOrder(**order, **of_round, request=request, checkpoint=of_blocks)
     if isinstance(request, FitRequest):
         of_fit = checkpoint if isinstance(checkpoint, Checkpoint) else None
         return FitOrder(**order, request=request, checkpoint=of_fit)
@@ -40,4 +59,4 @@ def build_order(claim: Claim) -> AnyOrder:
         of_network = checkpoint if isinstance(checkpoint, NetworkCheckpoint) else None
         return NetworkOrder(**order, request=request, checkpoint=of_network)
     of_search = checkpoint if isinstance(checkpoint, TuneCheckpoint) else None
-    return TuneOrder(**order, request=request, checkpoint=of_search, round=claim.round, outcomes=list(claim.outcomes))
+    return TuneOrder(**order, **of_round, request=request, checkpoint=of_search)

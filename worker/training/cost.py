@@ -12,7 +12,7 @@ from itertools import pairwise
 from worker.contracts.requests import FitRequest, NetworkRequest, TuneRequest
 from worker.contracts.resources import Estimate, Model
 from worker.contracts.search import OptionValue
-from worker.contracts.specs import FitSpec, NetworkSpec
+from worker.contracts.specs import Blocks, FitSpec, NetworkSpec
 from worker.engine import estimate as engine
 from worker.engine.config import FitConfig
 from worker.training import search_space
@@ -52,6 +52,8 @@ def training(
 
     def cost(spec: FitSpec) -> engine.Estimate:
         config = FitConfig(**spec.engine_options())
+        if spec.blocks is not None:
+            return _by_blocks(spec.blocks, config, fitted, width, outputs)
         d = plain if plain is not None and spec.encoding == "plain" else width
         fit = engine.estimate(fitted, d, outputs, scored, config)
         if not (spec.refit and held_out):
@@ -79,6 +81,17 @@ def training(
     # the folds of a trial go together, each with rows of its own
     flops = work * (folds * (request.search.trials + 1) + choosing)
     return Estimate(bytes=most + (folds - 1) * 8 * fitted * width, flops=flops, seconds=training_seconds(flops))
+
+
+def _by_blocks(blocks: Blocks, config: FitConfig, n: int, d: int, c: int) -> engine.Estimate:
+    """Return the cost of a fit by blocks: memory of its largest part or of the rows, work of all parts together."""
+    once = replace(config, iterations=0)
+    block = engine.estimate(min(blocks.rows, n), d, c, 0, replace(config, iterations=1))
+    leaf = engine.estimate(min(blocks.leaf, n), d, c, 0, once)
+    leaves = 1 if n <= blocks.leaf else 2 ** math.ceil(math.log2(n / blocks.leaf))
+    learning = min(blocks.learn, -(-n // blocks.rows)) * (config.iterations + 1)
+    rows = 8 * n * (3 * d + 2 * c)
+    return engine.Estimate(max(block.bytes, leaf.bytes, rows), learning * block.flops / 2 + leaves * leaf.flops)
 
 
 def network(spec: NetworkSpec, n: int, d: int, c: int, m: int) -> Estimate:

@@ -34,7 +34,7 @@ def onnx_document(model: ServedModel, name: str, description: str, version: str)
     from worker.serving.onnx import inputs
     from worker.serving.onnx import outputs as answers
 
-    fitted = model.fitted
+    fitted = model.kernel_machine("an ONNX graph")
     size = 8 * (fitted.X.numel() + fitted.alpha.numel() + fitted.M.numel() + len(fitted.X))
     if size > MAX_BYTES:
         raise InvalidRequest(f"as ONNX the model has {size} bytes, and such a file at most {MAX_BYTES}")

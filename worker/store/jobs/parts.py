@@ -120,7 +120,8 @@ def _of_round(job_id: str, round_: int) -> Any:
 
 
 def _stored(work: PartWork) -> dict[str, Any]:
-    return work.model_dump(mode="json")
+    stored: dict[str, Any] = work.model_dump(mode="json")
+    return stored
 
 
 def _held(job: JobRow) -> dict[str, str | None]:

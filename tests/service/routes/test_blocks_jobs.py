@@ -1,0 +1,125 @@
+import numpy as np
+import pandas as pd
+import pytest
+from support.inline import run_job, run_once
+
+from worker.store.jobs import parts
+
+ROWS = 900
+BLOCKS = {"rows": 150, "learn": 3, "leaf": 250}
+
+
+@pytest.fixture
+def table():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (ROWS, 4))
+    y = np.sin(3 * X[:, 0]) + X[:, 1] ** 2
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(y=y, kind=np.where(y > 0.2, "high", "low"))
+    frame["city"] = rng.choice(["Bern", "Basel"], ROWS)
+    return frame
+
+
+@pytest.fixture
+def dataset(client, table):
+    answer = client.post("/v1/datasets", content=table.to_csv(index=False), headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+def _body(dataset, **changes):
+    spec = {"solver": "blocks", "blocks": BLOCKS, "iterations": 2, "encoding": "plain", "exponent": 1.3}
+    body = {"kind": "fit", "dataset": dataset, "target": "y", "exclude": ["kind"], "model": "many"}
+    return {**body, "spec": {**spec, "feature_matrix": "full"}, **changes}
+
+
+def _submit(client, body):
+    answer = client.post("/v1/jobs", json=body)
+    assert answer.status_code == 202, answer.text
+    return answer.json()["id"]
+
+
+@pytest.mark.parametrize(("target", "excluded"), [("y", "kind"), ("kind", "y")])
+@pytest.mark.parametrize("validation", [{"fraction": 0.2}, None])
+def test_a_fit_by_blocks_makes_a_model_that_is_served_as_every_other(
+    client, context, dataset, table, target, excluded, validation
+):
+    job = _submit(client, _body(dataset, target=target, exclude=[excluded], validation=validation))
+    run_job(context, job)
+    ended = client.get(f"/v1/jobs/{job}").json()
+    assert ended["state"] == "succeeded", ended["error"]
+    model = client.get("/v1/models/many").json()
+    assert model["solver"].startswith("blocks: ")
+    rows = table.drop(columns=["y", "kind"]).to_dict("records")[:50]
+    answer = client.post("/v1/models/many/predict", json={"rows": rows}).json()
+    if target == "y":
+        assert np.corrcoef(answer["predictions"], table["y"][:50])[0, 1] > 0.95
+    else:
+        assert np.mean(np.array(answer["predictions"]) == table["kind"][:50]) > 0.9
+    features = client.get("/v1/models/many/features").json()
+    assert {entry["feature"] for entry in features["importance"][:2]} == {"a", "b"}
+    history = client.get("/v1/models/many/features/history").json()
+    assert len(history["iterations"] if "iterations" in history else history) >= 2
+    assert client.get("/v1/models/many/card").status_code == 200
+    assert client.get("/models/many").status_code == 200
+    kinds = [part.kind for part in parts.list_parts(context.database, job).items]
+    assert kinds.count("leaf") > 1
+    assert kinds.count("block") % 3 == 0
+
+
+def test_the_order_in_which_parts_end_changes_no_bit(client, context, dataset):
+    exports = []
+    for backwards in (False, True):
+        job = _submit(client, _body(dataset, validation=None))
+        wanted = [job]
+        while wanted:
+            following = run_once(context, wanted.pop(0))
+            wanted += following[::-1] if backwards else following
+        assert client.get(f"/v1/jobs/{job}").json()["state"] == "succeeded"
+        exports.append(client.get("/v1/models/many/features/matrix", headers={"Accept": "text/csv"}).content)
+        exports.append(client.post("/v1/models/many/predict", json={"rows": [dict(a=0, b=0, c=0, d=0, city="Bern")]}))
+    assert exports[0] == exports[2]
+    assert exports[1].json()["predictions"] == exports[3].json()["predictions"]
+
+
+def test_a_job_that_is_tried_again_does_only_what_is_left(client, context, dataset):
+    job = _submit(client, _body(dataset))
+    first, second, _ = run_once(context, job)
+    run_once(context, first)
+    assert client.post(f"/v1/jobs/{job}/cancel").status_code == 202
+    assert client.post(f"/v1/jobs/{job}/retry").status_code == 202
+    left = run_once(context, job)
+    assert first not in left
+    assert second in left
+    for part in left:
+        ready = run_once(context, part)
+    run_job(context, ready[0])
+    assert client.get(f"/v1/jobs/{job}").json()["state"] == "succeeded"
+    assert [part.attempt for part in parts.list_parts(context.database, job).items][0] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "words"),
+    [
+        ({"validation": {"folds": 3}}, "", "not on folds"),
+        ({"spec": {"solver": "cholesky", "blocks": BLOCKS}}, "/spec", "for solver 'blocks'"),
+        ({"spec": {"solver": "blocks", "blocks": {"rows": 5}}}, "/spec/blocks/rows", "greater than or equal to 100"),
+        ({"kind": "tune", "search": {"trials": 3}}, "/spec", "for jobs of kind fit"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_place(client, dataset, change, pointer, words):
+    answer = client.post("/v1/jobs", json=_body(dataset, **change))
+    assert answer.status_code == 422, answer.text
+    errors = {error["pointer"]: error["message"] for error in answer.json()["errors"]}
+    assert words in errors[pointer]
+
+
+def test_what_needs_one_kernel_machine_says_so(client, context, dataset):
+    run_job(context, _submit(client, _body(dataset)))
+    row = {"a": 0.1, "b": 0.1, "c": 0, "d": 0, "city": "Bern"}
+    for answer in (
+        client.post("/v1/models/many/explain", json={"rows": [row]}),
+        client.get("/v1/models/many/export?format=onnx"),
+    ):
+        assert answer.status_code == 422, answer.text
+        assert "of a model of one kernel machine" in answer.json()["detail"]
+    assert client.get("/v1/models/many/export").status_code == 200

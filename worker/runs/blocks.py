@@ -1,0 +1,348 @@
+"""A fit of more rows than one kernel matrix holds: rounds of blocks that learn one M, then the leaves of a tree.
+
+The job plans rounds of parts, which any worker takes (``block_parts``), and adds up what they made in the order of
+their numbers, so that the model does not depend on how many workers there are. This process reads and encodes the table
+whole; a part reads the rows of its block or leaf alone.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from worker.contracts.artifacts import ArtifactRef, BlocksCheckpoint
+from worker.contracts.events import IterationData, LogData
+from worker.contracts.messages import (
+    AnyReport,
+    BlocksOrder,
+    FitDone,
+    FittedModelSummary,
+    IterationReport,
+    LogReport,
+    ProgressReport,
+    RoundPlanned,
+)
+from worker.contracts.parts import BlockDone, BlockWork, LeafDone, LeafWork, PartResult, PartWork
+from worker.contracts.resources import HeatSummary, IterationSummary, PartCounts, Progress
+from worker.contracts.specs import AUTO_CANDIDATES, Blocks, FitSpec
+from worker.contracts.validation import left_out_chose, validation_chose
+from worker.engine import summary
+from worker.engine.blocks.fit import block_rows_of
+from worker.engine.blocks.learn import around_ridges, mean_loss, next_metric
+from worker.engine.blocks.leaves import at_most
+from worker.engine.blocks.model import BlocksModel
+from worker.engine.blocks.split import grow
+from worker.engine.blocks.temperature import DEFAULT_TEMPERATURE, choose_temperature
+from worker.engine.blocks.tree import assign
+from worker.engine.config import FitConfig
+from worker.engine.problem import Iterate
+from worker.engine.targets import RegressionTargets, Targets
+from worker.runs.block_parts import RoundState, pack_rows, stored_block, stored_leaf
+from worker.runs.blocks_state import BlocksState
+from worker.runs.checkpoints import Checkpoints, Trail
+from worker.runs.data import load_rows
+from worker.runs.fit import FINAL, TOP_FEATURES
+from worker.serving.model import ServedModel
+from worker.store.files.artifacts import Artifacts
+from worker.store.files.safetensors_io import pack
+from worker.training.machine import Machine, versions
+from worker.training.model_selection import choose, run_summaries
+from worker.training.rows import TrainingRows
+
+CHOOSING_SHARE, LEARNING_SHARE = 0.1, 0.6
+"""How far the job is when the options are chosen, and when M is learned."""
+
+
+def fit_by_blocks(
+    order: BlocksOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]
+) -> FitDone | RoundPlanned:
+    """Plan the next round of parts; after the last one store the model.
+
+    Raises:
+        InvalidRequest, DoesNotFit: the rows cannot be learned from, or there is too little memory.
+        EngineError: the numerics failed.
+        ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
+    """
+    return _FitByBlocks(order, artifacts, machine, report).run()
+
+
+class _FitByBlocks:
+    def __init__(
+        self,
+        order: BlocksOrder,
+        artifacts: Artifacts,
+        machine: Machine,
+        report: Callable[[AnyReport], None],
+    ) -> None:
+        checkpoint = order.checkpoint
+        self._order = order
+        self._artifacts = artifacts
+        self._machine = machine
+        self._report = report
+        self._original_request = order.request.model_dump()
+        self._blocks = order.request.spec.blocks or Blocks()
+        self._round = 1 if checkpoint is None else checkpoint.round
+        self._files: list[ArtifactRef] = [] if checkpoint is None else list(checkpoint.rows)
+        self._trail = Trail(matrices=[] if checkpoint is None else list(checkpoint.matrices))
+        self._checkpoints = Checkpoints(artifacts, order.prefix)
+        self._pending: IterationData | None = None
+
+    def run(self) -> FitDone | RoundPlanned:
+        """Return the next round, or where the model is."""
+        checkpoint = self._order.checkpoint
+        if checkpoint is None:
+            return self._begin()
+        state = BlocksState.of(self._artifacts.read_bytes(checkpoint.state))
+        self._trail.history = state.history
+        # what parts of an earlier round made is in the state already
+        outcomes = self._order.outcomes if self._order.round == self._round else []
+        made = [outcome.result for outcome in outcomes]
+        if len(made) < len(self._files):
+            return self._plan(state)
+        if state.tree is not None:
+            return self._store(state, [result for result in made if isinstance(result, LeafDone)])
+        if self._learned(state, made):
+            return self._plan_leaves(state)
+        self._round += 1
+        return self._plan(state)
+
+    def _begin(self) -> RoundPlanned:
+        """Choose the options, store the rows of the blocks, and plan the first round."""
+        spec, rows, runs = self._choose()
+        d = rows.X.shape[1]
+        M = torch.ones(d, dtype=torch.float64)
+        columns: dict[str, list[Any]] = {
+            "names": list(rows.encoder.names),
+            "sources": list(rows.encoder.sources),
+            "variances": summary.variances(rows.X).tolist(),
+        }
+        first = M if spec.feature_matrix == "diagonal" else torch.diag(M)
+        state = BlocksState(spec, runs, rows.targets, columns, FitConfig(**spec.engine_options()).ridges, [first])
+        drawn = block_rows_of(len(rows.X), self._blocks.rows, self._blocks.learn, spec.seed)
+        self._files = [self._put_rows(f"rows-{number:04d}", rows, chosen) for number, chosen in enumerate(drawn)]
+        return self._plan(state)
+
+    def _choose(self) -> tuple[FitSpec, TrainingRows, list[HeatSummary]]:
+        spec = self._order.request.spec
+
+        def stage(stage: str, fraction: float) -> None:
+            self._report(
+                ProgressReport(progress=Progress(stage=stage, fraction=fraction), next_fraction=CHOOSING_SHARE)
+            )
+
+        def load(candidate: FitSpec) -> TrainingRows:
+            stage("reading the rows", 0.0)
+            return load_rows(_with_spec(self._order, candidate), self._artifacts, fold=None)
+
+        choice = choose(
+            spec,
+            load,
+            device=self._machine.device,
+            ended=lambda _, number, runs: stage(
+                f"choosing between ways to fit ({number} of {runs})", CHOOSING_SHARE * min(number / runs, 1.0)
+            ),
+        )
+        chosen = choice.spec.model_copy(update={"ridge": spec.ridge, "solver": "blocks", "blocks": self._blocks})
+        if choice.runs:
+            options = chosen.model_dump(include=set(AUTO_CANDIDATES), exclude_none=True)
+            decided = ", ".join(f"{name} {options[name]}" for name in AUTO_CANDIDATES if name in options)
+            self._report(LogReport(data=LogData(message=f"{decided} did best in {len(choice.runs)} short runs")))
+        return chosen, choice.rows, run_summaries(choice.runs)
+
+    def _learned(self, state: BlocksState, made: list[PartResult]) -> bool:
+        """Take what the blocks of a round say. Return whether M is learned."""
+        results = [stored_block(done, self._artifacts) for done in made if isinstance(done, BlockDone)]
+        seconds = sum(done.seconds for done in made if isinstance(done, BlockDone))
+        iteration, M = len(state.losses), state.matrices[-1]
+        state.losses.append(mean_loss(results))
+        config = FitConfig(**state.spec.engine_options())
+        following = None
+        since_best = iteration - state.best
+        if iteration < config.iterations and config.update != "none":
+            patient = config.patience is None or since_best < config.patience
+            following = next_metric(results, M, config) if patient else None
+        ridges = sorted(result.ridge for result in results)
+        self._take(state, M, ridges[(len(ridges) - 1) // 2], results[0].bandwidth, seconds)
+        if following is None:
+            return True
+        state.matrices.append(following)
+        state.ridges = around_ridges(results, config).ridges
+        return False
+
+    def _take(self, state: BlocksState, M: Tensor, ridge: float, bandwidth: float | None, seconds: float) -> None:
+        """Report an iteration, and keep its M for the history."""
+        iteration = len(state.losses) - 1
+        names, variances = state.columns["names"], torch.tensor(state.columns["variances"], dtype=torch.float64)
+        metrics = _metrics("leave_one_out", state.losses[-1], state.targets)
+        eigenvalues = summary.eigenvalues(M)
+        shares = summary.importance(M, variances)
+        leading = shares.topk(min(TOP_FEATURES, len(shares))).indices.tolist()
+        if state.history:
+            cosine = summary.cosine(state.matrices[iteration - 1], M)
+            state.history[-1] = state.history[-1].model_copy(update={"cosine_to_next": cosine})
+        stored = self._checkpoints.save_matrix(FINAL, iteration, M, self._trail, state.columns)
+        rank, trace = summary.effective_rank(eigenvalues), float(eigenvalues.sum())
+        state.history.append(
+            IterationSummary(
+                iteration=iteration,
+                metrics=metrics,
+                ridge=ridge,
+                bandwidth=bandwidth,
+                seconds=seconds,
+                trace=trace,
+                effective_rank=rank,
+                matrix=stored,
+            )
+        )
+        data = IterationData(
+            iteration=iteration,
+            iterations=state.spec.iterations,
+            metrics=metrics,
+            ridge=ridge,
+            bandwidth=bandwidth,
+            trace=trace,
+            effective_rank=rank,
+            top=[names[index] for index in leading],
+            seconds=seconds,
+        )
+        self._pending = data
+
+    def _plan(self, state: BlocksState) -> RoundPlanned:
+        """Return the round whose rows are in the files: blocks while M is learned, leaves after that."""
+        learning = state.tree is None
+        M = state.matrices[-1] if learning else state.matrices[state.best]
+        ridges = state.ridges if learning else FitConfig(**state.spec.engine_options()).ridges
+        config = FitConfig(**{**state.spec.engine_options(), "ridges": ridges})
+        shared = self._put("round", RoundState(M, state.targets, config).packed(state.spec))
+        work = BlockWork if learning else LeafWork
+        parts: list[PartWork] = [
+            work(state=shared, rows=rows, number=number) for number, rows in enumerate(self._files)
+        ]
+        iteration = len(state.losses)
+        each = (LEARNING_SHARE - CHOOSING_SHARE) / (state.spec.iterations + 1)
+        begin, end = (CHOOSING_SHARE + each * done for done in (iteration, iteration + 1))
+        progress = Progress(
+            iteration=iteration - 1 if iteration else None,
+            iterations=state.spec.iterations,
+            fraction=begin if learning else LEARNING_SHARE,
+            stage="learning the feature matrix" if learning else "fitting the leaves",
+            parts=PartCounts(done=0, running=0, total=len(parts), fraction_after=end if learning else 0.95),
+        )
+        checkpoint = BlocksCheckpoint(
+            round=self._round,
+            state=self._put("state", state.packed()),
+            shared=shared,
+            rows=list(self._files),
+            matrices=list(self._trail.matrices),
+        )
+        if self._pending is not None:
+            report = IterationReport(
+                progress=progress.model_copy(update={"parts": None}),
+                next_fraction=progress.fraction,
+                data=self._pending,
+                checkpoint=checkpoint,
+            )
+            self._report(report)
+        metrics = state.history[-1].metrics if state.history else {}
+        return RoundPlanned(round=self._round, parts=parts, progress=progress, metrics=metrics, checkpoint=checkpoint)
+
+    def _plan_leaves(self, state: BlocksState) -> RoundPlanned:
+        """Grow the tree at the best M, store the rows of its leaves, and plan the round that fits them."""
+        report = ProgressReport(
+            progress=Progress(stage="cutting the rows into leaves", fraction=LEARNING_SHARE),
+            next_fraction=LEARNING_SHARE,
+        )
+        self._report(report)
+        rows = load_rows(_with_spec(self._order, state.spec), self._artifacts, fold=None)
+        tree = grow([rows.X], state.matrices[state.best], self._blocks.leaf, self._blocks.overlap)
+        assignment = assign(tree, rows.X)
+        self._files = [
+            self._put_rows(
+                f"leaf-rows-{number:04d}",
+                rows,
+                at_most(assignment.of(number), self._blocks.leaf, state.spec.seed + number),
+            )
+            for number in range(tree.leaves)
+        ]
+        state.tree = tree
+        self._round += 1
+        message = f"iteration {state.best} is the best by the error of rows left out; {tree.leaves} leaves at its M"
+        self._report(LogReport(data=LogData(message=message)))
+        return self._plan(state)
+
+    def _store(self, state: BlocksState, made: list[LeafDone]) -> FitDone:
+        assert state.tree is not None  # noqa: S101 - there are leaves
+        leaves = [stored_leaf(done, self._artifacts) for done in made]
+        order = _with_spec(self._order, state.spec)
+        rows = load_rows(order, self._artifacts, fold=None)
+        variances = torch.tensor(state.columns["variances"], dtype=torch.float64)
+        model = BlocksModel.of(state.tree, leaves, DEFAULT_TEMPERATURE, variances)
+        losses = [sum(column) / len(leaves) for column in zip(*(leaf.loss for leaf in leaves), strict=True)]
+        metrics = _metrics("leave_one_out", tuple(losses), state.targets)
+        if rows.validation is not None:
+            X, Y = rows.validation
+            if len(leaves) > 1:
+                temperature, _ = choose_temperature(state.tree, model.answers, X, Y, state.targets)
+                model = BlocksModel.of(state.tree, leaves, temperature, variances)
+            metrics |= {f"validation_{name}": value for name, value in state.targets.metrics(model.raw(X), Y).items()}
+        request = order.request
+        features, targets = map(order.table.model_columns, (request.features or (), request.targets))
+        served = ServedModel(rows.encoder, model, order.task, rows.classes, features, targets)
+        folder = f"models/{order.prefix}"
+        stored = self._artifacts.put_bytes(f"{folder}/model.safetensors", pack(*served.to_tensors()))
+        first = leaves[0].model
+        best = Iterate(state.best, model.M, first.alpha, leaves[0].ridge, first.bandwidth, None, metrics)
+        content = self._checkpoints.matrices(self._trail, best, state.columns["variances"])
+        matrices = self._artifacts.put_bytes(f"{folder}/matrices.safetensors", content)
+        ridges = sorted(model.ridges)
+        return FitDone(
+            model=stored,
+            matrices=matrices,
+            summary=FittedModelSummary(
+                task=order.task,
+                classes=rows.classes,
+                features=features,
+                targets=targets,
+                encoded_names=list(rows.encoder.names),
+                encoded_sources=list(rows.encoder.sources),
+                spec=state.spec.model_dump(mode="json"),
+                metrics=metrics,
+                chosen_by="leave_one_out",
+                validation_chose=validation_chose(self._original_request),
+                left_out_chose=left_out_chose(self._original_request, metrics),
+                iteration=state.best,
+                iterations=len(state.losses) - 1,
+                ridge=ridges[(len(ridges) - 1) // 2],
+                bandwidth=first.bandwidth,
+                precision=str(first.alpha.dtype).removeprefix("torch."),
+                solver=f"blocks: {len(leaves)} leaves of at most {self._blocks.leaf} rows at one M",
+                refitted=False,
+                choices=state.runs,
+                training_rows=len(rows.X),
+                history=state.history,
+                versions=versions(),
+            ),
+        )
+
+    def _put_rows(self, name: str, rows: TrainingRows, chosen: Tensor) -> ArtifactRef:
+        return self._put(name, pack_rows(rows.X[chosen], rows.Y[chosen]))
+
+    def _put(self, name: str, content: bytes) -> ArtifactRef:
+        key = f"jobs/{self._order.prefix}/{self._round:04d}-{name}.safetensors"
+        return self._artifacts.put_bytes(key, content)
+
+
+def _metrics(prefix: str, loss: tuple[float, ...], targets: Targets) -> dict[str, float]:
+    """Return the figures that a loss says: the Brier score, or R² and, of one output, RMSE in original units."""
+    if not isinstance(targets, RegressionTargets):
+        return {f"{prefix}_brier": loss[0]}
+    figures = {f"{prefix}_r2": 1 - loss[0]}
+    if targets.n_outputs == 1:
+        figures[f"{prefix}_rmse"] = math.sqrt(loss[0]) * float(targets.scale[0])
+    return figures
+
+
+def _with_spec(order: BlocksOrder, spec: FitSpec) -> BlocksOrder:
+    return order.model_copy(update={"request": order.request.model_copy(update={"spec": spec})})
