@@ -48,6 +48,22 @@ RECIPES = [
     Recipe("fit middle", "middle", {"kind": "fit", "spec": {**FIT, "iterations": 12}}, 8),
     Recipe("fit gaussian", "middle", {"kind": "fit", "spec": {**FIT, "kernel": "gaussian", "iterations": 8}}, 4),
     Recipe("fit folds", "small", {"kind": "fit", "validation": {"folds": 2}, "spec": FIT}, 3),
+    Recipe(
+        "fit blocks",
+        "middle",
+        {
+            "kind": "fit",
+            "spec": {
+                "solver": "blocks",
+                "blocks": {"rows": 200, "learn": 3, "leaf": 250},
+                "iterations": 2,
+                "encoding": "plain",
+                "exponent": 1.3,
+                "feature_matrix": "full",
+            },
+        },
+        4,
+    ),
     Recipe("predict csv", "middle", {"kind": "predict", "model": REFERENCE, "format": "csv"}, 4),
     Recipe("predict parquet", "middle", {"kind": "predict", "model": REFERENCE, "format": "parquet"}, 3),
     Recipe(

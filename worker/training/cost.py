@@ -23,6 +23,8 @@ START_SECONDS = 0.5
 """What every job takes, however small."""
 TRAINING_RATE = 6e9
 """Operations in a second of a training."""
+BLOCKS_RATE = 5e10
+"""The same of a fit by blocks, which is mostly factorisations of large matrices."""
 PREDICTING_RATE = 2e9
 """The same of a prediction, which is mostly kernel values and not products of matrices."""
 ROW_SECONDS = 4e-5
@@ -70,7 +72,7 @@ def training(
         return Estimate(
             bytes=max(way.bytes for way in ways),
             flops=choosing * max(way.flops for way in ways),
-            seconds=training_seconds(choosing * usual),
+            seconds=training_seconds(choosing * usual, TRAINING_RATE if request.spec.blocks is None else BLOCKS_RATE),
         )
     folds = (request.validation.folds if request.validation is not None else None) or 1
     searched = request.search.space or {}
@@ -117,9 +119,9 @@ def prediction(model: Model, rows: int) -> Estimate:
     return Estimate(bytes=model.bytes + 8 * block, flops=flops, seconds=seconds)
 
 
-def training_seconds(flops: float) -> float:
+def training_seconds(flops: float, rate: float = TRAINING_RATE) -> float:
     """Return how long a training of so many operations takes."""
-    return START_SECONDS + flops / TRAINING_RATE
+    return START_SECONDS + flops / rate
 
 
 def _most(spec: FitSpec, searched: search_space.Space, cost: Callable[[FitSpec], float]) -> float:

@@ -35,7 +35,9 @@ def public_progress(row: JobRow, parts: Counter[str] | None) -> Progress:
 def initial_progress(row: JobRow) -> dict[str, Any]:
     """Return the progress to store for a job that a worker claims: where its checkpoint left it."""
     before = Progress() if row.checkpoint is None and row.round == 0 else Progress.model_validate(row.progress)
-    changes = {"stage": STARTING, "eta_seconds": _expected(row, before.fraction)}
+    # the parts of its round have ended
+    fraction = before.fraction if before.parts is None else before.parts.fraction_after
+    changes = {"stage": STARTING, "fraction": fraction, "parts": None, "eta_seconds": _expected(row, fraction)}
     return before.model_copy(update=changes).model_dump(mode="json")
 
 
