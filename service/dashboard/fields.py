@@ -24,6 +24,7 @@ FIT_GROUPS = {
     "Columns": ("encoding", "standardize", "normalize_rows"),
     "Solving": ("ridge", "solver", "precision", "refit", "seed"),
 }
+BLOCKS_GROUPS = {"Blocks, of solver blocks": ("rows", "learn", "leaf", "overlap")}
 NETWORK_GROUPS = {
     "Network": ("hidden", "activation", "bias", "loss"),
     "Training": (

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
-from service.dashboard.fields import FIT_GROUPS, NETWORK_GROUPS, grouped
+from service.dashboard.fields import BLOCKS_GROUPS, FIT_GROUPS, NETWORK_GROUPS, grouped
 from service.dashboard.pages import page_router, render
 from service.dashboard.search_space import meanings, space_form
 from service.http.pagination import AfterBatch, AfterJob
@@ -15,7 +15,7 @@ from worker.contracts.errors import NotFound
 from worker.contracts.requests import FitRequest, NetworkRequest, TuneRequest
 from worker.contracts.resources import FINAL_STATES, Job, JobKind, JobState
 from worker.contracts.search import Search
-from worker.contracts.specs import FitSpec, NetworkSpec
+from worker.contracts.specs import Blocks, FitSpec, NetworkSpec
 from worker.store import datasets, jobs, models
 from worker.store.jobs import batches, parts
 
@@ -64,6 +64,8 @@ def new_job(
     space = space_form(previous_space) if kind == "tune" else []
     kind = kind if kind in REQUESTS else "fit"
     spec, groups = (NetworkSpec, NETWORK_GROUPS) if REQUESTS[kind] is NetworkRequest else (FitSpec, FIT_GROUPS)
+    of_spec = previous.get("spec", {})
+    of_blocks = grouped(Blocks, "/spec/blocks", BLOCKS_GROUPS, of_spec.get("blocks") or {}) if kind == "fit" else {}
     return render(
         request,
         "new_job.html",
@@ -71,7 +73,7 @@ def new_job(
         others=[other for other in datasets.list_page(context.database, limit=PAGE).items if other.id != dataset],
         kind=kind,
         previous=previous,
-        groups=grouped(spec, "/spec", groups, previous.get("spec", {})),
+        groups=grouped(spec, "/spec", groups, of_spec) | of_blocks,
         search=grouped(Search, "/search", {"search": ("trials", "seed")}, previous.get("search", {}))["search"],
         explained={name: field.description for name, field in FitRequest.model_fields.items()},
         space=space,

@@ -354,3 +354,8 @@ def test_far_rows_are_answered_by_how_frequent_each_class_is():
     y = (X[:, 0] > 1).astype(int)
     found = FactRFMClassifier().fit(X, y).predict_proba(np.full((1, 2), 1e9))
     assert found[0, 1] == pytest.approx(y.mean(), abs=0.01)
+
+
+def test_a_fit_by_blocks_is_refused_with_what_would_be_right():
+    with pytest.raises(ValueError, match="among a service's workers; here it is auto, cholesky or cg"):
+        FactRFMRegressor(solver="blocks").fit(*_line())

@@ -3,21 +3,28 @@
 import pytest
 from pydantic import BaseModel
 
-from service.dashboard.fields import FIT_GROUPS, NETWORK_GROUPS, Field, grouped
-from worker.contracts.specs import FitSpec, NetworkSpec
+from service.dashboard.fields import BLOCKS_GROUPS, FIT_GROUPS, NETWORK_GROUPS, Field, grouped
+from worker.contracts.specs import Blocks, FitSpec, NetworkSpec
+
+GROUPS: dict[type[BaseModel], dict[str, tuple[str, ...]]] = {
+    FitSpec: FIT_GROUPS,
+    NetworkSpec: NETWORK_GROUPS,
+    Blocks: BLOCKS_GROUPS,
+}
 
 
 def _fields(contract: type[BaseModel], given: dict[str, object] | None = None) -> dict[str, Field]:
-    groups = FIT_GROUPS if contract is FitSpec else NETWORK_GROUPS
+    groups = GROUPS[contract]
     found = [field for fields in grouped(contract, "/spec", groups, given or {}).values() for field in fields]
     return {field.pointer.removeprefix("/spec/"): field for field in found}
 
 
-@pytest.mark.parametrize("contract", [FitSpec, NetworkSpec])
+@pytest.mark.parametrize("contract", [FitSpec, NetworkSpec, Blocks])
 def test_every_option_is_in_the_form_once_and_explained(contract: type[BaseModel]) -> None:
     fields = _fields(contract)
-    assert set(fields) == set(contract.model_fields)
-    groups = FIT_GROUPS if contract is FitSpec else NETWORK_GROUPS
+    # those of blocks have a group of their own
+    assert set(fields) == set(contract.model_fields) - {"blocks"}
+    groups = GROUPS[contract]
     assert len(fields) == sum(len(names) for names in groups.values())
     assert [name for name, field in fields.items() if not field.description] == []
 
