@@ -160,9 +160,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
 
     def _spec(self) -> FitSpec:
         if self.solver == "blocks":
-            raise ValueError(
-                "solver 'blocks' shares a fit among a service's workers; here it is auto, cholesky or cg"
-            )
+            raise ValueError("solver 'blocks' shares a fit among a service's workers; here it is auto, cholesky or cg")
         options = {name: getattr(self, name) for name in FitSpec.model_fields if name != "blocks"}
         fraction = self.validation_fraction
         if fraction is not None and not (isinstance(fraction, int | float) and 0 < fraction < 1):
