@@ -1,14 +1,15 @@
 """All steps in one process, in the order in which many processes take them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from worker.engine import summary
+from worker.engine.blocks.answers import Answers, mean_outputs
 from worker.engine.blocks.learn import BlockResult, around_ridges, block_feature_sum, mean_loss, next_metric
-from worker.engine.blocks.leaves import at_most, fit_leaf
+from worker.engine.blocks.machines import Machine, at_most, fit_machine, for_residuals
 from worker.engine.blocks.model import BlocksModel
 from worker.engine.blocks.split import OVERLAP, grow
 from worker.engine.blocks.temperature import DEFAULT_TEMPERATURE, choose_temperature
@@ -38,7 +39,14 @@ def block_rows_of(n: int, block_rows: int, blocks: int, seed: int) -> list[Tenso
 
 
 def learn(
-    X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, block_rows: int, blocks: int, seed: int
+    X: Tensor,
+    Y: Tensor,
+    targets: Targets,
+    config: FitConfig,
+    block_rows: int,
+    blocks: int,
+    seed: int,
+    validation: tuple[Tensor, Tensor] | None = None,
 ) -> Iterator[Round]:
     """Yield a round after the other: all blocks of X (n, d), raw Y, solved at one M, then the next M from their sum.
 
@@ -51,7 +59,8 @@ def learn(
     best, since_best, own = None, 0, config
     for iteration in range(config.iterations + 1 if config.update != "none" else 1):
         results = tuple(
-            block_feature_sum(X[rows], Y[rows], targets, own, M, seed + number) for number, rows in enumerate(rows_of)
+            block_feature_sum(X[rows], Y[rows], targets, own, M, seed + number, validation)
+            for number, rows in enumerate(rows_of)
         )
         loss = mean_loss(results)
         yield Round(iteration, M, results, loss)
@@ -74,17 +83,25 @@ def fit_blocks(
     validation: tuple[Tensor, Tensor] | None = None,
     seed: int | None = None,
 ) -> BlocksModel:
-    """Return a model of all rows X (n, d), raw Y: the M of the round with the least loss, and a leaf for every part.
+    """Return a model of all rows X (n, d), raw Y: the M of the round with the least loss, and the machines at it.
 
-    ``validation``: rows and raw targets that choose the temperature; None: ``DEFAULT_TEMPERATURE``. ``seed``: of all
-    that is drawn, the config's if None.
+    With one block, which holds all rows or is all there is to be, leaves learn the targets; else what the blocks leave
+    over. ``validation``: rows and raw targets that choose the round, the ridge of its blocks and the temperature; None:
+    rows left out, and ``DEFAULT_TEMPERATURE``. ``seed``: of all that is drawn, the config's if None.
 
     Raises:
-        NonFiniteValues, NotPositiveDefinite, Inconsistent: as of ``fit_leaf``.
+        NonFiniteValues, NotPositiveDefinite, Inconsistent: as of ``fit_machine``.
     """
     seed = config.seed if seed is None else seed
-    best = min(learn(X, Y, targets, config, block_rows, blocks, seed), key=lambda round_: round_.loss)
-    return fit_leaves(X, Y, targets, config, best.M, leaf_rows, overlap, validation, seed)
+    rounds = learn(X, Y, targets, config, block_rows, blocks, seed, validation)
+    M = min(rounds, key=lambda round_: round_.loss).M
+    rows_of = [rows.to(X.device) for rows in block_rows_of(len(X), block_rows, blocks, seed)]
+    own = torch.full((len(X),), -1, device=X.device)
+    fitted = []
+    for number, rows in enumerate(rows_of if len(rows_of) > 1 else []):
+        own[rows] = number
+        fitted.append(fit_machine(X[rows], Y[rows], targets, config, M, seed + number))
+    return fit_leaves(X, Y, targets, config, M, fitted, own, leaf_rows, overlap, validation, seed)
 
 
 def fit_leaves(
@@ -93,20 +110,30 @@ def fit_leaves(
     targets: Targets,
     config: FitConfig,
     M: Tensor,
+    blocks: Sequence[Machine],
+    own: Tensor,
     leaf_rows: int,
     overlap: float,
     validation: tuple[Tensor, Tensor] | None,
     seed: int,
 ) -> BlocksModel:
-    """Return the model of a tree of leaves at M; arguments and errors as of ``fit_blocks``."""
+    """Return the model of fitted blocks and a tree of leaves at M; other arguments and errors as of ``fit_blocks``.
+
+    ``own`` (n,) int64: which block has trained each row, −1 for none.
+    """
     tree = grow([X], M, leaf_rows, overlap)
     assignment = assign(tree, X)
+    answers = [Answers(block.model) for block in blocks]
+    leaf_config = for_residuals(config) if blocks else config
     leaves = []
     for number in range(tree.leaves):
         rows = at_most(assignment.of(number), leaf_rows, seed + number)
-        leaves.append(fit_leaf(X[rows], Y[rows], targets, config, M, seed + number))
-    model = BlocksModel.of(tree, leaves, DEFAULT_TEMPERATURE, summary.variances(X))
+        base = mean_outputs(answers, X[rows], own[rows]) if blocks else None
+        leaves.append(fit_machine(X[rows], Y[rows], targets, leaf_config, M, seed + number, base=base))
+    model = BlocksModel.of(tree, leaves, blocks, DEFAULT_TEMPERATURE, summary.variances(X))
     if validation is None or tree.leaves == 1:
         return model
-    temperature, _ = choose_temperature(tree, model.answers, *validation, targets)
-    return BlocksModel.of(tree, leaves, temperature, summary.variances(X))
+    rows, truth = validation
+    base = mean_outputs(model.block_answers, rows) if blocks else None
+    temperature, _ = choose_temperature(tree, model.leaf_answers, rows, truth, targets, base)
+    return replace(model, temperature=temperature)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from worker.engine.blocks.answers import LeafAnswers
+from worker.engine.blocks.answers import Answers
 from worker.engine.blocks.tree import Tree, weights
 from worker.engine.targets import Targets
 
@@ -17,20 +17,23 @@ DEFAULT_TEMPERATURE = 0.2
 
 def choose_temperature(
     tree: Tree,
-    leaves: Sequence[LeafAnswers],
+    leaves: Sequence[Answers],
     X: Tensor,
     Y: Tensor,
     targets: Targets,
+    base: Tensor | None = None,
     temperatures: Sequence[float] = TEMPERATURES,
 ) -> tuple[float, tuple[tuple[float, ...], ...]]:
     """Return the temperature with the least loss on held-out rows X (m, d), raw Y, and the losses of all.
 
-    Every leaf answers a row once, whatever the number of temperatures.
+    ``base`` (m, c): what is added to the leaves' answers. Every leaf answers a row once, whatever the number of
+    temperatures.
     """
     first = leaves[0].model.X
     X = X.to(first.device, first.dtype)
     blends = [weights(tree, X, temperature) for temperature in temperatures]
-    found = [torch.zeros((len(X), targets.n_outputs), dtype=torch.float64, device=X.device) for _ in blends]
+    nothing = torch.zeros((len(X), targets.n_outputs), dtype=torch.float64, device=X.device)
+    found = [nothing.clone() if base is None else base.clone() for _ in blends]
     for number, leaf in enumerate(leaves):
         # of every temperature the leaf's weight in each row
         shares = [((answering == number) * weight).sum(1) for answering, weight in blends]
