@@ -12,7 +12,7 @@ from worker.engine.errors import Inconsistent, InvalidConfig, NonFiniteValues, N
 from worker.engine.kernels import KernelPoints, median_bandwidth
 from worker.engine.kernels.points import predict_rows
 from worker.engine.solvers.ridge_solvers import PreparedSystem, Solution, ridge_solver
-from worker.engine.targets import Targets
+from worker.engine.targets import Coding
 from worker.engine.updates import scaled, update_of
 
 MEDIAN_ROWS = 1000
@@ -42,7 +42,7 @@ class Problem:
         self,
         X: Tensor,
         Y: Tensor,
-        targets: Targets,
+        targets: Coding,
         config: FitConfig,
         validation: tuple[Tensor, Tensor] | None,
         clock: Callable[[], float] | None,

@@ -85,9 +85,10 @@ def fit_blocks(
 ) -> BlocksModel:
     """Return a model of all rows X (n, d), raw Y: the M of the round with the least loss, and the machines at it.
 
-    With one block, which holds all rows or is all there is to be, leaves learn the targets; else what the blocks leave
-    over. ``validation``: rows and raw targets that choose the round, the ridge of its blocks and the temperature; None:
-    rows left out, and ``DEFAULT_TEMPERATURE``. ``seed``: of all that is drawn, the config's if None.
+    With one block, which holds all rows or is all there is to be, leaves learn the targets; else what the best share
+    of the blocks' mean leaves over. ``validation``: rows and raw targets that choose the round, the ridge of its blocks
+    and the temperature; None: rows left out, and ``DEFAULT_TEMPERATURE``. ``seed``: of all that is drawn, the config's
+    if None.
 
     Raises:
         NonFiniteValues, NotPositiveDefinite, Inconsistent: as of ``fit_machine``.
@@ -134,6 +135,6 @@ def fit_leaves(
     if validation is None or tree.leaves == 1:
         return model
     rows, truth = validation
-    base = mean_outputs(model.block_answers, rows) if blocks else None
-    temperature, _ = choose_temperature(tree, model.leaf_answers, rows, truth, targets, base)
+    others = (model.shares, mean_outputs(model.block_answers, rows)) if model.blocks else None
+    temperature, _ = choose_temperature(tree, model.leaf_answers, rows, truth, targets, others)
     return replace(model, temperature=temperature)

@@ -23,15 +23,16 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class BlocksModel(Model):
-    """f(x) = mean over blocks bₖ(x) + Σ over leaves wⱼ(x) lⱼ(x), all with the same M, kernel, targets and precision.
+    """f(x) = Σ over leaves wⱼ(x) (lⱼ(x) + sⱼ · mean over blocks bₖ(x)).
 
-    The blocks saw random rows, and their mean is steady where there is noise; a leaf saw all rows of its place, and
-    learned what the blocks leave over there. Without blocks the leaves learned the targets themselves. Near a cut the
-    leaves of both sides are blended.
+    All machines have the same M, kernel, targets and precision. The blocks saw random rows, and their mean is steady
+    where there is noise; a leaf saw all rows of its place, and learned what a share sⱼ of that mean leaves over there.
+    Without blocks the leaves learned the targets themselves. Near a cut the leaves of both sides are blended, by
+    weights wⱼ that sum to 1.
 
     ``M`` (d, d) or (d,) float64 and ``targets`` are those of all machines. ``temperature``: see ``tree.weights``.
-    ``variances`` (d,) float64: of all training rows. ``ridges`` and ``losses``: of the leaves, then of the blocks; what
-    they were fitted with, and how they did on rows left out.
+    ``variances`` (d,) float64: of all training rows. ``shares`` (leaves,) float64: the sⱼ. ``ridges`` and ``losses``:
+    of the leaves, then of the blocks; what they were fitted with, and how they did on rows left out.
     """
 
     M: Tensor
@@ -39,6 +40,7 @@ class BlocksModel(Model):
     tree: Tree
     leaves: tuple[FittedModel, ...]
     blocks: tuple[FittedModel, ...]
+    shares: Tensor
     temperature: float
     variances: Tensor
     ridges: tuple[float, ...]
@@ -48,8 +50,12 @@ class BlocksModel(Model):
     def of(
         cls, tree: Tree, leaves: Sequence[Machine], blocks: Sequence[Machine], temperature: float, variances: Tensor
     ) -> Self:
-        """Return the model of fitted leaves, in the order of their numbers, and blocks, which may be none."""
-        machines = [*leaves, *blocks]
+        """Return the model of fitted leaves, in the order of their numbers, and blocks, which may be none.
+
+        Blocks of which no leaf takes a share are left out.
+        """
+        shares = torch.tensor([leaf.share for leaf in leaves], dtype=torch.float64, device=variances.device)
+        machines = [*leaves, *(blocks if bool((shares > 0).any()) else ())]
         # one that float32 could not solve brings float64 to all: they are stored as one tensor
         wide = max((machine.model.alpha.dtype for machine in machines), key=lambda dtype: dtype.itemsize)
         first = machines[0].model
@@ -63,6 +69,7 @@ class BlocksModel(Model):
             tree,
             models[: len(leaves)],
             models[len(leaves) :],
+            shares,
             temperature,
             variances,
             tuple(machine.ridge for machine in machines),
@@ -76,9 +83,16 @@ class BlocksModel(Model):
         """
         first = self.leaves[0]
         X = X.to(first.X.device, first.X.dtype)
-        answering, shares = weights(self.tree, X, self.temperature)
-        found = blended(self.leaf_answers, X, answering, shares)
-        return mean_outputs(self.block_answers, X) + found if self.blocks else found
+        answering, found = weights(self.tree, X, self.temperature)
+        outputs = blended(self.leaf_answers, X, answering, found)
+        if not self.blocks:
+            return outputs
+        shares = torch.zeros(len(X), dtype=torch.float64, device=X.device)
+        for leaf, weight in zip(answering.T, found.T, strict=True):
+            shares += weight * self.shares[leaf]
+        rows = torch.nonzero(shares > 0).squeeze(1)
+        outputs[rows] += shares[rows].unsqueeze(1) * mean_outputs(self.block_answers, X[rows])
+        return outputs
 
     @cached_property
     def leaf_answers(self) -> tuple[Answers, ...]:
@@ -119,6 +133,7 @@ class BlocksModel(Model):
             tree=self.tree.to(device),
             leaves=leaves,
             blocks=blocks,
+            shares=self.shares.to(device),
             variances=self.variances.to(device),
         )
 
@@ -136,6 +151,7 @@ class BlocksModel(Model):
             "X": torch.cat([model.X for model in models]),
             "alpha": torch.cat([model.alpha for model in models]),
             "starts": counts.cumsum(0),
+            "shares": self.shares,
             "variances": self.variances,
             "ridges": torch.tensor(self.ridges, dtype=torch.float64),
             "losses": torch.tensor(self.losses, dtype=torch.float64),
@@ -173,6 +189,7 @@ class BlocksModel(Model):
             any(len(values) != len(starts) - 1 for values in per_machine)
             or len(starts) < tree.leaves + 1
             or [starts[0], *sorted(starts), len(tensors["alpha"])] != [0, *starts, len(tensors["X"])]
+            or len(tensors["shares"]) != tree.leaves
             or tree.directions.shape[1] != d
             or len(tensors["variances"]) != d
         ):
@@ -189,8 +206,18 @@ class BlocksModel(Model):
         )
         ridges, losses = tuple(tensors["ridges"].tolist()), tuple(tensors["losses"].tolist())
         leaves, blocks = models[: tree.leaves], models[tree.leaves :]
-        temperature, variances = metadata["temperature"], tensors["variances"]
-        return cls(leaves[0].M, leaves[0].targets, tree, leaves, blocks, temperature, variances, ridges, losses)
+        return cls(
+            leaves[0].M,
+            leaves[0].targets,
+            tree,
+            leaves,
+            blocks,
+            tensors["shares"],
+            metadata["temperature"],
+            tensors["variances"],
+            ridges,
+            losses,
+        )
 
 
 def blended(leaves: Sequence[Answers], X: Tensor, answering: Tensor, shares: Tensor) -> Tensor:

@@ -21,24 +21,25 @@ def choose_temperature(
     X: Tensor,
     Y: Tensor,
     targets: Targets,
-    base: Tensor | None = None,
+    others: tuple[Tensor, Tensor] | None = None,
     temperatures: Sequence[float] = TEMPERATURES,
 ) -> tuple[float, tuple[tuple[float, ...], ...]]:
     """Return the temperature with the least loss on held-out rows X (m, d), raw Y, and the losses of all.
 
-    ``base`` (m, c): what is added to the leaves' answers. Every leaf answers a row once, whatever the number of
-    temperatures.
+    ``others``: shares (leaves,), and the answers (m, c) float64 of which every leaf adds its share to its own. Every
+    leaf answers a row once, whatever the number of temperatures.
     """
     first = leaves[0].model.X
     X = X.to(first.device, first.dtype)
     blends = [weights(tree, X, temperature) for temperature in temperatures]
-    nothing = torch.zeros((len(X), targets.n_outputs), dtype=torch.float64, device=X.device)
-    found = [nothing.clone() if base is None else base.clone() for _ in blends]
+    found = [torch.zeros((len(X), targets.n_outputs), dtype=torch.float64, device=X.device) for _ in blends]
     for number, leaf in enumerate(leaves):
         # of every temperature the leaf's weight in each row
         shares = [((answering == number) * weight).sum(1) for answering, weight in blends]
         rows = torch.nonzero(torch.stack(shares).sum(0) > 0).squeeze(1)
         outputs = leaf(X[rows])
+        if others is not None:
+            outputs += others[0][number] * others[1][rows]
         for total, share in zip(found, shares, strict=True):
             total[rows] += share[rows].unsqueeze(1) * outputs
     losses = tuple(targets.loss(total, Y) for total in found)

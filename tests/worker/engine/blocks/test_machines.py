@@ -33,17 +33,36 @@ def test_a_leaf_without_some_classes_scores_all_of_them():
     assert leaf.model.raw(X).shape == (120, 3)
 
 
-def test_what_others_leave_over_is_fitted_and_the_answers_add():
-    X, Y = _rows()
+@pytest.mark.parametrize(("scale", "expected"), [(0.5, 1.0), (3.0, None), (-1.0, 0.0), (0.0, 0.0)])
+def test_the_share_of_others_is_the_best_for_rows_left_out_and_the_fit_is_of_what_it_leaves_over(scale, expected):
+    X, Y = _rows(50)
     targets = RegressionTargets.fit(Y)
     M = torch.eye(4, dtype=torch.float64)
-    config = FitConfig(ridge=0.1, precision="float64")
-    base = 0.5 * X[:, :1]
-    left = fit_machine(X, Y, targets, config, M, base=base)
-    direct = fit_machine(X, targets.decode(targets.encode(Y) - base), targets, config, M)
-    torch.testing.assert_close(left.model.alpha, direct.model.alpha)
-    assert left.loss == pytest.approx(direct.loss)
-    assert left.model.targets is targets
+    config = FitConfig(ridge=0.1, bandwidth=1.5, precision="float64")
+    noise = torch.randn(50, 1, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    base = scale * (targets.encode(Y) + 0.1 * noise)
+    machine = fit_machine(X, Y, targets, config, M, base=base)
+
+    def loss(share):
+        left = targets.encode(Y) - share * base
+        misses = []
+        for row in range(len(X)):
+            kept = torch.arange(len(X)) != row
+            zeros = torch.zeros(1, dtype=torch.float64)
+            model = fit_machine(X[kept], left[kept], RegressionTargets(zeros, zeros + 1), config, M).model
+            misses.append(left[row] - model.raw(X[row : row + 1])[0])
+        return float(torch.stack(misses).square().mean())
+
+    assert machine.loss == pytest.approx((loss(machine.share),))
+    for share in {0.0, max(machine.share - 0.05, 0.0), min(machine.share + 0.05, 1.0), 1.0}:
+        assert machine.loss[0] <= loss(share) + 1e-9
+    if expected is not None:
+        assert machine.share == pytest.approx(expected)
+    zeros = torch.zeros(1, dtype=torch.float64)
+    left = targets.encode(Y) - machine.share * base
+    direct = fit_machine(X, left, RegressionTargets(zeros, zeros + 1), config, M)
+    torch.testing.assert_close(machine.model.alpha, direct.model.alpha)
+    assert machine.model.targets is targets
 
 
 def test_noise_that_is_left_over_may_have_a_larger_ridge():
