@@ -10,7 +10,7 @@ from torch import Tensor
 from worker.engine.config import FitConfig
 from worker.engine.errors import Inconsistent
 from worker.engine.problem import UNSOLVED, Iterate, Problem
-from worker.engine.targets import Coding, Targets
+from worker.engine.targets import Targets
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def iterate(
         iteration, metric = iteration + 1, following
 
 
-def refit(X: Tensor, Y: Tensor, targets: Coding, config: FitConfig, chosen: Iterate) -> Iterate:
+def refit(X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, chosen: Iterate) -> Iterate:
     """Return ``chosen`` solved again on other rows, its M, ridge and bandwidth kept; the loss stays that of ``chosen``.
 
     X (n, d) and Y raw, as ``iterate`` takes them: as a rule the rows that trained and those that chose, together.
@@ -123,7 +123,7 @@ def refit(X: Tensor, Y: Tensor, targets: Coding, config: FitConfig, chosen: Iter
     return replace(solved, loss=chosen.loss, metrics=chosen.metrics)
 
 
-def verified(X: Tensor, Y: Tensor, targets: Coding, config: FitConfig, chosen: Iterate) -> Iterate:
+def verified(X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, chosen: Iterate) -> Iterate:
     """Return an iterate of a fit on these rows that answers them as it was solved to; arguments as of ``iterate``.
 
     It is ``chosen``, or, where rounding has eaten that one and precision is 'auto', the same solved in float64.

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,23 +13,6 @@ SMALLEST = torch.finfo(torch.float64).tiny
 
 UNIFORM_SHARE = 1e-3
 """Share of the uniform distribution in every probability, so that none is exactly zero."""
-
-
-class Coding(Protocol):
-    """What a solve needs of targets; Y raw, F (m, c) what is answered in the code."""
-
-    @property
-    def n_outputs(self) -> int:
-        """How many columns the code has, c."""
-
-    def encode(self, Y: Tensor) -> Tensor:
-        """Return Y in the code, (n, c) float64."""
-
-    def metrics(self, F: Tensor, Y: Tensor) -> dict[str, float]:
-        """Return how well F answers, by name."""
-
-    def loss(self, F: Tensor, Y: Tensor) -> tuple[float, ...]:
-        """Return what chooses between models, lower is better; the first number decides before the second."""
 
 
 @dataclass(frozen=True)

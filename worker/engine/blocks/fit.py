@@ -1,18 +1,18 @@
 """All steps in one process, in the order in which many processes take them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from worker.engine import summary
 from worker.engine.blocks.answers import Answers, mean_outputs
+from worker.engine.blocks.blend import DEFAULT_BLEND, choose_blend
 from worker.engine.blocks.learn import BlockResult, around_ridges, block_feature_sum, mean_loss, next_metric
-from worker.engine.blocks.machines import Machine, at_most, fit_machine, for_residuals
+from worker.engine.blocks.machines import Machine, at_most, fit_leaf, fit_machine
 from worker.engine.blocks.model import BlocksModel
 from worker.engine.blocks.split import OVERLAP, grow
-from worker.engine.blocks.temperature import DEFAULT_TEMPERATURE, choose_temperature
 from worker.engine.blocks.tree import assign
 from worker.engine.config import FitConfig
 from worker.engine.targets import Targets
@@ -85,10 +85,10 @@ def fit_blocks(
 ) -> BlocksModel:
     """Return a model of all rows X (n, d), raw Y: the M of the round with the least loss, and the machines at it.
 
-    With one block, which holds all rows or is all there is to be, leaves learn the targets; else what the best share
-    of the blocks' mean leaves over. ``validation``: rows and raw targets that choose the round, the ridge of its blocks
-    and the temperature; None: rows left out, and ``DEFAULT_TEMPERATURE``. ``seed``: of all that is drawn, the config's
-    if None.
+    With one block, which holds all rows or is all there is to be, leaves learn the targets; else also what the blocks'
+    mean leaves over. ``validation``: rows and raw targets that choose the round, the ridge of its blocks and how leaves
+    and blocks are blended; None: rows left out, and ``DEFAULT_BLEND``. ``seed``: of all that is drawn, the config's if
+    None.
 
     Raises:
         NonFiniteValues, NotPositiveDefinite, Inconsistent: as of ``fit_machine``.
@@ -125,16 +125,10 @@ def fit_leaves(
     tree = grow([X], M, leaf_rows, overlap)
     assignment = assign(tree, X)
     answers = [Answers(block.model) for block in blocks]
-    leaf_config = for_residuals(config) if blocks else config
     leaves = []
     for number in range(tree.leaves):
         rows = at_most(assignment.of(number), leaf_rows, seed + number)
         base = mean_outputs(answers, X[rows], own[rows]) if blocks else None
-        leaves.append(fit_machine(X[rows], Y[rows], targets, leaf_config, M, seed + number, base=base))
-    model = BlocksModel.of(tree, leaves, blocks, DEFAULT_TEMPERATURE, summary.variances(X))
-    if validation is None or tree.leaves == 1:
-        return model
-    rows, truth = validation
-    others = (model.shares, mean_outputs(model.block_answers, rows)) if model.blocks else None
-    temperature, _ = choose_temperature(tree, model.leaf_answers, rows, truth, targets, others)
-    return replace(model, temperature=temperature)
+        leaves.append(fit_leaf(X[rows], Y[rows], targets, config, M, seed + number, base))
+    blend = DEFAULT_BLEND if validation is None else choose_blend(tree, leaves, blocks, *validation, targets)[0]
+    return BlocksModel.of(tree, leaves, blocks, blend.share, blend.temperature, summary.variances(X))

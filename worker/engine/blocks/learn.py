@@ -8,7 +8,7 @@ from torch import Tensor
 
 from worker.engine.config import FitConfig
 from worker.engine.problem import UNSOLVED, Iterate, Problem
-from worker.engine.targets import Coding, Targets
+from worker.engine.targets import Targets
 from worker.engine.updates import scaled, update_of
 
 
@@ -31,7 +31,7 @@ class BlockResult:
 def solve_rows(
     X: Tensor,
     Y: Tensor,
-    targets: Coding,
+    targets: Targets,
     config: FitConfig,
     M: Tensor,
     seed: int,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worker.engine import summary
 from worker.engine.blocks.answers import Answers, mean_outputs
-from worker.engine.blocks.machines import Machine
+from worker.engine.blocks.machines import Leaf, Machine
 from worker.engine.blocks.tree import Tree, weights
 from worker.engine.errors import DamagedFile, EngineError
 from worker.engine.model import FittedModel, Model
@@ -23,16 +23,15 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class BlocksModel(Model):
-    """f(x) = Σ over leaves wⱼ(x) (lⱼ(x) + sⱼ · mean over blocks bₖ(x)).
+    """f(x) = share · mean over blocks bₖ(x) + Σ over leaves wⱼ(x) lⱼ(x), of machines with one M, kernel and precision.
 
-    All machines have the same M, kernel, targets and precision. The blocks saw random rows, and their mean is steady
-    where there is noise; a leaf saw all rows of its place, and learned what a share sⱼ of that mean leaves over there.
-    Without blocks the leaves learned the targets themselves. Near a cut the leaves of both sides are blended, by
-    weights wⱼ that sum to 1.
+    The blocks saw random rows, and their mean is steady where there is noise; a leaf saw all rows of its place, and
+    learned what the share of the blocks leaves over there. Without blocks the leaves learned the targets themselves.
+    Near a cut the leaves of both sides are blended.
 
     ``M`` (d, d) or (d,) float64 and ``targets`` are those of all machines. ``temperature``: see ``tree.weights``.
-    ``variances`` (d,) float64: of all training rows. ``shares`` (leaves,) float64: the sⱼ. ``ridges`` and ``losses``:
-    of the leaves, then of the blocks; what they were fitted with, and how they did on rows left out.
+    ``variances`` (d,) float64: of all training rows. ``ridges`` and ``losses``: of the leaves, then of the blocks; what
+    they were fitted with, and how they did on rows left out.
     """
 
     M: Tensor
@@ -40,7 +39,7 @@ class BlocksModel(Model):
     tree: Tree
     leaves: tuple[FittedModel, ...]
     blocks: tuple[FittedModel, ...]
-    shares: Tensor
+    share: float
     temperature: float
     variances: Tensor
     ridges: tuple[float, ...]
@@ -48,14 +47,20 @@ class BlocksModel(Model):
 
     @classmethod
     def of(
-        cls, tree: Tree, leaves: Sequence[Machine], blocks: Sequence[Machine], temperature: float, variances: Tensor
+        cls,
+        tree: Tree,
+        leaves: Sequence[Leaf],
+        blocks: Sequence[Machine],
+        share: float,
+        temperature: float,
+        variances: Tensor,
     ) -> Self:
         """Return the model of fitted leaves, in the order of their numbers, and blocks, which may be none.
 
-        Blocks of which no leaf takes a share are left out.
+        Blocks without a share are left out.
         """
-        shares = torch.tensor([leaf.share for leaf in leaves], dtype=torch.float64, device=variances.device)
-        machines = [*leaves, *(blocks if bool((shares > 0).any()) else ())]
+        share = share if blocks else 0.0
+        machines = [*(leaf.mixed(share) for leaf in leaves), *(blocks if share > 0 else ())]
         # one that float32 could not solve brings float64 to all: they are stored as one tensor
         wide = max((machine.model.alpha.dtype for machine in machines), key=lambda dtype: dtype.itemsize)
         first = machines[0].model
@@ -69,7 +74,7 @@ class BlocksModel(Model):
             tree,
             models[: len(leaves)],
             models[len(leaves) :],
-            shares,
+            share,
             temperature,
             variances,
             tuple(machine.ridge for machine in machines),
@@ -83,16 +88,9 @@ class BlocksModel(Model):
         """
         first = self.leaves[0]
         X = X.to(first.X.device, first.X.dtype)
-        answering, found = weights(self.tree, X, self.temperature)
-        outputs = blended(self.leaf_answers, X, answering, found)
-        if not self.blocks:
-            return outputs
-        shares = torch.zeros(len(X), dtype=torch.float64, device=X.device)
-        for leaf, weight in zip(answering.T, found.T, strict=True):
-            shares += weight * self.shares[leaf]
-        rows = torch.nonzero(shares > 0).squeeze(1)
-        outputs[rows] += shares[rows].unsqueeze(1) * mean_outputs(self.block_answers, X[rows])
-        return outputs
+        answering, shares = weights(self.tree, X, self.temperature)
+        found = blended(self.leaf_answers, X, answering, shares)
+        return self.share * mean_outputs(self.block_answers, X) + found if self.blocks else found
 
     @cached_property
     def leaf_answers(self) -> tuple[Answers, ...]:
@@ -133,7 +131,6 @@ class BlocksModel(Model):
             tree=self.tree.to(device),
             leaves=leaves,
             blocks=blocks,
-            shares=self.shares.to(device),
             variances=self.variances.to(device),
         )
 
@@ -151,7 +148,6 @@ class BlocksModel(Model):
             "X": torch.cat([model.X for model in models]),
             "alpha": torch.cat([model.alpha for model in models]),
             "starts": counts.cumsum(0),
-            "shares": self.shares,
             "variances": self.variances,
             "ridges": torch.tensor(self.ridges, dtype=torch.float64),
             "losses": torch.tensor(self.losses, dtype=torch.float64),
@@ -162,6 +158,7 @@ class BlocksModel(Model):
         metadata = {
             "format": BLOCKS,
             "format_version": FORMAT_VERSION,
+            "share": self.share,
             "temperature": self.temperature,
             "machine": machine,
         }
@@ -189,7 +186,6 @@ class BlocksModel(Model):
             any(len(values) != len(starts) - 1 for values in per_machine)
             or len(starts) < tree.leaves + 1
             or [starts[0], *sorted(starts), len(tensors["alpha"])] != [0, *starts, len(tensors["X"])]
-            or len(tensors["shares"]) != tree.leaves
             or tree.directions.shape[1] != d
             or len(tensors["variances"]) != d
         ):
@@ -212,7 +208,7 @@ class BlocksModel(Model):
             tree,
             leaves,
             blocks,
-            tensors["shares"],
+            metadata["share"],
             metadata["temperature"],
             tensors["variances"],
             ridges,

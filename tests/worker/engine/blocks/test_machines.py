@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from worker.engine.blocks.machines import at_most, fit_machine, for_residuals
+from worker.engine.blocks.machines import at_most, fit_leaf, fit_machine, for_residuals
 from worker.engine.config import FitConfig
 from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets, RegressionTargets
@@ -33,36 +33,38 @@ def test_a_leaf_without_some_classes_scores_all_of_them():
     assert leaf.model.raw(X).shape == (120, 3)
 
 
-@pytest.mark.parametrize(("scale", "expected"), [(0.5, 1.0), (3.0, None), (-1.0, 0.0), (0.0, 0.0)])
-def test_the_share_of_others_is_the_best_for_rows_left_out_and_the_fit_is_of_what_it_leaves_over(scale, expected):
-    X, Y = _rows(50)
+def _zero_one(c=1):
+    zeros = torch.zeros(c, dtype=torch.float64)
+    return RegressionTargets(zeros, zeros + 1)
+
+
+@pytest.mark.parametrize("precision", ["float64", "auto"])
+def test_a_leaf_is_a_fit_of_the_targets_and_one_of_what_the_blocks_leave_over(precision):
+    X, Y = _rows()
     targets = RegressionTargets.fit(Y)
     M = torch.eye(4, dtype=torch.float64)
-    config = FitConfig(ridge=0.1, bandwidth=1.5, precision="float64")
-    noise = torch.randn(50, 1, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    base = scale * (targets.encode(Y) + 0.1 * noise)
-    machine = fit_machine(X, Y, targets, config, M, base=base)
+    config = FitConfig(precision=precision)
+    base = 0.5 * X[:, :1] + targets.encode(Y)
+    leaf = fit_leaf(X, Y, targets, config, M, base=base)
+    for machine, left in ((leaf.alone, targets.encode(Y)), (leaf.beside, targets.encode(Y) - base)):
+        direct = fit_machine(X, left, _zero_one(), for_residuals(config), M)
+        assert machine.ridge == direct.ridge
+        assert machine.loss == pytest.approx(direct.loss, rel=1e-4)
+        torch.testing.assert_close(machine.model.raw(X), direct.model.raw(X), rtol=1e-4, atol=1e-4)
+        assert machine.model.targets is targets
+    half = leaf.mixed(0.5).model.raw(X)
+    torch.testing.assert_close(half, (leaf.alone.model.raw(X) + leaf.beside.model.raw(X)) / 2, rtol=1e-4, atol=1e-5)
+    assert leaf.mixed(0.0) is leaf.alone
+    assert fit_leaf(X, Y, targets, config, M).mixed(1.0).ridge == fit_machine(X, Y, targets, config, M).ridge
 
-    def loss(share):
-        left = targets.encode(Y) - share * base
-        misses = []
-        for row in range(len(X)):
-            kept = torch.arange(len(X)) != row
-            zeros = torch.zeros(1, dtype=torch.float64)
-            model = fit_machine(X[kept], left[kept], RegressionTargets(zeros, zeros + 1), config, M).model
-            misses.append(left[row] - model.raw(X[row : row + 1])[0])
-        return float(torch.stack(misses).square().mean())
 
-    assert machine.loss == pytest.approx((loss(machine.share),))
-    for share in {0.0, max(machine.share - 0.05, 0.0), min(machine.share + 0.05, 1.0), 1.0}:
-        assert machine.loss[0] <= loss(share) + 1e-9
-    if expected is not None:
-        assert machine.share == pytest.approx(expected)
-    zeros = torch.zeros(1, dtype=torch.float64)
-    left = targets.encode(Y) - machine.share * base
-    direct = fit_machine(X, left, RegressionTargets(zeros, zeros + 1), config, M)
-    torch.testing.assert_close(machine.model.alpha, direct.model.alpha)
-    assert machine.model.targets is targets
+def test_a_leaf_that_float32_cannot_solve_is_solved_in_float64():
+    X = torch.cat([_rows(30)[0]] * 2)
+    Y = X[:, :1]
+    config = FitConfig(bandwidth=1e4, ridge=1e-3, kernel="gaussian")
+    leaf = fit_leaf(X, Y, RegressionTargets.fit(Y), config, torch.eye(4, dtype=torch.float64), base=Y / 2)
+    assert leaf.alone.model.X.dtype == leaf.beside.model.X.dtype == leaf.beside.model.alpha.dtype
+    assert bool(torch.isfinite(leaf.mixed(0.5).model.raw(X)).all())
 
 
 def test_noise_that_is_left_over_may_have_a_larger_ridge():

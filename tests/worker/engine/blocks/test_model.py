@@ -1,15 +1,12 @@
-import dataclasses
 import json
 
 import pytest
 import torch
 
-from worker.engine.blocks.answers import mean_outputs
 from worker.engine.blocks.fit import fit_blocks
-from worker.engine.blocks.machines import fit_machine
+from worker.engine.blocks.machines import Leaf, fit_leaf, fit_machine
 from worker.engine.blocks.model import BlocksModel
 from worker.engine.blocks.split import grow
-from worker.engine.blocks.temperature import TEMPERATURES, choose_temperature
 from worker.engine.blocks.tree import weights
 from worker.engine.config import FitConfig
 from worker.engine.errors import DamagedFile, EngineError
@@ -67,27 +64,28 @@ def test_a_row_is_answered_with_the_same_bits_in_any_batch(fitted):
 
 def test_answers_are_the_mean_of_the_blocks_and_those_of_the_leaves_by_their_weights(fitted):
     model, X = fitted
-    leaves, shares = weights(model.tree, X[:80], model.temperature)
-    mean = torch.zeros(80, model.targets.n_outputs, dtype=torch.float64)
-    if model.blocks:
-        mean = torch.stack([block.raw(X[:80]).double() for block in model.blocks]).mean(0)
-    expected = torch.zeros_like(mean)
-    for row, (own, weight) in enumerate(zip(leaves.tolist(), shares.tolist(), strict=True)):
+    leaves, weight_of = weights(model.tree, X[:80], model.temperature)
+    expected = torch.zeros(80, model.targets.n_outputs, dtype=torch.float64)
+    for block in model.blocks:
+        expected += model.share * block.raw(X[:80]).double() / len(model.blocks)
+    for row, (own, weight) in enumerate(zip(leaves.tolist(), weight_of.tolist(), strict=True)):
         for leaf, weight_of_leaf in zip(own, weight, strict=True):
-            answer = model.leaves[leaf].raw(X[row : row + 1])[0].double() + model.shares[leaf] * mean[row]
-            expected[row] += weight_of_leaf * answer
+            expected[row] += weight_of_leaf * model.leaves[leaf].raw(X[row : row + 1])[0].double()
     torch.testing.assert_close(model.raw(X[:80]), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_blocks_of_which_no_leaf_takes_a_share_are_left_out():
+def test_blocks_without_a_share_are_left_out():
     X, Y, targets = _problem()
     M = torch.eye(5, dtype=torch.float64)
     tree = grow([X], M, 500)
-    leaves = [fit_machine(X[k::4], Y[k::4], targets, FitConfig(), M) for k in range(tree.leaves)]
+    base = targets.encode(Y) / 2
+    leaves = [fit_leaf(X[k::4], Y[k::4], targets, FitConfig(), M, base=base[k::4]) for k in range(tree.leaves)]
     blocks = [fit_machine(X[:90], Y[:90], targets, FitConfig(), M)] * 2
-    model = BlocksModel.of(tree, leaves, blocks, 0.1, torch.ones(5).double())
-    assert model.blocks == ()
-    assert len(model.ridges) == tree.leaves
+    for share, kept in ((0.0, 0), (0.5, 2)):
+        model = BlocksModel.of(tree, leaves, blocks, share, 0.1, torch.ones(5).double())
+        assert len(model.blocks) == kept
+        assert len(model.ridges) == tree.leaves + kept
+        assert torch.equal(from_tensors(*model.to_tensors()).raw(X), model.raw(X))
 
 
 def test_a_model_moves_whole():
@@ -115,7 +113,6 @@ def test_tensors_that_do_not_go_together_are_refused():
         {"alpha": tensors["alpha"][:-1]},
         {"tree_children": tensors["tree_children"] * 0},
         {"variances": tensors["variances"][:-1]},
-        {"shares": tensors["shares"][:-1]},
         {"ridges": tensors["ridges"][:-1]},
         {"M": tensors["M"][:-1]},
     ):
@@ -129,20 +126,8 @@ def test_a_machine_in_float64_brings_it_to_all():
     tree = grow([X], M, 500)
     configs = [FitConfig(precision=precision) for precision in ("float64", *["float32"] * 3)]
     machines = [fit_machine(X[k::4], Y[k::4], targets, config, M) for k, config in enumerate(configs)]
-    machines[0] = dataclasses.replace(machines[0], share=0.5)
-    model = BlocksModel.of(tree, machines[: tree.leaves], machines[tree.leaves :], 0.1, torch.ones(5).double())
+    leaves = [Leaf(machine) for machine in machines[: tree.leaves]]
+    model = BlocksModel.of(tree, leaves, machines[2:], 1.0, 0.1, torch.ones(5).double())
     assert {part.alpha.dtype for part in (*model.leaves, *model.blocks)} == {torch.float64}
     again = from_tensors(*model.to_tensors())
     assert torch.equal(again.raw(X), model.raw(X))
-
-
-def test_the_temperature_is_that_with_the_least_loss_of_held_out_rows():
-    X, Y, targets = _problem()
-    model = fit_blocks(X[200:], Y[200:], targets, FitConfig(iterations=1), 300, 2, 250)
-    held_out, truth = X[:200], Y[:200]
-    others = (model.shares, mean_outputs(model.block_answers, held_out))
-    chosen, losses = choose_temperature(model.tree, model.leaf_answers, held_out, truth, targets, others)
-    for temperature, loss in zip(TEMPERATURES, losses, strict=True):
-        found = dataclasses.replace(model, temperature=temperature).raw(held_out)
-        assert targets.loss(found, truth) == pytest.approx(loss)
-    assert losses[TEMPERATURES.index(chosen)] == min(losses)
