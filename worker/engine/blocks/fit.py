@@ -1,7 +1,7 @@
 """All steps in one process, in the order in which many processes take them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -57,7 +57,8 @@ def learn(
     M = torch.ones(d, dtype=torch.float64, device=X.device)
     M = M if config.feature_matrix == "diagonal" else torch.diag(M)
     best, since_best, own = None, 0, config
-    for iteration in range(config.iterations + 1 if config.update != "none" else 1):
+    last = config.iterations if config.update != "none" else 0
+    for iteration in range(last + 1):
         results = tuple(
             block_feature_sum(X[rows], Y[rows], targets, own, M, seed + number, validation)
             for number, rows in enumerate(rows_of)
@@ -65,8 +66,10 @@ def learn(
         loss = mean_loss(results)
         yield Round(iteration, M, results, loss)
         best, since_best = (loss, 0) if best is None or loss < best else (best, since_best + 1)
+        if iteration == last or (config.patience is not None and since_best >= config.patience):
+            return
         following = next_metric(results, M, config)
-        if following is None or (config.patience is not None and since_best >= config.patience):
+        if following is None:
             return
         M, own = following, around_ridges(results, config)
 
@@ -95,14 +98,15 @@ def fit_blocks(
     """
     seed = config.seed if seed is None else seed
     rounds = learn(X, Y, targets, config, block_rows, blocks, seed, validation)
-    M = min(rounds, key=lambda round_: round_.loss).M
+    best = min(rounds, key=lambda round_: round_.loss)
     rows_of = [rows.to(X.device) for rows in block_rows_of(len(X), block_rows, blocks, seed)]
     own = torch.full((len(X),), -1, device=X.device)
     fitted = []
-    for number, rows in enumerate(rows_of if len(rows_of) > 1 else []):
+    for number, (rows, result) in enumerate(zip(rows_of, best.results, strict=True) if len(rows_of) > 1 else []):
         own[rows] = number
-        fitted.append(fit_machine(X[rows], Y[rows], targets, config, M, seed + number))
-    return fit_leaves(X, Y, targets, config, M, fitted, own, leaf_rows, overlap, validation, seed)
+        chosen = replace(config, ridge=result.ridge)
+        fitted.append(fit_machine(X[rows], Y[rows], targets, chosen, best.M, seed + number))
+    return fit_leaves(X, Y, targets, config, best.M, fitted, own, leaf_rows, overlap, validation, seed)
 
 
 def fit_leaves(
