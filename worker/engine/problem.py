@@ -114,19 +114,7 @@ class Problem:
 
     def solve(self, metric: Tensor, iteration: int) -> tuple[Iterate, tuple[float, ...]]:
         """Fit at M and return the iterate, with the ridges that could not be used."""
-        M = metric.to(self.X.dtype)
-        bandwidth = (
-            median_bandwidth(self.X, M, self.kernel, self.config.bandwidth_factor, self.median_rows)
-            if self.config.bandwidth == "median"
-            else float(self.config.bandwidth)
-        )
-        if not self.kernel.has_bandwidth:
-            bandwidth = None
-        points = self._points_under(metric)
-        if self.config.solver == "cg" and self.config.ridge == "auto" and self.validation is None:
-            raise InvalidConfig("ridge 'auto' with solver 'cg' needs validation rows: nothing tells the ridges apart")
-        system = self._solver.prepare(points, bandwidth, self.config.seed + iteration)
-        fits, skipped = self._each_ridge(system)
+        points, bandwidth, fits, skipped = self._solve_each(metric, iteration)
         self._mark("solve")
         if self.validation is not None:
             outputs = predict_rows(
@@ -143,6 +131,33 @@ class Problem:
         return Iterate(
             iteration, metric, chosen.solution.alpha, chosen.solution.ridge, bandwidth, loss, metrics
         ), skipped
+
+    def solutions(self, metric: Tensor) -> tuple[float | None, list[Solution]]:
+        """Return the bandwidth at M, and the solution for every ridge that can be used, or the first if one is asked.
+
+        Raises:
+            NotPositiveDefinite, NotConverged: no ridge can be used.
+            NonFiniteValues: the kernel matrix or a solution holds NaN or infinities.
+        """
+        _, bandwidth, fits, _ = self._solve_each(metric, 0)
+        return bandwidth, [fit.solution for fit in fits]
+
+    def _solve_each(
+        self, metric: Tensor, iteration: int
+    ) -> tuple[KernelPoints, float | None, list["_Fit"], tuple[float, ...]]:
+        M = metric.to(self.X.dtype)
+        bandwidth = (
+            median_bandwidth(self.X, M, self.kernel, self.config.bandwidth_factor, self.median_rows)
+            if self.config.bandwidth == "median"
+            else float(self.config.bandwidth)
+        )
+        if not self.kernel.has_bandwidth:
+            bandwidth = None
+        points = self._points_under(metric)
+        if self.config.solver == "cg" and self.config.ridge == "auto" and self.validation is None:
+            raise InvalidConfig("ridge 'auto' with solver 'cg' needs validation rows: nothing tells the ridges apart")
+        system = self._solver.prepare(points, bandwidth, self.config.seed + iteration)
+        return points, bandwidth, *self._each_ridge(system)
 
     def check(self, solved: Iterate) -> None:
         """Compare what a solution predicts for some of its own rows with what it was solved for, Y − λ alpha.

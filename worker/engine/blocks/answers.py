@@ -1,5 +1,6 @@
-"""What one leaf answers, to the same bits whichever rows are beside a row."""
+"""What one kernel machine answers, to the same bits whichever rows are beside a row."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,17 +11,17 @@ from worker.engine.kernels import KernelPoints
 from worker.engine.model import FittedModel
 
 TILE_ROWS = 32
-"""A leaf answers so many rows at a time, always as many: a matrix product rounds by the shape of what is multiplied,
+"""It answers so many rows at a time, always as many: a matrix product rounds by the shape of what is multiplied,
 and vectorised functions treat what is left over beyond whole vectors differently."""
 ROW_MULTIPLE, COLUMN_MULTIPLE = 64, 8
-"""For the same reason a leaf's rows and columns are filled up to multiples of these, with a row again whose alpha is 0
+"""For the same reason its rows and columns are filled up to multiples of these, with a row again whose alpha is 0
 and with columns of zeros: then all rows of a tile are rounded alike by the libraries that torch brings, which tests
 watch."""
 
 
 @dataclass(frozen=True)
-class LeafAnswers:
-    """A leaf's kernel machine, made ready to answer."""
+class Answers:
+    """A kernel machine made ready to answer."""
 
     model: FittedModel
 
@@ -55,6 +56,25 @@ class LeafAnswers:
             for column, alpha in enumerate(self._alpha):
                 found[rows, column] = wide @ alpha
         return found[: len(X)]
+
+
+def mean_outputs(machines: Sequence[Answers], X: Tensor, own: Tensor | None = None) -> Tensor:
+    """Return the mean of what machines answer to rows X (m, d), (m, c) float64, added in the given order.
+
+    ``own`` (m,) int64: of rows that trained some machine, which one; it is left out of their mean, so that they are
+    answered as rows that no machine has seen. Any other number, −1 say, leaves out none.
+    """
+    total = machines[0](X)
+    for machine in machines[1:]:
+        total += machine(X)
+    if own is None:
+        return total / len(machines)
+    counts = torch.full((len(X), 1), float(len(machines)), dtype=torch.float64, device=X.device)
+    for number, machine in enumerate(machines):
+        rows = torch.nonzero(own == number).squeeze(1)
+        total[rows] -= machine(X[rows])
+        counts[rows] -= 1
+    return total / counts
 
 
 def _filled(A: Tensor, *multiples: int) -> Tensor:

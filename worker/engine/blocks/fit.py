@@ -1,17 +1,18 @@
 """All steps in one process, in the order in which many processes take them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from worker.engine import summary
+from worker.engine.blocks.answers import Answers, mean_outputs
+from worker.engine.blocks.blend import DEFAULT_BLEND, choose_blend
 from worker.engine.blocks.learn import BlockResult, around_ridges, block_feature_sum, mean_loss, next_metric
-from worker.engine.blocks.leaves import at_most, fit_leaf
+from worker.engine.blocks.machines import Machine, at_most, fit_leaf, fit_machine
 from worker.engine.blocks.model import BlocksModel
 from worker.engine.blocks.split import OVERLAP, grow
-from worker.engine.blocks.temperature import DEFAULT_TEMPERATURE, choose_temperature
 from worker.engine.blocks.tree import assign
 from worker.engine.config import FitConfig
 from worker.engine.targets import Targets
@@ -38,7 +39,14 @@ def block_rows_of(n: int, block_rows: int, blocks: int, seed: int) -> list[Tenso
 
 
 def learn(
-    X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, block_rows: int, blocks: int, seed: int
+    X: Tensor,
+    Y: Tensor,
+    targets: Targets,
+    config: FitConfig,
+    block_rows: int,
+    blocks: int,
+    seed: int,
+    validation: tuple[Tensor, Tensor] | None = None,
 ) -> Iterator[Round]:
     """Yield a round after the other: all blocks of X (n, d), raw Y, solved at one M, then the next M from their sum.
 
@@ -49,15 +57,19 @@ def learn(
     M = torch.ones(d, dtype=torch.float64, device=X.device)
     M = M if config.feature_matrix == "diagonal" else torch.diag(M)
     best, since_best, own = None, 0, config
-    for iteration in range(config.iterations + 1 if config.update != "none" else 1):
+    last = config.iterations if config.update != "none" else 0
+    for iteration in range(last + 1):
         results = tuple(
-            block_feature_sum(X[rows], Y[rows], targets, own, M, seed + number) for number, rows in enumerate(rows_of)
+            block_feature_sum(X[rows], Y[rows], targets, own, M, seed + number, validation)
+            for number, rows in enumerate(rows_of)
         )
         loss = mean_loss(results)
         yield Round(iteration, M, results, loss)
         best, since_best = (loss, 0) if best is None or loss < best else (best, since_best + 1)
+        if iteration == last or (config.patience is not None and since_best >= config.patience):
+            return
         following = next_metric(results, M, config)
-        if following is None or (config.patience is not None and since_best >= config.patience):
+        if following is None:
             return
         M, own = following, around_ridges(results, config)
 
@@ -74,17 +86,27 @@ def fit_blocks(
     validation: tuple[Tensor, Tensor] | None = None,
     seed: int | None = None,
 ) -> BlocksModel:
-    """Return a model of all rows X (n, d), raw Y: the M of the round with the least loss, and a leaf for every part.
+    """Return a model of all rows X (n, d), raw Y: the M of the round with the least loss, and the machines at it.
 
-    ``validation``: rows and raw targets that choose the temperature; None: ``DEFAULT_TEMPERATURE``. ``seed``: of all
-    that is drawn, the config's if None.
+    With one block, which holds all rows or is all there is to be, leaves learn the targets; else also what the blocks'
+    mean leaves over. ``validation``: rows and raw targets that choose the round, the ridge of its blocks and how leaves
+    and blocks are blended; None: rows left out, and ``DEFAULT_BLEND``. ``seed``: of all that is drawn, the config's if
+    None.
 
     Raises:
-        NonFiniteValues, NotPositiveDefinite, Inconsistent: as of ``fit_leaf``.
+        NonFiniteValues, NotPositiveDefinite, Inconsistent: as of ``fit_machine``.
     """
     seed = config.seed if seed is None else seed
-    best = min(learn(X, Y, targets, config, block_rows, blocks, seed), key=lambda round_: round_.loss)
-    return fit_leaves(X, Y, targets, config, best.M, leaf_rows, overlap, validation, seed)
+    rounds = learn(X, Y, targets, config, block_rows, blocks, seed, validation)
+    best = min(rounds, key=lambda round_: round_.loss)
+    rows_of = [rows.to(X.device) for rows in block_rows_of(len(X), block_rows, blocks, seed)]
+    own = torch.full((len(X),), -1, device=X.device)
+    fitted = []
+    for number, (rows, result) in enumerate(zip(rows_of, best.results, strict=True) if len(rows_of) > 1 else []):
+        own[rows] = number
+        chosen = replace(config, ridge=result.ridge)
+        fitted.append(fit_machine(X[rows], Y[rows], targets, chosen, best.M, seed + number))
+    return fit_leaves(X, Y, targets, config, best.M, fitted, own, leaf_rows, overlap, validation, seed)
 
 
 def fit_leaves(
@@ -93,20 +115,24 @@ def fit_leaves(
     targets: Targets,
     config: FitConfig,
     M: Tensor,
+    blocks: Sequence[Machine],
+    own: Tensor,
     leaf_rows: int,
     overlap: float,
     validation: tuple[Tensor, Tensor] | None,
     seed: int,
 ) -> BlocksModel:
-    """Return the model of a tree of leaves at M; arguments and errors as of ``fit_blocks``."""
+    """Return the model of fitted blocks and a tree of leaves at M; other arguments and errors as of ``fit_blocks``.
+
+    ``own`` (n,) int64: which block has trained each row, −1 for none.
+    """
     tree = grow([X], M, leaf_rows, overlap)
     assignment = assign(tree, X)
+    answers = [Answers(block.model) for block in blocks]
     leaves = []
     for number in range(tree.leaves):
         rows = at_most(assignment.of(number), leaf_rows, seed + number)
-        leaves.append(fit_leaf(X[rows], Y[rows], targets, config, M, seed + number))
-    model = BlocksModel.of(tree, leaves, DEFAULT_TEMPERATURE, summary.variances(X))
-    if validation is None or tree.leaves == 1:
-        return model
-    temperature, _ = choose_temperature(tree, model.answers, *validation, targets)
-    return BlocksModel.of(tree, leaves, temperature, summary.variances(X))
+        base = mean_outputs(answers, X[rows], own[rows]) if blocks else None
+        leaves.append(fit_leaf(X[rows], Y[rows], targets, config, M, seed + number, base))
+    blend = DEFAULT_BLEND if validation is None else choose_blend(tree, leaves, blocks, *validation, targets)[0]
+    return BlocksModel.of(tree, leaves, blocks, blend.share, blend.temperature, summary.variances(X))

@@ -1,4 +1,4 @@
-"""Many kernel machines with one M, one a leaf of a tree; near a cut the answers of its two sides are blended."""
+"""Many kernel machines with one M: the mean of some blocks, and what a tree of leaves adds to it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from worker.engine import summary
-from worker.engine.blocks.answers import LeafAnswers
-from worker.engine.blocks.leaves import Leaf
+from worker.engine.blocks.answers import Answers, mean_outputs
+from worker.engine.blocks.machines import Leaf, Machine
 from worker.engine.blocks.tree import Tree, weights
 from worker.engine.errors import DamagedFile, EngineError
 from worker.engine.model import FittedModel, Model
@@ -23,49 +23,84 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class BlocksModel(Model):
-    """Leaves of a tree, with the same M, kernel, targets and precision, each with its own rows and bandwidth.
+    """f(x) = share · mean over blocks bₖ(x) + Σ over leaves wⱼ(x) lⱼ(x), of machines with one M, kernel and precision.
 
-    ``M`` (d, d) or (d,) float64 and ``targets`` are those of all leaves.
-    ``temperature``: see ``tree.weights``. ``variances`` (d,) float64: of all training rows. ``ridges`` and
-    ``losses``: of the leaves, what they were fitted with and how they did on rows left out.
+    The blocks saw random rows, and their mean is steady where there is noise; a leaf saw all rows of its place, and
+    learned what the share of the blocks leaves over there. Without blocks the leaves learned the targets themselves.
+    Near a cut the leaves of both sides are blended.
+
+    ``M`` (d, d) or (d,) float64 and ``targets`` are those of all machines. ``temperature``: see ``tree.weights``.
+    ``variances`` (d,) float64: of all training rows. ``ridges`` and ``losses``: of the leaves, then of the blocks; what
+    they were fitted with, and how they did on rows left out.
     """
 
     M: Tensor
     targets: Targets
     tree: Tree
     leaves: tuple[FittedModel, ...]
+    blocks: tuple[FittedModel, ...]
+    share: float
     temperature: float
     variances: Tensor
     ridges: tuple[float, ...]
     losses: tuple[float, ...]
 
     @classmethod
-    def of(cls, tree: Tree, leaves: Sequence[Leaf], temperature: float, variances: Tensor) -> Self:
-        """Return the model of fitted leaves, in the order of their numbers."""
+    def of(
+        cls,
+        tree: Tree,
+        leaves: Sequence[Leaf],
+        blocks: Sequence[Machine],
+        share: float,
+        temperature: float,
+        variances: Tensor,
+    ) -> Self:
+        """Return the model of fitted leaves, in the order of their numbers, and blocks, which may be none.
+
+        Blocks without a share are left out.
+        """
+        share = share if blocks else 0.0
+        machines = [*(leaf.mixed(share) for leaf in leaves), *(blocks if share > 0 else ())]
         # one that float32 could not solve brings float64 to all: they are stored as one tensor
-        wide = max((leaf.model.alpha.dtype for leaf in leaves), key=lambda dtype: dtype.itemsize)
+        wide = max((machine.model.alpha.dtype for machine in machines), key=lambda dtype: dtype.itemsize)
+        first = machines[0].model
         models = tuple(
-            replace(leaf.model, X=leaf.model.X.to(wide), alpha=leaf.model.alpha.to(wide), M=leaves[0].model.M)
-            for leaf in leaves
+            replace(machine.model, X=machine.model.X.to(wide), alpha=machine.model.alpha.to(wide), M=first.M)
+            for machine in machines
         )
-        first = models[0]
-        ridges, losses = tuple(leaf.ridge for leaf in leaves), tuple(leaf.loss[0] for leaf in leaves)
-        return cls(first.M, first.targets, tree, models, temperature, variances, ridges, losses)
+        return cls(
+            first.M,
+            first.targets,
+            tree,
+            models[: len(leaves)],
+            models[len(leaves) :],
+            share,
+            temperature,
+            variances,
+            tuple(machine.ridge for machine in machines),
+            tuple(machine.loss[0] for machine in machines),
+        )
 
     def raw(self, X: Tensor) -> Tensor:
         """Return standardised outputs, or class scores less the classes' frequencies, (m, c) float64.
 
-        A row's answer has the same bits whichever rows are beside it. Memory is one tile of kernel rows of one leaf.
+        A row's answer has the same bits whichever rows are beside it. Memory is one tile of kernel rows of one machine.
         """
         first = self.leaves[0]
         X = X.to(first.X.device, first.X.dtype)
         answering, shares = weights(self.tree, X, self.temperature)
-        return blended(self.answers, X, answering, shares)
+        found = blended(self.leaf_answers, X, answering, shares)
+        return self.share * mean_outputs(self.block_answers, X) + found if self.blocks else found
 
     @cached_property
-    def answers(self) -> tuple[LeafAnswers, ...]:
+    def leaf_answers(self) -> tuple[Answers, ...]:
         """The leaves made ready to answer, in their order."""
-        return tuple(LeafAnswers(leaf) for leaf in self.leaves)
+        return tuple(Answers(leaf) for leaf in self.leaves)
+
+    @cached_property
+    def block_answers(self) -> tuple[Answers, ...]:
+        """The blocks made ready to answer, in their order."""
+        return tuple(Answers(block) for block in self.blocks)
 
     def predict(self, X: Tensor) -> Tensor:
         """Return outputs in original units (m, c) float64, or class codes (m,) int64."""
@@ -88,35 +123,45 @@ class BlocksModel(Model):
     def to(self, device: torch.device) -> Self:
         """Return the same model on ``device``."""
         leaves = tuple(leaf.to(device) for leaf in self.leaves)
+        blocks = tuple(block.to(device) for block in self.blocks)
         return replace(
             self,
             M=leaves[0].M,
             targets=leaves[0].targets,
             tree=self.tree.to(device),
             leaves=leaves,
+            blocks=blocks,
             variances=self.variances.to(device),
         )
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return named tensors and JSON-able metadata from which ``from_tensors`` makes the same model.
 
-        ``X`` (p, d) and ``alpha`` (p, c) hold the leaves one after another, leaf k from ``starts[k]`` on.
+        ``X`` (p, d) and ``alpha`` (p, c) hold the leaves one after another, then the blocks, number k from
+        ``starts[k]`` on.
         """
-        shared, leaf = self.leaves[0].to_tensors()
-        counts = torch.tensor([0, *(len(model.X) for model in self.leaves)])
+        shared, machine = self.leaves[0].to_tensors()
+        models = [*self.leaves, *self.blocks]
+        counts = torch.tensor([0, *(len(model.X) for model in models)])
         tensors = shared | {f"tree_{name}": tensor for name, tensor in self.tree.to_tensors().items()}
         tensors |= {
-            "X": torch.cat([model.X for model in self.leaves]),
-            "alpha": torch.cat([model.alpha for model in self.leaves]),
+            "X": torch.cat([model.X for model in models]),
+            "alpha": torch.cat([model.alpha for model in models]),
             "starts": counts.cumsum(0),
             "variances": self.variances,
             "ridges": torch.tensor(self.ridges, dtype=torch.float64),
             "losses": torch.tensor(self.losses, dtype=torch.float64),
         }
-        bandwidth = leaf.pop("bandwidth")
+        bandwidth = machine.pop("bandwidth")
         if bandwidth is not None:
-            tensors["bandwidths"] = torch.tensor([model.bandwidth for model in self.leaves], dtype=torch.float64)
-        metadata = {"format": BLOCKS, "format_version": FORMAT_VERSION, "temperature": self.temperature, "leaf": leaf}
+            tensors["bandwidths"] = torch.tensor([model.bandwidth for model in models], dtype=torch.float64)
+        metadata = {
+            "format": BLOCKS,
+            "format_version": FORMAT_VERSION,
+            "share": self.share,
+            "temperature": self.temperature,
+            "machine": machine,
+        }
         return tensors, metadata
 
     @classmethod
@@ -135,33 +180,43 @@ class BlocksModel(Model):
         except ValueError as error:
             raise DamagedFile(str(error)) from error
         starts = tensors["starts"].tolist()
-        per_leaf = [tensors[name] for name in ("ridges", "losses", "bandwidths") if name in tensors]
+        per_machine = [tensors[name] for name in ("ridges", "losses", "bandwidths") if name in tensors]
         d = tensors["X"].shape[-1]
         if (
-            any(len(values) != tree.leaves for values in per_leaf)
-            or len(starts) != tree.leaves + 1
+            any(len(values) != len(starts) - 1 for values in per_machine)
+            or len(starts) < tree.leaves + 1
             or [starts[0], *sorted(starts), len(tensors["alpha"])] != [0, *starts, len(tensors["X"])]
             or tree.directions.shape[1] != d
             or len(tensors["variances"]) != d
         ):
-            raise DamagedFile("the model's leaves do not go together with its tree")
-        bandwidths = tensors["bandwidths"].tolist() if "bandwidths" in tensors else [None] * tree.leaves
-        leaves = tuple(
+            raise DamagedFile("the model's machines do not go together with its tree")
+        bandwidths = tensors["bandwidths"].tolist() if "bandwidths" in tensors else [None] * len(starts)
+        models = tuple(
             # rounding depends on where rows lie in memory: a part of a tensor lies anywhere, a tensor of its own as the
             # fitted one did
             FittedModel.from_tensors(
                 {**tensors, "X": tensors["X"][start:stop].clone(), "alpha": tensors["alpha"][start:stop].clone()},
-                {**metadata["leaf"], "bandwidth": bandwidth},
+                {**metadata["machine"], "bandwidth": bandwidth},
             )
             for start, stop, bandwidth in zip(starts, starts[1:], bandwidths, strict=False)
         )
         ridges, losses = tuple(tensors["ridges"].tolist()), tuple(tensors["losses"].tolist())
-        first = leaves[0]
-        temperature, variances = metadata["temperature"], tensors["variances"]
-        return cls(first.M, first.targets, tree, leaves, temperature, variances, ridges, losses)
+        leaves, blocks = models[: tree.leaves], models[tree.leaves :]
+        return cls(
+            leaves[0].M,
+            leaves[0].targets,
+            tree,
+            leaves,
+            blocks,
+            metadata["share"],
+            metadata["temperature"],
+            tensors["variances"],
+            ridges,
+            losses,
+        )
 
 
-def blended(leaves: Sequence[LeafAnswers], X: Tensor, answering: Tensor, shares: Tensor) -> Tensor:
+def blended(leaves: Sequence[Answers], X: Tensor, answering: Tensor, shares: Tensor) -> Tensor:
     """Return the answers (m, c) float64 to rows X, of leaves ``answering`` (m, k) with weights ``shares`` (m, k)."""
     found = torch.zeros((len(X), leaves[0].model.targets.n_outputs), dtype=torch.float64, device=X.device)
     answers = shares > 0

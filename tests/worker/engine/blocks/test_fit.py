@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from worker.engine.blocks.fit import block_rows_of, fit_blocks, fit_leaves, learn
+from worker.engine.blocks.machines import fit_machine
 from worker.engine.config import FitConfig
 from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets, RegressionTargets
@@ -73,7 +74,9 @@ def test_equal_rows_beyond_a_leaf_are_drawn_from():
     X, Y = _friedman(400)
     X[:] = X[0]
     targets = RegressionTargets.fit(Y)
-    model = fit_leaves(X, Y, targets, FitConfig(ridge=1.0), torch.eye(10).double(), 100, 0.1, None, 0)
+    model = fit_leaves(
+        X, Y, targets, FitConfig(ridge=1.0), torch.eye(10).double(), [], torch.full((400,), -1), 100, 0.1, None, 0
+    )
     assert [len(leaf.X) for leaf in model.leaves] == [100]
 
 
@@ -93,3 +96,17 @@ def test_on_friedmans_function_the_five_columns_stand_out_and_all_rows_are_bette
     assert rmse(model) < rmse(alone)
     # the noise alone is 1
     assert rmse(model) < 1.1
+
+
+def test_rows_that_choose_give_every_round_the_loss_of_its_blocks_on_them():
+    X, Y = _friedman(800)
+    targets = RegressionTargets.fit(Y)
+    held_out = (X[600:], Y[600:])
+    config = FitConfig(iterations=1, precision="float64")
+    for round_ in learn(X[:600], Y[:600], targets, config, 300, 2, 0, held_out):
+        losses = []
+        for rows, result in zip(block_rows_of(600, 300, 2, 0), round_.results, strict=True):
+            fixed = FitConfig(ridge=result.ridge, bandwidth=result.bandwidth, precision="float64")
+            model = fit_machine(X[rows], Y[rows], targets, fixed, round_.M).model
+            losses.append(targets.loss(model.raw(held_out[0]), held_out[1])[0])
+        assert round_.loss == pytest.approx((sum(losses) / 2,))

@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from worker.engine.blocks.fit import fit_blocks
+from worker.engine.blocks.machines import Leaf, fit_leaf, fit_machine
 from worker.engine.blocks.model import BlocksModel
-from worker.engine.blocks.temperature import TEMPERATURES, choose_temperature
-from worker.engine.blocks.tree import assign, weights
+from worker.engine.blocks.split import grow
+from worker.engine.blocks.tree import weights
 from worker.engine.config import FitConfig
 from worker.engine.errors import DamagedFile, EngineError
-from worker.engine.model import FittedModel, from_tensors
+from worker.engine.model import from_tensors
 from worker.engine.targets import ClassTargets, RegressionTargets
 
 
@@ -61,15 +62,30 @@ def test_a_row_is_answered_with_the_same_bits_in_any_batch(fitted):
         assert torch.equal(torch.cat([model.raw(part) for part in torch.split(X[:150], size)]), whole)
 
 
-def test_answers_are_those_of_the_leaves_by_their_weights(fitted):
+def test_answers_are_the_mean_of_the_blocks_and_those_of_the_leaves_by_their_weights(fitted):
     model, X = fitted
-    leaves, shares = weights(model.tree, X[:80], model.temperature)
-    expected = torch.zeros_like(model.raw(X[:80]))
-    for row, (own, weight) in enumerate(zip(leaves.tolist(), shares.tolist(), strict=True)):
-        for leaf, share in zip(own, weight, strict=True):
-            if share > 0:
-                expected[row] += share * model.leaves[leaf].raw(X[row : row + 1])[0].double()
+    leaves, weight_of = weights(model.tree, X[:80], model.temperature)
+    expected = torch.zeros(80, model.targets.n_outputs, dtype=torch.float64)
+    for block in model.blocks:
+        expected += model.share * block.raw(X[:80]).double() / len(model.blocks)
+    for row, (own, weight) in enumerate(zip(leaves.tolist(), weight_of.tolist(), strict=True)):
+        for leaf, weight_of_leaf in zip(own, weight, strict=True):
+            expected[row] += weight_of_leaf * model.leaves[leaf].raw(X[row : row + 1])[0].double()
     torch.testing.assert_close(model.raw(X[:80]), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_blocks_without_a_share_are_left_out():
+    X, Y, targets = _problem()
+    M = torch.eye(5, dtype=torch.float64)
+    tree = grow([X], M, 500)
+    base = targets.encode(Y) / 2
+    leaves = [fit_leaf(X[k::4], Y[k::4], targets, FitConfig(), M, base=base[k::4]) for k in range(tree.leaves)]
+    blocks = [fit_machine(X[:90], Y[:90], targets, FitConfig(), M)] * 2
+    for share, kept in ((0.0, 0), (0.5, 2)):
+        model = BlocksModel.of(tree, leaves, blocks, share, 0.1, torch.ones(5).double())
+        assert len(model.blocks) == kept
+        assert len(model.ridges) == tree.leaves + kept
+        assert torch.equal(from_tensors(*model.to_tensors()).raw(X), model.raw(X))
 
 
 def test_a_model_moves_whole():
@@ -104,29 +120,14 @@ def test_tensors_that_do_not_go_together_are_refused():
             from_tensors(tensors | wrong, metadata)
 
 
-def test_a_leaf_in_float64_brings_it_to_all():
+def test_a_machine_in_float64_brings_it_to_all():
     X, Y, targets = _problem()
-    model = fit_blocks(X, Y, targets, FitConfig(iterations=0), 300, 1, 250)
-    assert {leaf.X.dtype for leaf in model.leaves} == {torch.float32}
-    leaves = [FittedModel(*[getattr(leaf, name) for name in FittedModel.__dataclass_fields__]) for leaf in model.leaves]
-    from worker.engine.blocks.leaves import Leaf, fit_leaf
-
-    own = assign(model.tree, X).of(0)
-    wide = fit_leaf(X[own], Y[own], targets, FitConfig(iterations=0, precision="float64"), model.M)
-    mixed = BlocksModel.of(model.tree, [wide, *(Leaf(leaf, 0.1, (1.0,)) for leaf in leaves[1:])], 0.1, model.variances)
-    assert {leaf.alpha.dtype for leaf in mixed.leaves} == {torch.float64}
-    again = from_tensors(*mixed.to_tensors())
-    assert torch.equal(again.raw(X), mixed.raw(X))
-
-
-def test_the_temperature_is_that_with_the_least_loss_of_held_out_rows():
-    X, Y, targets = _problem()
-    model = fit_blocks(X[200:], Y[200:], targets, FitConfig(iterations=1), 300, 2, 250)
-    chosen, losses = choose_temperature(model.tree, model.answers, X[:200], Y[:200], targets)
-    for temperature, loss in zip(TEMPERATURES, losses, strict=True):
-        own = BlocksModel(**{**{name: getattr(model, name) for name in _FIELDS}, "temperature": temperature})
-        assert targets.loss(own.raw(X[:200]), Y[:200]) == pytest.approx(loss)
-    assert losses[TEMPERATURES.index(chosen)] == min(losses)
-
-
-_FIELDS = tuple(BlocksModel.__dataclass_fields__)
+    M = torch.eye(5, dtype=torch.float64)
+    tree = grow([X], M, 500)
+    configs = [FitConfig(precision=precision) for precision in ("float64", *["float32"] * 3)]
+    machines = [fit_machine(X[k::4], Y[k::4], targets, config, M) for k, config in enumerate(configs)]
+    leaves = [Leaf(machine) for machine in machines[: tree.leaves]]
+    model = BlocksModel.of(tree, leaves, machines[2:], 1.0, 0.1, torch.ones(5).double())
+    assert {part.alpha.dtype for part in (*model.leaves, *model.blocks)} == {torch.float64}
+    again = from_tensors(*model.to_tensors())
+    assert torch.equal(again.raw(X), model.raw(X))
