@@ -87,7 +87,8 @@ class NetworkCheckpoint(Contract):
 class BlocksCheckpoint(Contract):
     """Where a fit by blocks may go on: when the parts of ``round`` have ended.
 
-    ``rows``: a file for each of them; ``shared``: what they all read; ``state``: what the job knows.
+    ``rows``: a file for each of them; ``shared``: what they all read; ``state``: what the job knows; ``machines``:
+    those of the blocks, once they are fitted.
     """
 
     kind: Literal["blocks"] = "blocks"
@@ -95,12 +96,13 @@ class BlocksCheckpoint(Contract):
     state: ArtifactRef
     shared: ArtifactRef
     rows: list[ArtifactRef]
+    machines: list[ArtifactRef]
     matrices: list[ArtifactRef] = Field(description="M of every iteration so far, in order.")
 
     @property
     def keys(self) -> set[str]:
         """The keys of its files."""
-        return {ref.key for ref in (self.state, self.shared, *self.rows, *self.matrices)}
+        return {ref.key for ref in (self.state, self.shared, *self.rows, *self.machines, *self.matrices)}
 
 
 AnyCheckpoint = Annotated[

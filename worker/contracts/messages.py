@@ -16,7 +16,7 @@ from worker.contracts.artifacts import (
 )
 from worker.contracts.base import Contract, Label, Task
 from worker.contracts.events import IterationData, LogData, StepData, TrialData
-from worker.contracts.parts import BlockWork, LeafWork, PartOutcome, PartResult, PartWork, TrialWork
+from worker.contracts.parts import BlockWork, LeafWork, MachineWork, PartOutcome, PartResult, PartWork, TrialWork
 from worker.contracts.requests import FitRequest, NetworkRequest, PredictRequest, TuneRequest
 from worker.contracts.resources import ChosenBy, HeatSummary, IterationSummary, JobError, ModelColumn, Progress
 
@@ -88,6 +88,13 @@ class BlockOrder(Order):
     work: BlockWork
 
 
+class MachineOrder(Order):
+    """A block's kernel machine for the child to fit, a part of the job."""
+
+    kind: Literal["machine"] = "machine"
+    work: MachineWork
+
+
 class LeafOrder(Order):
     """A leaf for the child to fit, a part of the job."""
 
@@ -120,7 +127,17 @@ class PredictOrder(Order):
     table: TableRef
 
 
-AnyOrder = FitOrder | BlocksOrder | TuneOrder | TrialOrder | BlockOrder | LeafOrder | NetworkOrder | PredictOrder
+AnyOrder = (
+    FitOrder
+    | BlocksOrder
+    | TuneOrder
+    | TrialOrder
+    | BlockOrder
+    | MachineOrder
+    | LeafOrder
+    | NetworkOrder
+    | PredictOrder
+)
 
 
 class Reported(Contract):

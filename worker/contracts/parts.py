@@ -32,6 +32,16 @@ class BlockWork(Contract):
     number: int
 
 
+class MachineWork(Contract):
+    """Fit the rows of a block at the chosen M, to answer with; fields as of ``BlockWork``. ``ridge``: as chosen."""
+
+    kind: Literal["machine"] = "machine"
+    state: ArtifactRef
+    rows: ArtifactRef
+    number: int
+    ridge: float
+
+
 class LeafWork(Contract):
     """Fit the rows of a leaf at the chosen M; fields as of ``BlockWork``."""
 
@@ -41,8 +51,8 @@ class LeafWork(Contract):
     number: int
 
 
-PartWork = Annotated[TrialWork | BlockWork | LeafWork, Field(discriminator="kind")]
-PartKind = Literal["trial", "block", "leaf"]
+PartWork = Annotated[TrialWork | BlockWork | MachineWork | LeafWork, Field(discriminator="kind")]
+PartKind = Literal["trial", "block", "machine", "leaf"]
 
 
 class TrialResult(Contract):
@@ -52,31 +62,36 @@ class TrialResult(Contract):
     data: TrialData
 
 
-class BlockDone(Contract):
-    """The block's FACT or AGOP is in ``file``. ``loss``: of its rows left out, parts in order of weight."""
+class Solved(Contract):
+    """What a part solved is in ``file``. ``loss``: of its rows left out, parts in order of weight."""
+
+    file: ArtifactRef
+    loss: tuple[float, ...]
+    ridge: float
+    bandwidth: float | None
+    rows: int
+    seconds: float
+
+
+class BlockDone(Solved):
+    """The file has the block's FACT or AGOP."""
 
     kind: Literal["block"] = "block"
-    file: ArtifactRef
-    loss: tuple[float, ...]
-    ridge: float
-    bandwidth: float | None
-    rows: int
-    seconds: float
 
 
-class LeafDone(Contract):
-    """The kernel machine of a leaf is in ``file``; fields as of ``BlockDone``."""
+class MachineDone(Solved):
+    """The file has the kernel machine of a block."""
+
+    kind: Literal["machine"] = "machine"
+
+
+class LeafDone(Solved):
+    """The file has the kernel machines of a leaf."""
 
     kind: Literal["leaf"] = "leaf"
-    file: ArtifactRef
-    loss: tuple[float, ...]
-    ridge: float
-    bandwidth: float | None
-    rows: int
-    seconds: float
 
 
-PartResult = Annotated[TrialResult | BlockDone | LeafDone, Field(discriminator="kind")]
+PartResult = Annotated[TrialResult | BlockDone | MachineDone | LeafDone, Field(discriminator="kind")]
 
 
 class PartOutcome(Contract):

@@ -33,11 +33,12 @@ from worker.contracts.messages import (
     Interrupted,
     LeafOrder,
     LogReport,
+    MachineOrder,
     PredictOrder,
     TrialOrder,
     TuneOrder,
 )
-from worker.runs.block_parts import block, leaf
+from worker.runs.block_parts import block, block_machine, leaf
 from worker.runs.blocks import fit_by_blocks
 from worker.runs.failures import last_report
 from worker.runs.fit import fit
@@ -133,6 +134,8 @@ def carry_out(
         return trial(order, artifacts, machine, report)
     if isinstance(order, BlockOrder):
         return block(order, artifacts, machine)
+    if isinstance(order, MachineOrder):
+        return block_machine(order, artifacts, machine)
     if isinstance(order, LeafOrder):
         return leaf(order, artifacts, machine)
     try:

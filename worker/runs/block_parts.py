@@ -1,19 +1,22 @@
-"""The run kinds ``block`` and ``leaf``: parts of a fit by blocks, each on rows of its own at one M for all."""
+"""The run kinds ``block``, ``machine`` and ``leaf``: parts of a fit by blocks, each on rows of its own at one M."""
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from worker.contracts.messages import BlockOrder, LeafOrder, PartDone
-from worker.contracts.parts import BlockDone, LeafDone
+from worker.contracts.artifacts import ArtifactRef
+from worker.contracts.messages import BlockOrder, LeafOrder, MachineOrder, PartDone
+from worker.contracts.parts import BlockDone, LeafDone, MachineDone
 from worker.contracts.specs import FitSpec
+from worker.engine.blocks.answers import Answers, mean_outputs
 from worker.engine.blocks.learn import BlockResult, block_feature_sum
-from worker.engine.blocks.leaves import Leaf, fit_leaf
+from worker.engine.blocks.machines import Leaf, fit_leaf, fit_machine
+from worker.engine.blocks.machines import Machine as Fitted
 from worker.engine.config import FitConfig
 from worker.engine.estimate import estimate
 from worker.engine.model import FittedModel
@@ -25,16 +28,24 @@ from worker.training.machine import Machine
 
 @dataclass(frozen=True)
 class RoundState:
-    """What all parts of a round share: M (d, d) or (d,) float64, the coding of targets, and how to solve."""
+    """What all parts of a round share: M (d, d) or (d,) float64, the coding of targets, and how to solve.
+
+    ``machines``: the files of the blocks' machines, for leaves.
+    """
 
     M: Tensor
     targets: Targets
     config: FitConfig
+    machines: tuple[ArtifactRef, ...] = ()
 
     def packed(self, spec: FitSpec) -> bytes:
         """Return a file that ``of`` reads. ``spec`` without choice; its ridges are those of the config."""
         tensors, metadata = targets_as_tensors(self.targets)
-        about = {"spec": spec.model_dump(mode="json"), "ridges": list(self.config.ridges)}
+        about = {
+            "spec": spec.model_dump(mode="json"),
+            "ridges": list(self.config.ridges),
+            "machines": [ref.model_dump() for ref in self.machines],
+        }
         return pack({"M": self.M.cpu().numpy(), **tensors}, {**about, **metadata})
 
     @classmethod
@@ -43,7 +54,8 @@ class RoundState:
         arrays, metadata = unpack(content)
         spec = FitSpec.model_validate(metadata["spec"])
         config = FitConfig(**spec.engine_options(), ridges=tuple(metadata["ridges"]), raise_ridge=spec.ridge == "auto")
-        return cls(torch.from_numpy(arrays["M"]), targets_of(arrays, metadata), config)
+        machines = tuple(ArtifactRef.model_validate(ref) for ref in metadata["machines"])
+        return cls(torch.from_numpy(arrays["M"]), targets_of(arrays, metadata), config, machines)
 
 
 def targets_as_tensors(targets: Targets) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -62,9 +74,13 @@ def targets_of(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) ->
     return ClassTargets(metadata["n_classes"], frequencies)
 
 
-def pack_rows(X: Tensor, Y: Tensor) -> bytes:
-    """Return the file of a part's rows X (n, d) float64 and raw targets."""
-    return pack({"X": X.numpy(), "Y": Y.numpy()}, {})
+def pack_rows(X: Tensor, Y: Tensor, own: Tensor | None = None) -> bytes:
+    """Return the file of a part's rows X (n, d) float64 and raw targets.
+
+    ``own`` (n,) int64: of a leaf, which block has trained each row, −1 for none.
+    """
+    arrays = {"X": X.numpy(), "Y": Y.numpy()}
+    return pack(arrays if own is None else {**arrays, "own": own.numpy()}, {})
 
 
 def block(order: BlockOrder, artifacts: Artifacts, machine: Machine) -> PartDone:
@@ -76,7 +92,7 @@ def block(order: BlockOrder, artifacts: Artifacts, machine: Machine) -> PartDone
         ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
     """
     began = time.perf_counter()
-    state, X, Y = _read(order, artifacts, machine)
+    state, X, Y, _ = _read(order, artifacts, machine)
     result = block_feature_sum(X, Y, state.targets, state.config, state.M, state.config.seed + order.work.number)
     content = pack({"feature": result.feature.cpu().numpy()}, {})
     file = artifacts.put_bytes(f"jobs/{order.prefix}/block-{order.work.number:04d}.safetensors", content)
@@ -98,39 +114,65 @@ def stored_block(done: BlockDone, artifacts: Artifacts) -> BlockResult:
     return BlockResult(torch.from_numpy(arrays["feature"]), done.loss, done.ridge, done.bandwidth, done.rows)
 
 
-def leaf(order: LeafOrder, artifacts: Artifacts, machine: Machine) -> PartDone:
-    """Fit the rows of a leaf at the chosen M and store its kernel machine; errors as of ``block``."""
+def block_machine(order: MachineOrder, artifacts: Artifacts, machine: Machine) -> PartDone:
+    """Fit the rows of a block at the chosen M and store its kernel machine; errors as of ``block``."""
     began = time.perf_counter()
-    state, X, Y = _read(order, artifacts, machine)
-    fitted = fit_leaf(X, Y, state.targets, state.config, state.M, state.config.seed + order.work.number)
-    tensors, metadata = fitted.model.to_tensors()
-    content = pack({name: tensor.cpu().numpy() for name, tensor in tensors.items()}, {"engine": metadata})
-    file = artifacts.put_bytes(f"jobs/{order.prefix}/leaf-{order.work.number:04d}.safetensors", content)
-    return PartDone(
-        result=LeafDone(
-            file=file,
-            loss=fitted.loss,
-            ridge=fitted.ridge,
-            bandwidth=fitted.model.bandwidth,
-            rows=len(X),
-            seconds=time.perf_counter() - began,
-        )
-    )
+    state, X, Y, _ = _read(order, artifacts, machine)
+    config = replace(state.config, ridge=order.work.ridge)
+    fitted = fit_machine(X, Y, state.targets, config, state.M, config.seed + order.work.number)
+    key = f"jobs/{order.prefix}/machine-{order.work.number:04d}.safetensors"
+    return PartDone(result=MachineDone(**_kept(Leaf(fitted), key, artifacts, began)))
 
 
-def stored_leaf(done: LeafDone, artifacts: Artifacts) -> Leaf:
-    """Return the leaf that ``leaf`` stored."""
-    arrays, metadata = unpack(artifacts.read_bytes(done.file))
+def leaf(order: LeafOrder, artifacts: Artifacts, machine: Machine) -> PartDone:
+    """Fit the rows of a leaf at the chosen M and store its kernel machines; errors as of ``block``."""
+    began = time.perf_counter()
+    state, X, Y, own = _read(order, artifacts, machine)
+    base = None
+    if state.machines:
+        answers = [Answers(stored_leaf(ref, artifacts).alone.model.to(X.device)) for ref in state.machines]
+        base = mean_outputs(answers, X, own)
+    fitted = fit_leaf(X, Y, state.targets, state.config, state.M, state.config.seed + order.work.number, base)
+    key = f"jobs/{order.prefix}/leaf-{order.work.number:04d}.safetensors"
+    return PartDone(result=LeafDone(**_kept(fitted, key, artifacts, began)))
+
+
+def stored_leaf(ref: ArtifactRef, artifacts: Artifacts) -> Leaf:
+    """Return what ``leaf`` stored; of ``block_machine``, a leaf that is fitted alone."""
+    arrays, metadata = unpack(artifacts.read_bytes(ref))
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    return Leaf(FittedModel.from_tensors(tensors, metadata["engine"]), done.ridge, done.loss)
+    model = FittedModel.from_tensors(tensors, metadata["engine"])
+    alone, *beside = (Fitted(model, part["ridge"], tuple(part["loss"])) for part in metadata["machines"])
+    return Leaf(alone, *(replace(part, model=replace(model, alpha=tensors["beside"])) for part in beside))
 
 
-def _read(order: BlockOrder | LeafOrder, artifacts: Artifacts, machine: Machine) -> tuple[RoundState, Tensor, Tensor]:
+def _kept(fitted: Leaf, key: str, artifacts: Artifacts, began: float) -> dict[str, Any]:
+    """Store the machines of a leaf, or that of a block; return what the part says of them."""
+    machines = [fitted.alone] if fitted.beside is None else [fitted.alone, fitted.beside]
+    tensors, engine = fitted.alone.model.to_tensors()
+    if fitted.beside is not None:
+        tensors["beside"] = fitted.beside.model.alpha
+    about = [{"ridge": part.ridge, "loss": list(part.loss)} for part in machines]
+    arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+    return {
+        "file": artifacts.put_bytes(key, pack(arrays, {"engine": engine, "machines": about})),
+        "loss": machines[-1].loss,
+        "ridge": machines[-1].ridge,
+        "bandwidth": fitted.alone.model.bandwidth,
+        "rows": len(fitted.alone.model.X),
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def _read(
+    order: BlockOrder | MachineOrder | LeafOrder, artifacts: Artifacts, machine: Machine
+) -> tuple[RoundState, Tensor, Tensor, Tensor | None]:
     state = RoundState.of(artifacts.read_bytes(order.work.state))
     arrays, _ = unpack(artifacts.read_bytes(order.work.rows))
     X, Y = torch.from_numpy(arrays["X"]), torch.from_numpy(arrays["Y"])
     n, d = X.shape
     machine.check_fits(estimate(n, d, state.targets.n_outputs, 0, state.config).bytes)
     device = machine.device
-    moved = RoundState(state.M.to(device), state.targets.to(device), state.config)
-    return moved, X.to(device), Y.to(device)
+    moved = replace(state, M=state.M.to(device), targets=state.targets.to(device))
+    own = torch.from_numpy(arrays["own"]).to(device) if "own" in arrays else None
+    return moved, X.to(device), Y.to(device), own

@@ -5,7 +5,6 @@ their numbers, so that the model does not depend on how many workers there are. 
 whole; a part reads the rows of its block or leaf alone.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,26 +23,34 @@ from worker.contracts.messages import (
     ProgressReport,
     RoundPlanned,
 )
-from worker.contracts.parts import BlockDone, BlockWork, LeafDone, LeafWork, PartResult, PartWork
-from worker.contracts.resources import HeatSummary, IterationSummary, PartCounts, Progress
+from worker.contracts.parts import (
+    BlockDone,
+    BlockWork,
+    LeafDone,
+    LeafWork,
+    MachineDone,
+    MachineWork,
+    PartResult,
+    PartWork,
+)
+from worker.contracts.resources import HeatSummary, PartCounts, Progress
 from worker.contracts.specs import AUTO_CANDIDATES, Blocks, FitSpec
 from worker.contracts.validation import left_out_chose, validation_chose
 from worker.engine import summary
+from worker.engine.blocks.blend import DEFAULT_BLEND, choose_blend
 from worker.engine.blocks.fit import block_rows_of
 from worker.engine.blocks.learn import around_ridges, mean_loss, next_metric
-from worker.engine.blocks.leaves import at_most
+from worker.engine.blocks.machines import at_most
 from worker.engine.blocks.model import BlocksModel
 from worker.engine.blocks.split import grow
-from worker.engine.blocks.temperature import DEFAULT_TEMPERATURE, choose_temperature
 from worker.engine.blocks.tree import assign
 from worker.engine.config import FitConfig
 from worker.engine.problem import Iterate
-from worker.engine.targets import RegressionTargets, Targets
 from worker.runs.block_parts import RoundState, pack_rows, stored_block, stored_leaf
 from worker.runs.blocks_state import BlocksState
 from worker.runs.checkpoints import Checkpoints, Trail
 from worker.runs.data import load_rows
-from worker.runs.fit import FINAL, TOP_FEATURES
+from worker.runs.fit import FINAL
 from worker.serving.model import ServedModel
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import pack
@@ -51,8 +58,8 @@ from worker.training.machine import Machine, versions
 from worker.training.model_selection import choose, run_summaries
 from worker.training.rows import TrainingRows
 
-CHOOSING_SHARE, LEARNING_SHARE = 0.1, 0.6
-"""How far the job is when the options are chosen, and when M is learned."""
+CHOOSING_SHARE, LEARNING_SHARE, MACHINES_SHARE, LEAVES_SHARE = 0.1, 0.5, 0.6, 0.95
+"""How far the job is when options are chosen, M is learned, and the machines of blocks and leaves are fitted."""
 
 
 def fit_by_blocks(
@@ -101,12 +108,17 @@ class _FitByBlocks:
         made = [outcome.result for outcome in outcomes]
         if len(made) < len(self._files):
             return self._plan(state)
+        self._round += 1
         if state.tree is not None:
             return self._store(state, [result for result in made if isinstance(result, LeafDone)])
-        if self._learned(state, made):
+        if state.machines is not None:
+            state.machines = [result.file for result in made if isinstance(result, MachineDone)]
             return self._plan_leaves(state)
-        self._round += 1
-        return self._plan(state)
+        if not self._learned(state, made):
+            return self._plan(state)
+        state.machines = []
+        # one block would only repeat what its leaf says
+        return self._plan(state) if len(self._files) > 1 else self._plan_leaves(state)
 
     def _begin(self) -> RoundPlanned:
         """Choose the options, store the rows of the blocks, and plan the first round."""
@@ -120,9 +132,12 @@ class _FitByBlocks:
         }
         first = M if spec.feature_matrix == "diagonal" else torch.diag(M)
         state = BlocksState(spec, runs, rows.targets, columns, FitConfig(**spec.engine_options()).ridges, [first])
-        drawn = block_rows_of(len(rows.X), self._blocks.rows, self._blocks.learn, spec.seed)
-        self._files = [self._put_rows(f"rows-{number:04d}", rows, chosen) for number, chosen in enumerate(drawn)]
+        blocks = enumerate(self._drawn(rows, spec))
+        self._files = [self._put_rows(f"rows-{number:04d}", rows, drawn) for number, drawn in blocks]
         return self._plan(state)
+
+    def _drawn(self, rows: TrainingRows, spec: FitSpec) -> list[Tensor]:
+        return block_rows_of(len(rows.X), self._blocks.rows, self._blocks.learn, spec.seed)
 
     def _choose(self) -> tuple[FitSpec, TrainingRows, list[HeatSummary]]:
         spec = self._order.request.spec
@@ -164,77 +179,45 @@ class _FitByBlocks:
             patient = config.patience is None or since_best < config.patience
             following = next_metric(results, M, config) if patient else None
         ridges = sorted(result.ridge for result in results)
-        self._take(state, M, ridges[(len(ridges) - 1) // 2], results[0].bandwidth, seconds)
+        state.chosen.append([result.ridge for result in results])
+        stored = self._checkpoints.save_matrix(FINAL, iteration, M, self._trail, state.columns)
+        self._pending = state.record(ridges[(len(ridges) - 1) // 2], results[0].bandwidth, seconds, stored=stored)
         if following is None:
             return True
         state.matrices.append(following)
         state.ridges = around_ridges(results, config).ridges
         return False
 
-    def _take(self, state: BlocksState, M: Tensor, ridge: float, bandwidth: float | None, seconds: float) -> None:
-        """Report an iteration, and keep its M for the history."""
-        iteration = len(state.losses) - 1
-        names, variances = state.columns["names"], torch.tensor(state.columns["variances"], dtype=torch.float64)
-        metrics = _metrics("leave_one_out", state.losses[-1], state.targets)
-        eigenvalues = summary.eigenvalues(M)
-        shares = summary.importance(M, variances)
-        leading = shares.topk(min(TOP_FEATURES, len(shares))).indices.tolist()
-        if state.history:
-            cosine = summary.cosine(state.matrices[iteration - 1], M)
-            state.history[-1] = state.history[-1].model_copy(update={"cosine_to_next": cosine})
-        stored = self._checkpoints.save_matrix(FINAL, iteration, M, self._trail, state.columns)
-        rank, trace = summary.effective_rank(eigenvalues), float(eigenvalues.sum())
-        state.history.append(
-            IterationSummary(
-                iteration=iteration,
-                metrics=metrics,
-                ridge=ridge,
-                bandwidth=bandwidth,
-                seconds=seconds,
-                trace=trace,
-                effective_rank=rank,
-                matrix=stored,
-            )
-        )
-        data = IterationData(
-            iteration=iteration,
-            iterations=state.spec.iterations,
-            metrics=metrics,
-            ridge=ridge,
-            bandwidth=bandwidth,
-            trace=trace,
-            effective_rank=rank,
-            top=[names[index] for index in leading],
-            seconds=seconds,
-        )
-        self._pending = data
-
     def _plan(self, state: BlocksState) -> RoundPlanned:
-        """Return the round whose rows are in the files: blocks while M is learned, leaves after that."""
-        learning = state.tree is None
+        """Return the round whose rows are in the files: blocks while M is learned, their machines, then leaves."""
+        learning = state.machines is None
         M = state.matrices[-1] if learning else state.matrices[state.best]
         ridges = state.ridges if learning else FitConfig(**state.spec.engine_options()).ridges
         config = FitConfig(**{**state.spec.engine_options(), "ridges": ridges})
-        shared = self._put("round", RoundState(M, state.targets, config).packed(state.spec))
-        work = BlockWork if learning else LeafWork
-        parts: list[PartWork] = [
-            work(state=shared, rows=rows, number=number) for number, rows in enumerate(self._files)
-        ]
+        machines = tuple(state.machines or ())
+        shared = self._put("round", RoundState(M, state.targets, config, machines).packed(state.spec))
+        parts = [self._work(state, shared, rows, number) for number, rows in enumerate(self._files)]
         iteration = len(state.losses)
         each = (LEARNING_SHARE - CHOOSING_SHARE) / (state.spec.iterations + 1)
         begin, end = (CHOOSING_SHARE + each * done for done in (iteration, iteration + 1))
+        stage = "learning the feature matrix"
+        if state.tree is not None:
+            stage, begin, end = "fitting the leaves", MACHINES_SHARE, LEAVES_SHARE
+        elif not learning:
+            stage, begin, end = "fitting the blocks", LEARNING_SHARE, MACHINES_SHARE
         progress = Progress(
             iteration=iteration - 1 if iteration else None,
             iterations=state.spec.iterations,
-            fraction=begin if learning else LEARNING_SHARE,
-            stage="learning the feature matrix" if learning else "fitting the leaves",
-            parts=PartCounts(done=0, running=0, total=len(parts), fraction_after=end if learning else 0.95),
+            fraction=begin,
+            stage=stage,
+            parts=PartCounts(done=0, running=0, total=len(parts), fraction_after=end),
         )
         checkpoint = BlocksCheckpoint(
             round=self._round,
             state=self._put("state", state.packed()),
             shared=shared,
             rows=list(self._files),
+            machines=list(machines),
             matrices=list(self._trail.matrices),
         )
         if self._pending is not None:
@@ -248,6 +231,15 @@ class _FitByBlocks:
         metrics = state.history[-1].metrics if state.history else {}
         return RoundPlanned(round=self._round, parts=parts, progress=progress, metrics=metrics, checkpoint=checkpoint)
 
+    @staticmethod
+    def _work(state: BlocksState, shared: ArtifactRef, rows: ArtifactRef, number: int) -> PartWork:
+        if state.tree is not None:
+            return LeafWork(state=shared, rows=rows, number=number)
+        if state.machines is not None:
+            ridge = state.chosen[state.best][number]
+            return MachineWork(state=shared, rows=rows, number=number, ridge=ridge)
+        return BlockWork(state=shared, rows=rows, number=number)
+
     def _plan_leaves(self, state: BlocksState) -> RoundPlanned:
         """Grow the tree at the best M, store the rows of its leaves, and plan the round that fits them."""
         report = ProgressReport(
@@ -258,42 +250,40 @@ class _FitByBlocks:
         rows = load_rows(_with_spec(self._order, state.spec), self._artifacts, fold=None)
         tree = grow([rows.X], state.matrices[state.best], self._blocks.leaf, self._blocks.overlap)
         assignment = assign(tree, rows.X)
-        self._files = [
-            self._put_rows(
-                f"leaf-rows-{number:04d}",
-                rows,
-                at_most(assignment.of(number), self._blocks.leaf, state.spec.seed + number),
-            )
-            for number in range(tree.leaves)
-        ]
+        own = torch.full((len(rows.X),), -1)
+        for number, drawn in enumerate(self._drawn(rows, state.spec)):
+            own[drawn] = number
+        self._files = []
+        for number in range(tree.leaves):
+            chosen = at_most(assignment.of(number), self._blocks.leaf, state.spec.seed + number)
+            self._files.append(self._put_rows(f"leaf-rows-{number:04d}", rows, chosen, own))
         state.tree = tree
-        self._round += 1
         message = f"iteration {state.best} is the best by the error of rows left out; {tree.leaves} leaves at its M"
         self._report(LogReport(data=LogData(message=message)))
         return self._plan(state)
 
     def _store(self, state: BlocksState, made: list[LeafDone]) -> FitDone:
         assert state.tree is not None  # noqa: S101 - there are leaves
-        leaves = [stored_leaf(done, self._artifacts) for done in made]
+        leaves = [stored_leaf(done.file, self._artifacts) for done in made]
+        blocks = [stored_leaf(ref, self._artifacts).alone for ref in state.machines or ()]
         order = _with_spec(self._order, state.spec)
         rows = load_rows(order, self._artifacts, fold=None)
         variances = torch.tensor(state.columns["variances"], dtype=torch.float64)
-        model = BlocksModel.of(state.tree, leaves, DEFAULT_TEMPERATURE, variances)
-        losses = [sum(column) / len(leaves) for column in zip(*(leaf.loss for leaf in leaves), strict=True)]
-        metrics = _metrics("leave_one_out", tuple(losses), state.targets)
+        blend = DEFAULT_BLEND
+        if rows.validation is not None:
+            blend = choose_blend(state.tree, leaves, blocks, *rows.validation, state.targets)[0]
+        model = BlocksModel.of(state.tree, leaves, blocks, blend.share, blend.temperature, variances)
+        metrics = dict(state.history[state.best].metrics)
         if rows.validation is not None:
             X, Y = rows.validation
-            if len(leaves) > 1:
-                temperature, _ = choose_temperature(state.tree, model.answers, X, Y, state.targets)
-                model = BlocksModel.of(state.tree, leaves, temperature, variances)
             metrics |= {f"validation_{name}": value for name, value in state.targets.metrics(model.raw(X), Y).items()}
         request = order.request
         features, targets = map(order.table.model_columns, (request.features or (), request.targets))
         served = ServedModel(rows.encoder, model, order.task, rows.classes, features, targets)
         folder = f"models/{order.prefix}"
         stored = self._artifacts.put_bytes(f"{folder}/model.safetensors", pack(*served.to_tensors()))
-        first = leaves[0].model
-        best = Iterate(state.best, model.M, first.alpha, leaves[0].ridge, first.bandwidth, None, metrics)
+        first = leaves[0].alone.model
+        best = Iterate(state.best, model.M, first.alpha, leaves[0].alone.ridge, first.bandwidth, None, metrics)
         content = self._checkpoints.matrices(self._trail, best, state.columns["variances"])
         matrices = self._artifacts.put_bytes(f"{folder}/matrices.safetensors", content)
         ridges = sorted(model.ridges)
@@ -317,7 +307,7 @@ class _FitByBlocks:
                 ridge=ridges[(len(ridges) - 1) // 2],
                 bandwidth=first.bandwidth,
                 precision=str(first.alpha.dtype).removeprefix("torch."),
-                solver=f"blocks: {len(leaves)} leaves of at most {self._blocks.leaf} rows at one M",
+                solver=f"blocks: one M of {len(self._drawn(rows, state.spec))} blocks, {len(leaves)} leaves at it",
                 refitted=False,
                 choices=state.runs,
                 training_rows=len(rows.X),
@@ -326,22 +316,12 @@ class _FitByBlocks:
             ),
         )
 
-    def _put_rows(self, name: str, rows: TrainingRows, chosen: Tensor) -> ArtifactRef:
-        return self._put(name, pack_rows(rows.X[chosen], rows.Y[chosen]))
+    def _put_rows(self, name: str, rows: TrainingRows, chosen: Tensor, own: Tensor | None = None) -> ArtifactRef:
+        return self._put(name, pack_rows(rows.X[chosen], rows.Y[chosen], None if own is None else own[chosen]))
 
     def _put(self, name: str, content: bytes) -> ArtifactRef:
         key = f"jobs/{self._order.prefix}/{self._round:04d}-{name}.safetensors"
         return self._artifacts.put_bytes(key, content)
-
-
-def _metrics(prefix: str, loss: tuple[float, ...], targets: Targets) -> dict[str, float]:
-    """Return the figures that a loss says: the Brier score, or R² and, of one output, RMSE in original units."""
-    if not isinstance(targets, RegressionTargets):
-        return {f"{prefix}_brier": loss[0]}
-    figures = {f"{prefix}_r2": 1 - loss[0]}
-    if targets.n_outputs == 1:
-        figures[f"{prefix}_rmse"] = math.sqrt(loss[0]) * float(targets.scale[0])
-    return figures
 
 
 def _with_spec(order: BlocksOrder, spec: FitSpec) -> BlocksOrder:

@@ -1,16 +1,21 @@
 """What a fit by blocks knows between two rounds, as one file."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from worker.contracts.artifacts import ArtifactRef
+from worker.contracts.events import IterationData
 from worker.contracts.resources import HeatSummary, IterationSummary
 from worker.contracts.specs import FitSpec
+from worker.engine import summary
 from worker.engine.blocks.tree import Tree
-from worker.engine.targets import Targets
+from worker.engine.targets import RegressionTargets, Targets
 from worker.runs.block_parts import targets_as_tensors, targets_of
+from worker.runs.fit import TOP_FEATURES
 from worker.store.files.safetensors_io import pack, unpack
 
 
@@ -19,7 +24,8 @@ class BlocksState:
     """What the job knows between two rounds.
 
     ``matrices``: M of iteration 0, 1, …; ``ridges``: what the next blocks try; ``columns``: see ``save_matrix``;
-    ``tree`` once M is learned.
+    ``chosen``: the ridge of every block at every iteration; ``machines``: the files of the blocks' machines at the best
+    M, None before they are planned; ``tree`` once the leaves are.
     """
 
     spec: FitSpec
@@ -30,12 +36,49 @@ class BlocksState:
     matrices: list[Tensor]
     losses: list[tuple[float, ...]] = field(default_factory=list)
     history: list[IterationSummary] = field(default_factory=list)
+    chosen: list[list[float]] = field(default_factory=list)
+    machines: list[ArtifactRef] | None = None
     tree: Tree | None = None
 
     @property
     def best(self) -> int:
         """The iteration with the least loss, the first of equal ones."""
         return min(range(len(self.losses)), key=lambda iteration: self.losses[iteration])
+
+    def record(self, ridge: float, bandwidth: float | None, seconds: float, *, stored: bool) -> IterationData:
+        """Add the last iteration to the history, and return what followers see. ``stored``: its M is kept."""
+        iteration = len(self.losses) - 1
+        M, metrics = self.matrices[iteration], _metrics(self.losses[-1], self.targets)
+        if self.history:
+            cosine = summary.cosine(self.matrices[iteration - 1], M)
+            self.history[-1] = self.history[-1].model_copy(update={"cosine_to_next": cosine})
+        eigenvalues = summary.eigenvalues(M)
+        rank, trace = summary.effective_rank(eigenvalues), float(eigenvalues.sum())
+        self.history.append(
+            IterationSummary(
+                iteration=iteration,
+                metrics=metrics,
+                ridge=ridge,
+                bandwidth=bandwidth,
+                seconds=seconds,
+                trace=trace,
+                effective_rank=rank,
+                matrix=stored,
+            )
+        )
+        shares = summary.importance(M, torch.tensor(self.columns["variances"], dtype=torch.float64))
+        leading = shares.topk(min(TOP_FEATURES, len(shares))).indices.tolist()
+        return IterationData(
+            iteration=iteration,
+            iterations=self.spec.iterations,
+            metrics=metrics,
+            ridge=ridge,
+            bandwidth=bandwidth,
+            trace=trace,
+            effective_rank=rank,
+            top=[self.columns["names"][index] for index in leading],
+            seconds=seconds,
+        )
 
     def packed(self) -> bytes:
         tensors, metadata = targets_as_tensors(self.targets)
@@ -48,6 +91,8 @@ class BlocksState:
             "columns": self.columns,
             "ridges": list(self.ridges),
             "losses": self.losses,
+            "chosen": self.chosen,
+            "machines": None if self.machines is None else [ref.model_dump() for ref in self.machines],
             "history": [iteration.model_dump(mode="json") for iteration in self.history],
         }
         return pack(tensors, metadata)
@@ -60,6 +105,7 @@ class BlocksState:
             for name, array in arrays.items()
             if name.startswith("tree_")
         }
+        machines = metadata["machines"]
         return cls(
             spec=FitSpec.model_validate(metadata["spec"]),
             runs=[HeatSummary.model_validate(run) for run in metadata["runs"]],
@@ -69,5 +115,17 @@ class BlocksState:
             matrices=[torch.from_numpy(arrays[name]) for name in sorted(arrays) if name.startswith("M_")],
             losses=[tuple(loss) for loss in metadata["losses"]],
             history=[IterationSummary.model_validate(iteration) for iteration in metadata["history"]],
+            chosen=metadata["chosen"],
+            machines=None if machines is None else [ArtifactRef.model_validate(ref) for ref in machines],
             tree=Tree.from_tensors(tree) if tree else None,
         )
+
+
+def _metrics(loss: tuple[float, ...], targets: Targets) -> dict[str, float]:
+    """Return what the loss of rows left out says: the Brier score, or R² and, of one output, RMSE in its units."""
+    if not isinstance(targets, RegressionTargets):
+        return {"leave_one_out_brier": loss[0]}
+    figures = {"leave_one_out_r2": 1 - loss[0]}
+    if targets.n_outputs == 1:
+        figures["leave_one_out_rmse"] = math.sqrt(loss[0]) * float(targets.scale[0])
+    return figures

@@ -10,12 +10,13 @@ from worker.contracts.messages import (
     BlocksOrder,
     FitOrder,
     LeafOrder,
+    MachineOrder,
     NetworkOrder,
     PredictOrder,
     TrialOrder,
     TuneOrder,
 )
-from worker.contracts.parts import BlockWork, LeafWork, TrialWork
+from worker.contracts.parts import BlockWork, LeafWork, MachineWork, TrialWork
 from worker.contracts.requests import FitRequest, NetworkRequest, PredictRequest
 from worker.store.jobs.claims import Claim
 
@@ -35,6 +36,8 @@ def build_order(claim: Claim) -> AnyOrder:
     }
     if isinstance(claim.work, BlockWork):
         return BlockOrder(**order, work=claim.work)
+    if isinstance(claim.work, MachineWork):
+        return MachineOrder(**order, work=claim.work)
     if isinstance(claim.work, LeafWork):
         return LeafOrder(**order, work=claim.work)
     order["table"] = claim.table

@@ -1,8 +1,16 @@
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+import torch
 from support.inline import run_job, run_once
 
+from worker.contracts.specs import FitSpec
+from worker.engine.blocks.fit import fit_blocks
+from worker.engine.config import FitConfig
+from worker.engine.targets import RegressionTargets
+from worker.serving.model import ServedModel
+from worker.store.files.safetensors_io import unpack
 from worker.store.jobs import parts
 
 ROWS = 900
@@ -64,6 +72,21 @@ def test_a_fit_by_blocks_makes_a_model_that_is_served_as_every_other(
     kinds = [part.kind for part in parts.list_parts(context.database, job).items]
     assert kinds.count("leaf") > 1
     assert kinds.count("block") % 3 == 0
+    assert kinds.count("machine") == 3
+
+
+def test_the_model_is_that_of_all_steps_in_one_process(client, context, dataset, table):
+    run_job(context, _submit(client, _body(dataset, validation=None)))
+    served = ServedModel.from_tensors(*unpack(client.get("/v1/models/many/export").content))
+    features = pa.Table.from_pandas(table.drop(columns=["y", "kind"]))
+    X = torch.from_numpy(served.encoder.encode(features))
+    Y = torch.tensor(table["y"].to_numpy())[:, None]
+    spec = FitSpec.model_validate(client.get("/v1/models/many").json()["spec"])
+    config = FitConfig(**spec.engine_options(), raise_ridge=True)
+    sizes = {"block_rows": BLOCKS["rows"], "blocks": BLOCKS["learn"], "leaf_rows": BLOCKS["leaf"]}
+    expected = fit_blocks(X, Y, RegressionTargets.fit(Y), config, **sizes)
+    assert torch.equal(served.fitted.M, expected.M)
+    assert torch.equal(served.fitted.predict(X), expected.predict(X))
 
 
 def test_the_order_in_which_parts_end_changes_no_bit(client, context, dataset):
