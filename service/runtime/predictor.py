@@ -160,7 +160,8 @@ class Predictor:
         model = self._models.get(model_id, ref)
         import torch
 
-        torch.set_num_threads(1 if rows.num_rows <= SMALL_ROWS else usable_cpus())
+        many = rows.num_rows > SMALL_ROWS and model.gains_from_threads
+        torch.set_num_threads(usable_cpus() if many else 1)
         with PREDICTING.time():
             answer = model.predict(rows)
         ROWS.inc(rows.num_rows)

@@ -87,6 +87,11 @@ class ServedModel:
         tensors, _ = self.fitted.to_tensors()
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
+    @property
+    def gains_from_threads(self) -> bool:
+        """Whether threads make many rows quicker: the tiles of a tree's machines are too small to be shared."""
+        return isinstance(self.fitted, FittedModel)
+
     def kernel_machine(self, what: str) -> FittedModel:
         """Return the one kernel machine of the model. ``what``: what cannot be had without it.
 
