@@ -87,14 +87,15 @@ class NetworkCheckpoint(Contract):
 class BlocksCheckpoint(Contract):
     """Where a fit by blocks may go on: when the parts of ``round`` have ended.
 
-    ``rows``: a file for each of them; ``shared``: what they all read; ``state``: what the job knows; ``machines``:
-    those of the blocks, once they are fitted.
+    ``rows``: a file for each of them; ``shared``: what they all read; ``state``: what the job knows; ``validation``:
+    rows that choose; ``machines``: those of the blocks, once they are fitted.
     """
 
     kind: Literal["blocks"] = "blocks"
     round: int
     state: ArtifactRef
     shared: ArtifactRef
+    validation: ArtifactRef | None
     rows: list[ArtifactRef]
     machines: list[ArtifactRef]
     matrices: list[ArtifactRef] = Field(description="M of every iteration so far, in order.")
@@ -102,7 +103,9 @@ class BlocksCheckpoint(Contract):
     @property
     def keys(self) -> set[str]:
         """The keys of its files."""
-        return {ref.key for ref in (self.state, self.shared, *self.rows, *self.machines, *self.matrices)}
+        judging = () if self.validation is None else (self.validation,)
+        files = (self.state, self.shared, *judging, *self.rows, *self.machines, *self.matrices)
+        return {ref.key for ref in files}
 
 
 AnyCheckpoint = Annotated[

@@ -30,13 +30,14 @@ from worker.training.machine import Machine
 class RoundState:
     """What all parts of a round share: M (d, d) or (d,) float64, the coding of targets, and how to solve.
 
-    ``machines``: the files of the blocks' machines, for leaves.
+    ``machines``: the files of the blocks' machines, for leaves. ``validation``: that of rows which choose.
     """
 
     M: Tensor
     targets: Targets
     config: FitConfig
     machines: tuple[ArtifactRef, ...] = ()
+    validation: ArtifactRef | None = None
 
     def packed(self, spec: FitSpec) -> bytes:
         """Return a file that ``of`` reads. ``spec`` without choice; its ridges are those of the config."""
@@ -45,6 +46,7 @@ class RoundState:
             "spec": spec.model_dump(mode="json"),
             "ridges": list(self.config.ridges),
             "machines": [ref.model_dump() for ref in self.machines],
+            "validation": None if self.validation is None else self.validation.model_dump(),
         }
         return pack({"M": self.M.cpu().numpy(), **tensors}, {**about, **metadata})
 
@@ -55,7 +57,9 @@ class RoundState:
         spec = FitSpec.model_validate(metadata["spec"])
         config = FitConfig(**spec.engine_options(), ridges=tuple(metadata["ridges"]), raise_ridge=spec.ridge == "auto")
         machines = tuple(ArtifactRef.model_validate(ref) for ref in metadata["machines"])
-        return cls(torch.from_numpy(arrays["M"]), targets_of(arrays, metadata), config, machines)
+        judging = metadata["validation"]
+        validation = None if judging is None else ArtifactRef.model_validate(judging)
+        return cls(torch.from_numpy(arrays["M"]), targets_of(arrays, metadata), config, machines, validation)
 
 
 def targets_as_tensors(targets: Targets) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -93,7 +97,12 @@ def block(order: BlockOrder, artifacts: Artifacts, machine: Machine) -> PartDone
     """
     began = time.perf_counter()
     state, X, Y, _ = _read(order, artifacts, machine)
-    result = block_feature_sum(X, Y, state.targets, state.config, state.M, state.config.seed + order.work.number)
+    judging = None
+    if state.validation is not None:
+        arrays, _ = unpack(artifacts.read_bytes(state.validation))
+        judging = (torch.from_numpy(arrays["X"]).to(X.device), torch.from_numpy(arrays["Y"]).to(X.device))
+    seed = state.config.seed + order.work.number
+    result = block_feature_sum(X, Y, state.targets, state.config, state.M, seed, judging)
     content = pack({"feature": result.feature.cpu().numpy()}, {})
     file = artifacts.put_bytes(f"jobs/{order.prefix}/block-{order.work.number:04d}.safetensors", content)
     return PartDone(

@@ -75,6 +75,11 @@ def fit_by_blocks(
     return _FitByBlocks(order, artifacts, machine, report).run()
 
 
+JUDGES = {"validation": "error on validation rows", "leave_one_out": "error of rows left out"}
+MAX_VALIDATION_ROWS = 8000
+"""So many choose the iteration and the ridge of every block."""
+
+
 class _FitByBlocks:
     def __init__(
         self,
@@ -132,6 +137,10 @@ class _FitByBlocks:
         }
         first = M if spec.feature_matrix == "diagonal" else torch.diag(M)
         state = BlocksState(spec, runs, rows.targets, columns, FitConfig(**spec.engine_options()).ridges, [first])
+        if rows.validation is not None:
+            X, Y = rows.validation
+            judging = at_most(torch.arange(len(X)), MAX_VALIDATION_ROWS, spec.seed)
+            state.validation = self._put("validation", pack_rows(X[judging], Y[judging]))
         blocks = enumerate(self._drawn(rows, spec))
         self._files = [self._put_rows(f"rows-{number:04d}", rows, drawn) for number, drawn in blocks]
         return self._plan(state)
@@ -195,7 +204,7 @@ class _FitByBlocks:
         ridges = state.ridges if learning else FitConfig(**state.spec.engine_options()).ridges
         config = FitConfig(**{**state.spec.engine_options(), "ridges": ridges})
         machines = tuple(state.machines or ())
-        shared = self._put("round", RoundState(M, state.targets, config, machines).packed(state.spec))
+        shared = self._put("round", RoundState(M, state.targets, config, machines, state.validation).packed(state.spec))
         parts = [self._work(state, shared, rows, number) for number, rows in enumerate(self._files)]
         iteration = len(state.losses)
         each = (LEARNING_SHARE - CHOOSING_SHARE) / (state.spec.iterations + 1)
@@ -216,6 +225,7 @@ class _FitByBlocks:
             round=self._round,
             state=self._put("state", state.packed()),
             shared=shared,
+            validation=state.validation,
             rows=list(self._files),
             machines=list(machines),
             matrices=list(self._trail.matrices),
@@ -258,7 +268,7 @@ class _FitByBlocks:
             chosen = at_most(assignment.of(number), self._blocks.leaf, state.spec.seed + number)
             self._files.append(self._put_rows(f"leaf-rows-{number:04d}", rows, chosen, own))
         state.tree = tree
-        message = f"iteration {state.best} is the best by the error of rows left out; {tree.leaves} leaves at its M"
+        message = f"iteration {state.best} is the best by its {JUDGES[state.judges]}; {tree.leaves} leaves at its M"
         self._report(LogReport(data=LogData(message=message)))
         return self._plan(state)
 
@@ -299,7 +309,7 @@ class _FitByBlocks:
                 encoded_sources=list(rows.encoder.sources),
                 spec=state.spec.model_dump(mode="json"),
                 metrics=metrics,
-                chosen_by="leave_one_out",
+                chosen_by=state.judges,
                 validation_chose=validation_chose(self._original_request),
                 left_out_chose=left_out_chose(self._original_request, metrics),
                 iteration=state.best,

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -24,8 +24,9 @@ class BlocksState:
     """What the job knows between two rounds.
 
     ``matrices``: M of iteration 0, 1, …; ``ridges``: what the next blocks try; ``columns``: see ``save_matrix``;
-    ``chosen``: the ridge of every block at every iteration; ``machines``: the files of the blocks' machines at the best
-    M, None before they are planned; ``tree`` once the leaves are.
+    ``validation``: the file of rows that choose, None where rows left out do; ``chosen``: the ridge of every block at
+    every iteration; ``machines``: the files of the blocks' machines at the best M, None before they are planned;
+    ``tree`` once the leaves are.
     """
 
     spec: FitSpec
@@ -34,6 +35,7 @@ class BlocksState:
     columns: dict[str, list[Any]]
     ridges: tuple[float, ...]
     matrices: list[Tensor]
+    validation: ArtifactRef | None = None
     losses: list[tuple[float, ...]] = field(default_factory=list)
     history: list[IterationSummary] = field(default_factory=list)
     chosen: list[list[float]] = field(default_factory=list)
@@ -45,10 +47,15 @@ class BlocksState:
         """The iteration with the least loss, the first of equal ones."""
         return min(range(len(self.losses)), key=lambda iteration: self.losses[iteration])
 
+    @property
+    def judges(self) -> Literal["validation", "leave_one_out"]:
+        """Which rows choose."""
+        return "leave_one_out" if self.validation is None else "validation"
+
     def record(self, ridge: float, bandwidth: float | None, seconds: float, *, stored: bool) -> IterationData:
         """Add the last iteration to the history, and return what followers see. ``stored``: its M is kept."""
         iteration = len(self.losses) - 1
-        M, metrics = self.matrices[iteration], _metrics(self.losses[-1], self.targets)
+        M, metrics = self.matrices[iteration], _metrics(self.judges, self.losses[-1], self.targets)
         if self.history:
             cosine = summary.cosine(self.matrices[iteration - 1], M)
             self.history[-1] = self.history[-1].model_copy(update={"cosine_to_next": cosine})
@@ -90,6 +97,7 @@ class BlocksState:
             "runs": [run.model_dump(mode="json") for run in self.runs],
             "columns": self.columns,
             "ridges": list(self.ridges),
+            "validation": None if self.validation is None else self.validation.model_dump(),
             "losses": self.losses,
             "chosen": self.chosen,
             "machines": None if self.machines is None else [ref.model_dump() for ref in self.machines],
@@ -105,7 +113,7 @@ class BlocksState:
             for name, array in arrays.items()
             if name.startswith("tree_")
         }
-        machines = metadata["machines"]
+        machines, validation = metadata["machines"], metadata["validation"]
         return cls(
             spec=FitSpec.model_validate(metadata["spec"]),
             runs=[HeatSummary.model_validate(run) for run in metadata["runs"]],
@@ -113,6 +121,7 @@ class BlocksState:
             columns=metadata["columns"],
             ridges=tuple(metadata["ridges"]),
             matrices=[torch.from_numpy(arrays[name]) for name in sorted(arrays) if name.startswith("M_")],
+            validation=None if validation is None else ArtifactRef.model_validate(validation),
             losses=[tuple(loss) for loss in metadata["losses"]],
             history=[IterationSummary.model_validate(iteration) for iteration in metadata["history"]],
             chosen=metadata["chosen"],
@@ -121,11 +130,11 @@ class BlocksState:
         )
 
 
-def _metrics(loss: tuple[float, ...], targets: Targets) -> dict[str, float]:
-    """Return what the loss of rows left out says: the Brier score, or R² and, of one output, RMSE in its units."""
+def _metrics(judges: str, loss: tuple[float, ...], targets: Targets) -> dict[str, float]:
+    """Return what the mean loss of blocks says: the Brier score, or R² and, of one output, RMSE in its units."""
     if not isinstance(targets, RegressionTargets):
-        return {"leave_one_out_brier": loss[0]}
-    figures = {"leave_one_out_r2": 1 - loss[0]}
+        return {f"{judges}_brier": loss[0]}
+    figures = {f"{judges}_r2": 1 - loss[0]}
     if targets.n_outputs == 1:
-        figures["leave_one_out_rmse"] = math.sqrt(loss[0]) * float(targets.scale[0])
+        figures[f"{judges}_rmse"] = math.sqrt(loss[0]) * float(targets.scale[0])
     return figures
