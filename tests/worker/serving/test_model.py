@@ -6,11 +6,7 @@ import pytest
 import torch
 
 from worker.contracts.resources import ModelColumn
-from worker.engine.blocks.machines import Leaf, Machine
-from worker.engine.blocks.model import BlocksModel
-from worker.engine.blocks.tree import Tree
 from worker.engine.config import FitConfig
-from worker.engine.errors import DamagedFile
 from worker.engine.model import FittedModel
 from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets, RegressionTargets
@@ -96,17 +92,6 @@ def test_a_model_taken_apart_and_put_together_answers_exactly_the_same(targets):
     assert [type(value) for value in one.predictions.ravel()] == [type(value) for value in other.predictions.ravel()]
     assert one.probabilities is other.probabilities or np.array_equal(one.probabilities, other.probabilities)
     assert again.nbytes == model.nbytes == sum(array.nbytes for array in arrays.values())
-
-
-def test_a_model_of_many_machines_is_refused_as_it_does_not_answer_tables_yet():
-    model = _served(["price"])
-    leaf = Leaf(Machine(model.fitted, 0.1, (1.0,)))
-    d = model.fitted.X.shape[1]
-    blocks = BlocksModel.of(Tree.single_leaf(d), [leaf], [], 0.0, 0.0, torch.ones(d, dtype=torch.float64))
-    tensors, engine = blocks.to_tensors()
-    _, metadata = model.to_tensors()
-    with pytest.raises(DamagedFile, match="not by a model of blocks"):
-        ServedModel.from_tensors({name: tensors[name].numpy() for name in tensors}, {**metadata, "engine": engine})
 
 
 def test_an_answer_does_not_depend_on_the_other_rows_or_columns():
