@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ BREACHES = {
     "the client knows contracts alone": ("service/client/calls.py", "import torch"),
 }
 
+MAX_FILES, MAX_LINES = 16, 350
+
 
 def _lint_imports(folder: Path) -> int:
     program = str(Path(sys.executable).with_name("lint-imports"))
@@ -41,6 +44,17 @@ def _copy(tmp_path: Path) -> Path:
 
 def test_imports_point_one_way(tmp_path: Path) -> None:
     assert _lint_imports(_copy(tmp_path)) == 0
+
+
+def test_folders_and_files_are_small_enough_to_be_read() -> None:
+    folders: Counter[Path] = Counter()
+    long = []
+    for path in (path for package in ("service", "worker") for path in (REPOSITORY / package).rglob("*.py")):
+        folders[path.parent] += 1
+        if (lines := len(path.read_text().splitlines())) > MAX_LINES:
+            long.append(f"{path.relative_to(REPOSITORY)} has {lines} lines")
+    assert long == []
+    assert [folder for folder, files in folders.items() if files > MAX_FILES] == []
 
 
 @pytest.mark.parametrize("rule", BREACHES)

@@ -159,8 +159,6 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         return estimator
 
     def _spec(self) -> FitSpec:
-        if self.solver == "blocks":
-            raise ValueError("solver 'blocks' shares a fit among a service's workers; here it is auto, cholesky or cg")
         options = {name: getattr(self, name) for name in FitSpec.model_fields if name != "blocks"}
         fraction = self.validation_fraction
         if fraction is not None and not (isinstance(fraction, int | float) and 0 < fraction < 1):

@@ -11,7 +11,6 @@ from service.client.aio_sender import AsyncSender
 from service.client.events import AnyEvent
 from service.client.flows import Flow, NetworkOptions, Report, TrainOptions, TuneOptions, Wait
 from service.client.tables import rows_of
-from worker.contracts.comparison import Comparison
 from worker.contracts.explanation import Explanations
 from worker.contracts.parts import Part
 from worker.contracts.requests import FitRequest, TuneRequest
@@ -26,6 +25,7 @@ from worker.contracts.resources import (
     Job,
     Model,
 )
+from worker.contracts.resources.comparison import Comparison
 from worker.contracts.results import NetworkReport, Trials, TuneResult
 
 T = TypeVar("T")

@@ -10,7 +10,6 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from service.client.errors import UnreadableAnswer
 from service.client.tables import Body
-from worker.contracts.comparison import Comparison
 from worker.contracts.explanation import Explanations
 from worker.contracts.resources import (
     Batch,
@@ -24,6 +23,7 @@ from worker.contracts.resources import (
     Model,
     Page,
 )
+from worker.contracts.resources.comparison import Comparison
 from worker.contracts.results import NetworkReport, Trials, TuneResult
 
 T = TypeVar("T")

@@ -12,7 +12,6 @@ from service.client.events import AnyEvent
 from service.client.flows import Flow, NetworkOptions, Report, TrainOptions, TuneOptions, Wait
 from service.client.sync_sender import Sender
 from service.client.tables import rows_of
-from worker.contracts.comparison import Comparison
 from worker.contracts.explanation import Explanations
 from worker.contracts.parts import Part
 from worker.contracts.requests import FitRequest, TuneRequest
@@ -27,6 +26,7 @@ from worker.contracts.resources import (
     Job,
     Model,
 )
+from worker.contracts.resources.comparison import Comparison
 from worker.contracts.results import NetworkReport, Trials, TuneResult
 
 T = TypeVar("T")

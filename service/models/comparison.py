@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from service.models.feature_matrix import LearnedMatrix, importance, learned_something
-from worker.contracts.comparison import ComparedFeature, ComparedMetric, ComparedOption, Comparison
+from worker.contracts.resources.comparison import ComparedFeature, ComparedMetric, ComparedOption, Comparison
 from worker.store.models import ModelRecord
 
 MAX_COMPARED = 10

@@ -18,9 +18,9 @@ from service.http.problems import problems
 from service.models import comparison, feature_matrix
 from service.routes.parameters import PNG, SAFETENSORS, Accept, Columns, Folded, Ref
 from service.runtime.context import CurrentContext
-from worker.contracts.comparison import Comparison
 from worker.contracts.requests import MODEL_VERSION, TAG, ModelChange
 from worker.contracts.resources import FeatureHistory, FeatureMatrix, Features, Model, Page
+from worker.contracts.resources.comparison import Comparison
 from worker.store import models
 from worker.store.files.safetensors_io import pack
 from worker.store.models import ModelRecord

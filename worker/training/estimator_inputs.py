@@ -22,6 +22,8 @@ def spec_of(options: Mapping[str, Any]) -> FitSpec:
     Raises:
         ValueError: naming each parameter, its value and what would be right.
     """
+    if options["solver"] == "blocks":
+        raise ValueError("solver 'blocks' shares a fit among a service's workers; here it is auto, cholesky or cg")
     try:
         return FitSpec(**options)
     except ValidationError as error:

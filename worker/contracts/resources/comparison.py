@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from worker.contracts.base import Contract
-from worker.contracts.resources import Model
+from worker.contracts.resources.models import Model
 
 
 class ComparedMetric(Contract):
