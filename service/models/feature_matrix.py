@@ -14,7 +14,7 @@ import numpy as np
 
 from service.models.heatmap import heatmap
 from service.runtime.context import Context
-from worker.contracts.artifacts import ArtifactRef, Checkpoint, TuneCheckpoint
+from worker.contracts.artifacts import ArtifactRef, BlocksCheckpoint, Checkpoint, TuneCheckpoint
 from worker.contracts.errors import Conflict, InvalidRequest, NotFound
 from worker.contracts.resources import Direction, FeatureHistory, FeatureShare, LearnedFeatures, Loading
 from worker.store import jobs, models
@@ -85,7 +85,7 @@ def of_job(context: Context, job_id: str, iteration: int | None = None) -> Matri
         return of_model(context, models.get(context.database, job.model), iteration)
     stored = jobs.checkpoint(context.database, job_id)
     checkpoint = stored.winner if isinstance(stored, TuneCheckpoint) else stored
-    if not isinstance(checkpoint, Checkpoint) or not checkpoint.matrices:
+    if not isinstance(checkpoint, Checkpoint | BlocksCheckpoint) or not checkpoint.matrices:
         raise Conflict(f"job {job_id} is a {job.kind}, {job.state}, and has no feature matrix yet")
     chosen = len(checkpoint.matrices) - 1 if iteration is None else iteration
     if chosen >= len(checkpoint.matrices):

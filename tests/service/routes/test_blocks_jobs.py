@@ -136,6 +136,19 @@ def test_what_cannot_be_is_refused_with_its_place(client, dataset, change, point
     assert words in errors[pointer]
 
 
+def test_a_running_fit_shows_the_matrix_that_it_has(client, context, dataset):
+    job = _submit(client, _body(dataset))
+    parts_of_round = run_once(context, job)
+    assert client.get(f"/v1/jobs/{job}/features").status_code == 409
+    for part in parts_of_round:
+        run_once(context, part)
+    run_once(context, job)
+    shown = client.get(f"/v1/jobs/{job}/features")
+    assert shown.status_code == 200, shown.text
+    assert shown.json()["iteration"] == 0
+    assert client.get(f"/jobs/{job}").status_code == 200
+
+
 def test_what_needs_one_kernel_machine_says_so(client, context, dataset):
     run_job(context, _submit(client, _body(dataset)))
     for answer in (
