@@ -85,7 +85,9 @@ class ProgressBar:
                 # the wait for the job raises it
                 continue
             if job.state == "running" and not self._ended.is_set():
-                note = ", ".join(filter(None, (job.progress.stage, self._measured)))
+                parts = job.progress.parts
+                shared = "" if parts is None else f"{parts.done} of {parts.total} parts"
+                note = ", ".join(filter(None, (job.progress.stage, shared, self._measured)))
                 self._progress.update(self._task, completed=job.progress.fraction, total=1, note=note)
 
 
