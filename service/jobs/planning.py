@@ -7,7 +7,15 @@ from service.runtime.context import Context
 from worker.contracts.requests import AnyRequest, PredictRequest
 from worker.contracts.resources import DryRun
 from worker.tables import schema
-from worker.training.resolve import Training, leaves_encoding, may_expand, resolve, split_sizes, without_expanded
+from worker.training.resolve import (
+    Training,
+    check_leaves,
+    leaves_encoding,
+    may_expand,
+    resolve,
+    split_sizes,
+    without_expanded,
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,7 @@ def _plan_training(cache: LookupCache, request: Training, limit: int) -> Plan:
     width = selection.width(expanded)
     outputs = selection.targets[0].distinct if task == "classification" else len(selection.targets)
     fitted, scored = split_sizes(request, rows, held_out)
+    check_leaves(resolved, fitted)
     from worker.training import cost as estimates  # imports torch: see service.runtime.predictor
 
     cost = estimates.training(resolved, fitted, width, outputs, scored, plain=selection.width(False))

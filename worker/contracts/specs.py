@@ -1,5 +1,6 @@
 """How to train: the spec of a fit and that of a network."""
 
+import math
 from itertools import product
 from typing import Annotated, Any, Literal, Self
 
@@ -23,8 +24,13 @@ class Blocks(Contract):
     learn: int = Field(8, ge=1, le=64, description="Blocks that M is learned from; each is drawn from all rows.")
     leaf: int = Field(8000, ge=100, le=50_000, description="Rows of a leaf of the tree, at most.")
     overlap: float = Field(
-        0.1, ge=0, le=0.5, description="Share of the rows of a cut, nearest to it, that train both of its sides."
+        0.1, ge=0, le=0.25, description="Share of the rows of a cut, nearest to it, that train both of its sides."
     )
+
+    def leaves(self, rows: int) -> int:
+        """Return about how many leaves a tree over so many rows has: a cut leaves (1 + overlap) / 2 of them a side."""
+        cuts = math.log(max(rows / self.leaf, 1.0)) / math.log(2 / (1 + self.overlap))
+        return int(2 ** math.ceil(cuts))
 
 
 class FitSpec(Contract):

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -29,7 +28,7 @@ without them, so it must not read them."""
 class Model(Protocol):
     """What answers encoded rows and shows one feature matrix M: one kernel machine, or several with the same M.
 
-    Its class is named in ``FORMATS``, and its metadata name the format.
+    ``from_tensors`` knows the class of each format, which the metadata name.
     """
 
     M: Tensor
@@ -167,25 +166,19 @@ class FittedModel(Model):
         return model
 
 
-FORMATS = {
-    KERNEL_MACHINE: ("worker.engine.model", "FittedModel"),
-    "blocks": ("worker.engine.blocks.model", "BlocksModel"),
-}
-"""Module and class of each format; a module is imported when a file needs it, for it may itself need this one."""
-
-
 def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Model:
     """Return the model that ``to_tensors`` took apart.
 
     Raises:
         DamagedFile: the format is unknown or of another version, or the tensors do not go together.
     """
+    from worker.engine.blocks.model import BLOCKS, BlocksModel  # which needs this module
+
+    formats: dict[str, type[Model]] = {KERNEL_MACHINE: FittedModel, BLOCKS: BlocksModel}
     name = metadata.get("format", KERNEL_MACHINE)
-    if name not in FORMATS:
-        raise DamagedFile(f"the model has format {name!r}; this program reads {', '.join(FORMATS)}")
-    module, kind = FORMATS[name]
-    chosen: type[Model] = getattr(import_module(module), kind)
-    return chosen.from_tensors(tensors, metadata)
+    if name not in formats:
+        raise DamagedFile(f"the model has format {name!r}; this program reads {', '.join(formats)}")
+    return formats[name].from_tensors(tensors, metadata)
 
 
 def load(path: str | Path) -> Model:

@@ -95,7 +95,8 @@ class _FitByBlocks:
         self._report = report
         self._original_request = order.request.model_dump()
         self._blocks = order.request.spec.blocks or Blocks()
-        self._round = 1 if checkpoint is None else checkpoint.round
+        # rounds of a beginning that was given up keep their numbers, and their parts
+        self._round = order.round + 1 if checkpoint is None else checkpoint.round
         self._files: list[ArtifactRef] = [] if checkpoint is None else list(checkpoint.rows)
         self._trail = Trail(matrices=[] if checkpoint is None else list(checkpoint.matrices))
         self._checkpoints = Checkpoints(artifacts, order.prefix)

@@ -90,10 +90,11 @@ def _by_blocks(blocks: Blocks, config: FitConfig, n: int, d: int, c: int) -> eng
     once = replace(config, iterations=0)
     block = engine.estimate(min(blocks.rows, n), d, c, 0, replace(config, iterations=1))
     leaf = engine.estimate(min(blocks.leaf, n), d, c, 0, once)
-    leaves = 1 if n <= blocks.leaf else 2 ** math.ceil(math.log2(n / blocks.leaf))
     learning = min(blocks.learn, -(-n // blocks.rows)) * (config.iterations + 1)
     rows = 8 * n * (3 * d + 2 * c)
-    return engine.Estimate(max(block.bytes, leaf.bytes, rows), learning * block.flops / 2 + leaves * leaf.flops)
+    return engine.Estimate(
+        max(block.bytes, leaf.bytes, rows), learning * block.flops / 2 + blocks.leaves(n) * leaf.flops
+    )
 
 
 def network(spec: NetworkSpec, n: int, d: int, c: int, m: int) -> Estimate:

@@ -29,6 +29,25 @@ def resolve(request: Training, features: list[str], task: Task) -> Training:
     return request.model_copy(update=changes)
 
 
+MAX_LEAVES = 2000
+"""Each is a part of the job, with a file of its own."""
+
+
+def check_leaves(request: Training, rows: int) -> None:
+    """See that a tree over so many training rows has not too many leaves.
+
+    Raises:
+        InvalidRequest: it has.
+    """
+    blocks = request.spec.blocks if isinstance(request, FitRequest) else None
+    if blocks is not None and blocks.leaves(rows) > MAX_LEAVES:
+        raise InvalidRequest.at(
+            "/spec/blocks/leaf",
+            f"{rows} rows in leaves of {blocks.leaf} make about {blocks.leaves(rows)} leaves, and at most {MAX_LEAVES} are "
+            "allowed: take larger leaves or less overlap",
+        )
+
+
 def leaves_encoding(request: Training) -> bool:
     """Return whether the request may use the expanded encoding or another one."""
     if isinstance(request, TuneRequest) and "encoding" in (request.search.space or {}):

@@ -126,6 +126,11 @@ def test_a_job_that_is_tried_again_does_only_what_is_left(client, context, datas
         ({"validation": {"folds": 3}}, "", "not on folds"),
         ({"spec": {"solver": "cholesky", "blocks": BLOCKS}}, "/spec", "for solver 'blocks'"),
         ({"spec": {"solver": "blocks", "blocks": {"rows": 5}}}, "/spec/blocks/rows", "greater than or equal to 100"),
+        (
+            {"spec": {"solver": "blocks", "blocks": {"overlap": 0.3}}},
+            "/spec/blocks/overlap",
+            "equal to 0.25",
+        ),
         ({"kind": "tune", "search": {"trials": 3}}, "/spec", "for jobs of kind fit"),
     ],
 )
@@ -134,6 +139,18 @@ def test_what_cannot_be_is_refused_with_its_place(client, dataset, change, point
     assert answer.status_code == 422, answer.text
     errors = {error["pointer"]: error["message"] for error in answer.json()["errors"]}
     assert words in errors[pointer]
+
+
+def test_a_file_of_a_part_that_is_lost_costs_the_work_and_not_the_job(client, context, dataset):
+    job = _submit(client, _body(dataset))
+    planned = run_once(context, job)
+    for part in planned:
+        run_once(context, part)
+    [lost, *_] = context.settings.home.rglob("block-0000.safetensors")
+    lost.unlink()
+    run_job(context, job)
+    ended = client.get(f"/v1/jobs/{job}").json()
+    assert ended["state"] == "succeeded", ended["error"]
 
 
 def test_a_running_fit_shows_the_matrix_that_it_has(client, context, dataset):

@@ -80,8 +80,11 @@ def fail(database: Database, job_id: str, token: str, error: JobError, now: date
         LeaseLost: another attempt owns the job, or none.
     """
     with database.transaction() as session:
-        row = owned(session, job_id, token, "failed")
-        if row.state == "running":
+        row = owned(session, job_id, token, "failed", "cancelled")
+        if row.state == "running" and row.parent_id is not None and row.cancel_requested:
+            # it belongs to a try that has ended, and what it met is nothing to the next one
+            enter(session, row, "cancelled", now)
+        elif row.state == "running":
             if error.type == "out_of_memory":
                 error = JobError(type=error.type, detail=error.detail + _estimated(row))
             enter(session, row, "failed", now, error=error)

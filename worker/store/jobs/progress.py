@@ -19,7 +19,7 @@ def public_progress(row: JobRow, parts: Counter[str] | None) -> Progress:
         counts = PartCounts(done=done, running=parts["running"], total=total, fraction_after=after)
         changes = {"parts": counts, "fraction": fraction, "eta_seconds": _expected(row, fraction)}
         return stored.model_copy(update=changes)
-    stored = stored.model_copy(update={"parts": None})
+    stored = stored.model_copy(update={"parts": None, "fraction": _reached(row, stored)})
     if row.state == "succeeded":
         return stored.model_copy(update={"stage": row.state, "fraction": 1.0, "eta_seconds": None})
     if row.state in FINAL_STATES:
@@ -35,10 +35,14 @@ def public_progress(row: JobRow, parts: Counter[str] | None) -> Progress:
 def initial_progress(row: JobRow) -> dict[str, Any]:
     """Return the progress to store for a job that a worker claims: where its checkpoint left it."""
     before = Progress() if row.checkpoint is None and row.round == 0 else Progress.model_validate(row.progress)
-    # the parts of its round have ended
-    fraction = before.fraction if before.parts is None else before.parts.fraction_after
+    fraction = _reached(row, before)
     changes = {"stage": STARTING, "fraction": fraction, "parts": None, "eta_seconds": _expected(row, fraction)}
     return before.model_copy(update=changes).model_dump(mode="json")
+
+
+def _reached(row: JobRow, stored: Progress) -> float:
+    """Return the fraction that is done: of a job whose parts have all ended, what they were planned to bring."""
+    return stored.fraction if stored.parts is None or row.state != "ready" else stored.parts.fraction_after
 
 
 def _expected(row: JobRow, fraction: float) -> float | None:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from worker.contracts.artifacts import AnyCheckpoint
-from worker.contracts.errors import Conflict
+from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing, Conflict
 from worker.contracts.events import EventData, LogData, StateData
 from worker.contracts.messages import Origin
 from worker.contracts.requests import AnyRequest, TableRequest, TrainRequest
@@ -32,6 +32,8 @@ from worker.store.jobs.queries import find, to_resource
 from worker.store.jobs.rows import BETWEEN_ROUNDS
 from worker.store.jobs.state_update import enter, held_columns, lease_lost, lock, origin_columns, running, unchanged
 from worker.store.schema.tables import JobRow
+
+LOST_FILES = (ArtifactMissing.code, ArtifactCorrupt.code)
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,10 @@ def retry(database: Database, job_id: str, now: datetime, origin: Origin | None 
         row = find(session, job_id, lock=True)
         if row.state not in ("failed", "cancelled"):
             raise Conflict(f"only a failed or cancelled job can be retried; the job {job_id!r} is {row.state}")
-        holds = held_columns(row.kind, row.dataset_id, row.validation_id, row.model_id)
+        holds: dict[str, Any] = held_columns(row.kind, row.dataset_id, row.validation_id, row.model_id)
+        if row.round and (row.error or {}).get("type") in LOST_FILES:
+            # its parts would miss the same file again
+            holds["checkpoint"] = None
         afresh = {"lost_attempts": 0, "cancel_requested": False, "started_at": None, "finished_at": None, "error": None}
         try:
             enter(session, row, "queued", now, reason="retried", values=holds | afresh | origin_columns(origin))

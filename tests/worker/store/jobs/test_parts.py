@@ -7,10 +7,11 @@ from itertools import count
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import select, update
 from support.clock import START, Clock
 from support.stored import at_once, expire, fit_done, queue_fit
 
+from worker.contracts.artifacts import ArtifactRef, TuneCheckpoint
 from worker.contracts.errors import Conflict, LeaseLost, NotFound
 from worker.contracts.events import StateData, TrialData
 from worker.contracts.messages import PartDone, RoundPlanned
@@ -29,6 +30,10 @@ def _planned(round_: int = 1, count_: int = 3) -> RoundPlanned:
     progress = Progress(fraction=0.2, parts=PartCounts(done=0, running=0, total=count_, fraction_after=0.8))
     works = [TrialWork(trial=number + 1, params={"ridge": float(number)}) for number in range(count_)]
     return RoundPlanned(round=round_, parts=works, progress=progress, checkpoint=None)
+
+
+def _trials() -> TuneCheckpoint:
+    return TuneCheckpoint(trials=ArtifactRef(key="jobs/x/trials.json", sha256="0", bytes=1), centred=True)
 
 
 def _done(number: int) -> PartDone:
@@ -156,6 +161,39 @@ def test_a_cancelled_job_takes_its_parts_along_and_a_retry_does_only_what_is_lef
     assert [outcome.number for outcome in claim.outcomes] == [0, 2]
     assert parts.plan_round(database, job_id, claim.token, _planned(), NOW) == ids[1:2]
     assert parts.succeed_part(database, ids[1], _claimed(database, ids[1]).token, _done(1), NOW) == job_id
+
+
+def test_what_a_part_of_an_earlier_try_meets_does_not_fail_the_next_one(database: Database) -> None:
+    job_id, ids = _waiting(database)
+    late = _claimed(database, ids[0])
+    jobs.request_cancel(database, job_id, NOW)
+    jobs.retry(database, job_id, NOW)
+    parts.plan_round(database, job_id, _claimed(database, job_id).token, _planned(), NOW)
+    for _ in range(2):
+        jobs.fail(database, ids[0], late.token, JobError(type="out_of_memory", detail="no"), NOW)
+    assert _states(database, job_id) == ["cancelled", "queued", "queued"]
+    assert jobs.get(database, job_id).state == "running"
+
+
+def test_a_job_whose_part_missed_a_file_begins_afresh_when_it_is_tried_again(database: Database) -> None:
+    job_id, ids = _waiting(database)
+    with database.transaction() as session:
+        session.execute(update(JobRow).where(JobRow.id == job_id).values(checkpoint=_trials().model_dump(mode="json")))
+    claim = _claimed(database, ids[0])
+    jobs.fail(database, ids[0], claim.token, JobError(type="artifact_missing", detail="gone"), NOW)
+    jobs.retry(database, job_id, NOW)
+    assert jobs.checkpoint(database, job_id) is None
+
+
+def test_progress_does_not_go_back_between_rounds(database: Database) -> None:
+    job_id, ids = _waiting(database, 2)
+    seen = []
+    for number, row_id in enumerate(ids):
+        parts.succeed_part(database, row_id, _claimed(database, row_id).token, _done(number), NOW)
+        seen.append(jobs.get(database, job_id).progress.fraction)
+    _claimed(database, job_id)
+    seen.append(jobs.get(database, job_id).progress.fraction)
+    assert seen == pytest.approx([0.5, 0.8, 0.8])
 
 
 def test_a_cancel_that_came_before_the_round_ends_the_job(database: Database) -> None:
