@@ -5,6 +5,7 @@ their numbers, so that the model does not depend on how many workers there are. 
 whole; a part reads the rows of its block or leaf alone.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,7 @@ from worker.engine.blocks.model import BlocksModel
 from worker.engine.blocks.split import grow
 from worker.engine.blocks.tree import assign
 from worker.engine.config import FitConfig
+from worker.engine.errors import NonFiniteValues
 from worker.engine.problem import Iterate
 from worker.runs.block_parts import RoundState, pack_rows, stored_block, stored_leaf
 from worker.runs.blocks_state import BlocksState
@@ -136,6 +138,8 @@ class _FitByBlocks:
             "sources": list(rows.encoder.sources),
             "variances": summary.variances(rows.X).tolist(),
         }
+        if not all(map(math.isfinite, columns["variances"])):
+            raise NonFiniteValues("columns vary beyond all numbers: give them in a larger unit, or standardize them")
         first = M if spec.feature_matrix == "diagonal" else torch.diag(M)
         state = BlocksState(spec, runs, rows.targets, columns, FitConfig(**spec.engine_options()).ridges, [first])
         if rows.validation is not None:

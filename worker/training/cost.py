@@ -92,9 +92,8 @@ def _by_blocks(blocks: Blocks, config: FitConfig, n: int, d: int, c: int) -> eng
     leaf = engine.estimate(min(blocks.leaf, n), d, c, 0, once)
     learning = min(blocks.learn, -(-n // blocks.rows)) * (config.iterations + 1)
     rows = 8 * n * (3 * d + 2 * c)
-    return engine.Estimate(
-        max(block.bytes, leaf.bytes, rows), learning * block.flops / 2 + blocks.leaves(n) * leaf.flops
-    )
+    flops = learning * block.flops / 2 + blocks.leaves(n) * leaf.flops
+    return engine.Estimate(max(block.bytes, leaf.bytes, rows), flops)
 
 
 def network(spec: NetworkSpec, n: int, d: int, c: int, m: int) -> Estimate:

@@ -40,11 +40,12 @@ def check_leaves(request: Training, rows: int) -> None:
         InvalidRequest: it has.
     """
     blocks = request.spec.blocks if isinstance(request, FitRequest) else None
-    if blocks is not None and blocks.leaves(rows) > MAX_LEAVES:
+    leaves = 0 if blocks is None else blocks.leaves(rows)
+    if blocks is not None and leaves > MAX_LEAVES:
         raise InvalidRequest.at(
             "/spec/blocks/leaf",
-            f"{rows} rows in leaves of {blocks.leaf} make about {blocks.leaves(rows)} leaves, and at most {MAX_LEAVES} are "
-            "allowed: take larger leaves or less overlap",
+            f"{rows} rows in leaves of {blocks.leaf} make about {leaves} leaves, and at most {MAX_LEAVES} are allowed: "
+            "take larger leaves or less overlap",
         )
 
 

@@ -8,6 +8,7 @@ from support.inline import run_job, run_once
 from worker.contracts.specs import FitSpec
 from worker.engine.blocks.fit import fit_blocks
 from worker.engine.config import FitConfig
+from worker.engine.errors import NonFiniteValues
 from worker.engine.targets import RegressionTargets
 from worker.serving.model import ServedModel
 from worker.store.files.safetensors_io import unpack
@@ -139,6 +140,16 @@ def test_what_cannot_be_is_refused_with_its_place(client, dataset, change, point
     assert answer.status_code == 422, answer.text
     errors = {error["pointer"]: error["message"] for error in answer.json()["errors"]}
     assert words in errors[pointer]
+
+
+def test_columns_that_vary_beyond_all_numbers_fail_the_job_with_what_would_be_right(client, context, table):
+    content = table.assign(a=table["a"] * 1e300).to_csv(index=False)
+    answer = client.post("/v1/datasets", content=content, headers={"Content-Type": "text/csv"})
+    body = _body(answer.json()["id"])
+    body["spec"] = {**body["spec"], "standardize": False}
+    job = _submit(client, body)
+    with pytest.raises(NonFiniteValues, match="give them in a larger unit"):
+        run_once(context, job)
 
 
 def test_a_file_of_a_part_that_is_lost_costs_the_work_and_not_the_job(client, context, dataset):
