@@ -18,6 +18,7 @@ from service.runtime.context import Context
 from service.upkeep.lease_watch import LeaseWatch
 from worker.store import idempotency, jobs
 from worker.store.files.orphans import Sweeper
+from worker.store.jobs import parts
 from worker.store.locks import RECONCILER, try_lock
 
 log = structlog.get_logger()
@@ -67,6 +68,9 @@ class Reconciler:
         if self._purged_at is None or (context.now() - self._purged_at).total_seconds() > PURGE_SECONDS:
             idempotency.purge(context.database, context.now())
             self._purged_at = context.now()
+        for job_id in parts.wake_stranded(context.database, context.now()):
+            log.warning("job woken whose parts had all ended", job_id=job_id)
+            ACTIONS.labels("woken").inc()
         self._send_again()
         for path in self._sweeper.look():
             log.info("file without a row deleted", path=path)

@@ -115,7 +115,7 @@ class _FitByBlocks:
         outcomes = self._order.outcomes if self._order.round == self._round else []
         made = [outcome.result for outcome in outcomes]
         if len(made) < len(self._files):
-            return self._plan(state)
+            return self._plan(state, checkpoint)
         self._round += 1
         if state.tree is not None:
             return self._store(state, [result for result in made if isinstance(result, LeafDone)])
@@ -202,14 +202,18 @@ class _FitByBlocks:
         state.ridges = around_ridges(results, config).ridges
         return False
 
-    def _plan(self, state: BlocksState) -> RoundPlanned:
-        """Return the round whose rows are in the files: blocks while M is learned, their machines, then leaves."""
+    def _plan(self, state: BlocksState, again: BlocksCheckpoint | None = None) -> RoundPlanned:
+        """Return the round whose rows are in the files: blocks while M is learned, their machines, then leaves.
+
+        ``again``: of a round that was planned before, whose files parts may still be reading.
+        """
         learning = state.machines is None
         M = state.matrices[-1] if learning else state.matrices[state.best]
         ridges = state.ridges if learning else FitConfig(**state.spec.engine_options()).ridges
         config = FitConfig(**{**state.spec.engine_options(), "ridges": ridges})
         machines = tuple(state.machines or ())
-        shared = self._put("round", RoundState(M, state.targets, config, machines, state.validation).packed(state.spec))
+        common = RoundState(M, state.targets, config, machines, state.validation)
+        shared = self._put("round", common.packed(state.spec)) if again is None else again.shared
         parts = [self._work(state, shared, rows, number) for number, rows in enumerate(self._files)]
         iteration = len(state.losses)
         each = (LEARNING_SHARE - CHOOSING_SHARE) / (state.spec.iterations + 1)
@@ -228,7 +232,7 @@ class _FitByBlocks:
         )
         checkpoint = BlocksCheckpoint(
             round=self._round,
-            state=self._put("state", state.packed()),
+            state=self._put("state", state.packed()) if again is None else again.state,
             shared=shared,
             validation=state.validation,
             rows=list(self._files),

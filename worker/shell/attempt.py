@@ -183,7 +183,8 @@ class Attempt:
         """Have the job wait for parts, of which this worker takes the first as soon as it looks."""
         claim, now = self._claim, self._supervisor.now
         planned = self._write(lambda: parts.plan_round(self._database, claim.row_id, claim.token, answer, now()))
-        if answer.checkpoint is not None:
+        if planned and answer.checkpoint is not None:
+            # a job that was cancelled instead still names the one before
             self._drop_old_checkpoint(answer.checkpoint)
         for row_id in planned:
             self._supervisor.announce(row_id)

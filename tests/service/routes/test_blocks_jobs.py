@@ -11,6 +11,7 @@ from worker.engine.config import FitConfig
 from worker.engine.errors import NonFiniteValues
 from worker.engine.targets import RegressionTargets
 from worker.serving.model import ServedModel
+from worker.store import jobs
 from worker.store.files.safetensors_io import unpack
 from worker.store.jobs import parts
 
@@ -111,7 +112,9 @@ def test_a_job_that_is_tried_again_does_only_what_is_left(client, context, datas
     run_once(context, first)
     assert client.post(f"/v1/jobs/{job}/cancel").status_code == 202
     assert client.post(f"/v1/jobs/{job}/retry").status_code == 202
+    read_by_parts = jobs.checkpoint(context.database, job).shared
     left = run_once(context, job)
+    assert jobs.checkpoint(context.database, job).shared == read_by_parts, "a part that still runs may not have read it"
     assert first not in left
     assert second in left
     for part in left:

@@ -15,8 +15,10 @@ from sqlalchemy.exc import OperationalError
 from support.clock import Clock
 from support.stored import expire, fit_done, make_checkpoint, queue_fit
 
+from worker.contracts.artifacts import TuneCheckpoint
 from worker.contracts.events import IterationData, LogData
-from worker.contracts.messages import AnyReport, Failed, Interrupted, IterationReport, LogReport
+from worker.contracts.messages import AnyReport, Failed, Interrupted, IterationReport, LogReport, RoundPlanned
+from worker.contracts.parts import TrialWork
 from worker.contracts.resources import JobError, Progress
 from worker.settings import WorkerSettings
 from worker.shell import attempt
@@ -25,6 +27,7 @@ from worker.shell.supervisor import Supervisor
 from worker.store import jobs
 from worker.store.database import Database
 from worker.store.files.artifacts import Artifacts
+from worker.store.jobs import parts
 from worker.store.jobs.events import list_events
 from worker.store.schema.tables import JobRow
 
@@ -122,6 +125,30 @@ def test_a_report_whose_commit_was_not_answered_is_written_once(
         "state",
     ]
     assert jobs.get(database, job_id).state == "succeeded"
+
+
+def test_a_round_that_a_cancel_overtook_deletes_nothing_that_its_job_still_names(
+    supervisor: Supervisor, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = queue_fit(database, now())
+    kept = supervisor.artifacts.put_bytes(f"jobs/{job_id}/x/trials.json", b"[]")
+    before = TuneCheckpoint(trials=kept, centred=True)
+    with database.transaction() as session:
+        session.execute(update(JobRow).values(checkpoint=before.model_dump(mode="json")))
+    after = before.model_copy(update={"trials": kept.model_copy(update={"key": f"jobs/{job_id}/y/trials.json"})})
+    planned = RoundPlanned(round=1, parts=[TrialWork(trial=1, params={})], progress=Progress(), checkpoint=after)
+    monkeypatch.setattr(supervisor, "_child", ScriptedChild([planned]))
+    plan_round = parts.plan_round
+
+    def cancelled_first(*arguments: Any) -> list[str]:
+        jobs.request_cancel(database, job_id, now())
+        return plan_round(*arguments)
+
+    monkeypatch.setattr(parts, "plan_round", cancelled_first)
+    supervisor.look_at(job_id)
+    assert jobs.get(database, job_id).state == "cancelled"
+    assert jobs.checkpoint(database, job_id) == before
+    assert supervisor.artifacts.read_bytes(kept) == b"[]"
 
 
 def test_a_job_that_storage_had_no_room_for_is_tried_again_and_then_fails_of_that(

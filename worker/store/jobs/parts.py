@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, insert, or_, select
+from sqlalchemy.orm import aliased
 
 from worker.contracts.messages import PartDone, RoundPlanned
 from worker.contracts.parts import Part, PartWork, TrialResult
@@ -16,7 +17,7 @@ from worker.store.database import Database
 from worker.store.jobs.events import write
 from worker.store.jobs.queries import find
 from worker.store.jobs.rows import part_id
-from worker.store.jobs.state_update import enter, held_columns, owned, unchanged
+from worker.store.jobs.state_update import enter, has_open_parts, held_columns, lock, owned, unchanged
 from worker.store.schema.tables import JobRow
 
 
@@ -78,6 +79,28 @@ def succeed_part(database: Database, row_id: str, token: str, done: PartDone, no
         return parent.id if parent.state == "ready" else None
 
 
+def wake_stranded(database: Database, now: datetime) -> list[str]:
+    """Put jobs that wait for parts which all have ended back into the queue. Returns their ids.
+
+    A program of a version before parts ends a part without a word to its job.
+    """
+    part = aliased(JobRow)
+    open_parts = select(part.id).where(
+        part.parent_id == JobRow.id, part.round == JobRow.round, part.state.not_in(FINAL_STATES)
+    )
+    query = select(JobRow.id).where(JobRow.state == "waiting", ~open_parts.exists())
+    with database.reading() as session:
+        stranded = list(session.scalars(query))
+    woken = []
+    for job_id in stranded:
+        with database.transaction() as session:
+            row = lock(session, job_id)
+            if row is not None and row.state == "waiting" and not has_open_parts(session, row):
+                enter(session, row, "ready", now)
+                woken.append(job_id)
+    return woken
+
+
 def list_parts(
     database: Database, job_id: str, *, state: JobState | None = None, limit: int = 200, after: str | None = None
 ) -> Page[Part]:
@@ -88,7 +111,7 @@ def list_parts(
     """
     query = select(JobRow).where(JobRow.parent_id == job_id).order_by(JobRow.round, JobRow.number).limit(limit + 1)
     if state is not None:
-        query = query.where(JobRow.state == state)
+        query = query.where(JobRow.state == ("ready" if state == "queued" else state))
     if after is not None:
         round_, number = map(int, after.split("."))
         query = query.where(or_(JobRow.round > round_, and_(JobRow.round == round_, JobRow.number > number)))
@@ -106,7 +129,7 @@ def _part(row: JobRow) -> Part:
             "number": row.number,
             "round": row.round,
             "kind": row.kind,
-            "state": row.state,
+            "state": "queued" if row.state == "ready" else row.state,
             "attempt": row.attempt,
             "worker": row.worker,
             "seconds": (row.finished_at - row.started_at).total_seconds() if timed else None,  # type: ignore[operator]
@@ -136,7 +159,7 @@ def _row(job: JobRow, round_: int, number: int, work: PartWork, now: datetime) -
         "number": number,
         "project": job.project,
         "kind": work.kind,
-        "state": "queued",
+        "state": "ready",
         "attempt": 0,
         "lost_attempts": 0,
         "cancel_requested": False,

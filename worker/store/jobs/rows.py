@@ -11,7 +11,10 @@ from worker.store.schema.tables import JobRow
 
 StoredState = JobState | Literal["waiting", "ready"]
 BETWEEN_ROUNDS = ("waiting", "ready")
-"""A job with parts waits for those of its round, and is ready for a worker when they have ended."""
+"""A job with parts waits for those of its round, and is ready for a worker when they have ended.
+
+A part that wants a worker is ``ready`` too, never ``queued``: workers of versions before parts take what is queued.
+"""
 GOING_ON = ("running", *BETWEEN_ROUNDS)
 """What callers see as running."""
 WANTS_WORKER = ("queued", "ready")

@@ -33,6 +33,8 @@ def enter(
     Raises:
         LeaseLost: the row has changed.
     """
+    if row.parent_id is not None and state == "queued":
+        state = "ready"
     seen = row.parent_id is None and state not in BETWEEN_ROUNDS and (row.state, state) != ("ready", "running")
     changes: dict[str, Any] = {"state": state, "last_seq": JobRow.last_seq + int(seen), **_on_entry(state, now)}
     if error is not None:
@@ -56,7 +58,7 @@ def enter(
 def _end_parts(session: Session, job_id: str, now: datetime) -> None:
     """Cancel the parts of a job that has ended: those that wait now, those that run as soon as they look."""
     parts = update(JobRow).where(JobRow.parent_id == job_id).execution_options(synchronize_session=False)
-    session.execute(parts.where(JobRow.state == "queued").values({"state": "cancelled", **_on_entry("cancelled", now)}))
+    session.execute(parts.where(JobRow.state == "ready").values({"state": "cancelled", **_on_entry("cancelled", now)}))
     session.execute(parts.where(JobRow.state == "running").values(cancel_requested=True))
 
 
@@ -69,11 +71,16 @@ def _tell_parent(session: Session, part: JobRow, state: StoredState, error: JobE
         detail = f"part {part.number} of round {part.round} ({part.kind}) failed: {error.detail}"
         enter(session, job, "failed", now, error=JobError(type=error.type, detail=detail))
         return
-    going_on = select(JobRow.id).where(
+    if not has_open_parts(session, job):
+        enter(session, job, "ready", now)
+
+
+def has_open_parts(session: Session, job: JobRow) -> bool:
+    """Return whether a part of a job's round has not ended."""
+    query = select(JobRow.id).where(
         JobRow.parent_id == job.id, JobRow.round == job.round, JobRow.state.not_in(FINAL_STATES)
     )
-    if session.scalars(going_on.limit(1)).one_or_none() is None:
-        enter(session, job, "ready", now)
+    return session.scalars(query.limit(1)).one_or_none() is not None
 
 
 def unchanged(row: JobRow) -> Update:

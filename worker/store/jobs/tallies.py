@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
-from sqlalchemy import ColumnElement, Float, case, extract, func, select
+from sqlalchemy import ColumnElement, Float, and_, case, extract, func, select
 from sqlalchemy.orm import Session
 
 from worker.contracts.parts import PartKind
@@ -33,7 +33,8 @@ def tallies(database: Database) -> Sequence[Tally]:
     """Return a tally for each kind and state that has jobs or parts. A job that waits for its parts is running."""
     with database.reading() as session:
         seconds = _seconds(session)
-        state = case((JobRow.state.in_(BETWEEN_ROUNDS), "running"), else_=JobRow.state)
+        waits = and_(JobRow.state == "ready", JobRow.kind.in_(get_args(PartKind)))
+        state = case((waits, "queued"), (JobRow.state.in_(BETWEEN_ROUNDS), "running"), else_=JobRow.state)
         query = select(
             JobRow.kind,
             state,

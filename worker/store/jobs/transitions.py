@@ -29,7 +29,7 @@ from worker.store.jobs.endings import MAX_LOST, fail
 from worker.store.jobs.events import write
 from worker.store.jobs.progress import initial_progress
 from worker.store.jobs.queries import find, to_resource
-from worker.store.jobs.rows import BETWEEN_ROUNDS
+from worker.store.jobs.rows import BETWEEN_ROUNDS, WANTS_WORKER
 from worker.store.jobs.state_update import enter, held_columns, lease_lost, lock, origin_columns, running, unchanged
 from worker.store.schema.tables import JobRow
 
@@ -122,10 +122,10 @@ def claim(
         if row.state == "running" and _expired(row, now) and not row.cancel_requested and lost + 1 < max_lost:
             lost += 1
             reason = f"the lease of {row.worker} expired"
-        elif row.state == "ready":
+        elif row.state == "ready" and row.parent_id is None:
             # the same attempt goes on, with what the parts of its round have made
             attempt = row.attempt
-        elif row.state != "queued":
+        elif row.state not in WANTS_WORKER:
             return None
         enter(
             session,

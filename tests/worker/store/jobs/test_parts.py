@@ -163,6 +163,28 @@ def test_a_cancelled_job_takes_its_parts_along_and_a_retry_does_only_what_is_lef
     assert parts.succeed_part(database, ids[1], _claimed(database, ids[1]).token, _done(1), NOW) == job_id
 
 
+def test_a_job_whose_parts_were_ended_without_a_word_to_it_is_woken_once(database: Database) -> None:
+    job_id, ids = _waiting(database)
+    assert parts.wake_stranded(database, NOW) == []
+    parts.succeed_part(database, ids[0], _claimed(database, ids[0]).token, _done(0), NOW)
+    with database.transaction() as session:
+        # as a worker of a version before parts does it
+        ended = {"state": "failed", "finished_at": NOW, "held_dataset_id": None}
+        session.execute(update(JobRow).where(JobRow.id.in_(ids[1:])).values(ended))
+    assert parts.wake_stranded(database, NOW) == [job_id]
+    assert parts.wake_stranded(database, NOW) == []
+    claim = _claimed(database, job_id)
+    assert parts.plan_round(database, job_id, claim.token, _planned(), NOW) == ids[1:]
+
+
+def test_workers_of_versions_before_parts_see_none_that_is_queued(database: Database) -> None:
+    _, ids = _waiting(database)
+    jobs.release(database, ids[0], _claimed(database, ids[0]).token, NOW, "stop")
+    jobs.lose(database, ids[1], _claimed(database, ids[1]).token, NOW, "gone")
+    assert {_stored_state(database, row_id) for row_id in ids} == {"ready"}
+    assert [claim.attempt for claim in map(partial(_claimed, database), ids)] == [2, 2, 1]
+
+
 def test_what_a_part_of_an_earlier_try_meets_does_not_fail_the_next_one(database: Database) -> None:
     job_id, ids = _waiting(database)
     late = _claimed(database, ids[0])
