@@ -90,7 +90,12 @@ class FitSpec(Contract):
         "blocks of rows and fits the leaves of a tree with it, shared by all workers; 'auto' chooses cholesky or cg by "
         "rows, ridge and memory.",
     )
-    blocks: Blocks | None = Field(None, description="Options of solver 'blocks'. Null: its defaults.")
+    blocks: Blocks | None = Field(
+        None,
+        # programs of before do not know it, and read what is stored
+        exclude_if=lambda blocks: blocks is None,
+        description="Options of solver 'blocks'. Null: its defaults.",
+    )
     precision: Literal["auto", "float32", "float64"] = Field(
         "auto",
         description="auto: float32 for radial kernels with ridge ≥ 0.001, else float64; and float64 "

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from worker.contracts.artifacts import ArtifactRef, BlocksCheckpoint
+from worker.contracts.errors import InvalidRequest
 from worker.contracts.events import IterationData, LogData
 from worker.contracts.messages import (
     AnyReport,
@@ -58,6 +59,7 @@ from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import pack
 from worker.training.machine import Machine, versions
 from worker.training.model_selection import choose, run_summaries
+from worker.training.resolve import MAX_LEAVES
 from worker.training.rows import TrainingRows
 
 CHOOSING_SHARE, LEARNING_SHARE, MACHINES_SHARE, LEAVES_SHARE = 0.1, 0.5, 0.6, 0.95
@@ -268,6 +270,8 @@ class _FitByBlocks:
         self._report(report)
         rows = load_rows(_with_spec(self._order, state.spec), self._artifacts, fold=None)
         tree = grow([rows.X], state.matrices[state.best], self._blocks.leaf, self._blocks.overlap)
+        if tree.leaves > 2 * MAX_LEAVES:
+            raise InvalidRequest.at("/spec/blocks/leaf", f"the rows would need {tree.leaves} leaves: take larger ones")
         assignment = assign(tree, rows.X)
         own = torch.full((len(rows.X),), -1)
         for number, drawn in enumerate(self._drawn(rows, state.spec)):

@@ -109,7 +109,7 @@ class Follower {
     bar.value = fraction;
     const unit = this.section.dataset.kind === "network" ? "step" : "iteration";
     const at = iteration === null ? "" : `, ${unit} ${iteration} of ${iterations}`;
-    const shared = parts === null ? "" : `: ${parts.done} of ${parts.total} parts done, ${parts.running} running`;
+    const shared = !parts ? "" : `: ${parts.done} of ${parts.total} parts done, ${parts.running} running`;
     this.section.querySelector("[data-stage]").textContent = `${stage}${at}${shared}`;
     this.section.querySelector("[data-eta]").textContent = left === null ? "" : `${duration(left)} left`;
   }

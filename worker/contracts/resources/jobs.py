@@ -35,7 +35,12 @@ class Progress(Contract):
     fraction: float = 0.0
     stage: str = "queued"
     eta_seconds: float | None = None
-    parts: PartCounts | None = Field(None, description="Of the round under way, where several workers share a job.")
+    parts: PartCounts | None = Field(
+        None,
+        # programs of before do not know it, and read what is stored
+        exclude_if=lambda parts: parts is None,
+        description="Of the round under way, where several workers share a job; else left out.",
+    )
 
 
 class JobError(Contract):

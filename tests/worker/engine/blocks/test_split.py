@@ -95,3 +95,11 @@ def test_a_column_of_two_values_does_not_stop_the_cuts_and_equal_rows_do():
     tree = grow([X], torch.eye(5, dtype=torch.float64), 300)
     assert int(assign(tree, X).counts.max()) <= 300
     assert grow([torch.ones(500, 5, dtype=torch.float64)], torch.eye(5, dtype=torch.float64), 300).leaves == 1
+
+
+def test_many_equal_rows_do_not_multiply_the_leaves():
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(3000, 3, generator=generator, dtype=torch.float64)
+    X[torch.randperm(3000, generator=generator)[:1800]] = 0.3
+    tree = grow([X], torch.eye(3, dtype=torch.float64), 250)
+    assert tree.leaves <= 20

@@ -185,6 +185,16 @@ def test_workers_of_versions_before_parts_see_none_that_is_queued(database: Data
     assert [claim.attempt for claim in map(partial(_claimed, database), ids)] == [2, 2, 1]
 
 
+def test_programs_of_before_can_read_what_is_stored_of_jobs_without_parts(database: Database) -> None:
+    job_id = queue_fit(database, NOW)
+    claim = _claimed(database, job_id)
+    jobs.record(database, job_id, claim.token, NOW, progress=Progress(stage="fitting"))
+    with database.reading() as session:
+        row = session.get_one(JobRow, job_id)
+    assert "parts" not in row.progress
+    assert "blocks" not in row.request["spec"]
+
+
 def test_what_a_part_of_an_earlier_try_meets_does_not_fail_the_next_one(database: Database) -> None:
     job_id, ids = _waiting(database)
     late = _claimed(database, ids[0])

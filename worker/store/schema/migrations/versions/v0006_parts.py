@@ -33,6 +33,10 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DELETE FROM jobs WHERE parent_id IS NOT NULL")
     op.execute("UPDATE jobs SET state = 'queued' WHERE state IN ('waiting', 'ready')")
+    jobs = sa.table("jobs", sa.column("id", TEXT), sa.column("progress", sa.JSON()))
+    for job_id, progress in op.get_bind().execute(sa.select(jobs.c.id, jobs.c.progress)).all():
+        if progress.pop("parts", None) is not None:
+            op.execute(sa.update(jobs).where(jobs.c.id == job_id).values(progress=progress))
     with op.batch_alter_table("jobs") as table:
         _change_checks(table, OPEN_BEFORE)
         table.drop_constraint("uq_jobs_parent_id_round_number", type_="unique")
