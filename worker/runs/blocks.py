@@ -242,13 +242,8 @@ class _FitByBlocks:
             matrices=list(self._trail.matrices),
         )
         if self._pending is not None:
-            report = IterationReport(
-                progress=progress.model_copy(update={"parts": None}),
-                next_fraction=progress.fraction,
-                data=self._pending,
-                checkpoint=checkpoint,
-            )
-            self._report(report)
+            shown = {"progress": progress.model_copy(update={"parts": None}), "next_fraction": progress.fraction}
+            self._report(IterationReport(**shown, data=self._pending, checkpoint=checkpoint))
         metrics = state.history[-1].metrics if state.history else {}
         return RoundPlanned(round=self._round, parts=parts, progress=progress, metrics=metrics, checkpoint=checkpoint)
 

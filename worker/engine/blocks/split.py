@@ -101,9 +101,9 @@ def find_cut(values: Tensor, overlap: float) -> Cut | None:
     """Return the cut of rows that project to ``values`` (n,) float64, None where all are one value.
 
     It lies between two values, as near to the median as can be. ``overlap``: share of the smaller side's rows, and as
-    many of the other's, that train both sides at most; rows of one value stay together. It is a share and no distance, so
-    that both sides have fewer rows than the node however they are distributed: of normal rows a tenth lies within an
-    eighth of the deviation.
+    many of the other's, that train both sides at most; rows of one value stay together. It is a share and no distance,
+    so that both sides have fewer rows than the node however they are distributed: of normal rows a tenth lies within
+    an eighth of the deviation.
     """
     values = values.sort().values
     n = len(values)
