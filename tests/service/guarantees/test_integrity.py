@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.rounds import through_rounds
 
 from worker.contracts.messages import LogReport
 from worker.runs.__main__ import carry_out
@@ -114,12 +115,13 @@ def test_a_damaged_checkpoint_is_a_fresh_start_with_a_warning(client, dataset, c
     job = client.post("/v1/jobs", json=body).json()["id"]
     order = build_order(jobs.claim(context.database, job, "test", 60, context.now()))
     machine, first, told = Machine.find("cpu", None), [], []
-    carry_out(order, context.artifacts, machine, first.append)
+    through_rounds(lambda order: carry_out(order, context.artifacts, machine, first.append), order)
     checkpoint = [one.checkpoint for one in first if getattr(one, "checkpoint", None) is not None][-1]
     for key in checkpoint.keys:
         before = _flip(context.settings.home / "artifacts" / key, -1)
         told.clear()
-        done = carry_out(order.model_copy(update={"checkpoint": checkpoint}), context.artifacts, machine, told.append)
+        damaged = order.model_copy(update={"checkpoint": checkpoint})
+        done = through_rounds(lambda order: carry_out(order, context.artifacts, machine, told.append), damaged)
         assert done.kind == f"{kind}_done"
         [warning] = [one.data for one in told if isinstance(one, LogReport) and one.data.level == "warning"]
         assert "starting afresh" in warning.message

@@ -94,7 +94,7 @@ CONTRACT = {
     "post /v1/jobs", "get /v1/jobs", "get /v1/jobs/{job_id}", "get /v1/jobs/{job_id}/events",
     "get /v1/jobs/{job_id}/features", "get /v1/jobs/{job_id}/features/matrix",
     "post /v1/jobs/{job_id}/cancel", "post /v1/jobs/{job_id}/retry", "get /v1/jobs/{job_id}/result",
-    "get /v1/jobs/{job_id}/trials",
+    "get /v1/jobs/{job_id}/trials", "get /v1/jobs/{job_id}/parts",
     "delete /v1/jobs/{job_id}", "post /v1/batches", "get /v1/batches/{batch_id}", "post /v1/batches/{batch_id}/cancel",
     "get /v1/models", "get /v1/models/{ref}", "delete /v1/models/{ref}", "post /v1/models/{ref}/predict",
     "post /v1/models/{ref}/explain",

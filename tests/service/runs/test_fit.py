@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from support.rounds import through_rounds
 from support.stored import make_checkpoint
 from support.tables import as_file
 
@@ -81,11 +82,12 @@ def test_a_checkpoint_of_a_classification_whose_scores_were_others_is_not_gone_o
     job = client.post("/v1/jobs", json=body).json()["id"]
     order = build_order(jobs.claim(context.database, job, "test", 60, context.now()))
     machine, reports, told = Machine.find("cpu", None), [], []
-    whole = carry_out(order, context.artifacts, machine, reports.append)
+    whole = through_rounds(lambda order: carry_out(order, context.artifacts, machine, reports.append), order)
     newest = [one.checkpoint for one in reports if isinstance(one, IterationReport)][-1]
     assert newest.centred
     of_before = newest.model_copy(update={"centred": False})
-    again = carry_out(order.model_copy(update={"checkpoint": of_before}), context.artifacts, machine, told.append)
+    of_before = order.model_copy(update={"checkpoint": of_before})
+    again = through_rounds(lambda order: carry_out(order, context.artifacts, machine, told.append), of_before)
     assert any("scored classes differently: the job begins anew" in line for line in _told(told))
     first, second = ((one.fit if kind == "tune" else one) for one in (whole, again))
     assert _model(context, second) == _model(context, first)

@@ -5,12 +5,14 @@ import signal
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from support.rounds import through_rounds
 
 from worker.contracts.artifacts import TableRef
 from worker.contracts.messages import (
@@ -22,8 +24,10 @@ from worker.contracts.messages import (
     NetworkDone,
     NetworkOrder,
     Origin,
+    PartDone,
     PredictDone,
     PredictOrder,
+    RoundPlanned,
     TuneDone,
     TuneOrder,
 )
@@ -35,7 +39,7 @@ from worker.store.files.safetensors_io import pack
 from worker.tables.files.ingest import ingest
 from worker.tables.media import PARQUET
 
-LAST = (Failed, Interrupted, Died, FitDone, TuneDone, NetworkDone, PredictDone)
+LAST = (Failed, Interrupted, Died, FitDone, TuneDone, NetworkDone, PredictDone, RoundPlanned, PartDone)
 SECONDS = 60
 ROWS = 40
 DATASET = "ds_" + "0" * 26
@@ -153,7 +157,8 @@ def test_numbers_at_the_ends_of_the_range_are_learned_from_or_refused_for_a_reas
     child: Child, stored: Callable[[np.ndarray, np.ndarray], TableRef], training: str, columns: str
 ) -> None:
     process = child.pid
-    last = answer(child, TRAININGS[training](task="regression", table=stored(*COLUMNS[columns])))
+    order = TRAININGS[training](task="regression", table=stored(*COLUMNS[columns]))
+    last = through_rounds(partial(answer, child), order)
     if isinstance(last, Failed):
         assert last.error.type in ("numerical_failure", "no_trial_succeeded", "invalid_request"), last
         assert any(word in last.error.detail for word in ("beyond all numbers", "huge", "differ by less")), last

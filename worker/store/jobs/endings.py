@@ -12,6 +12,7 @@ from worker.contracts.resources import JobError, JobState
 from worker.store import models
 from worker.store.database import Database
 from worker.store.jobs.queries import HeldLease
+from worker.store.jobs.rows import parent_of
 from worker.store.jobs.state_update import enter, lock, owned
 from worker.store.schema.tables import JobRow
 
@@ -80,7 +81,7 @@ def fail(database: Database, job_id: str, token: str, error: JobError, now: date
         LeaseLost: another attempt owns the job, or none.
     """
     with database.transaction() as session:
-        row = owned(session, job_id, token, "failed", "cancelled")
+        row = owned(session, job_id, token, *(("failed", "cancelled") if parent_of(job_id) else ("failed",)))
         if row.state == "running" and row.parent_id is not None and row.cancel_requested:
             # it belongs to a try that has ended, and what it met is nothing to the next one
             enter(session, row, "cancelled", now)
