@@ -99,7 +99,7 @@ class WorkerSettings(SharedSettings):
         None, ge=1, le=4096, description="CPU threads of the training. Default: the CPUs that the process may use."
     )
     job_seconds: float | None = Field(
-        None, gt=0, le=YEAR, description="A job that runs longer fails. Default: no limit."
+        None, gt=0, le=YEAR, description="A job, or a part of one, that runs longer fails. Default: no limit."
     )
     memory_bytes: int | None = Field(
         None,
