@@ -1,6 +1,7 @@
 """Progress of a job from its row: the last report, the state and the estimate."""
 
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 from worker.contracts.resources import FINAL_STATES, PartCounts, Progress
@@ -10,13 +11,22 @@ STARTING = "starting"
 """The stage of a claimed job until its run reports one."""
 
 
-def public_progress(row: JobRow, parts: Counter[str] | None) -> Progress:
-    """Return the progress that callers see. ``parts``: of a job that waits, how many of its round are in each state."""
+@dataclass
+class RoundProgress:
+    """How many parts of a round are in each state, and how much of those that run is done, as a sum of fractions."""
+
+    states: Counter[str] = field(default_factory=Counter)
+    begun: float = 0.0
+
+
+def public_progress(row: JobRow, parts: RoundProgress | None) -> Progress:
+    """Return the progress that callers see. ``parts``: of a job that waits, how far its round is."""
     stored = Progress.model_validate(row.progress)
     if stored.parts is not None and parts is not None and row.state == "waiting":
-        done, total, after = parts["succeeded"], parts.total(), stored.parts.fraction_after
-        fraction = stored.fraction + (after - stored.fraction) * done / max(total, 1)
-        counts = PartCounts(done=done, running=parts["running"], total=total, fraction_after=after)
+        states, after = parts.states, stored.parts.fraction_after
+        done, total = states["succeeded"], max(states.total(), 1)
+        fraction = stored.fraction + (after - stored.fraction) * (done + parts.begun) / total
+        counts = PartCounts(done=done, running=states["running"], total=total, fraction_after=after)
         changes = {"parts": counts, "fraction": fraction, "eta_seconds": _expected(row, fraction)}
         return stored.model_copy(update=changes)
     stored = stored.model_copy(update={"parts": None, "fraction": _reached(row, stored)})

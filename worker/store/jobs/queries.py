@@ -14,7 +14,7 @@ from worker.contracts.resources import BatchCounts, Job, JobKind, JobState, Page
 from worker.contracts.validation import left_out_chose, validation_chose
 from worker.store.database import Database
 from worker.store.jobs.claims import CHECKPOINTS
-from worker.store.jobs.progress import public_progress
+from worker.store.jobs.progress import RoundProgress, public_progress
 from worker.store.jobs.rows import BETWEEN_ROUNDS, GOING_ON, WANTS_WORKER, find_row, parent_of
 from worker.store.pagination import first_page
 from worker.store.schema.tables import JobRow
@@ -198,24 +198,23 @@ def mark_sent(database: Database, job_id: str, now: datetime) -> None:
         )
 
 
-def part_counts(session: Session, rows: Sequence[JobRow]) -> dict[str, Counter[str]]:
-    """Return, for the jobs among ``rows`` that wait, how many parts of their rounds are in each state."""
-    waiting: dict[str | None, Counter[str]] = {row.id: Counter() for row in rows if row.state == "waiting"}
+def part_counts(session: Session, rows: Sequence[JobRow]) -> dict[str, RoundProgress]:
+    """Return, for the jobs among ``rows`` that wait, how far their rounds are."""
+    waiting: dict[str | None, RoundProgress] = {row.id: RoundProgress() for row in rows if row.state == "waiting"}
     if waiting:
         part = aliased(JobRow)
-        query = (
-            select(part.parent_id, part.state, func.count())
-            .join(JobRow, and_(JobRow.id == part.parent_id, JobRow.round == part.round))
-            .where(part.parent_id.in_(waiting))
-            .group_by(part.parent_id, part.state)
-        )
-        for job_id, state, count in session.execute(query):
-            waiting[job_id][state] += count
-    return {str(job_id): states for job_id, states in waiting.items()}
+        of_round = and_(JobRow.id == part.parent_id, JobRow.round == part.round, part.parent_id.in_(waiting))
+        counts = select(part.parent_id, part.state, func.count()).join(JobRow, of_round)
+        for job_id, state, count in session.execute(counts.group_by(part.parent_id, part.state)):
+            waiting[job_id].states[state] += count
+        running = select(part.parent_id, part.progress).join(JobRow, of_round).where(part.state == "running")
+        for job_id, progress in session.execute(running):
+            waiting[job_id].begun += progress["fraction"]
+    return {str(job_id): progress for job_id, progress in waiting.items()}
 
 
-def to_resource(row: JobRow, parts: Counter[str] | None = None) -> Job:
-    """Return the job that a row holds. ``parts``: how many of its round are in each state, where it waits for them."""
+def to_resource(row: JobRow, parts: RoundProgress | None = None) -> Job:
+    """Return the job that a row holds. ``parts``: how far its round is, where it waits for one."""
     return Job.model_validate(
         {
             "id": row.id,

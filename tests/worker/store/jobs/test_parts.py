@@ -84,11 +84,13 @@ def test_a_job_waits_for_its_parts_without_a_worker_and_goes_on_with_what_they_m
 
 def test_progress_counts_the_parts_that_have_succeeded(database: Database) -> None:
     job_id, ids = _waiting(database)
-    _claimed(database, ids[1])
+    running = _claimed(database, ids[1])
     parts.succeed_part(database, ids[0], _claimed(database, ids[0]).token, _done(0), NOW)
     for job in (jobs.get(database, job_id), jobs.list_page(database).items[0]):
         assert job.progress.parts == PartCounts(done=1, running=1, total=3, fraction_after=0.8)
         assert job.progress.fraction == pytest.approx(0.4)
+    jobs.record(database, ids[1], running.token, NOW, progress=Progress(fraction=0.5))
+    assert jobs.get(database, job_id).progress.fraction == pytest.approx(0.5), "half of a part more"
 
 
 def test_the_last_of_many_parts_that_end_at_once_wakes_the_job_once(database: Database) -> None:
