@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy import and_, insert, or_, select
 from sqlalchemy.orm import aliased
 
+from worker.contracts.events import TrialData
 from worker.contracts.messages import PartDone, RoundPlanned
 from worker.contracts.parts import Part, PartWork, TrialResult
 from worker.contracts.resources import FINAL_STATES, JobState, Page, Progress
+from worker.contracts.results import search_metric
 from worker.store.database import Database
 from worker.store.jobs.events import write
 from worker.store.jobs.queries import find
@@ -72,7 +74,10 @@ def succeed_part(database: Database, row_id: str, token: str, done: PartDone, no
         elif row.state == "running":
             job = session.get_one(JobRow, row.parent_id)
             if isinstance(done.result, TrialResult) and job.state == "waiting" and job.round == row.round:
-                session.execute(unchanged(job).values(last_seq=JobRow.last_seq + 1))
+                changes: dict[str, Any] = {"last_seq": JobRow.last_seq + 1}
+                if _leads(done.result.data, job):
+                    changes["metrics"] = done.result.data.metrics
+                session.execute(unchanged(job).values(changes))
                 write(session, job.id, job.last_seq + 1, [done.result.data], now)
             enter(session, row, "succeeded", now, values={"result": done.result.model_dump(mode="json")})
         parent = session.get_one(JobRow, row.parent_id, populate_existing=True)
@@ -120,6 +125,13 @@ def list_parts(
         parts = [_part(row) for row in session.scalars(query)]
     following = f"{parts[limit - 1].round}.{parts[limit - 1].number}" if len(parts) > limit else None
     return Page[Part](items=parts[:limit], next=following)
+
+
+def _leads(trial: TrialData, job: JobRow) -> bool:
+    """Return whether a trial is better than what the job shows, the best of the trials so far."""
+    metric = search_metric("regression" if job.task == "regression" else "classification")
+    value, best = trial.metrics.get(metric), (job.metrics or {}).get(metric)
+    return trial.state == "complete" and value is not None and (best is None or value < best)
 
 
 def _part(row: JobRow) -> Part:

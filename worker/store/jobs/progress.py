@@ -27,7 +27,8 @@ def public_progress(row: JobRow, parts: RoundProgress | None) -> Progress:
         done, total = states["succeeded"], max(states.total(), 1)
         fraction = stored.fraction + (after - stored.fraction) * (done + parts.begun) / total
         counts = PartCounts(done=done, running=states["running"], total=total, fraction_after=after)
-        changes = {"parts": counts, "fraction": fraction, "eta_seconds": _expected(row, fraction)}
+        trial = None if stored.trial is None else stored.trial + done
+        changes = {"parts": counts, "fraction": fraction, "trial": trial, "eta_seconds": _expected(row, fraction)}
         return stored.model_copy(update=changes)
     stored = stored.model_copy(update={"parts": None, "fraction": _reached(row, stored)})
     if row.state == "succeeded":
