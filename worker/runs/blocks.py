@@ -258,11 +258,10 @@ class _FitByBlocks:
 
     def _plan_leaves(self, state: BlocksState) -> RoundPlanned:
         """Grow the tree at the best M, store the rows of its leaves, and plan the round that fits them."""
-        report = ProgressReport(
-            progress=Progress(stage="cutting the rows into leaves", fraction=LEARNING_SHARE),
-            next_fraction=LEARNING_SHARE,
+        progress = Progress(
+            stage="cutting the rows into leaves", fraction=MACHINES_SHARE if state.machines else LEARNING_SHARE
         )
-        self._report(report)
+        self._report(ProgressReport(progress=progress, next_fraction=MACHINES_SHARE))
         rows = load_rows(_with_spec(self._order, state.spec), self._artifacts, fold=None)
         tree = grow([rows.X], state.matrices[state.best], self._blocks.leaf, self._blocks.overlap)
         if tree.leaves > 2 * MAX_LEAVES:

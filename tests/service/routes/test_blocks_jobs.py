@@ -5,6 +5,7 @@ import pytest
 import torch
 from support.inline import run_job, run_once
 
+from worker.contracts.messages import Reported
 from worker.contracts.specs import FitSpec
 from worker.engine.blocks.fit import fit_blocks
 from worker.engine.config import FitConfig
@@ -165,6 +166,21 @@ def test_a_file_of_a_part_that_is_lost_costs_the_work_and_not_the_job(client, co
     run_job(context, job)
     ended = client.get(f"/v1/jobs/{job}").json()
     assert ended["state"] == "succeeded", ended["error"]
+
+
+def test_what_a_fit_reports_of_its_progress_never_goes_back(client, context, dataset):
+    job = _submit(client, _body(dataset))
+    fractions, wanted = [], [job]
+
+    def report(answer):
+        if isinstance(answer, Reported):
+            fractions.append(answer.progress.fraction)
+
+    while wanted:
+        row_id = wanted.pop(0)
+        wanted += run_once(context, row_id, report if row_id == job else lambda _: None)
+        fractions.append(client.get(f"/v1/jobs/{job}").json()["progress"]["fraction"])
+    assert fractions == sorted(fractions)
 
 
 def test_a_running_fit_shows_the_matrix_that_it_has(client, context, dataset):
