@@ -15,7 +15,13 @@ from worker.engine.errors import DamagedFile, EngineError
 from worker.engine.kernels import KERNELS, Kernel, KernelPoints, kernel_of
 from worker.engine.kernels.points import predict_rows
 from worker.engine.problem import Iterate
-from worker.engine.targets import ClassTargets, RegressionTargets, Targets
+from worker.engine.targets import (
+    ClassTargets,
+    RegressionTargets,
+    Targets,
+    targets_from_tensors,
+    targets_to_tensors,
+)
 
 KERNEL_MACHINE = "kernel_machine"
 """The format of models whose metadata name none."""
@@ -40,9 +46,17 @@ class Model(Protocol):
 
     def predict(self, X: Tensor) -> Tensor:
         """Return outputs in original units (m, c) float64, or class codes (m,) int64."""
+        return self.targets.decode(self.raw(X))
 
     def probabilities(self, X: Tensor) -> Tensor:
-        """Return class probabilities (m, c) float64; rows sum to 1. Raises EngineError for a regression."""
+        """Return class probabilities (m, c) float64; rows sum to 1.
+
+        Raises:
+            EngineError: the model is a regression.
+        """
+        if not isinstance(self.targets, ClassTargets):
+            raise EngineError("a regression has no probabilities")
+        return self.targets.probabilities(self.raw(X))
 
     def importance(self) -> Tensor:
         """Return each column's share of the mean squared distance between training rows, (d,) float64."""
@@ -92,20 +106,6 @@ class FittedModel(Model):
         points.release()
         return points
 
-    def predict(self, X: Tensor) -> Tensor:
-        """Return outputs in original units (m, c) float64, or class codes (m,) int64."""
-        return self.targets.decode(self.raw(X))
-
-    def probabilities(self, X: Tensor) -> Tensor:
-        """Return class probabilities (m, c) float64; rows sum to 1.
-
-        Raises:
-            EngineError: the model is a regression.
-        """
-        if not isinstance(self.targets, ClassTargets):
-            raise EngineError("a regression has no probabilities")
-        return self.targets.probabilities(self.raw(X))
-
     def importance(self) -> Tensor:
         """Return each column's share of the mean squared distance between training rows, (d,) float64."""
         return summary.importance(self.M, summary.variances(self.X))
@@ -130,14 +130,10 @@ class FittedModel(Model):
             "exponent": self.kernel.exponent,
             "bandwidth": self.bandwidth,
         }
-        if isinstance(self.targets, RegressionTargets):
-            tensors |= {"target_mean": self.targets.mean, "target_scale": self.targets.scale}
-        else:
-            metadata["n_classes"] = self.targets.n_classes
-            if self.targets.frequencies is not None:
-                metadata["format_version"] = CENTRED_FORMAT
-                tensors["class_frequencies"] = self.targets.frequencies
-        return tensors, metadata
+        of_targets, about_targets = targets_to_tensors(self.targets)
+        if "class_frequencies" in of_targets:
+            metadata["format_version"] = CENTRED_FORMAT
+        return tensors | of_targets, metadata | about_targets
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Self:
@@ -152,12 +148,7 @@ class FittedModel(Model):
             raise DamagedFile(
                 f"the model has format version {version}; this program reads {' and '.join(map(str, known))}"
             )
-        targets: Targets
-        if "n_classes" in metadata:
-            frequencies = tensors["class_frequencies"] if version == CENTRED_FORMAT else None
-            targets = ClassTargets(metadata["n_classes"], frequencies)
-        else:
-            targets = RegressionTargets(tensors["target_mean"], tensors["target_scale"])
+        targets = targets_from_tensors(tensors, metadata, centred=version == CENTRED_FORMAT)
         if metadata["kernel"] not in KERNELS:
             raise DamagedFile(f"the model's kernel is {metadata['kernel']!r}, which is none")
         kernel = kernel_of(metadata["kernel"], metadata["exponent"])

@@ -1,7 +1,9 @@
 """Between what users predict and what the ridge system solves for: standardised outputs or centred one-hot classes."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -153,6 +155,24 @@ class ClassTargets:
 
 
 Targets = RegressionTargets | ClassTargets
+
+
+def targets_to_tensors(targets: Targets) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return named tensors and JSON-able metadata from which ``targets_from_tensors`` makes the same targets."""
+    if isinstance(targets, RegressionTargets):
+        return {"target_mean": targets.mean, "target_scale": targets.scale}, {}
+    tensors = {} if targets.frequencies is None else {"class_frequencies": targets.frequencies}
+    return tensors, {"n_classes": targets.n_classes}
+
+
+def targets_from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *, centred: bool) -> Targets:
+    """Return the targets that ``targets_to_tensors`` took apart; other entries are ignored.
+
+    ``centred``: class frequencies are among the tensors. KeyError: a tensor is missing.
+    """
+    if "n_classes" not in metadata:
+        return RegressionTargets(tensors["target_mean"], tensors["target_scale"])
+    return ClassTargets(metadata["n_classes"], tensors["class_frequencies"] if centred else None)
 
 
 def on_simplex(F: Tensor) -> Tensor:

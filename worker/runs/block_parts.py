@@ -1,11 +1,9 @@
 """The run kinds ``block``, ``machine`` and ``leaf``: parts of a fit by blocks, each on rows of its own at one M."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +18,7 @@ from worker.engine.blocks.machines import Machine as Fitted
 from worker.engine.config import FitConfig
 from worker.engine.estimate import estimate
 from worker.engine.model import FittedModel
-from worker.engine.targets import ClassTargets, RegressionTargets, Targets
+from worker.engine.targets import Targets, targets_from_tensors, targets_to_tensors
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import pack, unpack
 from worker.training.machine import Machine
@@ -41,41 +39,28 @@ class RoundState:
 
     def packed(self, spec: FitSpec) -> bytes:
         """Return a file that ``of`` reads. ``spec`` without choice; its ridges are those of the config."""
-        tensors, metadata = targets_as_tensors(self.targets)
+        tensors, metadata = targets_to_tensors(self.targets)
         about = {
             "spec": spec.model_dump(mode="json"),
             "ridges": list(self.config.ridges),
             "machines": [ref.model_dump() for ref in self.machines],
             "validation": None if self.validation is None else self.validation.model_dump(),
         }
-        return pack({"M": self.M.cpu().numpy(), **tensors}, {**about, **metadata})
+        arrays = {name: tensor.cpu().numpy() for name, tensor in {"M": self.M, **tensors}.items()}
+        return pack(arrays, {**about, **metadata})
 
     @classmethod
     def of(cls, content: bytes) -> "RoundState":
         """Return the state that ``packed`` stored."""
         arrays, metadata = unpack(content)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         spec = FitSpec.model_validate(metadata["spec"])
         config = FitConfig(**spec.engine_options(), ridges=tuple(metadata["ridges"]), raise_ridge=spec.ridge == "auto")
         machines = tuple(ArtifactRef.model_validate(ref) for ref in metadata["machines"])
         judging = metadata["validation"]
         validation = None if judging is None else ArtifactRef.model_validate(judging)
-        return cls(torch.from_numpy(arrays["M"]), targets_of(arrays, metadata), config, machines, validation)
-
-
-def targets_as_tensors(targets: Targets) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return named arrays and metadata that ``targets_of`` makes the same targets of."""
-    if isinstance(targets, RegressionTargets):
-        return {"mean": targets.mean.cpu().numpy(), "scale": targets.scale.cpu().numpy()}, {}
-    arrays = {} if targets.frequencies is None else {"frequencies": targets.frequencies.cpu().numpy()}
-    return arrays, {"n_classes": targets.n_classes}
-
-
-def targets_of(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> Targets:
-    """Return the targets that ``targets_as_tensors`` took apart; other entries are ignored."""
-    if "n_classes" not in metadata:
-        return RegressionTargets(torch.from_numpy(arrays["mean"]), torch.from_numpy(arrays["scale"]))
-    frequencies = torch.from_numpy(arrays["frequencies"]) if "frequencies" in arrays else None
-    return ClassTargets(metadata["n_classes"], frequencies)
+        targets = targets_from_tensors(tensors, metadata, centred="class_frequencies" in tensors)
+        return cls(tensors["M"], targets, config, machines, validation)
 
 
 def pack_rows(X: Tensor, Y: Tensor, own: Tensor | None = None) -> bytes:

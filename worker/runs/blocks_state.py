@@ -13,8 +13,7 @@ from worker.contracts.resources import HeatSummary, IterationSummary
 from worker.contracts.specs import FitSpec
 from worker.engine import summary
 from worker.engine.blocks.tree import Tree
-from worker.engine.targets import RegressionTargets, Targets
-from worker.runs.block_parts import targets_as_tensors, targets_of
+from worker.engine.targets import RegressionTargets, Targets, targets_from_tensors, targets_to_tensors
 from worker.runs.fit import TOP_FEATURES
 from worker.store.files.safetensors_io import pack, unpack
 
@@ -88,10 +87,10 @@ class BlocksState:
         )
 
     def packed(self) -> bytes:
-        tensors, metadata = targets_as_tensors(self.targets)
-        tensors |= {f"M_{iteration:04d}": M.numpy() for iteration, M in enumerate(self.matrices)}
+        tensors, metadata = targets_to_tensors(self.targets)
+        tensors |= {f"M_{iteration:04d}": M for iteration, M in enumerate(self.matrices)}
         if self.tree is not None:
-            tensors |= {f"tree_{name}": tensor.numpy() for name, tensor in self.tree.to_tensors().items()}
+            tensors |= {f"tree_{name}": tensor for name, tensor in self.tree.to_tensors().items()}
         metadata |= {
             "spec": self.spec.model_dump(mode="json"),
             "runs": [run.model_dump(mode="json") for run in self.runs],
@@ -103,24 +102,21 @@ class BlocksState:
             "machines": None if self.machines is None else [ref.model_dump() for ref in self.machines],
             "history": [iteration.model_dump(mode="json") for iteration in self.history],
         }
-        return pack(tensors, metadata)
+        return pack({name: tensor.cpu().numpy() for name, tensor in tensors.items()}, metadata)
 
     @classmethod
     def of(cls, content: bytes) -> "BlocksState":
         arrays, metadata = unpack(content)
-        tree = {
-            name.removeprefix("tree_"): torch.from_numpy(array)
-            for name, array in arrays.items()
-            if name.startswith("tree_")
-        }
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        tree = {name.removeprefix("tree_"): tensor for name, tensor in tensors.items() if name.startswith("tree_")}
         machines, validation = metadata["machines"], metadata["validation"]
         return cls(
             spec=FitSpec.model_validate(metadata["spec"]),
             runs=[HeatSummary.model_validate(run) for run in metadata["runs"]],
-            targets=targets_of(arrays, metadata),
+            targets=targets_from_tensors(tensors, metadata, centred="class_frequencies" in tensors),
             columns=metadata["columns"],
             ridges=tuple(metadata["ridges"]),
-            matrices=[torch.from_numpy(arrays[name]) for name in sorted(arrays) if name.startswith("M_")],
+            matrices=[tensors[name] for name in sorted(tensors) if name.startswith("M_")],
             validation=None if validation is None else ArtifactRef.model_validate(validation),
             losses=[tuple(loss) for loss in metadata["losses"]],
             history=[IterationSummary.model_validate(iteration) for iteration in metadata["history"]],

@@ -12,9 +12,9 @@ from worker.engine import summary
 from worker.engine.blocks.answers import Answers, mean_outputs
 from worker.engine.blocks.machines import Leaf, Machine
 from worker.engine.blocks.tree import Tree, weights
-from worker.engine.errors import DamagedFile, EngineError
+from worker.engine.errors import DamagedFile
 from worker.engine.model import FittedModel, Model
-from worker.engine.targets import ClassTargets, Targets
+from worker.engine.targets import Targets
 
 BLOCKS = "blocks"
 """The name of the format."""
@@ -101,20 +101,6 @@ class BlocksModel(Model):
     def block_answers(self) -> tuple[Answers, ...]:
         """The blocks made ready to answer, in their order."""
         return tuple(Answers(block) for block in self.blocks)
-
-    def predict(self, X: Tensor) -> Tensor:
-        """Return outputs in original units (m, c) float64, or class codes (m,) int64."""
-        return self.targets.decode(self.raw(X))
-
-    def probabilities(self, X: Tensor) -> Tensor:
-        """Return class probabilities (m, c) float64; rows sum to 1.
-
-        Raises:
-            EngineError: the model is a regression.
-        """
-        if not isinstance(self.targets, ClassTargets):
-            raise EngineError("a regression has no probabilities")
-        return self.targets.probabilities(self.raw(X))
 
     def importance(self) -> Tensor:
         """Return each column's share of the mean squared distance between training rows, (d,) float64."""
