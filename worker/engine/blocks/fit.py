@@ -126,7 +126,7 @@ def fit_leaves(
 
     ``own`` (n,) int64: which block has trained each row, −1 for none.
     """
-    tree = grow([X], M, leaf_rows, overlap)
+    tree = grow(X, M, leaf_rows, overlap)
     assignment = assign(tree, X)
     answers = [Answers(block.model) for block in blocks]
     leaves = []

@@ -73,6 +73,23 @@ class Tree:
             torch.cat([children, sides]),
         )
 
+    def with_subtree(self, leaf: int, subtree: "Tree") -> Self:
+        """Return the tree with ``leaf`` cut as a tree of its rows alone says.
+
+        Leaf 0 of the subtree keeps the leaf's number, the others follow the last leaf.
+        """
+        cuts, leaves = len(self.thresholds), self.leaves
+        if subtree.leaves == 1:
+            return self
+        # of a leaf's code −1 − k: k = 0 is the leaf itself, k > 0 the k-th after the last one
+        inner = subtree.children
+        numbers = torch.where(inner == -1, -1 - leaf, inner - leaves + 1)
+        inner = torch.where(inner < 0, numbers, inner + cuts)
+        children = torch.cat([torch.where(self.children == -1 - leaf, cuts, self.children), inner])
+        parts = zip(self.to_tensors().items(), subtree.to_tensors().values(), strict=True)
+        joined = {name: torch.cat([own, other]) for (name, own), other in parts if name != "children"}
+        return type(self)(**joined, children=children)
+
     def to(self, device: torch.device) -> Self:
         """Return the same tree on ``device``."""
         return type(self)(*(tensor.to(device) for tensor in self.to_tensors().values()))
