@@ -1,0 +1,70 @@
+import pytest
+import torch
+
+from worker.engine.blocks.split import grow
+from worker.engine.blocks.tree import assign
+from worker.runs.row_files import Columns, LeafRows, RowFile
+
+D = 4
+
+
+def _rows(n=4000, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(n, D + 3, generator=generator, dtype=torch.float64)
+    rows[:, D] = torch.arange(n)
+    rows[:, -2] = torch.arange(n) % 3 - 1
+    rows[:, -1] = torch.arange(n) % 5 == 0
+    return rows
+
+
+def _file(tmp_path, rows):
+    file = RowFile(tmp_path / "rows", rows.shape[1])
+    for batch in torch.split(rows, 700):
+        file.append(batch.numpy())
+    return file
+
+
+@pytest.mark.parametrize("batch", [1, 999, 4000, None])
+def test_rows_come_as_they_were_written(tmp_path, batch):
+    rows = _rows()
+    file = _file(tmp_path, rows)
+    assert torch.equal(torch.cat(list(file.batches(batch))), rows)
+    assert torch.equal(file.read(), rows)
+    assert file.bytes == (tmp_path / "rows").stat().st_size
+    columns = Columns(D, 1)
+    assert torch.equal(columns.Y(rows)[:, 0], torch.arange(4000).double())
+    assert columns.own(rows[:3]).tolist() == [-1, 0, 1]
+    assert columns.held_out(rows[:6]).tolist() == [True, False, False, False, False, True]
+    assert torch.equal(columns.X(rows), rows[:, :D])
+
+
+@pytest.mark.parametrize("region_bytes", [10**9, 100_000, 20_000])
+@pytest.mark.parametrize("M", [torch.eye(D).double(), torch.tensor([3.0, 1.0, 0.5, 0.1]).double()], ids=["full", "diag"])
+def test_leaves_have_the_rows_that_a_tree_in_memory_gives_them(tmp_path, region_bytes, M):
+    rows, columns = _rows(), Columns(D, 1)
+    grown = LeafRows(columns, M, 300, 0.1, region_bytes)
+    by_leaf = dict(grown.leaves(_file(tmp_path, rows), tmp_path))
+    assert sorted(by_leaf) == list(range(grown.tree.leaves))
+    assert list(tmp_path.iterdir()) == []
+    X = columns.X(rows)
+    assignment = assign(grown.tree, X)
+    for leaf, own in by_leaf.items():
+        assert torch.equal(rows[assignment.of(leaf)], own)
+        assert int((~columns.held_out(own)).sum()) <= 300
+    training = rows[~columns.held_out(rows)]
+    whole = grow(columns.X(training), M, 300)
+    if region_bytes == 10**9:
+        assert torch.equal(whole.directions, grown.tree.directions)
+        assert torch.equal(whole.children, grown.tree.children)
+    ours, theirs = (
+        sorted(sorted(assign(tree, X).of(leaf).tolist()) for leaf in range(tree.leaves)) for tree in (grown.tree, whole)
+    )
+    assert ours == theirs
+
+
+def test_rows_that_cannot_be_told_apart_are_one_leaf_however_many_they_are(tmp_path):
+    rows = _rows()
+    rows[:, :D] = 1.0
+    grown = LeafRows(Columns(D, 1), torch.eye(D).double(), 300, 0.1, region_bytes=1000)
+    [(leaf, own)] = grown.leaves(_file(tmp_path, rows), tmp_path)
+    assert (leaf, len(own), grown.tree.leaves) == (0, 300, 1)

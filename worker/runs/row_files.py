@@ -1,0 +1,146 @@
+"""Rows of numbers in local files, and a tree grown through them: memory is that of a batch or of one small region."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worker.engine.blocks.split import cut_rows, grow
+from worker.engine.blocks.tree import Tree, assign, projections
+
+REGION_BYTES = 192 * 2**20
+"""A region of the tree whose rows take no more is cut in memory, which copies of them take several times."""
+BATCH_BYTES = 32 * 2**20
+
+
+class RowFile:
+    """Rows of ``width`` numbers of float64, one after another in a file without a header."""
+
+    def __init__(self, path: Path, width: int) -> None:
+        self._path = path
+        self.width = width
+        self.rows = 0
+        path.touch(exist_ok=False)
+
+    @property
+    def bytes(self) -> int:
+        """Length of the file."""
+        return 8 * self.rows * self.width
+
+    def append(self, rows: np.ndarray) -> None:
+        """Write rows (n, width) behind those that are there."""
+        with self._path.open("ab") as file:
+            np.ascontiguousarray(rows, dtype=np.float64).tofile(file)
+        self.rows += len(rows)
+
+    def batches(self, rows: int | None = None) -> Iterator[Tensor]:
+        """Yield the rows in order, (k, width) float64; ``rows``: at most so many at a time."""
+        k = rows or max(BATCH_BYTES // (8 * self.width), 1)
+        with self._path.open("rb") as file:
+            while (batch := np.fromfile(file, np.float64, k * self.width)).size:
+                yield torch.from_numpy(batch.reshape(-1, self.width))
+
+    def read(self) -> Tensor:
+        """Return all rows."""
+        return torch.cat([torch.empty((0, self.width), dtype=torch.float64), *self.batches(max(self.rows, 1))])
+
+    def delete(self) -> None:
+        """Delete the file."""
+        self._path.unlink()
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where encoded values, targets and marks are in a row of a file.
+
+    ``d`` encoded values, ``c`` targets, then which block has trained the row (−1 for none), and 1 if it is held out.
+    """
+
+    d: int
+    c: int
+
+    @property
+    def width(self) -> int:
+        """Numbers of a row."""
+        return self.d + self.c + 2
+
+    def X(self, rows: Tensor) -> Tensor:  # noqa: N802 - the matrix's name
+        """Return the encoded values (n, d)."""
+        return rows[:, : self.d]
+
+    def Y(self, rows: Tensor) -> Tensor:  # noqa: N802
+        """Return the targets (n, c)."""
+        return rows[:, self.d : self.d + self.c]
+
+    def own(self, rows: Tensor) -> Tensor:
+        """Return the blocks (n,) int64."""
+        return rows[:, -2].long()
+
+    def held_out(self, rows: Tensor) -> Tensor:
+        """Return which rows are held out, (n,) bool."""
+        return rows[:, -1] != 0
+
+
+class LeafRows:
+    """A tree through the rows of a file, and the rows of each of its leaves.
+
+    Rows that are held out grow no tree, and come to the leaves that they would train.
+    """
+
+    def __init__(self, columns: Columns, M: Tensor, leaf_rows: int, overlap: float, region_bytes: int = REGION_BYTES):
+        self._columns = columns
+        self._M = M
+        self._leaf_rows = leaf_rows
+        self._overlap = overlap
+        self._region_bytes = region_bytes
+        self.tree = Tree.single_leaf(columns.d)
+
+    def leaves(self, rows: RowFile, folder: Path) -> Iterator[tuple[int, Tensor]]:
+        """Yield the number and the rows of one leaf after another; the tree is whole when all have come.
+
+        ``rows`` is deleted. ``folder``: for files of regions.
+        """
+        regions = [(0, rows)]
+        while regions:
+            leaf, region = regions.pop()
+            if region.bytes <= self._region_bytes or self._is_leaf(region):
+                yield from self._leaves_of(leaf, region.read())
+                region.delete()
+                continue
+            cut = cut_rows(lambda region=region: self._training(region), self._M, self._overlap)  # type: ignore[misc]
+            if cut is None:
+                # rows that cannot be told apart: as many as a leaf may have stand for all
+                yield leaf, next(region.batches(self._leaf_rows))
+                region.delete()
+                continue
+            right = self.tree.leaves
+            self.tree = self.tree.with_cut(leaf, cut.direction, cut.threshold, cut.lower, cut.upper, cut.spread)
+            sides = [RowFile(folder / f"region-{right}-{side}", region.width) for side in ("left", "right")]
+            for batch in region.batches():
+                distances = projections(self._columns.X(batch), cut.direction.unsqueeze(0)).squeeze(1)
+                for side, inside in zip(sides, (distances <= cut.upper, distances > cut.lower), strict=True):
+                    side.append(batch[inside].numpy())
+            region.delete()
+            regions += [(right, sides[1]), (leaf, sides[0])]
+
+    def _is_leaf(self, region: RowFile) -> bool:
+        """Return whether a region needs no cut, however long its rows are."""
+        if region.rows > 2 * self._leaf_rows:
+            return False
+        return sum(len(X) for X in self._training(region)) <= self._leaf_rows
+
+    def _training(self, region: RowFile) -> Iterator[Tensor]:
+        for batch in region.batches():
+            yield self._columns.X(batch[~self._columns.held_out(batch)])
+
+    def _leaves_of(self, leaf: int, rows: Tensor) -> Iterator[tuple[int, Tensor]]:
+        training = rows[~self._columns.held_out(rows)]
+        subtree = grow(self._columns.X(training), self._M, self._leaf_rows, self._overlap)
+        following = self.tree.leaves
+        self.tree = self.tree.with_subtree(leaf, subtree)
+        assignment = assign(subtree, self._columns.X(rows))
+        for number in range(subtree.leaves):
+            yield (following + number - 1 if number else leaf), rows[assignment.of(number)]
