@@ -1,6 +1,6 @@
 """What one kernel machine answers, to the same bits whichever rows are beside a row."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -58,22 +58,20 @@ class Answers:
         return found[: len(X)]
 
 
-def mean_outputs(machines: Sequence[Answers], X: Tensor, own: Tensor | None = None) -> Tensor:
-    """Return the mean of what machines answer to rows X (m, d), (m, c) float64, added in the given order.
+def mean_outputs(machines: Iterable[Answers], X: Tensor, own: Tensor | None = None) -> Tensor:
+    """Return the mean of what machines, at least one, answer to rows X (m, d), (m, c) float64, added in their order.
 
     ``own`` (m,) int64: of rows that trained some machine, which one; it is left out of their mean, so that they are
     answered as rows that no machine has seen. Any other number, −1 say, leaves out none.
     """
-    total = machines[0](X)
-    for machine in machines[1:]:
-        total += machine(X)
-    if own is None:
-        return total / len(machines)
-    counts = torch.full((len(X), 1), float(len(machines)), dtype=torch.float64, device=X.device)
+    total = torch.zeros((), dtype=torch.float64, device=X.device)
+    counts = torch.zeros((len(X), 1), dtype=torch.float64, device=X.device)
     for number, machine in enumerate(machines):
-        rows = torch.nonzero(own == number).squeeze(1)
-        total[rows] -= machine(X[rows])
-        counts[rows] -= 1
+        outputs = machine(X)
+        if own is not None:
+            outputs[own == number] = 0.0
+        counts += 1.0 if own is None else (own != number).double().unsqueeze(1)
+        total = total + outputs
     return total / counts
 
 

@@ -134,5 +134,8 @@ def fit_leaves(
         rows = at_most(assignment.of(number), leaf_rows, seed + number)
         base = mean_outputs(answers, X[rows], own[rows]) if blocks else None
         leaves.append(fit_leaf(X[rows], Y[rows], targets, config, M, seed + number, base))
-    blend = DEFAULT_BLEND if validation is None else choose_blend(tree, leaves, blocks, *validation, targets)[0]
+    blend = DEFAULT_BLEND
+    if validation is not None:
+        base = mean_outputs(answers, validation[0]) if blocks else None
+        blend, _, _ = choose_blend(tree, leaves, base, *validation, targets)
     return BlocksModel.of(tree, leaves, blocks, blend.share, blend.temperature, summary.variances(X))

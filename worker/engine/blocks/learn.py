@@ -36,10 +36,13 @@ def solve_rows(
     M: Tensor,
     seed: int,
     validation: tuple[Tensor, Tensor] | None = None,
+    *,
+    judge: bool = True,
 ) -> tuple[Problem, Iterate]:
     """Return the fit of rows X (n, d), raw Y, at M by a factorisation, with the ridge of the least loss.
 
-    The loss is that of ``validation``, rows and raw targets, or else of rows left out. ``seed``: of the rows between
+    The loss is that of ``validation``, rows and raw targets, or else of rows left out; ``judge`` false: of a config
+    whose ridge is given, there is none. ``seed``: of the rows between
     which the median bandwidth is taken. A system that float32 cannot solve is solved in float64 where precision is
     'auto'.
 
@@ -48,14 +51,14 @@ def solve_rows(
         NotPositiveDefinite: no ridge's system could be factored.
     """
     own = replace(config, solver="cholesky", seed=seed)
-    problem = Problem(X, Y, targets, own, validation, None, judge=True)
+    problem = Problem(X, Y, targets, own, validation, None, judge=judge)
     try:
         return problem, problem.solve(M, 0)[0]
     except UNSOLVED:
         if not own.may_be_precise:
             raise
     # not in the handler: there the error still holds the memory of the solve that failed
-    problem = Problem(X, Y, targets, own.precise, validation, None, judge=True)
+    problem = Problem(X, Y, targets, own.precise, validation, None, judge=judge)
     return problem, problem.solve(M, 0)[0]
 
 

@@ -41,6 +41,13 @@ class Leaf:
     alone: Machine
     beside: Machine | None = None
 
+    @property
+    def both(self) -> FittedModel:
+        """One machine whose outputs (…, c or 2c) are those of ``alone``, then those of ``beside``."""
+        if self.beside is None:
+            return self.alone.model
+        return replace(self.alone.model, alpha=torch.cat([self.alone.model.alpha, self.beside.model.alpha], 1))
+
     def mixed(self, share: float) -> Machine:
         """Return (1 − share) alone + share · beside; ridge and loss are those of the larger part."""
         if self.beside is None or share == 0:
@@ -107,6 +114,41 @@ def fit_leaf(
     X = X.to(dtype).contiguous()
     models = (replace(part.model, X=X, alpha=part.model.alpha.to(dtype)) for part in (alone, beside))
     return Leaf(*(replace(part, model=model) for part, model in zip((alone, beside), models, strict=True)))
+
+
+def refit_leaf(
+    X: Tensor,
+    Y: Tensor,
+    targets: Targets,
+    config: FitConfig,
+    M: Tensor,
+    seed: int,
+    fitted: Leaf,
+    share: float,
+    base: Tensor | None = None,
+) -> Machine:
+    """Return the mixture of a fitted leaf by ``share``, fitted once more on further rows with the ridges that it has.
+
+    ``X`` (n, d), raw Y: all rows; other arguments and errors as of ``fit_leaf``. Ridge and loss stay as they were.
+    """
+    mixed = fitted.mixed(share)
+    encoded = targets.encode(Y)
+    parts = [(1 - share, fitted.alone, encoded)]
+    if fitted.beside is None or base is None:
+        parts = [(1.0, fitted.alone, encoded)]
+    else:
+        parts.append((share, fitted.beside, encoded - base))
+    models: list[tuple[float, FittedModel]] = []
+    for weight, machine, left in parts:
+        if weight == 0:
+            continue
+        own = replace(config, ridge=machine.ridge)
+        problem, solved = solve_rows(X, left, _plain(left), own, M, seed, judge=False)
+        solved = verified(X, left, _plain(left), problem.config, solved)
+        models.append((weight, FittedModel.from_iterate(X, solved, config, targets)))
+    wide = max((model for _, model in models), key=lambda model: model.alpha.dtype.itemsize)
+    alpha = sum(weight * model.alpha.to(wide.alpha.dtype) for weight, model in models)
+    return replace(mixed, model=replace(wide, alpha=alpha))
 
 
 def _problem(X: Tensor, columns: Tensor, config: FitConfig) -> Problem:

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from worker.engine.blocks.answers import Answers, mean_outputs
 from worker.engine.blocks.blend import SHARES, TEMPERATURES, choose_blend
 from worker.engine.blocks.machines import fit_leaf, fit_machine
 from worker.engine.blocks.model import BlocksModel
@@ -28,10 +29,13 @@ def test_the_blend_is_that_with_the_least_loss_of_the_whole_model_on_held_out_ro
         own = assignment.of(number)
         base = blocks[0].model.raw(X[own]).double() if with_blocks else None
         leaves.append(fit_leaf(X[own], Y[own], targets, config, M, base=base))
-    chosen, tried = choose_blend(tree, leaves, blocks, X[held_out], Y[held_out], targets)
+    base = mean_outputs([Answers(block.model) for block in blocks], X[held_out]) if with_blocks else None
+    chosen, answered, tried = choose_blend(tree, iter(leaves), base, X[held_out], Y[held_out], targets)
     shares = SHARES if with_blocks else (0.0,)
     assert [(blend.share, blend.temperature) for blend in tried] == [(s, t) for s in shares for t in TEMPERATURES]
     for blend in tried:
         model = BlocksModel.of(tree, leaves, blocks, blend.share, blend.temperature, torch.ones(4).double())
         assert blend.loss == pytest.approx(targets.loss(model.raw(X[held_out]), Y[held_out]), rel=1e-5)
     assert chosen.loss == min(blend.loss for blend in tried)
+    model = BlocksModel.of(tree, leaves, blocks, chosen.share, chosen.temperature, torch.ones(4).double())
+    torch.testing.assert_close(answered, model.raw(X[held_out]), rtol=1e-4, atol=1e-5)

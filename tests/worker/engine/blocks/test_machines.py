@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from worker.engine.blocks.machines import at_most, fit_leaf, fit_machine, for_residuals
+from worker.engine.blocks.machines import at_most, fit_leaf, fit_machine, for_residuals, refit_leaf
 from worker.engine.config import FitConfig
 from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets, RegressionTargets
@@ -65,6 +65,22 @@ def test_a_leaf_that_float32_cannot_solve_is_solved_in_float64():
     leaf = fit_leaf(X, Y, RegressionTargets.fit(Y), config, torch.eye(4, dtype=torch.float64), base=Y / 2)
     assert leaf.alone.model.X.dtype == leaf.beside.model.X.dtype == leaf.beside.model.alpha.dtype
     assert bool(torch.isfinite(leaf.mixed(0.5).model.raw(X)).all())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("with_blocks", [False, True])
+def test_a_leaf_fitted_once_more_on_the_same_rows_is_the_mixture_that_it_was(share, with_blocks):
+    X, Y = _rows()
+    targets, M, config = RegressionTargets.fit(Y), torch.eye(4, dtype=torch.float64), FitConfig(precision="float64")
+    base = 0.5 * X[:, :1] if with_blocks else None
+    leaf = fit_leaf(X, Y, targets, config, M, base=base)
+    again = refit_leaf(X, Y, targets, config, M, 0, leaf, share, base)
+    mixed = leaf.mixed(share)
+    torch.testing.assert_close(again.model.raw(X), mixed.model.raw(X), rtol=1e-6, atol=1e-8)
+    assert (again.ridge, again.loss) == (mixed.ridge, mixed.loss)
+    more = torch.cat([X, X + 0.1]), torch.cat([Y, Y]), None if base is None else torch.cat([base, base])
+    further = refit_leaf(*more[:2], targets, config, M, 0, leaf, share, more[2])
+    assert len(further.model.X) == 240
 
 
 def test_noise_that_is_left_over_may_have_a_larger_ridge():
