@@ -87,8 +87,9 @@ class NetworkCheckpoint(Contract):
 class BlocksCheckpoint(Contract):
     """Where a fit by blocks may go on: when the parts of ``round`` have ended.
 
-    ``rows``: a file for each of them; ``shared``: what they all read; ``state``: what the job knows; ``validation``:
-    rows that choose; ``machines``: those of the blocks, once they are fitted.
+    ``rows``: a file for each of them; ``shared``: what they all read; ``state``: what the job knows; ``validation`` and
+    ``blending``: rows that choose M and the blend; ``machines``: those of the blocks, once they are fitted; ``leaves``:
+    what leaves gave that are fitted once more.
     """
 
     kind: Literal["blocks"] = "blocks"
@@ -96,15 +97,17 @@ class BlocksCheckpoint(Contract):
     state: ArtifactRef
     shared: ArtifactRef
     validation: ArtifactRef | None
+    blending: ArtifactRef | None = None
     rows: list[ArtifactRef]
     machines: list[ArtifactRef]
+    leaves: list[ArtifactRef] = Field(default_factory=list)
     matrices: list[ArtifactRef] = Field(description="M of every iteration so far, in order.")
 
     @property
     def keys(self) -> set[str]:
         """The keys of its files."""
-        judging = () if self.validation is None else (self.validation,)
-        files = (self.state, self.shared, *judging, *self.rows, *self.machines, *self.matrices)
+        judging = [ref for ref in (self.validation, self.blending) if ref is not None]
+        files = (self.state, self.shared, *judging, *self.rows, *self.machines, *self.leaves, *self.matrices)
         return {ref.key for ref in files}
 
 

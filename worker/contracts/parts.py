@@ -20,35 +20,40 @@ class TrialWork(Contract):
     ended: ArtifactRef | None = None
 
 
-class BlockWork(Contract):
-    """Solve a block of rows at the M of a round, and return what it says of the next M.
+class RowsWork(Contract):
+    """Solve rows at the M of a round. ``state``: the file that the round was planned with. ``rows``: those of the part.
 
-    ``state``: the file that the round was planned with. ``rows``: the block's file. ``number``: of the block, from 0.
+    ``number``: of the block or the leaf, from 0.
     """
 
-    kind: Literal["block"] = "block"
     state: ArtifactRef
     rows: ArtifactRef
     number: int
 
 
-class MachineWork(Contract):
-    """Fit the rows of a block at the chosen M, to answer with; fields as of ``BlockWork``. ``ridge``: as chosen."""
+class BlockWork(RowsWork):
+    """Solve a block of rows and return what it says of the next M."""
+
+    kind: Literal["block"] = "block"
+
+
+class MachineWork(RowsWork):
+    """Fit the rows of a block at the chosen M, to answer with. ``ridge``: as chosen."""
 
     kind: Literal["machine"] = "machine"
-    state: ArtifactRef
-    rows: ArtifactRef
-    number: int
     ridge: float
 
 
-class LeafWork(Contract):
-    """Fit the rows of a leaf at the chosen M; fields as of ``BlockWork``."""
+class LeafWork(RowsWork):
+    """Fit the rows of a leaf at the chosen M.
+
+    ``fitted``: what its training rows gave; then its rows that were held out join them, for the chosen ``share`` of the
+    blocks and with the ridges that were chosen.
+    """
 
     kind: Literal["leaf"] = "leaf"
-    state: ArtifactRef
-    rows: ArtifactRef
-    number: int
+    fitted: ArtifactRef | None = None
+    share: float = 0.0
 
 
 PartWork = Annotated[TrialWork | BlockWork | MachineWork | LeafWork, Field(discriminator="kind")]
@@ -63,7 +68,7 @@ class TrialResult(Contract):
 
 
 class Solved(Contract):
-    """What a part solved is in ``file``. ``loss``: of its rows left out, parts in order of weight."""
+    """What a part solved is in ``file``. ``loss``: of validation rows or of its rows left out, in order of weight."""
 
     file: ArtifactRef
     loss: tuple[float, ...]
@@ -86,9 +91,10 @@ class MachineDone(Solved):
 
 
 class LeafDone(Solved):
-    """The file has the kernel machines of a leaf."""
+    """The file has the kernel machines of a leaf. ``refused``: why rows that were held out did not join the others."""
 
     kind: Literal["leaf"] = "leaf"
+    refused: str | None = None
 
 
 PartResult = Annotated[TrialResult | BlockDone | MachineDone | LeafDone, Field(discriminator="kind")]

@@ -60,6 +60,35 @@ def variances(X: Tensor, block_rows: int = BLOCK_ROWS) -> Tensor:
     return total / len(X)
 
 
+class Variances:
+    """The variance of each column of rows that come in batches, divided by their number; of one, as ``variances``."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._mean = torch.zeros(())
+        self._variances = torch.zeros(())
+
+    def add(self, X: Tensor) -> None:
+        """Take a batch of rows (n, d), which may have none."""
+        if not len(X):
+            return
+        mean, own = X.mean(0, dtype=torch.float64), variances(X)
+        if not self._count:
+            self._count, self._mean, self._variances = len(X), mean, own
+            return
+        count = self._count + len(X)
+        share = len(X) / count
+        apart = mean - self._mean
+        # Chan, Golub, LeVeque 1979
+        self._variances = (1 - share) * self._variances + share * own + share * (1 - share) * apart.square()
+        self._mean = self._mean + share * apart
+        self._count = count
+
+    def result(self) -> Tensor:
+        """Return the variances of all rows so far, (d,) float64."""
+        return self._variances
+
+
 def importance(M: Tensor, variances: Tensor) -> Tensor:
     """Return what each column adds to the mean squared distance between two training rows, as shares that sum to 1.
 

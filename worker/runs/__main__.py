@@ -38,8 +38,8 @@ from worker.contracts.messages import (
     TrialOrder,
     TuneOrder,
 )
-from worker.runs.block_parts import block, block_machine, leaf
-from worker.runs.blocks import fit_by_blocks
+from worker.runs.blocks.job import fit_by_blocks
+from worker.runs.blocks.parts import block, block_machine, leaf
 from worker.runs.failures import last_report
 from worker.runs.fit import fit
 from worker.runs.network import network

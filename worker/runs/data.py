@@ -30,8 +30,8 @@ def load_rows(order: RowsOrder, artifacts: Artifacts, fold: int | None) -> Train
     """
     request = order.request
     table = _read(order.table, artifacts, [*(request.features or ()), *request.targets])
-    Y, classes = _raw_targets(order, table, None)
-    fitted, held_out = _split(order, Y, fold)
+    Y, classes = raw_targets(order, table, None)
+    fitted, held_out = split_rows(order, Y, fold)
     features = order.table.model_columns(request.features or ())
     training = (table.take(fitted), Y[fitted])
     validation, numbers = None, np.arange(0)
@@ -41,7 +41,7 @@ def load_rows(order: RowsOrder, artifacts: Artifacts, fold: int | None) -> Train
         columns = [*features, *order.table.model_columns(request.targets)]
         names = [column.name for column in columns]
         other = _read(order.validation, artifacts, names, categories_among(columns))
-        other_Y, _ = _raw_targets(order, other, classes)
+        other_Y, _ = raw_targets(order, other, classes)
         validation, numbers = (match_columns(other, features), other_Y), np.arange(other.num_rows)
     return encoded_rows(request.spec, features, classes, training, validation, (fitted, numbers))
 
@@ -64,15 +64,20 @@ def _read(ref: TableRef, artifacts: Artifacts, names: list[str], as_texts: Colle
         return load_table(artifacts.local_copy(ref.table, Path(folder)), names, as_texts)
 
 
-def _raw_targets(
+def raw_targets(
     order: RowsOrder, table: pa.Table, classes: list[Label] | None
 ) -> tuple[np.ndarray, list[Label] | None]:
+    """Return raw targets, (n, c) outputs or (n,) codes, and the classes. ``classes``: those that codes are of.
+
+    Raises:
+        InvalidRequest: a value is missing, or a label is none of the classes.
+    """
     if order.task == "regression":
         return regression_targets(table, order.request.targets), None
     return class_codes(table, order.request.targets[0], classes)
 
 
-def _split(order: RowsOrder, Y: np.ndarray, fold: int | None) -> tuple[np.ndarray, np.ndarray | None]:
+def split_rows(order: RowsOrder, Y: np.ndarray, fold: int | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the training and the validation rows of this table, None without validation rows."""
     validation = order.request.validation
     seed = order.request.spec.seed

@@ -69,14 +69,16 @@ def encoded_rows(
     X = encoder.encode(table)
     check_finite(encoder, X)
     raw = torch.tensor(Y)
-    targets: Targets
-    if classes is None:
-        targets = RegressionTargets.fit(raw)
-    else:
-        # a network has biases instead
-        centred = isinstance(spec, FitSpec)
-        targets = ClassTargets.fit(raw, len(classes)) if centred else ClassTargets(len(classes))
+    # a network has biases instead
+    targets = fitted_targets(raw, classes, centred=isinstance(spec, FitSpec))
     held_out = None
     if validation is not None:
         held_out = (torch.from_numpy(encoder.encode(validation[0])), torch.tensor(validation[1]))
     return TrainingRows(torch.from_numpy(X), raw, targets, classes, encoder, held_out, numbers)
+
+
+def fitted_targets(raw: Tensor, classes: list[Label] | None, *, centred: bool) -> Targets:
+    """Return the coding of raw targets, (n, c) outputs or (n,) class codes. ``centred``: less the classes' shares."""
+    if classes is None:
+        return RegressionTargets.fit(raw)
+    return ClassTargets.fit(raw, len(classes)) if centred else ClassTargets(len(classes))

@@ -11,6 +11,7 @@ from worker.engine.blocks.fit import fit_blocks
 from worker.engine.config import FitConfig
 from worker.engine.errors import NonFiniteValues
 from worker.engine.targets import RegressionTargets
+from worker.runs.blocks import row_files, streamed_rows
 from worker.serving.model import ServedModel
 from worker.store import jobs
 from worker.store.files.safetensors_io import unpack
@@ -51,16 +52,21 @@ def _submit(client, body):
 
 
 @pytest.mark.parametrize(("target", "excluded"), [("y", "kind"), ("kind", "y")])
-@pytest.mark.parametrize("validation", [{"fraction": 0.2}, None])
+@pytest.mark.parametrize("validation", [{"fraction": 0.2}, {"dataset": "same"}, None])
 def test_a_fit_by_blocks_makes_a_model_that_is_served_as_every_other(
     client, context, dataset, table, target, excluded, validation
 ):
+    if validation == {"dataset": "same"}:
+        validation = {"dataset": dataset}
     job = _submit(client, _body(dataset, target=target, exclude=[excluded], validation=validation))
     run_job(context, job)
     ended = client.get(f"/v1/jobs/{job}").json()
     assert ended["state"] == "succeeded", ended["error"]
     model = client.get("/v1/models/many").json()
     assert model["solver"].startswith("blocks: ")
+    refitted = validation == {"fraction": 0.2}
+    assert model["refitted"] is refitted
+    assert model["training_rows"] == ROWS
     rows = table.drop(columns=["y", "kind"]).to_dict("records")[:50]
     answer = client.post("/v1/models/many/predict", json={"rows": rows}).json()
     if target == "y":
@@ -90,6 +96,55 @@ def test_the_model_is_that_of_all_steps_in_one_process(client, context, dataset,
     expected = fit_blocks(X, Y, RegressionTargets.fit(Y), config, **sizes)
     assert torch.equal(served.fitted.M, expected.M)
     assert torch.equal(served.fitted.predict(X), expected.predict(X))
+
+
+def test_a_table_that_is_read_in_many_batches_and_cut_on_disk_gives_the_same_blocks_and_leaves(
+    client, context, dataset, monkeypatch
+):
+    """The encoder, the blocks and M have the same bits; a cut on disk adds moments up batch by batch."""
+    models = []
+    for small in (False, True):
+        if small:
+            monkeypatch.setattr(streamed_rows, "ROW_GROUP", 97)
+            monkeypatch.setattr(row_files, "REGION_BYTES", 30_000)
+            monkeypatch.setattr(row_files, "BATCH_BYTES", 4_000)
+        run_job(context, _submit(client, _body(dataset)))
+        models.append(ServedModel.from_tensors(*unpack(client.get("/v1/models/many/export").content)))
+    whole, batches = models
+    assert batches.encoder == whole.encoder
+    assert torch.equal(batches.fitted.M, whole.fitted.M)
+    torch.testing.assert_close(batches.fitted.variances, whole.fitted.variances)
+    rows = [sorted(map(tuple, leaf.X.tolist())) for model in models for leaf in model.fitted.leaves]
+    half = len(rows) // 2
+    assert sorted(rows[:half]) == sorted(rows[half:])
+    X = torch.randn(20, whole.fitted.M.shape[0]).double()
+    torch.testing.assert_close(batches.fitted.raw(X), whole.fitted.raw(X), rtol=1e-3, atol=1e-4)
+
+
+def test_rows_held_out_join_the_leaves_that_they_lie_in_unless_the_spec_says_no(client, context, dataset):
+    counts = {}
+    for refit in (True, False):
+        body = _body(dataset, validation={"fraction": 0.3})
+        body["spec"]["refit"] = refit
+        run_job(context, _submit(client, body))
+        model = client.get("/v1/models/many").json()
+        served = ServedModel.from_tensors(*unpack(client.get("/v1/models/many/export").content))
+        counts[refit] = len({tuple(row) for leaf in served.fitted.leaves for row in leaf.X.tolist()})
+        assert model["training_rows"] == counts[refit]
+        # the figures are those of rows that the model had not seen then
+        assert 0.8 < model["metrics"]["validation_r2"] < 1
+    assert counts == {True: ROWS, False: 0.7 * ROWS}
+
+
+def test_two_targets_are_learned_together(client, context, table):
+    content = table.assign(z=table["b"] * 2).to_csv(index=False)
+    answer = client.post("/v1/datasets", content=content, headers={"Content-Type": "text/csv"})
+    job = _submit(client, _body(answer.json()["id"], target=["y", "z"]))
+    run_job(context, job)
+    rows = table.drop(columns=["y", "kind"]).to_dict("records")[:50]
+    predictions = np.array(client.post("/v1/models/many/predict", json={"rows": rows}).json()["predictions"])
+    assert np.corrcoef(predictions[:, 0], table["y"][:50])[0, 1] > 0.95
+    assert np.corrcoef(predictions[:, 1], table["b"][:50])[0, 1] > 0.95
 
 
 def test_the_order_in_which_parts_end_changes_no_bit(client, context, dataset):

@@ -71,7 +71,7 @@ def learn(
         following = next_metric(results, M, config)
         if following is None:
             return
-        M, own = following, around_ridges(results, config)
+        M, own = following, around_ridges([result.ridge for result in results], config)
 
 
 def fit_blocks(
@@ -106,7 +106,8 @@ def fit_blocks(
         own[rows] = number
         chosen = replace(config, ridge=result.ridge)
         fitted.append(fit_machine(X[rows], Y[rows], targets, chosen, best.M, seed + number))
-    return fit_leaves(X, Y, targets, config, best.M, fitted, own, leaf_rows, overlap, validation, seed)
+    around = around_ridges([result.ridge for result in best.results], config)
+    return fit_leaves(X, Y, targets, around, best.M, fitted, own, leaf_rows, overlap, validation, seed)
 
 
 def fit_leaves(

@@ -107,14 +107,14 @@ def mean_loss(results: Sequence[BlockResult]) -> tuple[float, ...]:
     return tuple(sum(column) / len(results) for column in zip(*(result.loss for result in results), strict=True))
 
 
-def around_ridges(results: Sequence[BlockResult], config: FitConfig) -> FitConfig:
-    """Return the config of the next round: ridge 'auto' tries what the blocks chose, and one step to either side.
+def around_ridges(ridges: Sequence[float], config: FitConfig) -> FitConfig:
+    """Return the config of what follows: ridge 'auto' tries the ridges that blocks chose, and one step to either side.
 
-    ``config``: of the first round, with all ridges. The best ridge moves little from one M to the next, and every ridge
-    that is tried costs a factorisation.
+    ``config``: of the first round, with all ridges. The best ridge moves little from one M to the next, and from blocks
+    to leaves; every ridge that is tried costs a factorisation.
     """
     if config.ridge != "auto":
         return config
     path = sorted(config.ridges)
-    places = [path.index(result.ridge) for result in results]
+    places = [path.index(ridge) for ridge in ridges]
     return replace(config, ridges=tuple(path[max(min(places) - 1, 0) : max(places) + 2]))

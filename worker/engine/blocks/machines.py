@@ -147,7 +147,7 @@ def refit_leaf(
         solved = verified(X, left, _plain(left), problem.config, solved)
         models.append((weight, FittedModel.from_iterate(X, solved, config, targets)))
     wide = max((model for _, model in models), key=lambda model: model.alpha.dtype.itemsize)
-    alpha = sum(weight * model.alpha.to(wide.alpha.dtype) for weight, model in models)
+    alpha = torch.stack([weight * model.alpha.to(wide.alpha.dtype) for weight, model in models]).sum(0)
     return replace(mixed, model=replace(wide, alpha=alpha))
 
 

@@ -80,7 +80,8 @@ def leading_directions(moments: Moments, M: Tensor, count: int = MAX_DIRECTIONS)
     vectors = torch.linalg.eigh((seen + seen.T) / 2).eigenvectors.flip(1)[:, :count]
     largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
     vectors = (vectors * torch.where(largest < 0, -1.0, 1.0)).T
-    return vectors * root if root.ndim == 1 else vectors @ root
+    directions: Tensor = vectors * root if root.ndim == 1 else vectors @ root
+    return directions
 
 
 def find_cut(values: Tensor, direction: Tensor, overlap: float) -> Cut | None:
@@ -105,9 +106,7 @@ def find_cut(values: Tensor, direction: Tensor, overlap: float) -> Cut | None:
     quartiles = float(values[(3 * n) // 4] - values[n // 4]) / NORMAL_QUARTILES
     spread = quartiles if quartiles > 0 else float(values.std(correction=0))
     smaller = min(left, n - left) / n
-    return Cut(
-        direction, _between(values, left), _between(values, lower), _between(values, upper), spread, smaller
-    )
+    return Cut(direction, _between(values, left), _between(values, lower), _between(values, upper), spread, smaller)
 
 
 def cut_rows(batches: Callable[[], Iterable[Tensor]], M: Tensor, overlap: float) -> Cut | None:

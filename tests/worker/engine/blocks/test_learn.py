@@ -122,8 +122,7 @@ def test_blocks_that_say_nothing_give_no_metric_and_too_much_is_refused():
 
 
 def test_the_next_round_tries_what_was_chosen_and_its_neighbours():
-    feature = torch.zeros(2, 2, dtype=torch.float64)
-    chosen = [BlockResult(feature, (1.0,), ridge, 1.0, 5) for ridge in (0.1, 0.01)]
+    chosen = [0.1, 0.01]
     assert around_ridges(chosen, FitConfig()).ridges == (1e-3, 1e-2, 0.1, 1.0)
     assert around_ridges(chosen[:1], FitConfig()).ridges == (1e-2, 0.1, 1.0)
     fixed = FitConfig(ridge=0.3)

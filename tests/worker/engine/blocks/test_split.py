@@ -4,7 +4,6 @@ import torch
 from worker.engine.blocks.split import Moments, combined, cut_rows, find_cut, grow, leading_directions
 from worker.engine.blocks.tree import Tree, assign
 
-
 ALONG = torch.ones(1, dtype=torch.float64)
 
 

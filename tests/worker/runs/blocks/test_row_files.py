@@ -3,7 +3,7 @@ import torch
 
 from worker.engine.blocks.split import grow
 from worker.engine.blocks.tree import assign
-from worker.runs.row_files import Columns, LeafRows, RowFile
+from worker.runs.blocks.row_files import Columns, LeafRows, RowFile
 
 D = 4
 
@@ -39,7 +39,9 @@ def test_rows_come_as_they_were_written(tmp_path, batch):
 
 
 @pytest.mark.parametrize("region_bytes", [10**9, 100_000, 20_000])
-@pytest.mark.parametrize("M", [torch.eye(D).double(), torch.tensor([3.0, 1.0, 0.5, 0.1]).double()], ids=["full", "diag"])
+@pytest.mark.parametrize(
+    "M", [torch.eye(D).double(), torch.tensor([3.0, 1.0, 0.5, 0.1]).double()], ids=["full", "diag"]
+)
 def test_leaves_have_the_rows_that_a_tree_in_memory_gives_them(tmp_path, region_bytes, M):
     rows, columns = _rows(), Columns(D, 1)
     grown = LeafRows(columns, M, 300, 0.1, region_bytes)

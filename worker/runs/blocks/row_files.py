@@ -67,6 +67,10 @@ class Columns:
         """Numbers of a row."""
         return self.d + self.c + 2
 
+    def packed(self, X: Tensor, Y: Tensor, own: Tensor, held_out: Tensor) -> Tensor:
+        """Return rows of a file (n, width): X (n, d), Y (n, c), own (n,), held_out (n,) beside each other."""
+        return torch.cat([X, Y, own.double().unsqueeze(1), held_out.double().unsqueeze(1)], 1)
+
     def X(self, rows: Tensor) -> Tensor:  # noqa: N802 - the matrix's name
         """Return the encoded values (n, d)."""
         return rows[:, : self.d]
@@ -90,12 +94,12 @@ class LeafRows:
     Rows that are held out grow no tree, and come to the leaves that they would train.
     """
 
-    def __init__(self, columns: Columns, M: Tensor, leaf_rows: int, overlap: float, region_bytes: int = REGION_BYTES):
+    def __init__(self, columns: Columns, M: Tensor, leaf_rows: int, overlap: float, region_bytes: int | None = None):
         self._columns = columns
         self._M = M
         self._leaf_rows = leaf_rows
         self._overlap = overlap
-        self._region_bytes = region_bytes
+        self._region_bytes = REGION_BYTES if region_bytes is None else region_bytes
         self.tree = Tree.single_leaf(columns.d)
 
     def leaves(self, rows: RowFile, folder: Path) -> Iterator[tuple[int, Tensor]]:

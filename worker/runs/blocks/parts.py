@@ -9,13 +9,14 @@ from torch import Tensor
 
 from worker.contracts.artifacts import ArtifactRef
 from worker.contracts.messages import BlockOrder, LeafOrder, MachineOrder, PartDone
-from worker.contracts.parts import BlockDone, LeafDone, MachineDone
+from worker.contracts.parts import BlockDone, LeafDone, LeafWork, MachineDone
 from worker.contracts.specs import FitSpec
 from worker.engine.blocks.answers import Answers, mean_outputs
 from worker.engine.blocks.learn import BlockResult, block_feature_sum
-from worker.engine.blocks.machines import Leaf, fit_leaf, fit_machine
+from worker.engine.blocks.machines import Leaf, fit_leaf, fit_machine, refit_leaf
 from worker.engine.blocks.machines import Machine as Fitted
 from worker.engine.config import FitConfig
+from worker.engine.errors import EngineError
 from worker.engine.estimate import estimate
 from worker.engine.model import FittedModel
 from worker.engine.targets import Targets, targets_from_tensors, targets_to_tensors
@@ -63,13 +64,24 @@ class RoundState:
         return cls(tensors["M"], targets, config, machines, validation)
 
 
-def pack_rows(X: Tensor, Y: Tensor, own: Tensor | None = None) -> bytes:
+def pack_rows(X: Tensor, Y: Tensor, own: Tensor | None = None, training: int | None = None) -> bytes:
     """Return the file of a part's rows X (n, d) float64 and raw targets.
 
-    ``own`` (n,) int64: of a leaf, which block has trained each row, −1 for none.
+    ``own`` (n,) int64: of a leaf, which block has trained each row, −1 for none. ``training``: so many rows, the first,
+    train; the others were held out. None: all of them train.
     """
     arrays = {"X": X.numpy(), "Y": Y.numpy()}
-    return pack(arrays if own is None else {**arrays, "own": own.numpy()}, {})
+    counts = {"training": len(X) if training is None else training}
+    return pack(arrays if own is None else {**arrays, "own": own.numpy()}, counts)
+
+
+def stored_rows(ref: ArtifactRef, artifacts: Artifacts) -> tuple[Tensor, Tensor, Tensor | None, int]:
+    """Return what ``pack_rows`` stored: X, Y, ``own`` and ``training``."""
+    arrays, metadata = unpack(artifacts.read_bytes(ref))
+    X, Y, own = (torch.from_numpy(arrays[name]) if name in arrays else None for name in ("X", "Y", "own"))
+    assert X is not None  # noqa: S101 - of every file of rows
+    assert Y is not None  # noqa: S101
+    return X, Y, own, metadata["training"]
 
 
 def block(order: BlockOrder, artifacts: Artifacts, machine: Machine) -> PartDone:
@@ -84,8 +96,8 @@ def block(order: BlockOrder, artifacts: Artifacts, machine: Machine) -> PartDone
     state, X, Y, _ = _read(order, artifacts, machine)
     judging = None
     if state.validation is not None:
-        arrays, _ = unpack(artifacts.read_bytes(state.validation))
-        judging = (torch.from_numpy(arrays["X"]).to(X.device), torch.from_numpy(arrays["Y"]).to(X.device))
+        held_out_X, held_out_Y, _, _ = stored_rows(state.validation, artifacts)
+        judging = held_out_X.to(X.device), held_out_Y.to(X.device)
     seed = state.config.seed + order.work.number
     result = block_feature_sum(X, Y, state.targets, state.config, state.M, seed, judging)
     content = pack({"feature": result.feature.cpu().numpy()}, {})
@@ -119,16 +131,28 @@ def block_machine(order: MachineOrder, artifacts: Artifacts, machine: Machine) -
 
 
 def leaf(order: LeafOrder, artifacts: Artifacts, machine: Machine) -> PartDone:
-    """Fit the rows of a leaf at the chosen M and store its kernel machines; errors as of ``block``."""
+    """Fit the rows of a leaf at the chosen M and store its kernel machines; errors as of ``block``.
+
+    Rows that were held out train only where the leaf was fitted without them before. Where that fails, it stays as it
+    was.
+    """
     began = time.perf_counter()
     state, X, Y, own = _read(order, artifacts, machine)
+    config, seed = state.config, state.config.seed + order.work.number
     base = None
     if state.machines:
-        answers = [Answers(stored_leaf(ref, artifacts).alone.model.to(X.device)) for ref in state.machines]
-        base = mean_outputs(answers, X, own)
-    fitted = fit_leaf(X, Y, state.targets, state.config, state.M, state.config.seed + order.work.number, base)
+        blocks = (stored_leaf(ref, artifacts).alone.model.to(X.device) for ref in state.machines)
+        base = mean_outputs(map(Answers, blocks), X, own)
     key = f"jobs/{order.prefix}/leaf-{order.work.number:04d}.safetensors"
-    return PartDone(result=LeafDone(**_kept(fitted, key, artifacts, began)))
+    if order.work.fitted is None:
+        fitted = fit_leaf(X, Y, state.targets, config, state.M, seed, base)
+        return PartDone(result=LeafDone(**_kept(fitted, key, artifacts, began)))
+    before, share, refused = stored_leaf(order.work.fitted, artifacts), order.work.share, None
+    try:
+        refitted = refit_leaf(X, Y, state.targets, config, state.M, seed, before, share, base)
+    except EngineError as error:
+        refitted, refused = before.mixed(share), str(error)
+    return PartDone(result=LeafDone(**_kept(Leaf(refitted), key, artifacts, began), refused=refused))
 
 
 def stored_leaf(ref: ArtifactRef, artifacts: Artifacts) -> Leaf:
@@ -162,11 +186,11 @@ def _read(
     order: BlockOrder | MachineOrder | LeafOrder, artifacts: Artifacts, machine: Machine
 ) -> tuple[RoundState, Tensor, Tensor, Tensor | None]:
     state = RoundState.of(artifacts.read_bytes(order.work.state))
-    arrays, _ = unpack(artifacts.read_bytes(order.work.rows))
-    X, Y = torch.from_numpy(arrays["X"]), torch.from_numpy(arrays["Y"])
+    X, Y, own, training = stored_rows(order.work.rows, artifacts)
+    if isinstance(order.work, LeafWork) and order.work.fitted is None:
+        X, Y, own = X[:training], Y[:training], own if own is None else own[:training]
     n, d = X.shape
     machine.check_fits(estimate(n, d, state.targets.n_outputs, 0, state.config).bytes)
     device = machine.device
     moved = replace(state, M=state.M.to(device), targets=state.targets.to(device))
-    own = torch.from_numpy(arrays["own"]).to(device) if "own" in arrays else None
-    return moved, X.to(device), Y.to(device), own
+    return moved, X.to(device), Y.to(device), own if own is None else own.to(device)

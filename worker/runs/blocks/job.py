@@ -1,16 +1,18 @@
 """A fit of more rows than one kernel matrix holds: rounds of blocks that learn one M, then the leaves of a tree.
 
-The job plans rounds of parts, which any worker takes (``block_parts``), and adds up what they made in the order of
-their numbers, so that the model does not depend on how many workers there are. This process reads and encodes the table
-whole; a part reads the rows of its block or leaf alone.
+The job plans rounds of parts, which any worker takes (``parts``), and adds up what they made in the order of their
+numbers, so that the model does not depend on how many workers there are. It reads and encodes the table in batches; a
+part reads the rows of its block or leaf alone.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from worker.contracts.artifacts import ArtifactRef, BlocksCheckpoint
 from worker.contracts.errors import InvalidRequest
@@ -19,51 +21,35 @@ from worker.contracts.messages import (
     AnyReport,
     BlocksOrder,
     FitDone,
-    FittedModelSummary,
     IterationReport,
     LogReport,
     ProgressReport,
     RoundPlanned,
 )
-from worker.contracts.parts import (
-    BlockDone,
-    BlockWork,
-    LeafDone,
-    LeafWork,
-    MachineDone,
-    MachineWork,
-    PartResult,
-    PartWork,
-)
+from worker.contracts.parts import BlockDone, LeafDone, MachineDone, PartResult
 from worker.contracts.resources import HeatSummary, PartCounts, Progress
 from worker.contracts.specs import AUTO_CANDIDATES, Blocks, FitSpec
-from worker.contracts.validation import left_out_chose, validation_chose
-from worker.engine import summary
+from worker.engine.blocks.answers import Answers, mean_outputs
 from worker.engine.blocks.blend import DEFAULT_BLEND, choose_blend
 from worker.engine.blocks.fit import block_rows_of
 from worker.engine.blocks.learn import around_ridges, mean_loss, next_metric
 from worker.engine.blocks.machines import at_most
-from worker.engine.blocks.model import BlocksModel
-from worker.engine.blocks.split import grow
-from worker.engine.blocks.tree import assign
 from worker.engine.config import FitConfig
 from worker.engine.errors import NonFiniteValues
-from worker.engine.problem import Iterate
-from worker.runs.block_parts import RoundState, pack_rows, stored_block, stored_leaf
-from worker.runs.blocks_state import BlocksState
+from worker.engine.summary import Variances
+from worker.runs.blocks.model import stored_model
+from worker.runs.blocks.parts import RoundState, pack_rows, stored_block, stored_leaf, stored_rows
+from worker.runs.blocks.rounds import CHOOSING_SHARE, LEARNING_SHARE, MACHINES_SHARE, part_of, stage_of
+from worker.runs.blocks.row_files import Columns, LeafRows, RowFile
+from worker.runs.blocks.state import BlocksState
+from worker.runs.blocks.streamed_rows import StreamedRows
 from worker.runs.checkpoints import Checkpoints, Trail
-from worker.runs.data import load_rows
 from worker.runs.fit import FINAL
-from worker.serving.model import ServedModel
 from worker.store.files.artifacts import Artifacts
-from worker.store.files.safetensors_io import pack
-from worker.training.machine import Machine, versions
+from worker.training.machine import Machine
 from worker.training.model_selection import choose, run_summaries
 from worker.training.resolve import MAX_LEAVES
 from worker.training.rows import TrainingRows
-
-CHOOSING_SHARE, LEARNING_SHARE, MACHINES_SHARE, LEAVES_SHARE = 0.1, 0.5, 0.6, 0.95
-"""How far the job is when options are chosen, M is learned, and the machines of blocks and leaves are fitted."""
 
 
 def fit_by_blocks(
@@ -80,8 +66,12 @@ def fit_by_blocks(
 
 
 JUDGES = {"validation": "error on validation rows", "leave_one_out": "error of rows left out"}
+CHOOSING_ROWS = 8000
+"""So many training rows choose between ways to fit: it is no part, and other workers are idle meanwhile."""
 MAX_VALIDATION_ROWS = 8000
-"""So many choose the iteration and the ridge of every block."""
+"""So many rows at most choose the iteration and the ridge of every block."""
+BLENDING_ROWS = 2**16
+"""So many rows at most choose the blend, and are what the model's figures are of."""
 
 
 class _FitByBlocks:
@@ -120,7 +110,7 @@ class _FitByBlocks:
             return self._plan(state, checkpoint)
         self._round += 1
         if state.tree is not None:
-            return self._store(state, [result for result in made if isinstance(result, LeafDone)])
+            return self._blended(state, [result for result in made if isinstance(result, LeafDone)])
         if state.machines is not None:
             state.machines = [result.file for result in made if isinstance(result, MachineDone)]
             return self._plan_leaves(state)
@@ -131,31 +121,57 @@ class _FitByBlocks:
         return self._plan(state) if len(self._files) > 1 else self._plan_leaves(state)
 
     def _begin(self) -> RoundPlanned:
-        """Choose the options, store the rows of the blocks, and plan the first round."""
-        spec, rows, runs = self._choose()
-        d = rows.X.shape[1]
-        M = torch.ones(d, dtype=torch.float64)
-        columns: dict[str, list[Any]] = {
-            "names": list(rows.encoder.names),
-            "sources": list(rows.encoder.sources),
-            "variances": summary.variances(rows.X).tolist(),
-        }
-        if not all(map(math.isfinite, columns["variances"])):
-            raise NonFiniteValues("columns vary beyond all numbers: give them in a larger unit, or standardize them")
-        first = M if spec.feature_matrix == "diagonal" else torch.diag(M)
-        state = BlocksState(spec, runs, rows.targets, columns, FitConfig(**spec.engine_options()).ridges, [first])
-        if rows.validation is not None:
-            X, Y = rows.validation
-            judging = at_most(torch.arange(len(X)), MAX_VALIDATION_ROWS, spec.seed)
-            state.validation = self._put("validation", pack_rows(X[judging], Y[judging]))
-        blocks = enumerate(self._drawn(rows, spec))
-        self._files = [self._put_rows(f"rows-{number:04d}", rows, drawn) for number, drawn in blocks]
+        """Choose the options, store the rows of the blocks and those that choose, and plan the first round."""
+        with self._reading() as (rows, folder):
+            spec, runs = self._choose(rows)
+            encoder = rows.encoder(spec)
+            n, d = len(rows.training), len(encoder.names)
+            drawn = block_rows_of(n, self._blocks.rows, self._blocks.learn, spec.seed)
+            own = rows.blocks(drawn)
+            columns = Columns(d, rows.outputs)
+            files = [RowFile(folder / f"block-{number}", columns.width) for number in range(len(drawn))]
+            variances = Variances()
+            for where, X, held_out in rows.encoded(encoder):
+                variances.add(X[~held_out])
+                packed = columns.packed(X, rows.raw(where), own[where], held_out)
+                for number in sorted(set(own[where].tolist())):
+                    if number >= 0:
+                        files[number].append(packed[own[where] == number].numpy())
+            shown = {
+                "names": list(encoder.names),
+                "sources": list(encoder.sources),
+                "variances": variances.result().tolist(),
+            }
+            if not all(map(math.isfinite, shown["variances"])):
+                raise NonFiniteValues(
+                    "columns vary beyond all numbers: give them in a larger unit, or standardize them"
+                )
+            M = torch.ones(d, dtype=torch.float64)
+            first = M if spec.feature_matrix == "diagonal" else torch.diag(M)
+            config = FitConfig(**spec.engine_options())
+            size = n, 0 if rows.held_out is None else len(rows.held_out)
+            state = BlocksState(spec, runs, encoder, rows.classes, size, rows.targets, shown, config.ridges, [first])
+            validation = rows.validation(spec, BLENDING_ROWS)
+            if validation is not None:
+                X, Y = validation
+                judging = at_most(torch.arange(len(X)), MAX_VALIDATION_ROWS, spec.seed)
+                state.blending = self._put("blending", pack_rows(X, Y))
+                state.validation = self._put("validation", pack_rows(X[judging], Y[judging]))
+            for number, file in enumerate(files):
+                stored = file.read()
+                file.delete()
+                self._files.append(
+                    self._put(f"rows-{number:04d}", pack_rows(columns.X(stored), rows.targets_of(columns.Y(stored))))
+                )
         return self._plan(state)
 
-    def _drawn(self, rows: TrainingRows, spec: FitSpec) -> list[Tensor]:
-        return block_rows_of(len(rows.X), self._blocks.rows, self._blocks.learn, spec.seed)
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[StreamedRows, Path]]:
+        """Give the rows of the order, and a folder for files that are needed meanwhile."""
+        with tempfile.TemporaryDirectory(prefix="factrfm-fit-") as folder:
+            yield StreamedRows(self._order, self._artifacts, Path(folder)), Path(folder)
 
-    def _choose(self) -> tuple[FitSpec, TrainingRows, list[HeatSummary]]:
+    def _choose(self, rows: StreamedRows) -> tuple[FitSpec, list[HeatSummary]]:
         spec = self._order.request.spec
 
         def stage(stage: str, fraction: float) -> None:
@@ -165,7 +181,7 @@ class _FitByBlocks:
 
         def load(candidate: FitSpec) -> TrainingRows:
             stage("reading the rows", 0.0)
-            return load_rows(_with_spec(self._order, candidate), self._artifacts, fold=None)
+            return rows.sample(candidate, CHOOSING_ROWS, MAX_VALIDATION_ROWS)
 
         choice = choose(
             spec,
@@ -180,7 +196,7 @@ class _FitByBlocks:
             options = chosen.model_dump(include=set(AUTO_CANDIDATES), exclude_none=True)
             decided = ", ".join(f"{name} {options[name]}" for name in AUTO_CANDIDATES if name in options)
             self._report(LogReport(data=LogData(message=f"{decided} did best in {len(choice.runs)} short runs")))
-        return chosen, choice.rows, run_summaries(choice.runs)
+        return chosen, run_summaries(choice.runs)
 
     def _learned(self, state: BlocksState, made: list[PartResult]) -> bool:
         """Take what the blocks of a round say. Return whether M is learned."""
@@ -188,7 +204,7 @@ class _FitByBlocks:
         seconds = sum(done.seconds for done in made if isinstance(done, BlockDone))
         iteration, M = len(state.losses), state.matrices[-1]
         state.losses.append(mean_loss(results))
-        config = FitConfig(**state.spec.engine_options())
+        config = state.config
         following = None
         since_best = iteration - state.best
         if iteration < config.iterations and config.update != "none":
@@ -201,7 +217,7 @@ class _FitByBlocks:
         if following is None:
             return True
         state.matrices.append(following)
-        state.ridges = around_ridges(results, config).ridges
+        state.ridges = around_ridges(ridges, config).ridges
         return False
 
     def _plan(self, state: BlocksState, again: BlocksCheckpoint | None = None) -> RoundPlanned:
@@ -211,20 +227,15 @@ class _FitByBlocks:
         """
         learning = state.machines is None
         M = state.matrices[-1] if learning else state.matrices[state.best]
-        ridges = state.ridges if learning else FitConfig(**state.spec.engine_options()).ridges
-        config = FitConfig(**{**state.spec.engine_options(), "ridges": ridges})
+        config = replace(state.config, ridges=state.ridges) if learning else state.config
+        if state.tree is not None:
+            config = around_ridges(state.chosen[state.best], config)
         machines = tuple(state.machines or ())
         common = RoundState(M, state.targets, config, machines, state.validation)
         shared = self._put("round", common.packed(state.spec)) if again is None else again.shared
-        parts = [self._work(state, shared, rows, number) for number, rows in enumerate(self._files)]
+        parts = [part_of(state, shared, rows, number) for number, rows in enumerate(self._files)]
         iteration = len(state.losses)
-        each = (LEARNING_SHARE - CHOOSING_SHARE) / (state.spec.iterations + 1)
-        begin, end = (CHOOSING_SHARE + each * done for done in (iteration, iteration + 1))
-        stage = "learning the feature matrix"
-        if state.tree is not None:
-            stage, begin, end = "fitting the leaves", MACHINES_SHARE, LEAVES_SHARE
-        elif not learning:
-            stage, begin, end = "fitting the blocks", LEARNING_SHARE, MACHINES_SHARE
+        stage, begin, end = stage_of(state)
         progress = Progress(
             iteration=iteration - 1 if iteration else None,
             iterations=state.spec.iterations,
@@ -237,8 +248,10 @@ class _FitByBlocks:
             state=self._put("state", state.packed()) if again is None else again.state,
             shared=shared,
             validation=state.validation,
+            blending=state.blending,
             rows=list(self._files),
             machines=list(machines),
+            leaves=[leaf.file for leaf in state.leaves],
             matrices=list(self._trail.matrices),
         )
         if self._pending is not None:
@@ -247,99 +260,70 @@ class _FitByBlocks:
         metrics = state.history[-1].metrics if state.history else {}
         return RoundPlanned(round=self._round, parts=parts, progress=progress, metrics=metrics, checkpoint=checkpoint)
 
-    @staticmethod
-    def _work(state: BlocksState, shared: ArtifactRef, rows: ArtifactRef, number: int) -> PartWork:
-        if state.tree is not None:
-            return LeafWork(state=shared, rows=rows, number=number)
-        if state.machines is not None:
-            ridge = state.chosen[state.best][number]
-            return MachineWork(state=shared, rows=rows, number=number, ridge=ridge)
-        return BlockWork(state=shared, rows=rows, number=number)
-
     def _plan_leaves(self, state: BlocksState) -> RoundPlanned:
         """Grow the tree at the best M, store the rows of its leaves, and plan the round that fits them."""
         progress = Progress(
             stage="cutting the rows into leaves", fraction=MACHINES_SHARE if state.machines else LEARNING_SHARE
         )
         self._report(ProgressReport(progress=progress, next_fraction=MACHINES_SHARE))
-        rows = load_rows(_with_spec(self._order, state.spec), self._artifacts, fold=None)
-        tree = grow([rows.X], state.matrices[state.best], self._blocks.leaf, self._blocks.overlap)
-        if tree.leaves > 2 * MAX_LEAVES:
-            raise InvalidRequest.at("/spec/blocks/leaf", f"the rows would need {tree.leaves} leaves: take larger ones")
-        assignment = assign(tree, rows.X)
-        own = torch.full((len(rows.X),), -1)
-        for number, drawn in enumerate(self._drawn(rows, state.spec)):
-            own[drawn] = number
-        self._files = []
-        for number in range(tree.leaves):
-            chosen = at_most(assignment.of(number), self._blocks.leaf, state.spec.seed + number)
-            self._files.append(self._put_rows(f"leaf-rows-{number:04d}", rows, chosen, own))
-        state.tree = tree
-        message = f"iteration {state.best} is the best by its {JUDGES[state.judges]}; {tree.leaves} leaves at its M"
+        most, seed = self._blocks.leaf, state.spec.seed
+        files: dict[int, ArtifactRef] = {}
+        with self._reading() as (rows, folder):
+            own = rows.blocks(block_rows_of(state.rows[0], self._blocks.rows, self._blocks.learn, seed))
+            columns = Columns(len(state.encoder.names), rows.outputs)
+            every = RowFile(folder / "rows", columns.width)
+            for where, X, held_out in rows.encoded(state.encoder):
+                packed = columns.packed(X, rows.raw(where), own[where], held_out)
+                every.append((packed if state.refits else packed[~held_out]).numpy())
+            leaves = LeafRows(columns, state.matrices[state.best], most, self._blocks.overlap)
+            for number, found in leaves.leaves(every, folder):
+                if leaves.tree.leaves > 2 * MAX_LEAVES:
+                    raise InvalidRequest.at(
+                        "/spec/blocks/leaf", f"the rows would need more than {2 * MAX_LEAVES} leaves: take larger ones"
+                    )
+                held_out = columns.held_out(found)
+                training, joining = (
+                    found[at_most(torch.nonzero(which).squeeze(1), most, seed + number)]
+                    for which in (~held_out, held_out)
+                )
+                both = torch.cat([training, joining])
+                packed_rows = pack_rows(
+                    columns.X(both), rows.targets_of(columns.Y(both)), columns.own(both), len(training)
+                )
+                files[number] = self._put(f"leaf-rows-{number:04d}", packed_rows)
+        self._files = [files[number] for number in range(len(files))]
+        state.tree = leaves.tree
+        message = f"iteration {state.best} is the best by its {JUDGES[state.judges]}; {len(files)} leaves at its M"
         self._report(LogReport(data=LogData(message=message)))
         return self._plan(state)
 
-    def _store(self, state: BlocksState, made: list[LeafDone]) -> FitDone:
-        assert state.tree is not None  # noqa: S101 - there are leaves
-        leaves = [stored_leaf(done.file, self._artifacts) for done in made]
-        blocks = [stored_leaf(ref, self._artifacts).alone for ref in state.machines or ()]
-        order = _with_spec(self._order, state.spec)
-        rows = load_rows(order, self._artifacts, fold=None)
-        variances = torch.tensor(state.columns["variances"], dtype=torch.float64)
-        blend = DEFAULT_BLEND
-        if rows.validation is not None:
-            blend = choose_blend(state.tree, leaves, blocks, *rows.validation, state.targets)[0]
-        model = BlocksModel.of(state.tree, leaves, blocks, blend.share, blend.temperature, variances)
-        metrics = dict(state.history[state.best].metrics)
-        if rows.validation is not None:
-            X, Y = rows.validation
-            metrics |= {f"validation_{name}": value for name, value in state.targets.metrics(model.raw(X), Y).items()}
-        request = order.request
-        features, targets = map(order.table.model_columns, (request.features or (), request.targets))
-        served = ServedModel(rows.encoder, model, order.task, rows.classes, features, targets)
-        folder = f"models/{order.prefix}"
-        stored = self._artifacts.put_bytes(f"{folder}/model.safetensors", pack(*served.to_tensors()))
-        first = leaves[0].alone.model
-        best = Iterate(state.best, model.M, first.alpha, leaves[0].alone.ridge, first.bandwidth, None, metrics)
-        content = self._checkpoints.matrices(self._trail, best, state.columns["variances"])
-        matrices = self._artifacts.put_bytes(f"{folder}/matrices.safetensors", content)
-        ridges = sorted(model.ridges)
-        return FitDone(
-            model=stored,
-            matrices=matrices,
-            summary=FittedModelSummary(
-                task=order.task,
-                classes=rows.classes,
-                features=features,
-                targets=targets,
-                encoded_names=list(rows.encoder.names),
-                encoded_sources=list(rows.encoder.sources),
-                spec=state.spec.model_dump(mode="json"),
-                metrics=metrics,
-                chosen_by=state.judges,
-                validation_chose=validation_chose(self._original_request),
-                left_out_chose=left_out_chose(self._original_request, metrics),
-                iteration=state.best,
-                iterations=len(state.losses) - 1,
-                ridge=ridges[(len(ridges) - 1) // 2],
-                bandwidth=first.bandwidth,
-                precision=str(first.alpha.dtype).removeprefix("torch."),
-                solver=f"blocks: one M of {len(self._drawn(rows, state.spec))} blocks, {len(leaves)} leaves at it",
-                refitted=False,
-                choices=state.runs,
-                training_rows=len(rows.X),
-                history=state.history,
-                versions=versions(),
-            ),
+    def _blended(self, state: BlocksState, made: list[LeafDone]) -> FitDone | RoundPlanned:
+        """Choose the blend of fitted leaves and blocks, fit the leaves once more where rows join them, and store."""
+        if state.blend is None:
+            state.leaves = made
+            state.metrics = dict(state.history[state.best].metrics)
+            state.blend = DEFAULT_BLEND
+            if state.blending is not None:
+                self._choose_blend(state, state.blending)
+            if state.refits:
+                return self._plan(state)
+        for done in made:
+            if done.refused is not None:
+                message = f"the rows held out did not join a leaf: {done.refused}"
+                self._report(LogReport(data=LogData(level="warning", message=message)))
+        return stored_model(
+            self._order, self._original_request, state, made, self._artifacts, self._checkpoints, self._trail
         )
 
-    def _put_rows(self, name: str, rows: TrainingRows, chosen: Tensor, own: Tensor | None = None) -> ArtifactRef:
-        return self._put(name, pack_rows(rows.X[chosen], rows.Y[chosen], None if own is None else own[chosen]))
+    def _choose_blend(self, state: BlocksState, held_out: ArtifactRef) -> None:
+        assert state.tree is not None  # noqa: S101 - there are leaves
+        X, Y, _, _ = stored_rows(held_out, self._artifacts)
+        blocks = (stored_leaf(ref, self._artifacts).alone.model for ref in state.machines or ())
+        base = mean_outputs(map(Answers, blocks), X) if state.machines else None
+        leaves = (stored_leaf(done.file, self._artifacts) for done in state.leaves)
+        state.blend, outputs, _ = choose_blend(state.tree, leaves, base, X, Y, state.targets)
+        state.metrics |= {f"validation_{name}": value for name, value in state.targets.metrics(outputs, Y).items()}
 
     def _put(self, name: str, content: bytes) -> ArtifactRef:
         key = f"jobs/{self._order.prefix}/{self._round:04d}-{name}.safetensors"
         return self._artifacts.put_bytes(key, content)
-
-
-def _with_spec(order: BlocksOrder, spec: FitSpec) -> BlocksOrder:
-    return order.model_copy(update={"request": order.request.model_copy(update={"spec": spec})})

@@ -1,0 +1,190 @@
+"""Rows of a stored table that are read, encoded and dropped in batches.
+
+Held for all rows are only their targets and the numbers of those that train: a few numbers a row. Columns of the
+encoder are learned one at a time.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from worker.contracts.artifacts import TableRef
+from worker.contracts.messages import BlocksOrder
+from worker.contracts.specs import FitSpec
+from worker.engine.blocks.machines import at_most
+from worker.engine.targets import Targets
+from worker.runs.data import raw_targets, split_rows
+from worker.store.files.artifacts import Artifacts
+from worker.tables.encoding.encoder import Encoder, check_finite, check_width
+from worker.tables.rows.matching import match_columns
+from worker.tables.storage import ROW_GROUP, iter_tables, load_table
+from worker.tables.written import categories_among
+from worker.training.rows import TrainingRows, fitted_targets
+
+ENCODER_ROWS = 2**22
+"""A numeric column is learned from so many training rows, drawn by the seed, where there are more: mean, deviation and
+quantiles are then right to about a thousandth of a rank. Categories are those of all training rows."""
+ENCODED_BYTES = 64 * 2**20
+"""A batch of encoded rows takes about so much at most."""
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A table of one column, as ``Encoder.fit`` reads it."""
+
+    rows: "StreamedRows"
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        return self.rows.training_column(name)
+
+
+class StreamedRows:
+    """The rows of an order. ``folder``: for a copy of the table, where storage is not local.
+
+    ``Y``: raw targets of the training rows, in their order; ``targets``: their coding. ``training``: the numbers of
+    these rows in the dataset; ``held_out``: of those that a fraction holds out, None without.
+
+    Raises:
+        InvalidRequest: nothing is left to learn from, or a validation label is unknown.
+    """
+
+    def __init__(self, order: BlocksOrder, artifacts: Artifacts, folder: Path) -> None:
+        request = order.request
+        self._order, self._artifacts, self._folder = order, artifacts, folder
+        self._source = artifacts.local_copy(order.table.table, folder)
+        self._features = order.table.model_columns(request.features or ())
+        raw, self.classes = raw_targets(order, load_table(self._source, list(request.targets)), None)
+        self._raw = torch.tensor(raw)
+        self.training, self.held_out = split_rows(order, raw, None)
+        self.Y = self._raw[torch.from_numpy(self.training)]
+        self.targets: Targets = fitted_targets(self.Y, self.classes, centred=True)
+        self._encoders: dict[str | None, Encoder] = {}
+
+    @property
+    def outputs(self) -> int:
+        """Numbers of a row's raw targets."""
+        return 1 if self._raw.ndim == 1 else self._raw.shape[1]
+
+    def blocks(self, drawn: Sequence[Tensor]) -> Tensor:
+        """Return which block each row of the dataset trains, (rows,) int64, −1 for none.
+
+        ``drawn``: of each block, which of the training rows are its own.
+        """
+        own = torch.full((len(self._raw),), -1)
+        for number, rows in enumerate(drawn):
+            own[torch.from_numpy(self.training)[rows]] = number
+        return own
+
+    def encoder(self, spec: FitSpec) -> Encoder:
+        """Return the encoder of the training rows for a spec.
+
+        Raises:
+            InvalidRequest: every column is constant.
+            TooWide: there would be too many encoded columns.
+        """
+        if spec.encoding not in self._encoders:
+            self._encoders[spec.encoding] = Encoder.fit(
+                _Column(self),
+                self._features,
+                standardize=spec.standardize,
+                normalize_rows=spec.normalize_rows,
+                expanded=spec.encoding == "expanded",
+            )
+        encoder = self._encoders[spec.encoding]
+        check_width(encoder)
+        return encoder
+
+    def training_column(self, name: str) -> pa.ChunkedArray:
+        """Return what a column of the encoder is learned from."""
+        column = load_table(self._source, [name]).column(0)
+        type_of = {feature.name: feature.type for feature in self._features}
+        rows = self.training if type_of[name] == "categorical" else self._drawn
+        return column if len(rows) == len(column) else column.take(pa.array(rows))
+
+    @cached_property
+    def _drawn(self) -> np.ndarray:
+        return at_most(torch.from_numpy(self.training), ENCODER_ROWS, self._order.request.spec.seed).numpy()
+
+    def sample(self, spec: FitSpec, training: int, validating: int) -> TrainingRows:
+        """Return at most so many training rows and so many to validate on, drawn by the spec's seed, as encoded.
+
+        The encoder and the coding of targets are those of all training rows.
+
+        Raises:
+            InvalidRequest: as of ``encoder``, or a column holds numbers that are too large.
+        """
+        encoder = self.encoder(spec)
+        chosen = at_most(torch.from_numpy(self.training), training, spec.seed)
+        X = encoder.encode(self._gathered(self._order.table, chosen.numpy()))
+        check_finite(encoder, X)
+        validation = self.validation(spec, validating)
+        return TrainingRows(
+            torch.from_numpy(X), self._raw[chosen], self.targets, self.classes, encoder, validation, None
+        )
+
+    def validation(self, spec: FitSpec, most: int) -> tuple[Tensor, Tensor] | None:
+        """Return at most so many encoded rows to validate on and their raw targets, None where there are none."""
+        encoder, order = self.encoder(spec), self._order
+        if self.held_out is not None:
+            chosen = at_most(torch.from_numpy(self.held_out), most, spec.seed)
+            return torch.from_numpy(encoder.encode(self._gathered(order.table, chosen.numpy()))), self._raw[chosen]
+        if order.validation is None:
+            return None
+        targets = order.table.model_columns(order.request.targets)
+        columns = [*self._features, *targets]
+        every = np.arange(order.validation.rows)
+        chosen = at_most(torch.from_numpy(every), most, spec.seed)
+        names, as_texts = [column.name for column in columns], categories_among(columns)
+        table = self._gathered(order.validation, chosen.numpy(), names, as_texts)
+        raw, _ = raw_targets(order, table, self.classes)
+        return torch.from_numpy(encoder.encode(match_columns(table, self._features))), torch.tensor(raw)
+
+    def encoded(self, encoder: Encoder) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Yield which rows of the dataset come, these rows encoded, (k, d) float64, and which of them are held out.
+
+        All rows come once, in order.
+
+        Raises:
+            InvalidRequest: a column holds numbers that are too large.
+        """
+        most = max(ENCODED_BYTES // (8 * len(encoder.names)), 1)
+        held_out = torch.zeros(len(self._raw), dtype=torch.bool)
+        if self.held_out is not None:
+            held_out[torch.from_numpy(self.held_out)] = True
+        start = 0
+        names = [column.name for column in self._features]
+        for table in iter_tables(self._source, names, min(most, ROW_GROUP)):
+            X = encoder.encode(table)
+            check_finite(encoder, X)
+            where = slice(start, start + len(X))
+            yield where, torch.from_numpy(X), held_out[where]
+            start = where.stop
+
+    def raw(self, rows: slice) -> Tensor:
+        """Return the raw targets of some rows of the dataset as float64, (k, outputs)."""
+        return self._raw[rows].double().reshape(-1, self.outputs)
+
+    def targets_of(self, raw: Tensor) -> Tensor:
+        """Return raw targets (k, outputs) float64 as the coding takes them: codes are (k,) int64."""
+        return raw if self.classes is None else raw.squeeze(1).long()
+
+    def _gathered(
+        self, ref: TableRef, numbers: np.ndarray, names: list[str] | None = None, as_texts: list[str] | None = None
+    ) -> pa.Table:
+        """Return rows of a table by their ascending numbers. Memory holds one batch beside them."""
+        source = self._source if ref == self._order.table else self._artifacts.local_copy(ref.table, self._folder)
+        columns = names or [column.name for column in self._features]
+        parts = []
+        first = 0
+        for table in iter_tables(source, columns, ROW_GROUP, as_texts or ()):
+            after = first + table.num_rows
+            inside = numbers[np.searchsorted(numbers, first) : np.searchsorted(numbers, after)]
+            parts.append(table.take(pa.array(inside - first)))
+            first = after
+        return pa.concat_tables(parts)
