@@ -41,6 +41,10 @@ class Model(Protocol):
     """(d, d) or (d,) float64."""
     targets: Targets
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tensors in memory."""
+
     def raw(self, X: Tensor) -> Tensor:
         """Return standardised outputs, or class scores less the classes' frequencies, (m, c)."""
 
@@ -82,6 +86,11 @@ class FittedModel(Model):
     kernel: Kernel
     bandwidth: float | None
     targets: Targets
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tensors in memory."""
+        return sum(tensor.nbytes for tensor in self.to_tensors()[0].values())
 
     @classmethod
     def from_iterate(cls, X: Tensor, iterate: Iterate, config: FitConfig, targets: Targets) -> Self:

@@ -10,9 +10,8 @@ from worker.contracts.artifacts import ResultFile
 from worker.contracts.events import LogData
 from worker.contracts.messages import AnyReport, LogReport, PredictDone, PredictOrder, ProgressReport
 from worker.contracts.resources import Progress
-from worker.serving.model import ServedModel
+from worker.serving.stored import KeptMachines, load_model
 from worker.store.files.artifacts import Artifacts
-from worker.store.files.safetensors_io import unpack
 from worker.tables.rows.matching import WrongRow
 from worker.tables.storage import iter_tables
 from worker.tables.writers import MEDIA_TYPES, PredictionWriter
@@ -20,6 +19,8 @@ from worker.tables.written import categories_among
 from worker.training.machine import Machine
 
 BLOCK_ROWS = 8192
+KEPT_SHARE = 0.25
+"""Of the memory that is free, machines of a tree that are kept for further rows take at most this share."""
 MAX_NAMED, MAX_NAME_LENGTH = 20, 100
 
 
@@ -33,7 +34,8 @@ def predict(
         ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
     """
     report(ProgressReport(progress=Progress(stage="reading the model"), next_fraction=0.0))
-    model = ServedModel.from_tensors(*unpack(artifacts.read_bytes(order.model))).on(machine.device)
+    kept = KeptMachines(int(KEPT_SHARE * machine.available_bytes()))
+    model = load_model(artifacts, order.model, kept).on(machine.device)
     started = time.monotonic()
     rows = 0
     report(_report(rows, order.table.rows, 0.0))

@@ -1,6 +1,6 @@
 """Storage for runs: every error of an unreachable storage becomes StorageUnavailable."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,10 @@ class RunStorage(Artifacts):
     def read_bytes(self, ref: ArtifactRef) -> bytes:
         with _reaching(ref.key):
             return super().read_bytes(ref)
+
+    def read_parts(self, ref: ArtifactRef, parts: Sequence[tuple[int, int]]) -> list[bytes]:
+        with _reaching(ref.key):
+            return super().read_parts(ref, parts)
 
     def local_copy(self, ref: ArtifactRef, cache_dir: Path) -> Path:
         with _reaching(ref.key):

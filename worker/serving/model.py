@@ -83,9 +83,8 @@ class ServedModel:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the model holds in memory."""
-        tensors, _ = self.fitted.to_tensors()
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+        """Bytes that the model holds in memory. Machines that are read when they are asked do not count."""
+        return self.fitted.nbytes
 
     @property
     def gains_from_threads(self) -> bool:
@@ -130,6 +129,12 @@ class ServedModel:
         """Return named arrays and JSON-able metadata from which ``from_tensors`` makes the same model."""
         tensors, engine = self.fitted.to_tensors()
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        if self.origin is not None:
+            arrays["rows"] = self.origin.numbers.astype(np.int64)
+        return arrays, self.metadata(engine)
+
+    def metadata(self, engine: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a file says of the model beside its arrays. ``engine``: what it says of the fitted model."""
         metadata = {
             "engine": engine,
             "encoder": self.encoder.to_json(),
@@ -139,20 +144,24 @@ class ServedModel:
             "targets": [column.model_dump() for column in self.targets],
         }
         if self.origin is not None:
-            arrays["rows"] = self.origin.numbers.astype(np.int64)
             metadata["datasets"] = [{"id": dataset, "rows": count} for dataset, count in self.origin.parts]
-        return arrays, metadata
+        return metadata
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> Self:
         """Return the model that ``to_tensors`` took apart."""
         named = {name: torch.from_numpy(array) for name, array in tensors.items()}
+        return cls.of(from_tensors(named, metadata["engine"]), tensors, metadata)
+
+    @classmethod
+    def of(cls, fitted: Model, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> Self:
+        """Return the model that a file describes; ``fitted`` is made of its tensors already."""
         origin = None
         if "rows" in tensors:
             origin = Origin(tensors["rows"], tuple((part["id"], part["rows"]) for part in metadata["datasets"]))
         return cls(
             encoder=Encoder.from_json(metadata["encoder"]),
-            fitted=from_tensors(named, metadata["engine"]),
+            fitted=fitted,
             task=metadata["task"],
             classes=metadata["classes"],
             features=[ModelColumn.model_validate(column) for column in metadata["features"]],

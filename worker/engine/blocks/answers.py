@@ -1,8 +1,9 @@
 """What one kernel machine answers, to the same bits whichever rows are beside a row."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -24,6 +25,12 @@ class Answers:
     """A kernel machine made ready to answer."""
 
     model: FittedModel
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds in memory once it has answered: its rows and alpha, and both as they are filled up."""
+        X, alpha = self.model.X, self.model.alpha
+        return 3 * X.numel() * X.element_size() + alpha.numel() * (alpha.element_size() + 8)
 
     @cached_property
     def _points(self) -> KernelPoints:
@@ -56,6 +63,50 @@ class Answers:
             for column, alpha in enumerate(self._alpha):
                 found[rows, column] = wide @ alpha
         return found[: len(X)]
+
+
+class MachineList(Sequence[FittedModel]):
+    """Kernel machines with one M and precision, made ready to answer when they are first asked."""
+
+    def __init__(self, machines: Iterable[FittedModel]) -> None:
+        self._answers = [Answers(machine) for machine in machines]
+
+    @overload
+    def __getitem__(self, number: int) -> FittedModel: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[FittedModel]: ...
+
+    def __getitem__(self, number: int | slice) -> FittedModel | list[FittedModel]:
+        if isinstance(number, slice):
+            return [self.answers(place).model for place in range(len(self))[number]]
+        return self.answers(range(len(self))[number]).model
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of their rows and alphas in memory."""
+        return sum(answers.model.X.nbytes + answers.model.alpha.nbytes for answers in self._answers)
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """How many rows each machine has."""
+        return tuple(len(answers.model.X) for answers in self._answers)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of their rows."""
+        return self._answers[0].model.X.dtype
+
+    def answers(self, number: int) -> Answers:
+        """Return a machine made ready to answer."""
+        return self._answers[number]
+
+    def to(self, device: torch.device) -> "MachineList":
+        """Return the same machines on ``device``."""
+        return MachineList(answers.model.to(device) for answers in self._answers)
 
 
 def mean_outputs(machines: Iterable[Answers], X: Tensor, own: Tensor | None = None) -> Tensor:

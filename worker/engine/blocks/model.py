@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from itertools import pairwise
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from worker.engine import summary
-from worker.engine.blocks.answers import Answers, mean_outputs
+from worker.engine.blocks.answers import MachineList, mean_outputs
 from worker.engine.blocks.machines import Leaf, Machine
 from worker.engine.blocks.tree import Tree, weights
 from worker.engine.errors import DamagedFile
@@ -37,8 +37,8 @@ class BlocksModel(Model):
     M: Tensor
     targets: Targets
     tree: Tree
-    leaves: tuple[FittedModel, ...]
-    blocks: tuple[FittedModel, ...]
+    leaves: MachineList
+    blocks: MachineList
     share: float
     temperature: float
     variances: Tensor
@@ -72,8 +72,8 @@ class BlocksModel(Model):
             first.M,
             first.targets,
             tree,
-            models[: len(leaves)],
-            models[len(leaves) :],
+            MachineList(models[: len(leaves)]),
+            MachineList(models[len(leaves) :]),
             share,
             temperature,
             variances,
@@ -81,26 +81,25 @@ class BlocksModel(Model):
             tuple(machine.loss[0] for machine in machines),
         )
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tensors in memory, and of the machines that are there."""
+        tensors = (self.M, self.variances, *self.tree.to_tensors().values())
+        return sum(tensor.nbytes for tensor in tensors) + self.leaves.nbytes + self.blocks.nbytes
+
     def raw(self, X: Tensor) -> Tensor:
         """Return standardised outputs, or class scores less the classes' frequencies, (m, c) float64.
 
-        A row's answer has the same bits whichever rows are beside it. Memory is one tile of kernel rows of one machine.
+        A row's answer has the same bits whichever rows are beside it. Memory is one tile of kernel rows of one machine,
+        and the machines that are asked.
         """
-        first = self.leaves[0]
-        X = X.to(first.X.device, first.X.dtype)
+        X = X.to(self.M.device, self.leaves.dtype)
         answering, shares = weights(self.tree, X, self.temperature)
-        found = blended(self.leaf_answers, X, answering, shares)
-        return self.share * mean_outputs(self.block_answers, X) + found if self.blocks else found
-
-    @cached_property
-    def leaf_answers(self) -> tuple[Answers, ...]:
-        """The leaves made ready to answer, in their order."""
-        return tuple(Answers(leaf) for leaf in self.leaves)
-
-    @cached_property
-    def block_answers(self) -> tuple[Answers, ...]:
-        """The blocks made ready to answer, in their order."""
-        return tuple(Answers(block) for block in self.blocks)
+        found = blended(self.leaves, self.targets.n_outputs, X, answering, shares)
+        if not len(self.blocks):
+            return found
+        answers = (self.blocks.answers(number) for number in range(len(self.blocks)))
+        return self.share * mean_outputs(answers, X) + found
 
     def importance(self) -> Tensor:
         """Return each column's share of the mean squared distance between training rows, (d,) float64."""
@@ -108,15 +107,13 @@ class BlocksModel(Model):
 
     def to(self, device: torch.device) -> Self:
         """Return the same model on ``device``."""
-        leaves = tuple(leaf.to(device) for leaf in self.leaves)
-        blocks = tuple(block.to(device) for block in self.blocks)
         return replace(
             self,
-            M=leaves[0].M,
-            targets=leaves[0].targets,
+            M=self.M.to(device),
+            targets=self.targets.to(device),
             tree=self.tree.to(device),
-            leaves=leaves,
-            blocks=blocks,
+            leaves=self.leaves.to(device),
+            blocks=self.blocks.to(device),
             variances=self.variances.to(device),
         )
 
@@ -126,21 +123,104 @@ class BlocksModel(Model):
         ``X`` (p, d) and ``alpha`` (p, c) hold the leaves one after another, then the blocks, number k from
         ``starts[k]`` on.
         """
-        shared, machine = self.leaves[0].to_tensors()
-        models = [*self.leaves, *self.blocks]
-        counts = torch.tensor([0, *(len(model.X) for model in models)])
-        tensors = shared | {f"tree_{name}": tensor for name, tensor in self.tree.to_tensors().items()}
+        machines = [*self.leaves, *self.blocks]
+        head = Head(
+            self.tree,
+            self.share,
+            self.temperature,
+            self.variances,
+            tuple(len(machine.X) for machine in machines),
+            tuple(machine.bandwidth for machine in machines),
+            self.ridges,
+            self.losses,
+        )
+        tensors, metadata = head.to_tensors(machines[0])
+        tensors["X"] = torch.cat([machine.X for machine in machines])
+        tensors["alpha"] = torch.cat([machine.alpha for machine in machines])
+        return tensors, metadata
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Self:
+        """Return the model that ``to_tensors`` took apart.
+
+        Raises:
+            DamagedFile: the format is of another version, or the tensors do not go together.
+        """
+        head = Head.from_tensors(tensors, metadata, tensors["X"].shape)
+        if len(tensors["alpha"]) != len(tensors["X"]):
+            raise DamagedFile("the model's machines do not go together with its tree")
+
+        def machine(number: int) -> FittedModel:
+            rows = slice(*head.rows_of(number))
+            # rounding depends on where rows lie in memory: a part of a tensor lies anywhere, a tensor of its own as the
+            # fitted one did
+            own = {name: tensors[name][rows].clone() for name in ("X", "alpha")}
+            return head.machine(number, {**tensors, **own}, metadata)
+
+        leaves, blocks = (MachineList(map(machine, numbers)) for numbers in head.numbers)
+        return cls.assembled(head, leaves[0], leaves, blocks)
+
+    @classmethod
+    def assembled(cls, head: "Head", first: FittedModel, leaves: MachineList, blocks: MachineList) -> Self:
+        """Return the model of a head, and of its leaves and blocks. ``first``: any machine, of M and the targets."""
+        return cls(
+            first.M,
+            first.targets,
+            head.tree,
+            leaves,
+            blocks,
+            head.share,
+            head.temperature,
+            head.variances,
+            head.ridges,
+            head.losses,
+        )
+
+
+@dataclass(frozen=True)
+class Head:
+    """All of a model but its machines' rows, of which each has ``counts``; other fields as of ``BlocksModel``."""
+
+    tree: Tree
+    share: float
+    temperature: float
+    variances: Tensor
+    counts: tuple[int, ...]
+    bandwidths: tuple[float | None, ...]
+    ridges: tuple[float, ...]
+    losses: tuple[float, ...]
+
+    @property
+    def numbers(self) -> tuple[range, range]:
+        """The numbers of the leaves, and of the blocks behind them."""
+        return range(self.tree.leaves), range(self.tree.leaves, len(self.counts))
+
+    def rows_of(self, number: int) -> tuple[int, int]:
+        """Return where the rows of a machine begin and end among those of all."""
+        start = sum(self.counts[:number])
+        return start, start + self.counts[number]
+
+    def machine(self, number: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> FittedModel:
+        """Return a machine of its own X and alpha, and the tensors that all share.
+
+        Raises:
+            DamagedFile: they do not go together.
+        """
+        return FittedModel.from_tensors(tensors, {**metadata["machine"], "bandwidth": self.bandwidths[number]})
+
+    def to_tensors(self, first: FittedModel) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors but X and alpha, and the metadata. ``first``: any of the machines."""
+        tensors, machine = first.to_tensors()
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in ("X", "alpha")}
+        tensors |= {f"tree_{name}": tensor for name, tensor in self.tree.to_tensors().items()}
         tensors |= {
-            "X": torch.cat([model.X for model in models]),
-            "alpha": torch.cat([model.alpha for model in models]),
-            "starts": counts.cumsum(0),
+            "starts": torch.tensor([0, *self.counts]).cumsum(0),
             "variances": self.variances,
             "ridges": torch.tensor(self.ridges, dtype=torch.float64),
             "losses": torch.tensor(self.losses, dtype=torch.float64),
         }
-        bandwidth = machine.pop("bandwidth")
-        if bandwidth is not None:
-            tensors["bandwidths"] = torch.tensor([model.bandwidth for model in models], dtype=torch.float64)
+        if machine.pop("bandwidth") is not None:
+            tensors["bandwidths"] = torch.tensor(self.bandwidths, dtype=torch.float64)
         metadata = {
             "format": BLOCKS,
             "format_version": FORMAT_VERSION,
@@ -151,8 +231,8 @@ class BlocksModel(Model):
         return tensors, metadata
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Self:
-        """Return the model that ``to_tensors`` took apart.
+    def from_tensors(cls, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], shape: Sequence[int]) -> "Head":
+        """Return the head that ``to_tensors`` took apart. ``shape``: of the rows of all machines, (p, d).
 
         Raises:
             DamagedFile: the format is of another version, or the tensors do not go together.
@@ -167,46 +247,34 @@ class BlocksModel(Model):
             raise DamagedFile(str(error)) from error
         starts = tensors["starts"].tolist()
         per_machine = [tensors[name] for name in ("ridges", "losses", "bandwidths") if name in tensors]
-        d = tensors["X"].shape[-1]
+        p, d = shape
         if (
             any(len(values) != len(starts) - 1 for values in per_machine)
             or len(starts) < tree.leaves + 1
-            or [starts[0], *sorted(starts), len(tensors["alpha"])] != [0, *starts, len(tensors["X"])]
+            or [starts[0], *sorted(starts), p] != [0, *starts, p]
+            or starts[-1] != p
             or tree.directions.shape[1] != d
             or len(tensors["variances"]) != d
         ):
             raise DamagedFile("the model's machines do not go together with its tree")
-        bandwidths = tensors["bandwidths"].tolist() if "bandwidths" in tensors else [None] * len(starts)
-        models = tuple(
-            # rounding depends on where rows lie in memory: a part of a tensor lies anywhere, a tensor of its own as the
-            # fitted one did
-            FittedModel.from_tensors(
-                {**tensors, "X": tensors["X"][start:stop].clone(), "alpha": tensors["alpha"][start:stop].clone()},
-                {**metadata["machine"], "bandwidth": bandwidth},
-            )
-            for start, stop, bandwidth in zip(starts, starts[1:], bandwidths, strict=False)
-        )
-        ridges, losses = tuple(tensors["ridges"].tolist()), tuple(tensors["losses"].tolist())
-        leaves, blocks = models[: tree.leaves], models[tree.leaves :]
+        counts = tuple(stop - start for start, stop in pairwise(starts))
         return cls(
-            leaves[0].M,
-            leaves[0].targets,
             tree,
-            leaves,
-            blocks,
             metadata["share"],
             metadata["temperature"],
             tensors["variances"],
-            ridges,
-            losses,
+            counts,
+            tuple(tensors["bandwidths"].tolist()) if "bandwidths" in tensors else (None,) * len(counts),
+            tuple(tensors["ridges"].tolist()),
+            tuple(tensors["losses"].tolist()),
         )
 
 
-def blended(leaves: Sequence[Answers], X: Tensor, answering: Tensor, shares: Tensor) -> Tensor:
-    """Return the answers (m, c) float64 to rows X, of leaves ``answering`` (m, k) with weights ``shares`` (m, k)."""
-    found = torch.zeros((len(X), leaves[0].model.targets.n_outputs), dtype=torch.float64, device=X.device)
+def blended(leaves: MachineList, outputs: int, X: Tensor, answering: Tensor, shares: Tensor) -> Tensor:
+    """Return the answers (m, outputs) float64 to rows X, of leaves ``answering`` (m, k) with weights ``shares``."""
+    found = torch.zeros((len(X), outputs), dtype=torch.float64, device=X.device)
     answers = shares > 0
     for number in sorted(set(answering[answers].tolist())):
         rows, places = torch.nonzero((answering == number) & answers, as_tuple=True)
-        found[rows] += shares[rows, places].unsqueeze(1) * leaves[number](X[rows])
+        found[rows] += shares[rows, places].unsqueeze(1) * leaves.answers(number)(X[rows])
     return found

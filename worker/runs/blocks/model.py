@@ -1,5 +1,9 @@
 """The model that a fit by blocks ends with, and the files that it is stored in."""
 
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -7,14 +11,17 @@ import torch
 from worker.contracts.messages import BlocksOrder, FitDone, FittedModelSummary
 from worker.contracts.parts import LeafDone
 from worker.contracts.validation import left_out_chose, validation_chose
-from worker.engine.blocks.model import BlocksModel
+from worker.engine.blocks.answers import MachineList
+from worker.engine.blocks.machines import Machine
+from worker.engine.blocks.model import BlocksModel, Head
+from worker.engine.model import FittedModel
 from worker.engine.problem import Iterate
 from worker.runs.blocks.parts import stored_leaf
 from worker.runs.blocks.state import BlocksState
 from worker.runs.checkpoints import Checkpoints, Trail
 from worker.serving.model import ServedModel
+from worker.serving.stored import write_model
 from worker.store.files.artifacts import Artifacts
-from worker.store.files.safetensors_io import pack
 from worker.training.machine import versions
 
 
@@ -33,20 +40,44 @@ def stored_model(
     """
     assert state.tree is not None  # noqa: S101 - there are leaves
     assert state.blend is not None  # noqa: S101 - and they are blended
-    leaves = [stored_leaf(done.file, artifacts) for done in made]
-    blocks = [stored_leaf(ref, artifacts).alone for ref in state.machines or ()]
-    variances = torch.tensor(state.columns["variances"], dtype=torch.float64)
-    model = BlocksModel.of(state.tree, leaves, blocks, state.blend.share, state.blend.temperature, variances)
+    tree, blend = state.tree, state.blend
+    files = [done.file for done in made]
+    share = blend.share if state.machines else 0.0
+
+    def machines() -> Iterator[Machine]:
+        """Yield leaves and blocks, one in memory at a time. Blocks without a share are left out."""
+        for ref in files:
+            yield stored_leaf(ref, artifacts).mixed(share)
+        for ref in state.machines or () if share > 0 else ():
+            yield stored_leaf(ref, artifacts).alone
+
+    parts = [_Part.of(machine) for machine in machines()]
+    # one that float32 could not solve brings float64 to all: they are stored as one tensor
+    wide = max((part.dtype for part in parts), key=lambda dtype: dtype.itemsize)
+    head = Head(
+        tree,
+        share,
+        blend.temperature,
+        torch.tensor(state.columns["variances"], dtype=torch.float64),
+        tuple(part.rows for part in parts),
+        tuple(part.bandwidth for part in parts),
+        tuple(part.ridge for part in parts),
+        tuple(part.loss for part in parts),
+    )
     request = order.request
     features, targets = map(order.table.model_columns, (request.features or (), request.targets))
-    served = ServedModel(state.encoder, model, order.task, state.classes, features, targets)
+    first = next(machines()).model
+    nothing = BlocksModel.assembled(head, first, MachineList(()), MachineList(()))
+    served = ServedModel(state.encoder, nothing, order.task, state.classes, features, targets)
     folder = f"models/{order.prefix}"
-    file = artifacts.put_bytes(f"{folder}/model.safetensors", pack(*served.to_tensors()))
-    first = leaves[0].alone.model
-    best = Iterate(state.best, model.M, first.alpha, leaves[0].alone.ridge, first.bandwidth, None, state.metrics)
+    with tempfile.TemporaryDirectory(prefix="factrfm-fit-") as temporary:
+        path = Path(temporary) / "model.safetensors"
+        write_model(path, served, (_as(machine.model, wide) for machine in machines()), head)
+        file = artifacts.put_file(f"{folder}/model.safetensors", path)
+    best = Iterate(state.best, first.M, first.alpha, parts[0].ridge, first.bandwidth, None, state.metrics)
     content = checkpoints.matrices(trail, best, state.columns["variances"])
     matrices = artifacts.put_bytes(f"{folder}/matrices.safetensors", content)
-    ridges = sorted(model.ridges)
+    ridges = sorted(head.ridges)
     training, held_out = state.rows
     return FitDone(
         model=file,
@@ -67,8 +98,8 @@ def stored_model(
             iterations=len(state.losses) - 1,
             ridge=ridges[(len(ridges) - 1) // 2],
             bandwidth=first.bandwidth,
-            precision=str(first.alpha.dtype).removeprefix("torch."),
-            solver=f"blocks: one M of {len(state.chosen[0])} blocks, {len(leaves)} leaves at it",
+            precision=str(wide).removeprefix("torch."),
+            solver=f"blocks: one M of {len(state.chosen[0])} blocks, {tree.leaves} leaves at it",
             refitted=state.refits,
             choices=state.runs,
             training_rows=training + held_out if state.refits else training,
@@ -76,3 +107,23 @@ def stored_model(
             versions=versions(),
         ),
     )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What is said of a machine without its rows."""
+
+    rows: int
+    bandwidth: float | None
+    ridge: float
+    loss: float
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, machine: Machine) -> "_Part":
+        model = machine.model
+        return cls(len(model.X), model.bandwidth, machine.ridge, machine.loss[0], model.alpha.dtype)
+
+
+def _as(model: FittedModel, dtype: torch.dtype) -> FittedModel:
+    return replace(model, X=model.X.to(dtype), alpha=model.alpha.to(dtype))

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, cast
@@ -105,6 +105,22 @@ class Artifacts:
                 if unchanged is not None:
                     self._remember(ref, unchanged)
             yield file
+
+    def read_parts(self, ref: ArtifactRef, parts: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return parts of a file, each its first byte and its length. Whoever asks knows their checksums.
+
+        Raises:
+            ArtifactMissing: there is no such file.
+            ArtifactCorrupt: it ends before a part does.
+        """
+        found = []
+        with self._opened(ref) as file:
+            for start, length in parts:
+                file.seek(start)
+                found.append(file.read(length))
+                if len(found[-1]) < length:
+                    raise ArtifactCorrupt(f"the file {ref.key!r} ends before its byte {start + length}")
+        return found
 
     def stream(self, ref: ArtifactRef) -> Iterator[bytes]:
         """Yield a file's bytes in blocks. The last block follows only after the checksum is verified.

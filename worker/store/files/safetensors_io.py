@@ -1,9 +1,11 @@
 """Named arrays and JSON metadata as safetensors, which run no code when they are read."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import safetensors
@@ -14,6 +16,8 @@ from worker.contracts.errors import ArtifactCorrupt
 FORMAT_VERSION = 1
 HEADER = "factrfm"
 """The entry of the safetensors header that holds the format's version and the metadata."""
+TYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "U8": "|u1"}
+MAX_HEADER_BYTES = 64 * 2**20
 LENGTH_BYTES = 8
 """A safetensors file begins with the length of its JSON header, little endian."""
 
@@ -56,6 +60,98 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except safetensors.SafetensorError as error:
         raise ArtifactCorrupt(f"the stored tensors cannot be read: {error}") from error
     return stored, _metadata(header)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the arrays of a safetensors file are: type, shape, and the place of the first byte, by name."""
+
+    arrays: dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]
+    metadata: dict[str, Any]
+
+    @classmethod
+    def of(cls, file: BinaryIO) -> "Layout":
+        """Return the layout of an open file that this module wrote. Memory is that of its header.
+
+        Raises:
+            ArtifactCorrupt: it is no such file, or of a newer format.
+        """
+        try:
+            length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+            if length > MAX_HEADER_BYTES:
+                raise ValueError(f"the header would have {length} bytes")
+            header = json.loads(file.read(length))
+            metadata = _metadata(header.pop("__metadata__", None))
+            start = LENGTH_BYTES + length
+            arrays = {
+                name: (np.dtype(TYPES[entry["dtype"]]), tuple(entry["shape"]), start + entry["data_offsets"][0])
+                for name, entry in header.items()
+            }
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ArtifactCorrupt(f"the stored tensors cannot be read: {error!r}") from error
+        return cls(arrays, metadata)
+
+    def part(self, name: str, start: int = 0, stop: int | None = None) -> tuple[int, int]:
+        """Return where the bytes of some rows of an array begin, and how many they are; all of them by default."""
+        dtype, shape, first = self.arrays[name]
+        row = dtype.itemsize * math.prod(shape[1:])
+        if not shape:
+            return first, dtype.itemsize
+        return first + row * start, row * ((shape[0] if stop is None else stop) - start)
+
+    def array(self, name: str, content: bytes, rows: int | None = None) -> np.ndarray:
+        """Return the array of the bytes of ``part``, writable; ``rows``: as many as were taken, None for all."""
+        dtype, shape, _ = self.arrays[name]
+        return np.frombuffer(content, dtype).reshape(shape if rows is None else (rows, *shape[1:])).copy()
+
+
+class LargeFile:
+    """Writes a safetensors file whose largest arrays come row by row, so that they are never wholly in memory.
+
+    ``arrays``: the others. ``large``: type and shape of those that ``put`` fills.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        arrays: Mapping[str, np.ndarray],
+        large: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]],
+        metadata: Mapping[str, Any],
+    ) -> None:
+        small = _contiguous(arrays)
+        shapes = {**{name: (array.dtype, array.shape) for name, array in small.items()}, **large}
+        header: dict[str, Any] = {"__metadata__": _header(metadata)}
+        stop = 0
+        # the widest types first: then each lies at a multiple of its width
+        for name, (dtype, shape) in sorted(shapes.items(), key=lambda item: (-item[1][0].itemsize, item[0])):
+            start, stop = stop, stop + dtype.itemsize * math.prod(shape)
+            code = next(code for code, known in TYPES.items() if np.dtype(known) == dtype)
+            header[name] = {"dtype": code, "shape": list(shape), "data_offsets": [start, stop]}
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % LENGTH_BYTES)
+        self._file = path.open("w+b")
+        self._file.write(len(text).to_bytes(LENGTH_BYTES, "little") + text)
+        self._file.truncate(LENGTH_BYTES + len(text) + stop)
+        self._file.seek(0)
+        self._layout = Layout.of(self._file)
+        for name, array in small.items():
+            self._write(name, 0, array)
+
+    def put(self, name: str, start: int, rows: np.ndarray) -> bytes:
+        """Write rows of a large array, the first of them at row ``start``. Returns their bytes."""
+        return self._write(name, start, np.asarray(rows, self._layout.arrays[name][0]))
+
+    def _write(self, name: str, start: int, rows: np.ndarray) -> bytes:
+        content = np.ascontiguousarray(rows).tobytes()
+        self._file.seek(self._layout.part(name, start)[0])
+        self._file.write(content)
+        return content
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
 
 def blocks(path: Path, name: str, rows: int) -> Iterator[np.ndarray]:
