@@ -37,6 +37,12 @@ class ServiceSettings(SharedSettings):
     max_encoded_columns: int = Field(
         MAX_ENCODED_COLUMNS, ge=1, le=2**20, description="Largest width of a table after one-hot encoding."
     )
+    blocks_rows: int = Field(
+        50_000,
+        ge=1,
+        le=MAX_COUNT,
+        description="Fits of more training rows whose spec leaves the solver to 'auto' are by blocks.",
+    )
     max_queued_jobs: int = Field(10_000, ge=1, le=MAX_COUNT, description="More waiting jobs are refused with 429.")
     max_queued_jobs_per_project: int = Field(
         5000, ge=1, le=MAX_COUNT, description="The same for the jobs of one project."

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from service.jobs.lookups import LookupCache
 from service.runtime.context import Context
+from service.settings import ServiceSettings
 from worker.contracts.requests import AnyRequest, PredictRequest
 from worker.contracts.resources import DryRun
 from worker.tables import schema
 from worker.training.resolve import (
     Training,
+    by_blocks,
     check_leaves,
     leaves_encoding,
     may_expand,
@@ -37,10 +39,11 @@ def plan(context: Context, request: AnyRequest, cache: LookupCache | None = None
     cache = cache or LookupCache(context)
     if isinstance(request, PredictRequest):
         return _plan_predict(cache, request)
-    return _plan_training(cache, request, context.settings.max_encoded_columns)
+    return _plan_training(cache, request, context.settings)
 
 
-def _plan_training(cache: LookupCache, request: Training, limit: int) -> Plan:
+def _plan_training(cache: LookupCache, request: Training, settings: ServiceSettings) -> Plan:
+    limit = settings.max_encoded_columns
     table = cache.table(request.dataset, "/dataset")
     rows = table.dataset.rows
     selection = cache.selection(request, table)
@@ -63,6 +66,9 @@ def _plan_training(cache: LookupCache, request: Training, limit: int) -> Plan:
     width = selection.width(expanded)
     outputs = selection.targets[0].distinct if task == "classification" else len(selection.targets)
     fitted, scored = split_sizes(request, rows, held_out)
+    asked, resolved = resolved, by_blocks(resolved, fitted, settings.blocks_rows)
+    if resolved is not asked:
+        notes.append(f"{fitted} training rows are more than {settings.blocks_rows}: they are fitted by blocks")
     check_leaves(resolved, fitted)
     from worker.training import cost as estimates  # imports torch: see service.runtime.predictor
 

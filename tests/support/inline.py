@@ -21,12 +21,17 @@ def run_job(context: Context, job_id: str) -> None:
         wanted += run_once(context, wanted.pop(0))
 
 
-def run_once(context: Context, row_id: str, report: Callable[[AnyReport], None] = lambda _: None) -> list[str]:
+def run_once(
+    context: Context,
+    row_id: str,
+    report: Callable[[AnyReport], None] = lambda _: None,
+    machine: Machine | None = None,
+) -> list[str]:
     """Claim a job or a part, run it, and write down what came of it. Returns what wants a worker then."""
     torch.set_num_threads(THREADS)
     claim = jobs.claim(context.database, row_id, "test", 60, context.now())
     assert claim is not None
-    done = carry_out(build_order(claim), context.artifacts, Machine.find("cpu", None), report)
+    done = carry_out(build_order(claim), context.artifacts, machine or Machine.find("cpu", None), report)
     return _written_down(context, row_id, claim.token, done)
 
 

@@ -54,11 +54,12 @@ class TrainingOrder(Order):
 
 
 class FitOrder(TrainingOrder):
-    """A fit for the child to run."""
+    """A fit for the child to run. ``round``: the last one that it planned, should it have gone on by blocks before."""
 
     kind: Literal["fit"] = "fit"
     request: FitRequest
     checkpoint: Checkpoint | None = None
+    round: int = 0
 
 
 class BlocksOrder(TrainingOrder):

@@ -22,7 +22,7 @@ class Blocks(Contract):
 
     rows: int = Field(8000, ge=100, le=50_000, description="Rows of a block that M is learned from.")
     learn: int = Field(8, ge=1, le=64, description="Blocks that M is learned from; each is drawn from all rows.")
-    leaf: int = Field(8000, ge=100, le=50_000, description="Rows of a leaf of the tree, at most.")
+    leaf: int = Field(4000, ge=100, le=50_000, description="Rows of a leaf of the tree, at most.")
     overlap: float = Field(
         0.1, ge=0, le=0.25, description="Share of the rows of a cut, nearest to it, that train both of its sides."
     )
@@ -88,13 +88,13 @@ class FitSpec(Contract):
         description="How ridge systems are solved: cholesky factors the kernel matrix; cg runs conjugate gradients "
         "with a preconditioner and keeps no more of the matrix than memory allows; blocks learns one M from several "
         "blocks of rows and fits the leaves of a tree with it, shared by all workers; 'auto' chooses cholesky or cg by "
-        "rows, ridge and memory.",
+        "rows, ridge and memory, and blocks for more rows than a setting says (50,000) or where memory is too small.",
     )
     blocks: Blocks | None = Field(
         None,
         # programs of before do not know it, and read what is stored
         exclude_if=lambda blocks: blocks is None,
-        description="Options of solver 'blocks'. Null: its defaults.",
+        description="Options of solver 'blocks', also where 'auto' takes it. Null: its defaults.",
     )
     precision: Literal["auto", "float32", "float64"] = Field(
         "auto",
@@ -125,8 +125,8 @@ class FitSpec(Contract):
             raise ValueError(f"geometric_average is for update 'fact', not {self.update!r}")
         if self.update != "nfa" and (self.agop_power is not None or self.center_gradients):
             raise ValueError(f"agop_power and center_gradients are for update 'nfa', not {self.update!r}")
-        if self.blocks is not None and self.solver != "blocks":
-            raise ValueError(f"the options of blocks are for solver 'blocks', not {self.solver!r}")
+        if self.blocks is not None and self.solver not in ("blocks", "auto"):
+            raise ValueError(f"the options of blocks are for solvers 'blocks' and 'auto', not {self.solver!r}")
         if self.solver == "cg" and self.ridge == 0:
             raise ValueError("solver 'cg' needs a ridge above 0; use solver 'cholesky'")
         if self.exponent is not None and self.kernel != "generalized":

@@ -38,10 +38,9 @@ from worker.contracts.messages import (
     TrialOrder,
     TuneOrder,
 )
-from worker.runs.blocks.job import fit_by_blocks
+from worker.runs.blocks.job import fit_by_blocks, fit_within_memory
 from worker.runs.blocks.parts import block, block_machine, leaf
 from worker.runs.failures import last_report
-from worker.runs.fit import fit
 from worker.runs.network import network
 from worker.runs.pace import Pace
 from worker.runs.predict import predict
@@ -142,7 +141,7 @@ def carry_out(
         if isinstance(order, BlocksOrder):
             return fit_by_blocks(order, artifacts, machine, report)
         if isinstance(order, FitOrder):
-            return fit(order, artifacts, machine, report)
+            return fit_within_memory(order, artifacts, machine, report)
         if isinstance(order, TuneOrder):
             return tune(order, artifacts, machine, report)
         return network(order, artifacts, machine, report)

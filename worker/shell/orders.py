@@ -52,12 +52,14 @@ def build_order(claim: Claim) -> AnyOrder:
     of_round: dict[str, Any] = {"round": claim.round, "outcomes": list(claim.outcomes)}
     if isinstance(claim.work, TrialWork):
         return TrialOrder(**order, request=request, work=claim.work)
-    if isinstance(request, FitRequest) and request.spec.solver == "blocks":
+    # a fit goes on by blocks also where memory was too small for it as a whole
+    by_blocks = isinstance(checkpoint, BlocksCheckpoint)
+    if isinstance(request, FitRequest) and (by_blocks or request.spec.solver == "blocks"):
         of_blocks = checkpoint if isinstance(checkpoint, BlocksCheckpoint) else None
         return BlocksOrder(**order, **of_round, request=request, checkpoint=of_blocks)
     if isinstance(request, FitRequest):
         of_fit = checkpoint if isinstance(checkpoint, Checkpoint) else None
-        return FitOrder(**order, request=request, checkpoint=of_fit)
+        return FitOrder(**order, request=request, checkpoint=of_fit, round=claim.round)
     if isinstance(request, NetworkRequest):
         of_network = checkpoint if isinstance(checkpoint, NetworkCheckpoint) else None
         return NetworkOrder(**order, request=request, checkpoint=of_network)

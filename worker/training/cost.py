@@ -29,6 +29,12 @@ PREDICTING_RATE = 2e9
 """The same of a prediction, which is mostly kernel values and not products of matrices."""
 ROW_SECONDS = 4e-5
 """To read, encode and write a row."""
+REGION_BYTES = 192 * 2**20
+"""Of a fit by blocks: a region of its tree whose rows take no more is cut in memory."""
+MAX_CHOOSING_ROWS = 8000
+"""Of a fit by blocks: so many training rows choose between ways to fit; other workers are idle meanwhile."""
+MAX_VALIDATION_ROWS = 8000
+"""Of a fit by blocks: so many rows at most choose the iteration and the ridge of every block."""
 CHOOSING_WORK = 2
 """Choosing between ways to fit is about as much work as the fit itself."""
 
@@ -54,8 +60,9 @@ def training(
 
     def cost(spec: FitSpec) -> engine.Estimate:
         config = FitConfig(**spec.engine_options())
-        if spec.blocks is not None:
-            return _by_blocks(spec.blocks, config, fitted, width, outputs)
+        if spec.solver == "blocks" and spec.blocks is not None:
+            refits = spec.refit and held_out is not None
+            return _by_blocks(spec.blocks, config, fitted, width, outputs, scored, refits=refits)
         d = plain if plain is not None and spec.encoding == "plain" else width
         fit = engine.estimate(fitted, d, outputs, scored, config)
         if not (spec.refit and held_out):
@@ -72,7 +79,9 @@ def training(
         return Estimate(
             bytes=max(way.bytes for way in ways),
             flops=choosing * max(way.flops for way in ways),
-            seconds=training_seconds(choosing * usual, TRAINING_RATE if request.spec.blocks is None else BLOCKS_RATE),
+            seconds=training_seconds(
+                choosing * usual, BLOCKS_RATE if request.spec.solver == "blocks" else TRAINING_RATE
+            ),
         )
     folds = (request.validation.folds if request.validation is not None else None) or 1
     searched = request.search.space or {}
@@ -85,15 +94,28 @@ def training(
     return Estimate(bytes=most + (folds - 1) * 8 * fitted * width, flops=flops, seconds=training_seconds(flops))
 
 
-def _by_blocks(blocks: Blocks, config: FitConfig, n: int, d: int, c: int) -> engine.Estimate:
-    """Return the cost of a fit by blocks: memory of its largest part or of the rows, work of all parts together."""
+def _by_blocks(blocks: Blocks, config: FitConfig, n: int, d: int, c: int, m: int, *, refits: bool) -> engine.Estimate:
+    """Return the cost of a fit by blocks: memory of its largest part or of the job itself, work of all parts together.
+
+    ``refits``: the ``m`` validation rows join the leaves in the end.
+    """
     once = replace(config, iterations=0)
-    block = engine.estimate(min(blocks.rows, n), d, c, 0, replace(config, iterations=1))
-    leaf = engine.estimate(min(blocks.leaf, n), d, c, 0, once)
-    learning = min(blocks.learn, -(-n // blocks.rows)) * (config.iterations + 1)
-    rows = 8 * n * (3 * d + 2 * c)
-    flops = learning * block.flops / 2 + blocks.leaves(n) * leaf.flops
-    return engine.Estimate(max(block.bytes, leaf.bytes, rows), flops)
+    joined = (n + m) / n if refits else 1.0
+    judging = min(m, MAX_VALIDATION_ROWS)
+    block = engine.estimate(min(blocks.rows, n), d, c, judging, replace(config, iterations=1))
+    leaf = engine.estimate(min(math.ceil(joined * blocks.leaf), n + m), d, c, 0, once)
+    count = min(blocks.learn, -(-n // blocks.rows))
+    # a leaf asks one block's machine after the other, which holds its rows several times
+    beside = 16 * min(blocks.rows, n) * d if count > 1 else 0
+    # the job holds one region of the tree several times, and some numbers of every row
+    region = 4 * min(8 * (n + m) * (d + c + 2), REGION_BYTES)
+    job = region + 8 * (n + m) * (2 * c + 4) + 16 * MAX_CHOOSING_ROWS * d
+    # leaves are halves of halves, and mostly smaller than they may be
+    leaves = blocks.leaves(n)
+    rows = math.ceil(n * ((1 + blocks.overlap) / 2) ** math.log2(leaves))
+    solved = engine.estimate(min(rows, blocks.leaf), d, c, 0, once)
+    flops = count * (config.iterations + 1) * block.flops / 2 + leaves * solved.flops
+    return engine.Estimate(max(block.bytes, leaf.bytes + beside, job), flops)
 
 
 def network(spec: NetworkSpec, n: int, d: int, c: int, m: int) -> Estimate:

@@ -33,13 +33,23 @@ MAX_LEAVES = 2000
 """Each is a part of the job, with a file of its own."""
 
 
+def by_blocks(request: Training, rows: int, most: int) -> Training:
+    """Return the request of a fit of more than ``most`` training rows with solver 'blocks', where it leaves it open."""
+    if not isinstance(request, FitRequest) or request.spec.solver != "auto" or rows <= most:
+        return request
+    if request.validation is not None and request.validation.folds is not None:
+        return request
+    return request.model_copy(update={"spec": request.spec.model_copy(update={"solver": "blocks"}).resolved()})
+
+
 def check_leaves(request: Training, rows: int) -> None:
     """See that a tree over so many training rows has not too many leaves.
 
     Raises:
         InvalidRequest: it has.
     """
-    blocks = request.spec.blocks if isinstance(request, FitRequest) else None
+    is_by_blocks = isinstance(request, FitRequest) and request.spec.solver == "blocks"
+    blocks = request.spec.blocks if is_by_blocks else None
     leaves = 0 if blocks is None else blocks.leaves(rows)
     if blocks is not None and leaves > MAX_LEAVES:
         raise InvalidRequest.at(

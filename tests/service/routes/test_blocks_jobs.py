@@ -5,6 +5,7 @@ import pytest
 import torch
 from support.inline import run_job, run_once
 
+from worker.contracts.errors import DoesNotFit
 from worker.contracts.messages import Reported
 from worker.contracts.specs import FitSpec
 from worker.engine.blocks.fit import fit_blocks
@@ -16,8 +17,11 @@ from worker.serving.model import ServedModel
 from worker.store import jobs
 from worker.store.files.safetensors_io import unpack
 from worker.store.jobs import parts
+from worker.training.machine import Machine
 
 ROWS = 900
+BLOCKS_ROWS = 800
+"""More training rows are fitted by blocks."""
 ROW = {"a": 0.1, "b": 0.1, "c": 0, "d": 0, "city": "Bern"}
 BLOCKS = {"rows": 150, "learn": 3, "leaf": 250}
 
@@ -136,6 +140,40 @@ def test_rows_held_out_join_the_leaves_that_they_lie_in_unless_the_spec_says_no(
     assert counts == {True: ROWS, False: 0.7 * ROWS}
 
 
+@pytest.fixture
+def settings(settings):
+    return settings.model_copy(update={"blocks_rows": BLOCKS_ROWS})
+
+
+def test_many_rows_are_fitted_by_blocks_where_the_spec_leaves_the_solver_open(client, context, dataset):
+    body = _body(dataset, validation=None)
+    body["spec"]["solver"] = "auto"
+    plan = client.post("/v1/jobs?dry_run=true", json=body).json()
+    assert plan["request"]["spec"]["solver"] == "blocks"
+    assert f"{ROWS} training rows are more than {BLOCKS_ROWS}: they are fitted by blocks" in plan["remarks"]
+    run_job(context, _submit(client, body))
+    assert client.get("/v1/models/many").json()["solver"].startswith("blocks: ")
+
+
+def test_a_fit_that_memory_is_too_small_for_goes_on_by_blocks(client, context, dataset):
+    body = _body(dataset)
+    body["spec"]["solver"] = "auto"
+    job = _submit(client, body)
+    small = Machine.find("cpu", 6_000_000)
+    said = []
+    wanted = run_once(context, job, lambda report: said.append(report.model_dump_json()), small)
+    assert any("going on by blocks of rows: the fit needs about" in line for line in said)
+    while wanted:
+        wanted += run_once(context, wanted.pop(0), machine=small)
+    ended = client.get(f"/v1/jobs/{job}").json()
+    assert ended["state"] == "succeeded", ended["error"]
+    assert client.get("/v1/models/many").json()["solver"].startswith("blocks: ")
+    body["spec"]["solver"] = "cholesky"
+    del body["spec"]["blocks"]
+    with pytest.raises(DoesNotFit):
+        run_once(context, _submit(client, body), machine=small)
+
+
 def test_two_targets_are_learned_together(client, context, table):
     content = table.assign(z=table["b"] * 2).to_csv(index=False)
     answer = client.post("/v1/datasets", content=content, headers={"Content-Type": "text/csv"})
@@ -184,7 +222,7 @@ def test_a_job_that_is_tried_again_does_only_what_is_left(client, context, datas
     ("change", "pointer", "words"),
     [
         ({"validation": {"folds": 3}}, "", "not on folds"),
-        ({"spec": {"solver": "cholesky", "blocks": BLOCKS}}, "/spec", "for solver 'blocks'"),
+        ({"spec": {"solver": "cholesky", "blocks": BLOCKS}}, "/spec", "for solvers 'blocks' and 'auto'"),
         ({"spec": {"solver": "blocks", "blocks": {"rows": 5}}}, "/spec/blocks/rows", "greater than or equal to 100"),
         (
             {"spec": {"solver": "blocks", "blocks": {"overlap": 0.3}}},

@@ -15,12 +15,13 @@ from pathlib import Path
 import torch
 
 from worker.contracts.artifacts import ArtifactRef, BlocksCheckpoint
-from worker.contracts.errors import InvalidRequest
+from worker.contracts.errors import DoesNotFit, InvalidRequest
 from worker.contracts.events import IterationData, LogData
 from worker.contracts.messages import (
     AnyReport,
     BlocksOrder,
     FitDone,
+    FitOrder,
     IterationReport,
     LogReport,
     ProgressReport,
@@ -44,8 +45,9 @@ from worker.runs.blocks.row_files import Columns, LeafRows, RowFile
 from worker.runs.blocks.state import BlocksState
 from worker.runs.blocks.streamed_rows import StreamedRows
 from worker.runs.checkpoints import Checkpoints, Trail
-from worker.runs.fit import FINAL
+from worker.runs.fit import FINAL, fit
 from worker.store.files.artifacts import Artifacts
+from worker.training.cost import MAX_CHOOSING_ROWS, MAX_VALIDATION_ROWS
 from worker.training.machine import Machine
 from worker.training.model_selection import choose, run_summaries
 from worker.training.resolve import MAX_LEAVES
@@ -65,11 +67,27 @@ def fit_by_blocks(
     return _FitByBlocks(order, artifacts, machine, report).run()
 
 
+def fit_within_memory(
+    order: FitOrder, artifacts: Artifacts, machine: Machine, report: Callable[[AnyReport], None]
+) -> FitDone | RoundPlanned:
+    """Fit on one machine, or by blocks where that takes too much memory and the spec leaves the solver open.
+
+    Raises:
+        As ``fit`` and ``fit_by_blocks``.
+    """
+    try:
+        return fit(order, artifacts, machine, report)
+    except DoesNotFit as error:
+        request = order.request
+        if request.spec.solver != "auto" or (request.validation is not None and request.validation.folds is not None):
+            raise
+        report(LogReport(data=LogData(message=f"going on by blocks of rows: {error.detail}")))
+        return fit_by_blocks(
+            BlocksOrder(**order.model_dump(exclude={"kind", "checkpoint"})), artifacts, machine, report
+        )
+
+
 JUDGES = {"validation": "error on validation rows", "leave_one_out": "error of rows left out"}
-CHOOSING_ROWS = 8000
-"""So many training rows choose between ways to fit: it is no part, and other workers are idle meanwhile."""
-MAX_VALIDATION_ROWS = 8000
-"""So many rows at most choose the iteration and the ridge of every block."""
 BLENDING_ROWS = 2**16
 """So many rows at most choose the blend, and are what the model's figures are of."""
 
@@ -181,7 +199,7 @@ class _FitByBlocks:
 
         def load(candidate: FitSpec) -> TrainingRows:
             stage("reading the rows", 0.0)
-            return rows.sample(candidate, CHOOSING_ROWS, MAX_VALIDATION_ROWS)
+            return rows.sample(candidate, MAX_CHOOSING_ROWS, MAX_VALIDATION_ROWS)
 
         choice = choose(
             spec,

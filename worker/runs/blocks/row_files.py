@@ -10,9 +10,8 @@ from torch import Tensor
 
 from worker.engine.blocks.split import cut_rows, grow
 from worker.engine.blocks.tree import Tree, assign, projections
+from worker.training.cost import REGION_BYTES
 
-REGION_BYTES = 192 * 2**20
-"""A region of the tree whose rows take no more is cut in memory, which copies of them take several times."""
 BATCH_BYTES = 32 * 2**20
 
 

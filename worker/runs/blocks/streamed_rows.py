@@ -47,8 +47,8 @@ class _Column:
 class StreamedRows:
     """The rows of an order. ``folder``: for a copy of the table, where storage is not local.
 
-    ``Y``: raw targets of the training rows, in their order; ``targets``: their coding. ``training``: the numbers of
-    these rows in the dataset; ``held_out``: of those that a fraction holds out, None without.
+    ``targets``: the coding of the training rows' targets. ``training``: the numbers of these rows in the dataset;
+    ``held_out``: of those that a fraction holds out, None without.
 
     Raises:
         InvalidRequest: nothing is left to learn from, or a validation label is unknown.
@@ -62,8 +62,8 @@ class StreamedRows:
         raw, self.classes = raw_targets(order, load_table(self._source, list(request.targets)), None)
         self._raw = torch.tensor(raw)
         self.training, self.held_out = split_rows(order, raw, None)
-        self.Y = self._raw[torch.from_numpy(self.training)]
-        self.targets: Targets = fitted_targets(self.Y, self.classes, centred=True)
+        own = self._raw[torch.from_numpy(self.training)]
+        self.targets: Targets = fitted_targets(own, self.classes, centred=True)
         self._encoders: dict[str | None, Encoder] = {}
 
     @property
@@ -72,11 +72,11 @@ class StreamedRows:
         return 1 if self._raw.ndim == 1 else self._raw.shape[1]
 
     def blocks(self, drawn: Sequence[Tensor]) -> Tensor:
-        """Return which block each row of the dataset trains, (rows,) int64, −1 for none.
+        """Return which block each row of the dataset trains, (rows,) int16, −1 for none.
 
         ``drawn``: of each block, which of the training rows are its own.
         """
-        own = torch.full((len(self._raw),), -1)
+        own = torch.full((len(self._raw),), -1, dtype=torch.int16)
         for number, rows in enumerate(drawn):
             own[torch.from_numpy(self.training)[rows]] = number
         return own
