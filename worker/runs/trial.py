@@ -43,9 +43,7 @@ def trial(order: TrialOrder, artifacts: Artifacts, machine: Machine, report: Cal
     metrics: list[dict[str, float]] = []
     ended = tried(
         _losses(rows, spec, machine, report, metrics),
-        order.request.search.space or {},
         [stored_trial(data) for data in earlier],
-        order.request.search.seed,
         work.trial - 1,
         work.params,
         failures=(EngineError, DoesNotFit),

@@ -48,8 +48,9 @@ def check_leaves(request: Training, rows: int) -> None:
     Raises:
         InvalidRequest: it has.
     """
-    is_by_blocks = isinstance(request, FitRequest) and request.spec.solver == "blocks"
-    blocks = request.spec.blocks if is_by_blocks else None
+    if not isinstance(request, FitRequest) or request.spec.solver != "blocks":
+        return
+    blocks = request.spec.blocks
     leaves = 0 if blocks is None else blocks.leaves(rows)
     if blocks is not None and leaves > MAX_LEAVES:
         raise InvalidRequest.at(

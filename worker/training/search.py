@@ -25,10 +25,9 @@ STARTUP_TRIALS = 10
 """So many trials, the first round, are drawn evenly before the sampler looks at what they found."""
 ROUND_TRIALS = 6
 """Of all later rounds: more would run side by side, and fewer of them would be drawn by what others found."""
-PRUNING_MIN_TRIALS = 5
-"""So many trials must be complete before one is stopped for being weaker than their median."""
-PRUNING_WARMUP_STEPS = 2
-"""The first steps say little of what a trial will learn."""
+RUNG_STEP, RUNG_FACTOR = 2, 3
+"""Asynchronous successive halving (Li et al. 2020): a trial goes on past step 2, then past 6, 18, … where it is among
+the best third of those that came so far. The first steps say little of what a trial will learn."""
 TIE = 1e-6
 """Weight of the second part of a loss, squeezed below 1, in the one number that the sampler sees."""
 
@@ -89,7 +88,7 @@ def search(
         if twin is not None:
             trial = replace(twin, number=number, same_as=twin.number)
         else:
-            trial = tried(run(number, params), space, done, seed, number, params, failures)
+            trial = tried(run(number, params), done, number, params, failures)
         done.append(trial)
         yield trial
 
@@ -133,9 +132,7 @@ def twin_of(params: Params, done: Sequence[Trial]) -> Trial | None:
 
 def tried(
     steps: Iterator[Loss],
-    space: Mapping[str, SearchOption],
     done: Sequence[Trial],
-    seed: int,
     number: int,
     params: Params,
     failures: tuple[type[Exception], ...] = (),
@@ -144,7 +141,7 @@ def tried(
 
     Errors of the types ``failures`` make a failed trial.
     """
-    judged = _study(space, done, seed, number).ask()
+    judged = _judge(done, number)
     losses: list[Loss] = []
     try:
         for step, loss in enumerate(steps):
@@ -159,6 +156,21 @@ def tried(
     return Trial(number, params, "complete", tuple(losses))
 
 
+def _judge(done: Sequence[Trial], number: int) -> optuna.Trial:
+    """Return a trial to report steps to, which knows how far those of earlier rounds came, and says when to stop."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    halving = optuna.pruners.SuccessiveHalvingPruner(min_resource=RUNG_STEP, reduction_factor=RUNG_FACTOR)
+    study = optuna.create_study(pruner=halving)
+    for trial in done[: round_start(number)]:
+        asked = study.ask()
+        for step in range(len(trial.losses)):
+            asked.report(_number(min(trial.losses[: step + 1])), step)
+            # the pruner keeps what it is asked about
+            asked.should_prune()
+        study.tell(asked, state=TrialState.FAIL)
+    return study.ask()
+
+
 def _study(
     space: Mapping[str, SearchOption], done: Sequence[Trial], seed: int, number: int, beside: Sequence[Params] = ()
 ) -> optuna.Study:
@@ -166,8 +178,7 @@ def _study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     study = optuna.create_study(
-        sampler=optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=own_seed, constant_liar=True),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=PRUNING_MIN_TRIALS, n_warmup_steps=PRUNING_WARMUP_STEPS),
+        sampler=optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=own_seed, constant_liar=True)
     )
     study.add_trials([_frozen(trial, space) for trial in done[: round_start(number)]])
     study.add_trials([_running(params, space) for params in beside])

@@ -6,8 +6,8 @@ import pytest
 
 from worker.contracts.search import SearchOption
 from worker.training.search import (
-    PRUNING_MIN_TRIALS,
-    PRUNING_WARMUP_STEPS,
+    RUNG_FACTOR,
+    RUNG_STEP,
     Loss,
     Params,
     Trial,
@@ -75,18 +75,24 @@ def test_the_search_finds_what_it_looks_for():
     assert len(late) > 10, "draws gather where the loss is least"
 
 
-def test_weak_trials_are_stopped_early_and_strong_ones_never():
+def test_a_trial_goes_on_past_a_rung_where_it_is_in_the_best_third_of_those_that_came_so_far():
     trials = _search(40)
-    pruned = [trial for trial in trials if trial.state == "pruned"]
-    assert pruned
-    for trial in pruned:
-        assert PRUNING_WARMUP_STEPS < len(trial.losses) < STEPS
-        step = len(trial.losses) - 1
-        before = [one for one in trials[: round_start(trial.number)] if one.state == "complete"]
-        assert len(before) >= PRUNING_MIN_TRIALS
-        assert min(trial.losses) > sorted(min(one.losses[: step + 1]) for one in before)[(len(before) - 1) // 2]
+    assert {trial.state for trial in trials} == {"complete", "pruned"}
+    rungs = [step for step in (RUNG_STEP * RUNG_FACTOR**rung for rung in range(9)) if step < STEPS]
+    for trial in trials:
+        for step in rungs:
+            if len(trial.losses) <= step:
+                continue
+            before = [one for one in trials[: round_start(trial.number)] if len(one.losses) > step]
+            values = sorted([*(min(one.losses[: step + 1]) for one in before), min(trial.losses[: step + 1])])
+            goes_on = min(trial.losses[: step + 1]) <= values[max(len(values) // RUNG_FACTOR - 1, 0)]
+            stopped = trial.state == "pruned" and len(trial.losses) == step + 1
+            assert stopped != goes_on
+        if trial.state == "pruned":
+            assert len(trial.losses) - 1 in rungs
+        else:
+            assert len(trial.losses) == STEPS
     assert best(trials) is not None
-    assert all(len(trial.losses) == STEPS for trial in trials if trial.state == "complete")
 
 
 def test_a_stopped_trial_is_closed():
