@@ -20,6 +20,7 @@ NAMES = (
     "networks",
     "nfa",
     "parity",
+    "scale",
     "serving",
     "speed",
     "tables",

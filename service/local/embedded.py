@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -145,19 +145,24 @@ class Embedded:
 
 
 @contextmanager
-def private_service(say: Callable[[str], None]) -> Iterator[tuple[str, ChildProcess]]:
+def private_service(
+    say: Callable[[str], None], workers: int = 1, settings: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, ChildProcess]]:
     """Run ``factrfm up`` in a temporary folder during the block; yield its address and its process.
 
-    It ignores the caller's settings, so it cannot reach the caller's database, queue or keys.
+    It ignores the caller's settings, so it cannot reach the caller's database, queue or keys. ``settings``: variables
+    of its environment instead.
 
     Raises:
         CannotStart: it does not become ready.
     """
     say("Starting a queue, a worker and the API for the demo")
     environment = {name: value for name, value in os.environ.items() if not name.upper().startswith(FOREIGN)}
+    environment |= settings or {}
     port = _free_port()
     with tempfile.TemporaryDirectory(prefix="factrfm-demo-") as folder:
         arguments = [*FACTRFM, "up", "--host", "127.0.0.1", "--port", str(port), "--home", f"{folder}/state"]
+        arguments += ["--workers", str(workers)]
         up = ChildProcess("the service of the demo", arguments, Path(folder) / "up.log")
         url = f"http://127.0.0.1:{port}"
         try:

@@ -1,0 +1,220 @@
+"""What each section of the benchmark measures: one cell of a table, in a service of its own."""
+
+import argparse
+import contextlib
+import hashlib
+import heapq
+import io
+import json
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks import memory
+from benchmarks.scaling.cluster import Cluster, cluster
+from benchmarks.tables import METHODS, Task
+
+TABLES = ("protein", "diamonds", "poker_100k", "jannis", "bank_marketing")
+COLUMNS, TEST_ROWS = 50, 20_000
+SAME_ROWS = 30_000
+SEARCH_ROWS = 4000
+FLIGHTS_DROPPED = ("dep_time", "dep_delay", "arr_time", "time_hour", "tailnum", "flight", "year")
+"""Columns of flights that are not known before the flight, or are its name."""
+VALIDATION_SHARE = 0.1
+
+
+def friedman_rows(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return n rows of 50 columns and Friedman's function of the first five with noise of deviation 1 (1991)."""
+    rng = np.random.default_rng(seed)
+    X = rng.random((n, COLUMNS))
+    y = 10 * np.sin(np.pi * X[:, 0] * X[:, 1]) + 20 * (X[:, 2] - 0.5) ** 2 + 10 * X[:, 3] + 5 * X[:, 4]
+    return X, y + rng.normal(size=n)
+
+
+def same(arguments: argparse.Namespace, workers: int) -> dict[str, Any]:
+    """Return checksums of M and of predictions with so many workers."""
+    X, y = friedman_rows(2000 if arguments.quick else SAME_ROWS, arguments.seed)
+    with cluster(workers) as service:
+        dataset = service.upload(X, y, classes=False)
+        service.run(_body(dataset, rows=2000, learn=4, leaf=2000))
+        predictions = service.predict("scale", dataset)
+        return {
+            "matrix": hashlib.sha256(service.matrix("scale")).hexdigest(),
+            "predictions": hashlib.sha256(np.ascontiguousarray(predictions).tobytes()).hexdigest(),
+        }
+
+
+def friedman(arguments: argparse.Namespace, method: str, n: int, workers: int) -> dict[str, Any]:
+    """Return the error, time and memory of a method on n rows."""
+    X, y = friedman_rows(n + TEST_ROWS, arguments.seed)
+    if method != "ours":
+        cut = n - int(VALIDATION_SHARE * n)
+        task = Task(X[:cut], y[:cut], X[cut:n], y[cut:n], X[n:], y[n:], None)
+        answers, seconds = _peer(method, task)
+        return {"rmse": _rmse(answers, y[n:]), "s": seconds, "gib": memory.peak() / 2**30}
+    with cluster(workers) as service:
+        dataset, unseen = service.upload(X[:n], y[:n], classes=False), service.upload(X[n:], y[n:], classes=False)
+        job, seconds = service.run(_body(dataset))
+        peak = service.peak()
+        features = service.client.get("/v1/models/scale/features").raise_for_status().json()
+        matrix = pd.read_csv(io.BytesIO(service.matrix("scale")), index_col=0)
+        diagonal = pd.Series(np.diag(matrix.to_numpy()), matrix.columns).sort_values(ascending=False)
+        return {
+            "rmse": _rmse(service.predict("scale", unseen), y[n:]),
+            "s": seconds,
+            "gib": peak,
+            "top": list(diagonal.index[:5]),
+            "importance": [entry["feature"] for entry in features["importance"][:5]],
+            "solver": service.model("scale")["solver"],
+            "parts": [{name: part[name] for name in ("kind", "round", "seconds")} for part in service.parts(job["id"])],
+        }
+
+
+def tables(arguments: argparse.Namespace, name: str, method: str) -> dict[str, Any]:
+    """Return the error and time of a method on a real table with all its training rows."""
+    task = _stored(arguments, name)
+    if method in METHODS:
+        answers, seconds = _peer(method, task)
+        return {"error": task.error(answers), "s": seconds, "rows": len(task.X)}
+    X, y = np.concatenate([task.X, task.X_val]), np.concatenate([task.y, task.y_val])
+    options: dict[str, Any] = {"solver": "blocks", "validation": len(task.X_val) / len(X)}
+    if method == "one block":
+        options = {**options, "solver": "cholesky"}
+        chosen = np.random.default_rng(arguments.seed).permutation(len(X))[:8000]
+        X, y = X[chosen], y[chosen]
+    elif method == "whole solve":
+        options = {**options, "solver": "cg"}
+    with cluster(2) as service:
+        found = _fitted(service, X, y, task, options)
+    return {**found, "rows": len(X)}
+
+
+def curve(arguments: argparse.Namespace, table: str, n: int) -> dict[str, Any]:
+    """Return the error of blocks on n rows of a table."""
+    if table == "friedman":
+        X, y = friedman_rows(n + TEST_ROWS, arguments.seed)
+    else:
+        X, y = _flights(arguments)
+        order = np.random.default_rng(arguments.seed).permutation(len(X))[: n + TEST_ROWS]
+        X, y = X[order], y[order]
+    nothing = X[:0], y[:0]
+    task = Task(X[:n], y[:n], *nothing, X[n:], y[n:], None)
+    with cluster(2) as service:
+        return _fitted(service, X[:n], y[:n], task, {"solver": "blocks", "validation": VALIDATION_SHARE})
+
+
+def search(arguments: argparse.Namespace, trials: int, workers: int) -> dict[str, Any]:
+    """Return the time of a search, and its best trial."""
+    X, y = friedman_rows(SEARCH_ROWS, arguments.seed)
+    with cluster(workers) as service:
+        dataset = service.upload(X, y, classes=False)
+        job, seconds = service.run(
+            {"kind": "tune", "dataset": dataset, "target": "y", "model": "best", "search": {"trials": trials}}
+        )
+        found = service.client.get(f"/v1/jobs/{job['id']}/trials").raise_for_status().json()["items"]
+        complete = [trial for trial in found if trial["state"] == "complete"]
+        best = min(complete, key=lambda trial: (min(map(tuple, trial["losses"])), trial["trial"]))
+        return {"s": seconds, "best": json.dumps(best["params"], sort_keys=True)}
+
+
+def predictions(arguments: argparse.Namespace, n: int) -> dict[str, Any]:
+    """Return how quickly a tree's model answers, alone and in many rows, and what the API then holds."""
+    X, y = friedman_rows(n + TEST_ROWS, arguments.seed)
+    with cluster(1) as service:
+        dataset, unseen = service.upload(X[:n], y[:n], classes=False), service.upload(X[n:], y[n:], classes=False)
+        service.run(_body(dataset, leaf=2000))
+        began = time.perf_counter()
+        service.predict("scale", unseen)
+        by_job = TEST_ROWS / (time.perf_counter() - began)
+        names = [f"x{place}" for place in range(COLUMNS)]
+        seconds = []
+        for row in X[n : n + 300]:
+            body = {"rows": [dict(zip(names, row.tolist(), strict=True))]}
+            began = time.perf_counter()
+            service.client.post("/v1/models/scale/predict", json=body).raise_for_status()
+            seconds.append(time.perf_counter() - began)
+        warm = np.sort(seconds[len(seconds) // 3 :])
+        return {
+            "solver": service.model("scale")["solver"],
+            "rows a second, by a job": by_job,
+            "one row, median ms": 1000 * float(np.median(warm)),
+            "one row, p99 ms": 1000 * float(warm[int(0.99 * len(warm))]),
+            "most GiB of a training process": service.peak(),
+        }
+
+
+def simulated(parts: list[dict[str, Any]], rest: float, workers: int) -> float:
+    """Return the seconds that a job takes with so many workers: rounds one after another, parts in their order."""
+    total = rest
+    for number in sorted({part["round"] for part in parts}):
+        free = [0.0] * workers
+        for part in (part for part in parts if part["round"] == number):
+            heapq.heapreplace(free, free[0] + part["seconds"])
+        total += max(free)
+    return total
+
+
+def _body(dataset: str, **blocks: int) -> dict[str, Any]:
+    return {
+        "kind": "fit",
+        "dataset": dataset,
+        "target": "y",
+        "model": "scale",
+        "validation": {"fraction": VALIDATION_SHARE},
+        "spec": {"solver": "blocks", "blocks": blocks},
+    }
+
+
+def _fitted(service: Cluster, X: np.ndarray, y: np.ndarray, task: Task, options: dict[str, Any]) -> dict[str, Any]:
+    classes = task.classes is not None
+    dataset = service.upload(X, y, classes=classes)
+    body = {**_body(dataset), "validation": {"fraction": options["validation"]}, "spec": {"solver": options["solver"]}}
+    _, seconds = service.run({**body, "task": "classification" if classes else "regression"})
+    answers = service.predict("scale", service.upload(task.X_test, task.y_test, classes=classes))
+    return {"error": task.error(answers.astype(np.int64) if classes else answers.astype(float)), "s": seconds}
+
+
+def _stored(arguments: argparse.Namespace, name: str) -> Task:
+    stored = np.load(arguments.data / f"{name}.npz", allow_pickle=False)
+    most = 1500 if arguments.quick else None
+    X, y = stored["X"].astype(np.float64), stored["y"]
+    train, val, test = (stored[f"{part}_idx"][:most] for part in ("train", "val", "test"))
+    classes = None
+    if y.dtype.kind == "i":
+        known = np.unique(y[train])
+        val = val[np.isin(y[val], known)]
+        classes = len(known)
+        # a test row of a class that no row trains is wrong whatever is answered
+        codes = np.full(int(y.max()) + 1, -1)
+        codes[known] = np.arange(classes)
+        y = codes[y]
+    y = y.astype(np.int64 if classes else np.float64)
+    return Task(X[train], y[train], X[val], y[val], X[test], y[test], classes)
+
+
+def _flights(arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """Return arrival delays of flights and what is known before they start; texts as their number by frequency."""
+    frame = pd.read_csv(arguments.flights)
+    frame = frame[frame["arr_delay"].notna()]
+    y = frame.pop("arr_delay").to_numpy(dtype=np.float64)
+    frame = frame.drop(columns=[name for name in FLIGHTS_DROPPED if name in frame])
+    for name in frame.columns:
+        if frame[name].dtype.kind not in "if":
+            codes = {value: place for place, value in enumerate(frame[name].value_counts().index)}
+            frame[name] = frame[name].map(codes)
+    return frame.to_numpy(dtype=np.float64), y
+
+
+def _peer(method: str, task: Task) -> tuple[np.ndarray, float]:
+    began = time.perf_counter()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        answers = METHODS[method](task)(task.X_test)
+    return answers, time.perf_counter() - began
+
+
+def _rmse(answers: np.ndarray, y: np.ndarray) -> float:
+    return float(np.sqrt(((answers.astype(float) - y) ** 2).mean()))
