@@ -6,13 +6,23 @@ from worker.contracts.base import ColumnType, Contract, Label
 
 
 class Neighbour(Contract):
-    """A training row near the explained row. Its number and values are given while its dataset exists."""
+    """A training row near the explained row. Its number and values are given while its dataset exists.
 
-    row: int | None = Field(None, description="Row number in the dataset, from 0; null if unknown.")
+    In a model of solver 'blocks' it is a row of the leaves and blocks that answer the explained row.
+    """
+
+    row: int | None = Field(
+        None, description="Row number in the dataset, from 0; null if unknown, as in a model of solver 'blocks'."
+    )
     dataset: str | None = None
     distance: float = Field(description="By the learned metric: the root of (x − z)ᵀM(x − z) of encoded rows.")
-    weight: float = Field(description="Value of the kernel between the two rows.")
-    values: dict[str, Label | None] | None = Field(None, description="Its features; null if the dataset is deleted.")
+    weight: float = Field(
+        description="Value of the kernel between the two rows. In a model of solver 'blocks', by the machine with the "
+        "largest part in the answer of those that hold the row."
+    )
+    values: dict[str, Label | None] | None = Field(
+        None, description="Its features; null if the dataset is deleted, or the row unknown."
+    )
     targets: list[Label] | None = Field(None, description="Its targets, in the order of the model's.")
 
 

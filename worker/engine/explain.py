@@ -28,11 +28,16 @@ def neighbours(model: FittedModel, X: Tensor, k: int) -> Neighbours:
     Of equally near ones the first come first. Memory is m × n.
     """
     X = X.to(model.X.device, model.X.dtype)
-    points = model.points
-    products = points.products(X)
+    return nearest(model, model.points.products(X), X, k)
+
+
+def nearest(model: FittedModel, products: Tensor, X: Tensor, k: int) -> Neighbours:
+    """Return ``neighbours``, of what the kernel is a function of between X and the training rows, which is lost."""
     # the kernel's values are written over what they are made of
-    radial = points if model.kernel.radial else KernelPoints(model.X, points.M, kernel_of("gaussian"))
-    apart = products.clone() if radial is points else radial.products(X)
+    if model.kernel.radial:
+        apart = products.clone()
+    else:
+        apart = KernelPoints(model.X, model.M.to(model.X.dtype), kernel_of("gaussian")).products(X)
     order = apart.sort(dim=1, stable=True)
     rows = order.indices[:, :k]
     weights = model.kernel.value_(products, model.bandwidth).gather(1, rows)
@@ -48,14 +53,23 @@ def gradients(model: FittedModel, X: Tensor, of: Sequence[int]) -> Tensor:
     slope of its own there and counts nothing. Memory is m × n.
     """
     X = X.to(model.X.device, model.X.dtype)
-    points = model.points
-    profile = model.kernel.profile_(points.products(X), model.bandwidth)
-    here = X if points.origin is None else X - points.origin
-    slopes = []
+    return slopes(model, model.points, model.points.products(X), X, of)
+
+
+def slopes(model: FittedModel, points: KernelPoints, products: Tensor, X: Tensor, of: Sequence[int]) -> Tensor:
+    """Return ``gradients``, of what the kernel is a function of between X and the training rows, which is lost.
+
+    ``points``: the training rows as the kernel sees them, behind which there may be more rows and columns.
+    """
+    n, d = model.X.shape
+    profile = model.kernel.profile_(products, model.bandwidth)
+    there, M = points.X[:n, :d], points.M[(slice(d),) * points.M.ndim]
+    here = X if points.origin is None else X - points.origin[:d]
+    found = []
     for index in of:
         weights = profile * model.alpha[:, index]
-        G = outputs(weights, points.X)
+        G = outputs(weights, there)
         if model.kernel.radial:
             G = weights.sum(1, keepdim=True) * here - G
-        slopes.append(times_metric(G, points.M).double())
-    return torch.stack(slopes, 2)
+        found.append(times_metric(G, M).double())
+    return torch.stack(found, 2)

@@ -99,7 +99,7 @@ class ServedModel:
         """
         if isinstance(self.fitted, FittedModel):
             return self.fitted
-        raise InvalidRequest(f"{what} there is only of a model of one kernel machine; this one has a tree of several")
+        raise InvalidRequest(f"{what} there is only of a model of one kernel machine; this one has several")
 
     def answer(self, table: pa.Table) -> Answer:
         """Answer the rows of any table that has this model's features: its columns are matched by name and typed.

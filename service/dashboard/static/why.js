@@ -84,11 +84,13 @@ function near(row, { neighbours, prediction, sensitivity }, targets, dataset) {
     element("thead", {}, element("tr", {}, ...heads)),
     element("tbody", {}, asked, ...lines),
   );
+  const unknown = neighbours.some((one) => one.row === null);
   const gone = neighbours.some((one) => one.values === null);
   const told = "By the distance that the model learned. Rows of the dataset count from 0.";
+  const missing = unknown ? "The model does not record which rows of the dataset some are." : "The dataset of some is gone, and their values with it.";
   return [
     element("h4", {}, "Nearest training rows"),
-    element("p", { class: "soft" }, gone ? `${told} The dataset of some is gone, and their values with it.` : told),
+    element("p", { class: "soft" }, gone ? `${told} ${missing}` : told),
     element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "The nearest training rows" }, table),
   ];
 }

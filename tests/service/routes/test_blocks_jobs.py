@@ -1,4 +1,5 @@
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -12,8 +13,9 @@ from worker.engine.blocks.fit import fit_blocks
 from worker.engine.config import FitConfig
 from worker.engine.errors import NonFiniteValues
 from worker.engine.targets import RegressionTargets
+from worker.estimators import FactRFMClassifier, FactRFMRegressor
 from worker.runs.blocks import row_files, streamed_rows
-from worker.serving.model import ServedModel
+from worker.serving.model import ServedModel, load
 from worker.store import jobs
 from worker.store.files.safetensors_io import unpack
 from worker.store.jobs import parts
@@ -289,12 +291,47 @@ def test_a_running_fit_shows_the_matrix_that_it_has(client, context, dataset):
     assert client.get(f"/jobs/{job}").status_code == 200
 
 
-def test_what_needs_one_kernel_machine_says_so(client, context, dataset):
-    run_job(context, _submit(client, _body(dataset)))
-    for answer in (
-        client.post("/v1/models/many/explain", json={"rows": [ROW]}),
-        client.get("/v1/models/many/export?format=onnx"),
-    ):
-        assert answer.status_code == 422, answer.text
-        assert "of a model of one kernel machine" in answer.json()["detail"]
-    assert client.get("/v1/models/many/export").status_code == 200
+def _rows(table, n=20):
+    return table.drop(columns=["y", "kind"]).to_dict("records")[:n]
+
+
+@pytest.mark.parametrize(("target", "excluded"), [("y", "kind"), ("kind", "y")])
+def test_a_model_by_blocks_is_explained(client, context, dataset, table, target, excluded):
+    run_job(context, _submit(client, _body(dataset, target=target, exclude=[excluded])))
+    rows = _rows(table)
+    answer = client.post("/v1/models/many/explain?neighbours=3", json={"rows": rows})
+    assert answer.status_code == 200, answer.text
+    predicted = client.post("/v1/models/many/predict", json={"rows": rows}).json()
+    assert [item["prediction"] for item in answer.json()["items"]] == predicted["predictions"]
+    largest = [item["sensitivity"][0]["feature"] for item in answer.json()["items"]]
+    assert sum(feature in ("a", "b") for feature in largest) > 15
+    for item in answer.json()["items"]:
+        assert {entry["feature"] for entry in item["sensitivity"]} == {"a", "b", "c", "d", "city"}
+        assert len(item["neighbours"]) == 3
+        # the rows that were sent are training rows, or held out
+        assert all(0 <= near["weight"] <= 1 for near in item["neighbours"])
+        assert [near["row"] for near in item["neighbours"]] == [None] * 3
+    assert sum(item["neighbours"][0]["distance"] == 0 for item in answer.json()["items"]) > 10
+
+
+@pytest.mark.parametrize(
+    ("target", "excluded", "estimator"), [("y", "kind", FactRFMRegressor), ("kind", "y", FactRFMClassifier)]
+)
+def test_a_model_by_blocks_is_taken_along(client, context, dataset, table, tmp_path, target, excluded, estimator):
+    run_job(context, _submit(client, _body(dataset, target=target, exclude=[excluded])))
+    predicted = client.post("/v1/models/many/predict", json={"rows": _rows(table)}).json()["predictions"]
+    features = table.drop(columns=["y", "kind"])[:20]
+    file = tmp_path / "many.safetensors"
+    file.write_bytes(client.get("/v1/models/many/export").content)
+    assert load(file).answer(pa.Table.from_pandas(features)).predictions.ravel().tolist() == predicted
+    loaded = estimator.load(file)
+    assert loaded.predict(features).tolist() == predicted
+    assert loaded.feature_matrix_.shape == (len(loaded.encoded_feature_names_),) * 2
+    again = tmp_path / "again.safetensors"
+    loaded.save(again)
+    assert load(again).answer(pa.Table.from_pandas(features)).predictions.ravel().tolist() == predicted
+    content = client.get("/v1/models/many/export?format=onnx").content
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    columns = {name: features[[name]].to_numpy(object if name == "city" else float) for name in features}
+    found = session.run(["predict"], columns)[0].tolist()
+    assert found == predicted if target == "kind" else np.allclose(found, predicted, rtol=1e-4, atol=1e-4)

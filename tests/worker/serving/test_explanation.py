@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -5,10 +7,13 @@ import torch
 
 from worker.contracts.errors import ColumnMismatch
 from worker.contracts.resources import ModelColumn
+from worker.engine.blocks.fit import fit_blocks
+from worker.engine.blocks.model import BlocksModel
 from worker.engine.config import FitConfig
 from worker.engine.model import FittedModel
 from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets, RegressionTargets
+from worker.serving import explanation
 from worker.serving.explanation import explain
 from worker.serving.model import Origin, ServedModel
 from worker.tables.encoding.encoder import Encoder
@@ -41,7 +46,12 @@ def _table(n, seed):
 TRAINING = _table(120, 0)
 
 
-def _model(classes=None, outputs=2, **options):
+@pytest.fixture(params=["one machine", "blocks"])
+def kind(request):
+    return request.param
+
+
+def _model(kind, classes=None, outputs=2, **options):
     encoder = Encoder.fit(TRAINING, FEATURES, **{"standardize": True, "normalize_rows": False, **options})
     X = torch.from_numpy(encoder.encode(TRAINING))
     size = np.nan_to_num(TRAINING["size"].to_numpy(zero_copy_only=False).astype(float), nan=100.0)
@@ -52,8 +62,11 @@ def _model(classes=None, outputs=2, **options):
         raw = torch.from_numpy((Y[:, 0] > 310).astype(np.int64))
         targets = ClassTargets.fit(raw, len(classes))
     config = FitConfig(kernel="gaussian", iterations=1, ridge=1e-3, precision="float64")
-    *_, state = iterate(X, raw, targets, config)
-    fitted = FittedModel.from_iterate(X, state.best, config, targets)
+    if kind == "blocks":
+        fitted = replace(fit_blocks(X, raw, targets, config, 50, 2, 50), share=0.5)
+    else:
+        *_, state = iterate(X, raw, targets, config)
+        fitted = FittedModel.from_iterate(X, state.best, config, targets)
     task = "regression" if classes is None else "classification"
     names = [ModelColumn(name=f"y{index}", type="numeric") for index in range(outputs if classes is None else 1)]
     return ServedModel(encoder, fitted, task, classes, FEATURES, names)
@@ -75,8 +88,8 @@ ROW = _with(_table(1, 5), size=110.0, city="Bern", new=True)
 
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("normalize_rows", [True, False])
-def test_a_numeric_change_is_the_slope_of_the_answer_times_one_standard_deviation(standardize, normalize_rows):
-    model = _model(standardize=standardize, normalize_rows=normalize_rows)
+def test_a_numeric_change_is_the_slope_of_the_answer_times_one_standard_deviation(kind, standardize, normalize_rows):
+    model = _model(kind, standardize=standardize, normalize_rows=normalize_rows)
     [found] = explain(model, ROW, 1)
     for name in ("size", "age"):
         values = TRAINING[name].drop_null().to_numpy()
@@ -89,8 +102,8 @@ def test_a_numeric_change_is_the_slope_of_the_answer_times_one_standard_deviatio
         assert _by_feature(found)[name].change == pytest.approx(slope * values.std(), rel=1e-3)
 
 
-def test_a_change_of_an_expanded_column_is_its_encodings_over_one_deviation_along_the_slope():
-    model = _model(expanded=True)
+def test_a_change_of_an_expanded_column_is_its_encodings_over_one_deviation_along_the_slope(kind):
+    model = _model(kind, expanded=True)
     [found] = explain(model, ROW, 1)
     deviation = TRAINING["size"].drop_null().to_numpy().std()
     rows = pa.concat_tables([_with(ROW, size=110.0 + side * deviation / 2) for side in (-1, 1)])
@@ -101,8 +114,8 @@ def test_a_change_of_an_expanded_column_is_its_encodings_over_one_deviation_alon
     assert _by_feature(found)["size"].change == pytest.approx(((ends[1] - ends[0]) / (2 * step)).tolist(), rel=1e-5)
 
 
-def test_a_categorical_change_is_the_largest_that_another_value_makes():
-    model = _model(outputs=1)
+def test_a_categorical_change_is_the_largest_that_another_value_makes(kind):
+    model = _model(kind, outputs=1)
     [found] = explain(model, ROW, 1)
     here = model.answer(ROW).predictions[0, 0]
     changes = {city: model.answer(_with(ROW, city=city)).predictions[0, 0] - here for city in CITIES[1:]}
@@ -113,8 +126,8 @@ def test_a_categorical_change_is_the_largest_that_another_value_makes():
     assert new.change == pytest.approx([model.answer(_with(ROW, new=False)).predictions[0, 0] - here])
 
 
-def test_of_an_unknown_or_missing_category_every_known_one_is_tried():
-    model = _model(outputs=1)
+def test_of_an_unknown_or_missing_category_every_known_one_is_tried(kind):
+    model = _model(kind, outputs=1)
     for city in ("Rom", None):
         row = _with(ROW, city=city)
         here = model.answer(row).predictions[0, 0]
@@ -125,8 +138,8 @@ def test_of_an_unknown_or_missing_category_every_known_one_is_tried():
         assert all(one.known for one in found.sensitivity if one.feature != "city")
 
 
-def test_a_classification_is_explained_by_the_score_of_the_predicted_class():
-    model = _model(classes=["small", "large"])
+def test_a_classification_is_explained_by_the_score_of_the_predicted_class(kind):
+    model = _model(kind, classes=["small", "large"])
     for size in (60.0, 140.0):
         row = _with(ROW, size=size)
         [found] = explain(model, row, 1)
@@ -140,8 +153,8 @@ def test_a_classification_is_explained_by_the_score_of_the_predicted_class():
         assert size_of.change == pytest.approx([float(scores[1] - scores[0]) / 2e-3 * size_of.step], rel=1e-4)
 
 
-def test_changes_come_largest_first_and_say_where_there_is_nothing_to_change():
-    model = _model()
+def test_changes_come_largest_first_and_say_where_there_is_nothing_to_change(kind):
+    model = _model(kind)
     [found] = explain(model, _with(ROW, size=None), 1)
     changes = _by_feature(found)
     assert set(changes) == {column.name for column in FEATURES}
@@ -153,17 +166,25 @@ def test_changes_come_largest_first_and_say_where_there_is_nothing_to_change():
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_neighbours_are_named_as_rows_of_the_datasets_that_they_come_from():
-    model = _model(outputs=1)
+def _machines(model):
+    fitted = model.fitted
+    return [*fitted.leaves, *fitted.blocks] if isinstance(fitted, BlocksModel) else [fitted]
+
+
+def _row_numbers(model):
+    """Which training rows the model's are, by their values."""
+    X = torch.from_numpy(model.encoder.encode(TRAINING))
+    rows = torch.cat([machine.X for machine in _machines(model)])
+    return (rows[:, None] == X[None]).all(2).long().argmax(1).numpy()
+
+
+def test_neighbours_are_named_as_rows_of_the_datasets_that_they_come_from(kind):
+    model = _model(kind, outputs=1)
     asked = TRAINING.take([7, 119])
-    named = ServedModel(
-        **{
-            **vars(model),
-            "origin": Origin(np.concatenate([np.arange(100) * 2, np.arange(20)]), (("ds_a", 100), ("ds_b", 20))),
-        }
-    )
+    numbers = _row_numbers(model)
+    named = replace(model, origin=Origin(numbers * 2, (("ds_a", len(numbers)),)))
     found = [one.neighbours[0] for one in explain(named, asked, 3)]
-    assert [(one.dataset, one.row, one.distance) for one in found] == [("ds_a", 14, 0), ("ds_b", 19, 0)]
+    assert [(one.dataset, one.row, one.distance) for one in found] == [("ds_a", 14, 0), ("ds_a", 238, 0)]
     again = ServedModel.from_tensors(*named.to_tensors())
     assert explain(again, asked, 3) == explain(named, asked, 3)
     unnamed = explain(ServedModel.from_tensors(*model.to_tensors()), asked, 3)[0].neighbours
@@ -171,6 +192,48 @@ def test_neighbours_are_named_as_rows_of_the_datasets_that_they_come_from():
     assert unnamed[0].weight == pytest.approx(1)
 
 
-def test_rows_without_a_column_of_the_model_are_refused():
+def test_rows_of_several_datasets_are_named_by_their_own():
+    model = _model("one machine", outputs=1)
+    origin = Origin(np.concatenate([np.arange(100) * 2, np.arange(20)]), (("ds_a", 100), ("ds_b", 20)))
+    found = [one.neighbours[0] for one in explain(replace(model, origin=origin), TRAINING.take([7, 119]), 3)]
+    assert [(one.dataset, one.row, one.distance) for one in found] == [("ds_a", 14, 0), ("ds_b", 19, 0)]
+
+
+def test_an_explanation_holds_the_prediction_to_the_bit(kind):
+    for options in ({}, {"classes": ["small", "large"]}):
+        model = _model(kind, **options)
+        asked = TRAINING.slice(0, 20)
+        answer = model.answer(asked)
+        for row, found in enumerate(explain(model, asked, 2)):
+            if options:
+                assert found.prediction == answer.predictions[row]
+                assert found.probabilities == answer.probabilities[row].tolist()
+            else:
+                assert found.prediction == answer.predictions[row].tolist()
+    assert explain(model, asked.slice(0, 0), 2) == []
+
+
+def test_of_many_categories_those_with_the_most_training_rows_are_tried(kind, monkeypatch):
+    monkeypatch.setattr(explanation, "MAX_SWAPS", 2)
+    cities = np.array([f"c{number:02d}" for number in range(12)], dtype=object)
+    counts = np.array([1, 4, 2, 30, 3, 60, 2, 8, 2, 3, 4, 1])
+    table = pa.table({"city": np.repeat(cities, counts)})
+    features = [ModelColumn(name="city", type="categorical")]
+    encoder = Encoder.fit(table, features, standardize=True, normalize_rows=False)
+    X = torch.from_numpy(encoder.encode(table))
+    # what the rare ones answer lies far from the others
+    Y = torch.from_numpy(np.repeat(np.where(counts < 20, 50.0, counts / 30), counts))[:, None]
+    targets = RegressionTargets.fit(Y)
+    config = FitConfig(kernel="gaussian", feature_matrix="diagonal", iterations=1, ridge=1e-3, precision="float64")
+    fitted = fit_blocks(X, Y, targets, config, 40, 3, 50)
+    if kind == "one machine":
+        *_, state = iterate(X, Y, targets, config)
+        fitted = FittedModel.from_iterate(X, state.best, config, targets)
+    model = ServedModel(encoder, fitted, "regression", None, features, [ModelColumn(name="y", type="numeric")])
+    [found] = explain(model, pa.table({"city": ["c03"]}), 1)
+    assert found.sensitivity[0].to == "c05"
+
+
+def test_rows_without_a_column_of_the_model_are_refused(kind):
     with pytest.raises(ColumnMismatch, match="'city'"):
-        explain(_model(), ROW.drop_columns(["city"]), 1)
+        explain(_model(kind), ROW.drop_columns(["city"]), 1)

@@ -3,13 +3,17 @@ import pyarrow as pa
 import pytest
 import torch
 
-from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing
+from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing, InvalidRequest
 from worker.contracts.resources import ModelColumn
 from worker.engine.blocks.fit import fit_blocks
 from worker.engine.blocks.model import Head
+from worker.engine.blocks.tree import MAX_LEAVES
 from worker.engine.config import FitConfig
 from worker.engine.targets import ClassTargets, RegressionTargets
+from worker.serving.explanation import explain
 from worker.serving.model import ServedModel, load
+from worker.serving.onnx import export
+from worker.serving.onnx.export import onnx_document
 from worker.serving.stored import KeptMachines, load_model, write_model
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import Layout, pack
@@ -154,3 +158,21 @@ def test_a_file_that_is_none_says_so(tmp_path):
     missing = ref.model_copy(update={"key": "models/b/model.safetensors"})
     with pytest.raises(ArtifactMissing, match="has no file"):
         load_model(artifacts, missing, Counting(0))
+
+
+def test_a_stored_model_is_explained_by_the_machines_that_answer_and_exported_as_it_was(served, tmp_path, monkeypatch):
+    served, _ = served
+    artifacts, ref, _ = _stored(served, tmp_path)
+    kept = Counting(GENEROUS)
+    stored = load_model(artifacts, ref, kept)
+    rows = pa.table({name: [0.5] for name in "abc"})
+    explained = explain(stored, rows, 4)
+    assert len(kept.read) <= MAX_LEAVES + len(served.fitted.blocks)
+    assert explained == explain(served, rows, 4)
+    with monkeypatch.context() as bounds:
+        bounds.setattr(export, "MAX_BYTES", 1000)
+        fresh = Counting(GENEROUS)
+        with pytest.raises(InvalidRequest, match="at most 1000"):
+            onnx_document(load_model(artifacts, ref, fresh), "m", "", "0.0")
+        assert not fresh.read
+    assert onnx_document(stored, "m", "", "0.0") == onnx_document(served, "m", "", "0.0")

@@ -1,6 +1,6 @@
 """What one kernel machine answers, to the same bits whichever rows are beside a row."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import overload
@@ -33,7 +33,7 @@ class Answers:
         return 3 * X.numel() * X.element_size() + alpha.numel() * (alpha.element_size() + 8)
 
     @cached_property
-    def _points(self) -> KernelPoints:
+    def points(self) -> KernelPoints:
         """The training rows as the kernel sees them, filled up."""
         M = _filled(self.model.M.to(self.model.X.dtype), *(COLUMN_MULTIPLE for _ in self.model.M.shape))
         n = len(self.model.X)
@@ -53,16 +53,25 @@ class Answers:
 
         Memory is one tile of kernel rows.
         """
-        Q = _filled(X.to(self.model.X.dtype), TILE_ROWS, COLUMN_MULTIPLE)
-        found = torch.empty((len(Q), len(self._alpha)), dtype=torch.float64, device=X.device)
-        for start in range(0, len(Q), TILE_ROWS):
-            rows = slice(start, start + TILE_ROWS)
-            K = self.model.kernel.value_(self._points.products(Q[rows]), self.model.bandwidth)
-            wide = K.double()
+        found = torch.empty((len(X) + -len(X) % TILE_ROWS, len(self._alpha)), dtype=torch.float64, device=X.device)
+        for rows, products in self._tiles(X):
+            wide = self.model.kernel.value_(products, self.model.bandwidth).double()
             # one output after another: a product with several rounds rows by their place in the tile
             for column, alpha in enumerate(self._alpha):
                 found[rows, column] = wide @ alpha
         return found[: len(X)]
+
+    def products(self, X: Tensor) -> Tensor:
+        """Return what the kernel is a function of, (m, n), between rows X (m, d) and the machine's, as in an answer."""
+        tiles = [products[:, : len(self.model.X)] for _, products in self._tiles(X)]
+        return torch.cat(tiles)[: len(X)] if tiles else X.new_empty((0, len(self.model.X)))
+
+    def _tiles(self, X: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Yield rows, filled up, and what the kernel is a function of between them and the points."""
+        Q = _filled(X.to(self.model.X.dtype), TILE_ROWS, COLUMN_MULTIPLE)
+        for start in range(0, len(Q), TILE_ROWS):
+            rows = slice(start, start + TILE_ROWS)
+            yield rows, self.points.products(Q[rows])
 
 
 class MachineList(Sequence[FittedModel]):

@@ -277,4 +277,6 @@ def blended(leaves: MachineList, outputs: int, X: Tensor, answering: Tensor, sha
     for number in sorted(set(answering[answers].tolist())):
         rows, places = torch.nonzero((answering == number) & answers, as_tuple=True)
         found[rows] += shares[rows, places].unsqueeze(1) * leaves.answers(number)(X[rows])
+    # a row so far away that its distances to the cuts are no numbers has no leaf, and no answer
+    found[shares.isnan().any(1)] = torch.nan
     return found

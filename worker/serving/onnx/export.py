@@ -9,8 +9,10 @@ Inside are the training rows as the model sees them: rows × encoded columns × 
 """
 
 import json
+from functools import partial
 
 from worker.contracts.errors import InvalidRequest, NotInstalled
+from worker.engine.blocks.model import BlocksModel
 from worker.engine.targets import RegressionTargets
 from worker.serving.model import ServedModel
 
@@ -31,17 +33,21 @@ def onnx_document(model: ServedModel, name: str, description: str, version: str)
         raise NotInstalled(
             "the package onnx is not installed where the service runs: pip install 'factrfm[onnx]'"
         ) from error
-    from worker.serving.onnx import inputs
+    from worker.serving.onnx import blocks, inputs
     from worker.serving.onnx import outputs as answers
 
-    fitted = model.kernel_machine("an ONNX graph")
-    size = 8 * (fitted.X.numel() + fitted.alpha.numel() + fitted.M.numel() + len(fitted.X))
-    if size > MAX_BYTES:
-        raise InvalidRequest(f"as ONNX the model has {size} bytes, and such a file at most {MAX_BYTES}")
+    fitted = model.fitted
+    if isinstance(fitted, BlocksModel):
+        numbers, raw_outputs = blocks.tensor_numbers(fitted), partial(blocks.raw_outputs, model=fitted)
+    else:
+        machine = model.kernel_machine("an ONNX graph")
+        numbers, raw_outputs = answers.tensor_numbers(machine), partial(answers.raw_outputs, fitted=machine)
+    if 8 * numbers > MAX_BYTES:
+        raise InvalidRequest(f"as ONNX the model has {8 * numbers} bytes, and such a file at most {MAX_BYTES}")
     graph = Graph([column.name for column in model.features])
     for column in model.features:
         graph.input(column.name, STRING if column.type == "categorical" else DOUBLE)
-    F = answers.raw_outputs(graph, fitted, inputs.encoded_rows(graph, model.encoder))
+    F = raw_outputs(graph, X=inputs.encoded_rows(graph, model.encoder))
     properties = {
         "task": model.task,
         "features": json.dumps([column.model_dump() for column in model.features]),

@@ -1,6 +1,6 @@
 """Builder of an ONNX graph: its nodes, constants, inputs and outputs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,12 +70,36 @@ class Graph:
         """Return the sum of each row, (rows, 1)."""
         return self.add("ReduceSum", value, self.constant(np.array([1])), keepdims=1)
 
-    def sorted_rows(self, value: str, columns: int) -> str:
-        """Return each row with its ``columns`` values in descending order."""
+    def largest(self, value: str, columns: int) -> tuple[str, str]:
+        """Return each row's ``columns`` largest values in descending order, the first of equals, and their places."""
         ordered, places = self._new("topk"), self._new("topk")
         size = self.constant(np.array([columns]))
         self._nodes.append(helper.make_node("TopK", [value, size], [ordered, places], axis=1))
-        return ordered
+        return ordered, places
+
+    def zeros(self, rows_of: str, columns: int) -> str:
+        """Return zeros, (rows, columns) float64, with as many rows as a matrix has."""
+        rows = self.add("Gather", self.add("Shape", rows_of), self.constant(np.array([0])))
+        shape = self.add("Concat", rows, self.constant(np.array([columns])), axis=0)
+        return self.add("Expand", self.constant(np.zeros((1, 1))), shape)
+
+    def loop(self, count: str, state: str, body: Callable[[str, str], str]) -> str:
+        """Return what becomes of ``state``, float64, in ``count`` turns; ``count`` is an int64 of shape ().
+
+        ``body`` adds the nodes of a turn: it is called with the turn's number, int64 (1,) from 0, and the state, and
+        returns the next state. It may use every value of the graph.
+        """
+        number, going, before = (self._new(name) for name in ("turn", "going", "state"))
+        outside, self._nodes = self._nodes, []
+        # what a turn returns must be made in it
+        after = self.add("Identity", body(self.add("Reshape", number, self.constant(np.array([1]))), before))
+        still = self.add("Identity", going)
+        nodes, self._nodes = self._nodes, outside
+        value = helper.make_tensor_value_info
+        inputs = [value(number, INT64, []), value(going, BOOL, []), value(before, DOUBLE, None)]
+        made = [value(still, BOOL, []), value(after, DOUBLE, None)]
+        turns = helper.make_graph(nodes, self._new("turns"), inputs, made)
+        return self.add("Loop", count, "", state, body=turns)
 
     def cast(self, value: str, kind: int) -> str:
         """Return the value in another type."""

@@ -1,8 +1,10 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
+from worker.engine.blocks.answers import MachineList
 from worker.engine.blocks.fit import fit_blocks
 from worker.engine.blocks.machines import Leaf, fit_leaf, fit_machine
 from worker.engine.blocks.model import BlocksModel
@@ -72,6 +74,18 @@ def test_answers_are_the_mean_of_the_blocks_and_those_of_the_leaves_by_their_wei
         for leaf, weight_of_leaf in zip(own, weight, strict=True):
             expected[row] += weight_of_leaf * model.leaves[leaf].raw(X[row : row + 1])[0].double()
     torch.testing.assert_close(model.raw(X[:80]), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_a_row_too_far_for_distances_has_no_answer_with_and_without_blocks(precision):
+    model, X = _fitted(FitConfig(iterations=0, precision=precision))
+    far = X[:2].clone()
+    far[1, 0], far[1, 1] = 1e308, -1e308
+    tree = replace(model.tree, directions=torch.ones_like(model.tree.directions) * 1e10)
+    for blocks in (model.blocks, MachineList(())):
+        answers = replace(model, tree=tree, blocks=blocks, temperature=0.4).raw(far)
+        assert torch.isfinite(answers[0]).all()
+        assert torch.isnan(answers[1]).all()
 
 
 def test_blocks_without_a_share_are_left_out():

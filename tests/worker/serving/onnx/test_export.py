@@ -5,11 +5,11 @@ import sys
 from dataclasses import replace
 
 import numpy as np
-import onnx
 import onnxruntime
 import pyarrow as pa
 import pytest
 import torch
+from support.exported import ASKED, CLASSES, FEATURES, TRAINING, asked, fed, targets_of
 
 from worker.contracts.errors import InvalidRequest, NotInstalled
 from worker.contracts.resources import ModelColumn
@@ -24,47 +24,10 @@ from worker.tables.encoding.encoder import Encoder
 
 pytestmark = pytest.mark.usefixtures("few_threads")
 
-FEATURES = [
-    ModelColumn(name="size", type="numeric"),
-    ModelColumn(name="rooms", type="numeric"),
-    ModelColumn(name="Ort, Straße", type="categorical"),
-    ModelColumn(name="new", type="boolean"),
-    ModelColumn(name="constant", type="numeric"),
-]
-CLASSES = {"text": ["a", "b b", "ü"], "whole": [-1, 0, 7], "broken": [0.5, 1, 2], "truth": [False, True]}
-
-
-def _table(n, seed, cities=("Bern", "Zürich", "Chur")):
-    rng = np.random.default_rng(seed)
-    city = rng.choice(np.array(cities, object), n)
-    city[rng.random(n) < 0.1] = None
-    return pa.table(
-        {
-            "size": pa.array(rng.normal(3, 50, n), mask=rng.random(n) < 0.1),
-            "rooms": rng.integers(0, 6, n) / 10,
-            "Ort, Straße": pa.array(city, pa.string()),
-            "new": pa.array(rng.random(n) < 0.5, mask=rng.random(n) < 0.1),
-            "constant": np.ones(n),
-        }
-    )
-
-
-def _targets(table):
-    size = np.nan_to_num(table["size"].to_numpy(zero_copy_only=False).astype(float))
-    rooms = table["rooms"].to_numpy()
-    return np.column_stack([1000 + size * rooms, np.sin(size / 20) + rooms, 5 + size / 100])
-
-
-TRAINING = _table(160, 0)
-ROUNDED = TRAINING.slice(20, 20)
-ROUNDED = ROUNDED.set_column(1, "rooms", ROUNDED["rooms"].cast(pa.float32(), safe=False).cast(pa.float64()))
-"""Repeated numbers that came as float32 are encoded as those that trained."""
-ASKED = pa.concat_tables([_table(60, 1, ("Bern", "Zürich", "Rom")), TRAINING.slice(0, 20), ROUNDED])
-
 
 def _model(kernel="laplace", outputs=1, classes=None, shape="full", precision="float64", centred=True, **encoding):
     encoder = Encoder.fit(TRAINING, FEATURES, **{"standardize": True, "normalize_rows": False, **encoding})
-    X, Y = torch.from_numpy(encoder.encode(TRAINING)), _targets(TRAINING)[:, :outputs]
+    X, Y = torch.from_numpy(encoder.encode(TRAINING)), targets_of(TRAINING)[:, :outputs]
     targets, raw = RegressionTargets.fit(torch.from_numpy(Y)), torch.from_numpy(Y)
     if classes is not None:
         edges = np.quantile(Y[:, 0], np.linspace(0, 1, len(classes) + 1)[1:-1])
@@ -78,39 +41,18 @@ def _model(kernel="laplace", outputs=1, classes=None, shape="full", precision="f
     return ServedModel(encoder, fitted, task, classes, FEATURES, names)
 
 
-def _fed(table, features=FEATURES):
-    found = {}
-    for column in features:
-        cells = table[column.name].to_pylist()
-        if column.type == "categorical":
-            found[column.name] = np.array([[cell or ""] for cell in cells], dtype=object)
-        else:
-            found[column.name] = np.array([[np.nan if cell is None else float(cell)] for cell in cells])
-    return found
-
-
-def _asked(model, table=ASKED):
-    content = onnx_document(model, "model", "a model", "0.0")
-    onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_outputs()]
-    return dict(zip(names, session.run(None, _fed(table)), strict=True)), session
-
-
 @pytest.mark.parametrize("shape", ["full", "diagonal"])
 @pytest.mark.parametrize("kernel", ["laplace", "gaussian", "generalized", "quadratic", "exponential"])
 def test_onnxruntime_answers_as_we_do(kernel, shape):
     for outputs in (1, 3):
         model = _model(kernel, outputs, shape=shape, expanded=True)
-        answers, _ = _asked(model)
+        answers, _ = asked(model)
         ours = model.answer(ASKED).predictions
         assert answers["predict"].shape == ((len(ASKED),) if outputs == 1 else (len(ASKED), 3))
         np.testing.assert_allclose(answers["predict"].reshape(ours.shape), ours, rtol=1e-8)
     for centred in (True, False):
         model = _model(kernel, classes=CLASSES["text"], shape=shape, centred=centred)
-        answers, _ = _asked(model)
+        answers, _ = asked(model)
         ours = model.answer(ASKED)
         np.testing.assert_allclose(answers["probabilities"], ours.probabilities, rtol=1e-8)
         assert answers["predict"].tolist() == ours.predictions.tolist()
@@ -121,7 +63,7 @@ def test_onnxruntime_answers_as_we_do(kernel, shape):
 @pytest.mark.parametrize("expanded", [False, True])
 def test_columns_are_encoded_as_in_training(standardize, normalize_rows, expanded):
     model = _model(standardize=standardize, normalize_rows=normalize_rows, expanded=expanded)
-    answers, _ = _asked(model)
+    answers, _ = asked(model)
     np.testing.assert_allclose(answers["predict"], model.answer(ASKED).predictions[:, 0], rtol=1e-8)
 
 
@@ -129,7 +71,7 @@ def test_columns_are_encoded_as_in_training(standardize, normalize_rows, expande
 def test_a_model_in_float32_is_met_to_its_own_rounding_and_in_float64_exactly(expanded):
     # smooth where distances are 0: the root of a rounded 0 in other kernels differs from processor to processor
     model = _model("gaussian", precision="float32", expanded=expanded)
-    found = _asked(model)[0]["predict"]
+    found = asked(model)[0]["predict"]
     ours = model.answer(ASKED).predictions[:, 0]
     np.testing.assert_allclose(found, ours, rtol=1e-5)
     fitted = model.fitted
@@ -141,7 +83,7 @@ def test_a_model_in_float32_is_met_to_its_own_rounding_and_in_float64_exactly(ex
 @pytest.mark.parametrize("classes", CLASSES.values(), ids=CLASSES)
 def test_labels_come_out_in_their_own_type(classes):
     model = _model(classes=classes)
-    answers, session = _asked(model)
+    answers, session = asked(model)
     assert answers["predict"].tolist() == model.answer(ASKED).predictions.tolist()
     properties = session.get_modelmeta().custom_metadata_map
     assert json.loads(properties["classes"]) == classes
@@ -151,7 +93,7 @@ def test_labels_come_out_in_their_own_type(classes):
 def test_words_for_a_missing_value_are_missing():
     rows = TRAINING.slice(0, 3).set_column(2, "Ort, Straße", pa.array(["NA", "null", None]))
     model = _model()
-    np.testing.assert_allclose(_asked(model, rows)[0]["predict"], model.answer(rows).predictions[:, 0], rtol=1e-9)
+    np.testing.assert_allclose(asked(model, rows)[0]["predict"], model.answer(rows).predictions[:, 0], rtol=1e-9)
 
 
 def test_a_column_with_the_name_of_an_output_keeps_it():
@@ -166,7 +108,7 @@ def test_a_column_with_the_name_of_an_output_keeps_it():
     content = onnx_document(model, "model", "", "0.0")
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     assert json.loads(session.get_modelmeta().custom_metadata_map["outputs"]) == {"predict": "predict_"}
-    [found] = session.run(["predict_"], _fed(table, renamed))
+    [found] = session.run(["predict_"], fed(table, renamed))
     np.testing.assert_allclose(found, model.answer(table).predictions[:, 0], rtol=1e-9)
 
 
