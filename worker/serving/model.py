@@ -129,9 +129,11 @@ class ServedModel:
         """Return named arrays and JSON-able metadata from which ``from_tensors`` makes the same model."""
         tensors, engine = self.fitted.to_tensors()
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-        if self.origin is not None:
-            arrays["rows"] = self.origin.numbers.astype(np.int64)
-        return arrays, self.metadata(engine)
+        return arrays | self.row_numbers(), self.metadata(engine)
+
+    def row_numbers(self) -> dict[str, np.ndarray]:
+        """Return the array of a file that says which rows of their dataset the training rows are."""
+        return {} if self.origin is None else {"rows": self.origin.numbers.astype(np.int64)}
 
     def metadata(self, engine: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a file says of the model beside its arrays. ``engine``: what it says of the fitted model."""

@@ -187,6 +187,24 @@ def test_two_targets_are_learned_together(client, context, table):
     assert np.corrcoef(predictions[:, 1], table["b"][:50])[0, 1] > 0.95
 
 
+def test_every_training_row_is_known_by_its_number(client, context, dataset, table):
+    run_job(context, _submit(client, _body(dataset, validation={"fraction": 0.3})))
+    served = ServedModel.from_tensors(*unpack(client.get("/v1/models/many/export").content))
+    X = served.encoder.encode(pa.Table.from_pandas(table.drop(columns=["y", "kind"])))
+    start = 0
+    for machine in (*served.fitted.leaves, *served.fitted.blocks):
+        rows = [served.origin.of(place) for place in range(start, start + len(machine.X))]
+        assert {name for name, _ in rows} == {dataset}
+        expected = torch.from_numpy(X[[number for _, number in rows]]).to(machine.X.dtype)
+        assert torch.equal(machine.X, expected)
+        start += len(machine.X)
+    assert len(served.origin.numbers) == start
+    explained = client.post("/v1/models/many/explain", json={"rows": [ROW]})
+    assert explained.status_code == 200, explained.text
+    for neighbour in explained.json()["items"][0]["neighbours"]:
+        assert neighbour["values"]["a"] == pytest.approx(table["a"][neighbour["row"]])
+
+
 def test_the_order_in_which_parts_end_changes_no_bit(client, context, dataset):
     exports = []
     for backwards in (False, True):
@@ -310,7 +328,7 @@ def test_a_model_by_blocks_is_explained(client, context, dataset, table, target,
         assert len(item["neighbours"]) == 3
         # the rows that were sent are training rows, or held out
         assert all(0 <= near["weight"] <= 1 for near in item["neighbours"])
-        assert [near["row"] for near in item["neighbours"]] == [None] * 3
+        assert all(near["row"] in range(ROWS) for near in item["neighbours"])
     assert sum(item["neighbours"][0]["distance"] == 0 for item in answer.json()["items"]) > 10
 
 

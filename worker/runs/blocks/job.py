@@ -39,7 +39,7 @@ from worker.engine.config import FitConfig
 from worker.engine.errors import NonFiniteValues
 from worker.engine.summary import Variances
 from worker.runs.blocks.model import stored_model
-from worker.runs.blocks.parts import RoundState, pack_rows, stored_block, stored_leaf, stored_rows
+from worker.runs.blocks.parts import PartRows, RoundState, stored_block, stored_leaf
 from worker.runs.blocks.rounds import CHOOSING_SHARE, LEARNING_SHARE, MACHINES_SHARE, part_of, stage_of
 from worker.runs.blocks.row_files import Columns, LeafRows, RowFile
 from worker.runs.blocks.state import BlocksState
@@ -151,7 +151,7 @@ class _FitByBlocks:
             variances = Variances()
             for where, X, held_out in rows.encoded(encoder):
                 variances.add(X[~held_out])
-                packed = columns.packed(X, rows.raw(where), own[where], held_out)
+                packed = columns.packed(X, rows.raw(where), where.start, own[where], held_out)
                 for number in sorted(set(own[where].tolist())):
                     if number >= 0:
                         files[number].append(packed[own[where] == number].numpy())
@@ -173,14 +173,13 @@ class _FitByBlocks:
             if validation is not None:
                 X, Y = validation
                 judging = at_most(torch.arange(len(X)), MAX_VALIDATION_ROWS, spec.seed)
-                state.blending = self._put("blending", pack_rows(X, Y))
-                state.validation = self._put("validation", pack_rows(X[judging], Y[judging]))
+                state.blending = self._put("blending", PartRows(X, Y).packed())
+                state.validation = self._put("validation", PartRows(X[judging], Y[judging]).packed())
             for number, file in enumerate(files):
                 stored = file.read()
                 file.delete()
-                self._files.append(
-                    self._put(f"rows-{number:04d}", pack_rows(columns.X(stored), rows.targets_of(columns.Y(stored))))
-                )
+                part = PartRows(columns.X(stored), rows.targets_of(columns.Y(stored)), columns.numbers(stored))
+                self._files.append(self._put(f"rows-{number:04d}", part.packed()))
         return self._plan(state)
 
     @contextmanager
@@ -291,7 +290,7 @@ class _FitByBlocks:
             columns = Columns(len(state.encoder.names), rows.outputs)
             every = RowFile(folder / "rows", columns.width)
             for where, X, held_out in rows.encoded(state.encoder):
-                packed = columns.packed(X, rows.raw(where), own[where], held_out)
+                packed = columns.packed(X, rows.raw(where), where.start, own[where], held_out)
                 every.append((packed if state.refits else packed[~held_out]).numpy())
             leaves = LeafRows(columns, state.matrices[state.best], most, self._blocks.overlap)
             for number, found in leaves.leaves(every, folder):
@@ -305,10 +304,9 @@ class _FitByBlocks:
                     for which in (~held_out, held_out)
                 )
                 both = torch.cat([training, joining])
-                packed_rows = pack_rows(
-                    columns.X(both), rows.targets_of(columns.Y(both)), columns.own(both), len(training)
-                )
-                files[number] = self._put(f"leaf-rows-{number:04d}", packed_rows)
+                Y, numbers = rows.targets_of(columns.Y(both)), columns.numbers(both)
+                part = PartRows(columns.X(both), Y, numbers, columns.own(both), len(training))
+                files[number] = self._put(f"leaf-rows-{number:04d}", part.packed())
         self._files = [files[number] for number in range(len(files))]
         state.tree = leaves.tree
         message = f"iteration {state.best} is the best by its {JUDGES[state.judges]}; {len(files)} leaves at its M"
@@ -335,7 +333,8 @@ class _FitByBlocks:
 
     def _choose_blend(self, state: BlocksState, held_out: ArtifactRef) -> None:
         assert state.tree is not None  # noqa: S101 - there are leaves
-        X, Y, _, _ = stored_rows(held_out, self._artifacts)
+        judging = PartRows.of(held_out, self._artifacts)
+        X, Y = judging.X, judging.Y
         blocks = (stored_leaf(ref, self._artifacts).alone.model for ref in state.machines or ())
         base = mean_outputs(map(Answers, blocks), X) if state.machines else None
         leaves = (stored_leaf(done.file, self._artifacts) for done in state.leaves)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from worker.contracts.messages import BlocksOrder, FitDone, FittedModelSummary
@@ -16,10 +17,10 @@ from worker.engine.blocks.machines import Machine
 from worker.engine.blocks.model import BlocksModel, Head
 from worker.engine.model import FittedModel
 from worker.engine.problem import Iterate
-from worker.runs.blocks.parts import stored_leaf
+from worker.runs.blocks.parts import stored_leaf, stored_numbers
 from worker.runs.blocks.state import BlocksState
 from worker.runs.checkpoints import Checkpoints, Trail
-from worker.serving.model import ServedModel
+from worker.serving.model import Origin, ServedModel
 from worker.serving.stored import write_model
 from worker.store.files.artifacts import Artifacts
 from worker.training.machine import versions
@@ -41,15 +42,16 @@ def stored_model(
     assert state.tree is not None  # noqa: S101 - there are leaves
     assert state.blend is not None  # noqa: S101 - and they are blended
     tree, blend = state.tree, state.blend
-    files = [done.file for done in made]
     share = blend.share if state.machines else 0.0
+    leaves = [done.file for done in made]
+    # blocks without a share are left out
+    stored = [*leaves, *(state.machines or () if share > 0 else ())]
 
     def machines() -> Iterator[Machine]:
-        """Yield leaves and blocks, one in memory at a time. Blocks without a share are left out."""
-        for ref in files:
-            yield stored_leaf(ref, artifacts).mixed(share)
-        for ref in state.machines or () if share > 0 else ():
-            yield stored_leaf(ref, artifacts).alone
+        """Yield leaves and blocks, one in memory at a time."""
+        for number, ref in enumerate(stored):
+            fitted = stored_leaf(ref, artifacts)
+            yield fitted.mixed(share) if number < len(leaves) else fitted.alone
 
     parts = [_Part.of(machine) for machine in machines()]
     # one that float32 could not solve brings float64 to all: they are stored as one tensor
@@ -68,7 +70,9 @@ def stored_model(
     features, targets = map(order.table.model_columns, (request.features or (), request.targets))
     first = next(machines()).model
     nothing = BlocksModel.assembled(head, first, MachineList(()), MachineList(()))
-    served = ServedModel(state.encoder, nothing, order.task, state.classes, features, targets)
+    numbers = np.concatenate([stored_numbers(ref, artifacts) for ref in stored])
+    origin = Origin(numbers, ((order.table.dataset, len(numbers)),))
+    served = ServedModel(state.encoder, nothing, order.task, state.classes, features, targets, origin)
     folder = f"models/{order.prefix}"
     with tempfile.TemporaryDirectory(prefix="factrfm-fit-") as temporary:
         path = Path(temporary) / "model.safetensors"

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,24 +65,49 @@ class RoundState:
         return cls(tensors["M"], targets, config, machines, validation)
 
 
-def pack_rows(X: Tensor, Y: Tensor, own: Tensor | None = None, training: int | None = None) -> bytes:
-    """Return the file of a part's rows X (n, d) float64 and raw targets.
+@dataclass(frozen=True)
+class PartRows:
+    """The rows of a part: X (n, d) float64, and raw targets Y.
 
-    ``own`` (n,) int64: of a leaf, which block has trained each row, −1 for none. ``training``: so many rows, the first,
-    train; the others were held out. None: all of them train.
+    ``numbers`` (n,) int64: of the rows in their dataset; None of rows that only judge. ``own`` (n,) int64: of a leaf,
+    which block has trained each row, −1 for none. ``training``: so many rows, the first, train; the others were held
+    out. None: all of them train.
     """
-    arrays = {"X": X.numpy(), "Y": Y.numpy()}
-    counts = {"training": len(X) if training is None else training}
-    return pack(arrays if own is None else {**arrays, "own": own.numpy()}, counts)
 
+    X: Tensor
+    Y: Tensor
+    numbers: Tensor | None = None
+    own: Tensor | None = None
+    training: int | None = None
 
-def stored_rows(ref: ArtifactRef, artifacts: Artifacts) -> tuple[Tensor, Tensor, Tensor | None, int]:
-    """Return what ``pack_rows`` stored: X, Y, ``own`` and ``training``."""
-    arrays, metadata = unpack(artifacts.read_bytes(ref))
-    X, Y, own = (torch.from_numpy(arrays[name]) if name in arrays else None for name in ("X", "Y", "own"))
-    assert X is not None  # noqa: S101 - of every file of rows
-    assert Y is not None  # noqa: S101
-    return X, Y, own, metadata["training"]
+    def packed(self) -> bytes:
+        """Return a file that ``of`` reads."""
+        named = {"X": self.X, "Y": self.Y, "numbers": self.numbers, "own": self.own}
+        return pack(
+            {name: tensor.numpy() for name, tensor in named.items() if tensor is not None}, {"training": self.training}
+        )
+
+    @classmethod
+    def of(cls, ref: ArtifactRef, artifacts: Artifacts) -> "PartRows":
+        """Return the rows of a stored file."""
+        arrays, metadata = unpack(artifacts.read_bytes(ref))
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return cls(
+            tensors["X"], tensors["Y"], tensors.get("numbers"), tensors.get("own"), training=metadata["training"]
+        )
+
+    def first(self, count: int | None) -> "PartRows":
+        """Return the first rows alone, all of them for None."""
+        tensors = (part if part is None else part[:count] for part in (self.X, self.Y, self.numbers, self.own))
+        X, Y, numbers, own = tensors
+        assert X is not None  # noqa: S101 - of every part
+        assert Y is not None  # noqa: S101
+        return PartRows(X, Y, numbers, own)
+
+    def to(self, device: torch.device) -> "PartRows":
+        """Return the same rows on ``device``; their numbers stay."""
+        own = self.own if self.own is None else self.own.to(device)
+        return replace(self, X=self.X.to(device), Y=self.Y.to(device), own=own)
 
 
 def block(order: BlockOrder, artifacts: Artifacts, machine: Machine) -> PartDone:
@@ -93,13 +119,13 @@ def block(order: BlockOrder, artifacts: Artifacts, machine: Machine) -> PartDone
         ArtifactMissing, ArtifactCorrupt: storage lost or changed a file.
     """
     began = time.perf_counter()
-    state, X, Y, _ = _read(order, artifacts, machine)
+    state, rows = _read(order, artifacts, machine)
     judging = None
     if state.validation is not None:
-        held_out_X, held_out_Y, _, _ = stored_rows(state.validation, artifacts)
-        judging = held_out_X.to(X.device), held_out_Y.to(X.device)
+        held_out = PartRows.of(state.validation, artifacts).to(machine.device)
+        judging = held_out.X, held_out.Y
     seed = state.config.seed + order.work.number
-    result = block_feature_sum(X, Y, state.targets, state.config, state.M, seed, judging)
+    result = block_feature_sum(rows.X, rows.Y, state.targets, state.config, state.M, seed, judging)
     content = pack({"feature": result.feature.cpu().numpy()}, {})
     file = artifacts.put_bytes(f"jobs/{order.prefix}/block-{order.work.number:04d}.safetensors", content)
     return PartDone(
@@ -123,11 +149,11 @@ def stored_block(done: BlockDone, artifacts: Artifacts) -> BlockResult:
 def block_machine(order: MachineOrder, artifacts: Artifacts, machine: Machine) -> PartDone:
     """Fit the rows of a block at the chosen M and store its kernel machine; errors as of ``block``."""
     began = time.perf_counter()
-    state, X, Y, _ = _read(order, artifacts, machine)
+    state, rows = _read(order, artifacts, machine)
     config = replace(state.config, ridge=order.work.ridge)
-    fitted = fit_machine(X, Y, state.targets, config, state.M, config.seed + order.work.number)
+    fitted = fit_machine(rows.X, rows.Y, state.targets, config, state.M, config.seed + order.work.number)
     key = f"jobs/{order.prefix}/machine-{order.work.number:04d}.safetensors"
-    return PartDone(result=MachineDone(**_kept(Leaf(fitted), key, artifacts, began)))
+    return PartDone(result=MachineDone(**_kept(Leaf(fitted), rows, key, artifacts, began)))
 
 
 def leaf(order: LeafOrder, artifacts: Artifacts, machine: Machine) -> PartDone:
@@ -137,22 +163,25 @@ def leaf(order: LeafOrder, artifacts: Artifacts, machine: Machine) -> PartDone:
     was.
     """
     began = time.perf_counter()
-    state, X, Y, own = _read(order, artifacts, machine)
+    state, rows = _read(order, artifacts, machine)
+    X, Y = rows.X, rows.Y
     config, seed = state.config, state.config.seed + order.work.number
     base = None
     if state.machines:
         blocks = (stored_leaf(ref, artifacts).alone.model.to(X.device) for ref in state.machines)
-        base = mean_outputs(map(Answers, blocks), X, own)
+        base = mean_outputs(map(Answers, blocks), X, rows.own)
     key = f"jobs/{order.prefix}/leaf-{order.work.number:04d}.safetensors"
     if order.work.fitted is None:
         fitted = fit_leaf(X, Y, state.targets, config, state.M, seed, base)
-        return PartDone(result=LeafDone(**_kept(fitted, key, artifacts, began)))
+        return PartDone(result=LeafDone(**_kept(fitted, rows, key, artifacts, began)))
     before, share, refused = stored_leaf(order.work.fitted, artifacts), order.work.share, None
     try:
         refitted = refit_leaf(X, Y, state.targets, config, state.M, seed, before, share, base)
     except EngineError as error:
         refitted, refused = before.mixed(share), str(error)
-    return PartDone(result=LeafDone(**_kept(Leaf(refitted), key, artifacts, began), refused=refused))
+        rows = PartRows.of(order.work.rows, artifacts)
+        rows = rows.first(rows.training)
+    return PartDone(result=LeafDone(**_kept(Leaf(refitted), rows, key, artifacts, began), refused=refused))
 
 
 def stored_leaf(ref: ArtifactRef, artifacts: Artifacts) -> Leaf:
@@ -164,13 +193,21 @@ def stored_leaf(ref: ArtifactRef, artifacts: Artifacts) -> Leaf:
     return Leaf(alone, *(replace(part, model=replace(model, alpha=tensors["beside"])) for part in beside))
 
 
-def _kept(fitted: Leaf, key: str, artifacts: Artifacts, began: float) -> dict[str, Any]:
+def stored_numbers(ref: ArtifactRef, artifacts: Artifacts) -> np.ndarray:
+    """Return which rows of the dataset trained what ``leaf`` or ``block_machine`` stored, (n,) int64."""
+    numbers: np.ndarray = unpack(artifacts.read_bytes(ref))[0]["numbers"]
+    return numbers
+
+
+def _kept(fitted: Leaf, rows: PartRows, key: str, artifacts: Artifacts, began: float) -> dict[str, Any]:
     """Store the machines of a leaf, or that of a block; return what the part says of them."""
     machines = [fitted.alone] if fitted.beside is None else [fitted.alone, fitted.beside]
     tensors, engine = fitted.alone.model.to_tensors()
     if fitted.beside is not None:
         tensors["beside"] = fitted.beside.model.alpha
     about = [{"ridge": part.ridge, "loss": list(part.loss)} for part in machines]
+    assert rows.numbers is not None  # noqa: S101 - of rows that train
+    tensors["numbers"] = rows.numbers
     arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
     return {
         "file": artifacts.put_bytes(key, pack(arrays, {"engine": engine, "machines": about})),
@@ -184,13 +221,12 @@ def _kept(fitted: Leaf, key: str, artifacts: Artifacts, began: float) -> dict[st
 
 def _read(
     order: BlockOrder | MachineOrder | LeafOrder, artifacts: Artifacts, machine: Machine
-) -> tuple[RoundState, Tensor, Tensor, Tensor | None]:
+) -> tuple[RoundState, PartRows]:
     state = RoundState.of(artifacts.read_bytes(order.work.state))
-    X, Y, own, training = stored_rows(order.work.rows, artifacts)
+    rows = PartRows.of(order.work.rows, artifacts)
     if isinstance(order.work, LeafWork) and order.work.fitted is None:
-        X, Y, own = X[:training], Y[:training], own if own is None else own[:training]
-    n, d = X.shape
+        rows = rows.first(rows.training)
+    n, d = rows.X.shape
     machine.check_fits(estimate(n, d, state.targets.n_outputs, 0, state.config).bytes)
     device = machine.device
-    moved = replace(state, M=state.M.to(device), targets=state.targets.to(device))
-    return moved, X.to(device), Y.to(device), own if own is None else own.to(device)
+    return replace(state, M=state.M.to(device), targets=state.targets.to(device)), rows.to(device)

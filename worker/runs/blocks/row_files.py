@@ -55,7 +55,8 @@ class RowFile:
 class Columns:
     """Where encoded values, targets and marks are in a row of a file.
 
-    ``d`` encoded values, ``c`` targets, then which block has trained the row (−1 for none), and 1 if it is held out.
+    ``d`` encoded values, ``c`` targets, then the row's number in its dataset, which block has trained it (−1 for none),
+    and 1 if it is held out.
     """
 
     d: int
@@ -64,11 +65,15 @@ class Columns:
     @property
     def width(self) -> int:
         """Numbers of a row."""
-        return self.d + self.c + 2
+        return self.d + self.c + 3
 
-    def packed(self, X: Tensor, Y: Tensor, own: Tensor, held_out: Tensor) -> Tensor:
-        """Return rows of a file (n, width): X (n, d), Y (n, c), own (n,), held_out (n,) beside each other."""
-        return torch.cat([X, Y, own.double().unsqueeze(1), held_out.double().unsqueeze(1)], 1)
+    def packed(self, X: Tensor, Y: Tensor, first: int, own: Tensor, held_out: Tensor) -> Tensor:
+        """Return rows of a file (n, width): X (n, d), Y (n, c), own (n,), held_out (n,) beside each other.
+
+        ``first``: the number of the first of them in the dataset.
+        """
+        numbers = torch.arange(first, first + len(X))
+        return torch.cat([X, Y, *(marks.double().unsqueeze(1) for marks in (numbers, own, held_out))], 1)
 
     def X(self, rows: Tensor) -> Tensor:  # noqa: N802 - the matrix's name
         """Return the encoded values (n, d)."""
@@ -77,6 +82,10 @@ class Columns:
     def Y(self, rows: Tensor) -> Tensor:  # noqa: N802
         """Return the targets (n, c)."""
         return rows[:, self.d : self.d + self.c]
+
+    def numbers(self, rows: Tensor) -> Tensor:
+        """Return the rows' numbers in their dataset (n,) int64."""
+        return rows[:, -3].long()
 
     def own(self, rows: Tensor) -> Tensor:
         """Return the blocks (n,) int64."""

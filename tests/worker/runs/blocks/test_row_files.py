@@ -10,8 +10,9 @@ D = 4
 
 def _rows(n=4000, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    rows = torch.randn(n, D + 3, generator=generator, dtype=torch.float64)
+    rows = torch.randn(n, D + 4, generator=generator, dtype=torch.float64)
     rows[:, D] = torch.arange(n)
+    rows[:, -3] = torch.arange(n)
     rows[:, -2] = torch.arange(n) % 3 - 1
     rows[:, -1] = torch.arange(n) % 5 == 0
     return rows
@@ -33,9 +34,12 @@ def test_rows_come_as_they_were_written(tmp_path, batch):
     assert file.bytes == (tmp_path / "rows").stat().st_size
     columns = Columns(D, 1)
     assert torch.equal(columns.Y(rows)[:, 0], torch.arange(4000).double())
+    assert columns.numbers(rows[:3]).tolist() == [0, 1, 2]
     assert columns.own(rows[:3]).tolist() == [-1, 0, 1]
     assert columns.held_out(rows[:6]).tolist() == [True, False, False, False, False, True]
     assert torch.equal(columns.X(rows), rows[:, :D])
+    parts = (columns.X(rows), columns.Y(rows), 0, columns.own(rows), columns.held_out(rows))
+    assert torch.equal(columns.packed(*parts), rows)
 
 
 @pytest.mark.parametrize("region_bytes", [10**9, 100_000, 20_000])
