@@ -210,6 +210,7 @@ for command in (
     results.report,
     models.models,
     models.features,
+    models.leaves,
     models.predict,
     models.explain,
     models.export,

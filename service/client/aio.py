@@ -23,13 +23,14 @@ from worker.contracts.resources import (
     FeatureMatrix,
     Features,
     Job,
+    Leaf,
     Model,
 )
 from worker.contracts.resources.comparison import Comparison
 from worker.contracts.results import NetworkReport, Trials, TuneResult
 
 T = TypeVar("T")
-Listed = TypeVar("Listed", Dataset, Job, Model, Part)
+Listed = TypeVar("Listed", Dataset, Job, Leaf, Model, Part)
 
 
 class AsyncClient:
@@ -256,6 +257,10 @@ class AsyncClient:
     async def history(self, ref: str) -> FeatureHistory:
         """Return every iteration of a model's fit."""
         return await self._sender.send(calls.history(ref))
+
+    def leaves(self, ref: str) -> AsyncIterator[Leaf]:
+        """Yield the leaves of a model that was fitted by blocks, in the order of its tree, each with its rule."""
+        return self._pages(calls.path("/v1/models/{model}/leaves", model=ref), Leaf, {})
 
     async def explain(self, ref: str, data: Any, *, neighbours: int = 5, header: bool | None = None) -> Explanations:
         """Predict some rows, in any form that ``predict`` takes, and say why: training rows near to them, slopes."""

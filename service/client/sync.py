@@ -24,13 +24,14 @@ from worker.contracts.resources import (
     FeatureMatrix,
     Features,
     Job,
+    Leaf,
     Model,
 )
 from worker.contracts.resources.comparison import Comparison
 from worker.contracts.results import NetworkReport, Trials, TuneResult
 
 T = TypeVar("T")
-Listed = TypeVar("Listed", Dataset, Job, Model, Part)
+Listed = TypeVar("Listed", Dataset, Job, Leaf, Model, Part)
 
 
 class Client:
@@ -257,6 +258,10 @@ class Client:
     def history(self, ref: str) -> FeatureHistory:
         """Return every iteration of a model's fit."""
         return self._sender.send(calls.history(ref))
+
+    def leaves(self, ref: str) -> Iterator[Leaf]:
+        """Yield the leaves of a model that was fitted by blocks, in the order of its tree, each with its rule."""
+        return self._pages(calls.path("/v1/models/{model}/leaves", model=ref), Leaf, {})
 
     def explain(self, ref: str, data: Any, *, neighbours: int = 5, header: bool | None = None) -> Explanations:
         """Predict some rows, in any form that ``predict`` takes, and say why: training rows near to them, slopes."""

@@ -70,6 +70,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "factrfm features houses@2 --top 5 --png houses.png",
         "factrfm features houses --png begin.png --iteration 1",
     ),
+    "leaves": ("factrfm leaves houses", "factrfm leaves houses@2 --limit 2000 --json"),
     "predict": (
         "factrfm predict houses new.csv --out prices.csv",
         "cat new.csv | factrfm predict houses > prices.csv",

@@ -21,7 +21,8 @@ from service.commands.session import HeaderRow, Limit, Session, remote, table
 from service.errors import WrongSetting
 from worker.contracts.errors import UnknownCategories
 from worker.contracts.explanation import Explanation, Sensitivity
-from worker.contracts.resources import Model
+from worker.contracts.resources import Leaf, Model
+from worker.contracts.resources.leaves import leaf_error
 from worker.contracts.validation import LEFT_OUT_PREFIX, PREFIX, also_chose
 from worker.tables.spreadsheets import shown_table
 
@@ -80,6 +81,21 @@ def features(
         session.console.print(f"effective rank {learned.effective_rank:.1f} of {len(learned.encoded_importance)}")
     if not learned.features_learned:
         session.note(f"{ref} {UNLEARNED}")
+
+
+@remote
+def leaves(session: Session, ref: Ref, limit: Limit = 20) -> None:
+    """Show the leaves of a model that was fitted by blocks, in the order of its tree, and the rule of each.
+
+    A rule names, of each cut, the columns that move a row across it most, and the share of its spread that they hold.
+    """
+    page = list(itertools.islice(session.client.leaves(ref), limit))
+    rows = [(leaf.leaf, leaf.rows, leaf_error(leaf), leaf.ridge, _rule(leaf)) for leaf in page]
+    session.show(page, lambda: table(("leaf", "rows", "error", "ridge", "rule"), rows))
+
+
+def _rule(leaf: Leaf) -> str:
+    return "; ".join(f"{cut.summary} ({cut.share:.0%})" for cut in leaf.rule) or "all rows"
 
 
 @remote

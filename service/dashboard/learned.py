@@ -1,24 +1,47 @@
 """Pages of models: the list, and one model."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Request, Response
 
 from service.dashboard.damage import unless_damaged
 from service.dashboard.pages import page_router, render
-from service.http.pagination import AfterModel
+from service.http.pagination import AfterLeaf, AfterModel
 from service.models import feature_matrix
 from service.runtime.context import Context, CurrentContext
 from worker.contracts.errors import NotFound, pointer
-from worker.contracts.resources import Column, FeatureShare
+from worker.contracts.resources import Column, FeatureShare, Leaf, Page
 from worker.store import datasets, models
 from worker.store.models import ModelRecord
+
+if TYPE_CHECKING:
+    from worker.serving.leaf_map import Branch
 
 router = page_router()
 
 PAGE = 50
 FIRST_COLUMNS = 12
 """Inputs of the prediction form that are shown at first: the most important columns."""
+
+LEAVES = 20
+"""On a page: a rule takes several lines."""
+LEVELS = 3
+"""Of cuts that are drawn: at most 14 sides."""
+
+
+@dataclass(frozen=True)
+class ShownLeaves:
+    """What a page says of a model's leaves. ``after``: the leaf behind which ``page`` begins."""
+
+    branches: list["Branch"]
+    page: Page[Leaf]
+    after: int | None
+
+    @property
+    def in_unit(self) -> bool:
+        """Whether errors are in the unit of the target."""
+        return "leave_one_out_rmse" in self.page.items[0].metrics
 
 
 @router.get("/models")
@@ -31,8 +54,8 @@ def list_models(
 
 
 @router.get("/models/{ref}")
-def show_model(context: CurrentContext, request: Request, ref: str) -> Response:
-    """Show what a model learned, its metrics, and a prediction form."""
+def show_model(context: CurrentContext, request: Request, ref: str, leaves: AfterLeaf = None) -> Response:
+    """Show what a model learned, its metrics, and a prediction form; its leaves from behind that of ``leaves``."""
     described = unless_damaged(
         lambda: models.use(
             context.database,
@@ -42,10 +65,13 @@ def show_model(context: CurrentContext, request: Request, ref: str) -> Response:
     )
     # without the matrix the page shows the rest of the record
     record, learned = described or (models.get(context.database, ref), None)
+    has_leaves = record.resource.spec.get("solver") == "blocks"
     return render(
         request,
         "model.html",
         model=record.resource,
+        has_leaves=has_leaves,
+        leaf_map=_leaves(context, record, leaves) if has_leaves else None,
         features=learned,
         history=record.summary.history,
         folds_away=record.summary.encoded_names != [column.name for column in record.summary.features],
@@ -54,6 +80,19 @@ def show_model(context: CurrentContext, request: Request, ref: str) -> Response:
         versions=models.list_page(context.database, limit=PAGE, name=record.resource.name).items,
         siblings=_siblings(context, record),
     )
+
+
+def _leaves(context: Context, record: ModelRecord, after: str | None) -> ShownLeaves | None:
+    """Return the first cuts and a page of leaves; None where storage lost or changed the model."""
+    from worker.serving.leaf_map import first_cuts, leaf_page  # see service.runtime.predictor
+
+    behind = None if after is None else int(after)
+
+    def shown(current: ModelRecord) -> ShownLeaves:
+        model = context.predictor.model(current)
+        return ShownLeaves(first_cuts(model, LEVELS), leaf_page(model, limit=LEAVES, after=behind), behind)
+
+    return unless_damaged(lambda: models.use(context.database, record.resource.id, shown))
 
 
 def _inputs(context: Context, record: ModelRecord, importance: list[FeatureShare] | None) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from service.http.negotiation import choose
 from service.http.problems import status_of
 from worker.contracts.errors import FactRFMError
 from worker.contracts.keys import Scope as KeyScope
+from worker.contracts.resources.leaves import leaf_error
 from worker.contracts.validation import how_chosen, in_words, selection_notes
 
 log = structlog.get_logger()
@@ -56,6 +57,7 @@ templates.filters |= {
     "phrase": formats.phrase,
     "explained": formats.explained,
     "option": formats.option,
+    "leaf_error": leaf_error,
     "chosen": in_words,
     "how_chosen": how_chosen,
     "selection_notes": selection_notes,

@@ -23,6 +23,9 @@ AfterPart = Annotated[
     str | None,
     Query(pattern=r"^[0-9]{1,4}\.[0-9]{1,6}$", description="Only parts behind this one: the next of the last page."),
 ]
+AfterLeaf = Annotated[
+    str | None, Query(pattern=r"^[0-9]{1,6}$", description="Only leaves behind this one: the next of the last page.")
+]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
 Filter = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 Id = Annotated[str, Path(max_length=MAX_NAME_LENGTH)]

@@ -70,6 +70,10 @@ def _about(facts: CardFacts) -> list[str]:
         f"- {how_chosen(model)} Ridge {model.ridge:g}, {model.precision}",
         f"- File: {model.bytes} bytes, sha256 `{model.sha256}`. The training rows are in it, encoded.",
     ]
+    if model.spec.get("solver") == "blocks" and model.solver is not None:
+        lines.append(
+            f"- Many machines: {escaped(model.solver)}. `GET /v1/models/{model.id}/leaves` has the rule of each"
+        )
     if model.tags:
         lines.insert(2, f"- Tags: {', '.join(f'`{tag}`' for tag in model.tags)}")
     if model.versions:

@@ -73,6 +73,25 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "effective_rank": 1.65,
         "directions": [{"eigenvalue": 1.6, "loadings": [{"feature": "rooms", "weight": 0.99}]}],
     },
+    "Leaf": {
+        "leaf": 3,
+        "rows": 4021,
+        "rule": [
+            {
+                "cut": 0,
+                "side": "below",
+                "summary": "low rooms, city ≠ Bern",
+                "threshold": -0.12,
+                "share": 0.97,
+                "columns": [
+                    {"feature": "rooms", "share": 0.81, "weights": [{"feature": "rooms", "weight": 1.1}]},
+                    {"feature": "city", "share": 0.16, "weights": [{"feature": "city=Bern", "weight": 1.0}]},
+                ],
+            }
+        ],
+        "ridge": 0.01,
+        "metrics": {"leave_one_out_loss": 0.16, "leave_one_out_rmse": 41.7},
+    },
     "Explanations": {
         "model": _MODEL,
         "targets": ["price"],

@@ -14,6 +14,7 @@ OF_MODEL = (
     "get_features",
     "get_matrix",
     "get_history",
+    "get_leaves",
     "export_model",
     "get_card",
     "delete_model",

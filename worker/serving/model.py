@@ -10,8 +10,9 @@ import pyarrow as pa
 import torch
 
 from worker.contracts.base import Label, Task
-from worker.contracts.errors import ArtifactCorrupt, InvalidRequest
+from worker.contracts.errors import ArtifactCorrupt, Conflict, InvalidRequest
 from worker.contracts.resources import ModelColumn
+from worker.engine.blocks.model import BlocksModel
 from worker.engine.errors import EngineError
 from worker.engine.model import FittedModel, Model, from_tensors
 from worker.store.files.safetensors_io import unpack
@@ -100,6 +101,19 @@ class ServedModel:
         if isinstance(self.fitted, FittedModel):
             return self.fitted
         raise InvalidRequest(f"{what} there is only of a model of one kernel machine; this one has several")
+
+    def tree_of_machines(self, what: str) -> BlocksModel:
+        """Return the tree of kernel machines that the model is. ``what``: what cannot be had without it.
+
+        Raises:
+            Conflict: the model is one kernel machine.
+        """
+        if isinstance(self.fitted, BlocksModel):
+            return self.fitted
+        raise Conflict(
+            f"{what} there is only of a model that was fitted by blocks (solver 'blocks'); this one is a single kernel "
+            "machine"
+        )
 
     def answer(self, table: pa.Table) -> Answer:
         """Answer the rows of any table that has this model's features: its columns are matched by name and typed.

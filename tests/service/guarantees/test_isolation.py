@@ -25,6 +25,7 @@ NOTHING_TO_SHOW = dict.fromkeys(
         "GET /v1/jobs/{job_id}/trials",
         "GET /v1/jobs/{job_id}/features",
         "GET /v1/jobs/{job_id}/features/matrix",
+        "GET /v1/models/{ref}/leaves",
     ),
     409,
 )

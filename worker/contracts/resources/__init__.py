@@ -39,6 +39,12 @@ from worker.contracts.resources.jobs import (
     PartCounts,
     Progress,
 )
+from worker.contracts.resources.leaves import (
+    CutColumn,
+    CutSide,
+    Leaf,
+    LeafCut,
+)
 from worker.contracts.resources.models import (
     ChosenBy,
     HeatSummary,
@@ -55,6 +61,8 @@ __all__ = [
     "BatchCounts",
     "ChosenBy",
     "Column",
+    "CutColumn",
+    "CutSide",
     "Dataset",
     "DatasetRows",
     "Direction",
@@ -73,6 +81,8 @@ __all__ = [
     "JobFeatures",
     "JobKind",
     "JobState",
+    "Leaf",
+    "LeafCut",
     "LearnedFeatures",
     "Loading",
     "Model",

@@ -101,6 +101,11 @@ class BlocksModel(Model):
         answers = (self.blocks.answers(number) for number in range(len(self.blocks)))
         return self.share * mean_outputs(answers, X) + found
 
+    @property
+    def leaf_rows(self) -> tuple[int, ...]:
+        """How many rows the machine of each leaf has, in their order."""
+        return self.leaves.rows
+
     def importance(self) -> Tensor:
         """Return each column's share of the mean squared distance between training rows, (d,) float64."""
         return summary.importance(self.M, self.variances)
