@@ -89,7 +89,7 @@ def test_a_model_that_is_one_kernel_machine_says_what_a_leaf_map_is_of(client, m
 
 
 def _shown(*arguments, code=0):
-    result = CliRunner().invoke(app, ["leaves", *arguments])
+    result = CliRunner(env={"COLUMNS": "400"}).invoke(app, ["leaves", *arguments])
     assert result.exit_code == code, result.output
     # the service in this process logs there too
     return "".join(line for line in result.output.splitlines(True) if '"event": "request"' not in line)
