@@ -43,9 +43,9 @@ from worker.runs.blocks.parts import block, block_machine, leaf
 from worker.runs.failures import last_report
 from worker.runs.network import network
 from worker.runs.pace import Pace
+from worker.runs.parts.trial import trial
 from worker.runs.predict import predict
 from worker.runs.storage import RunStorage
-from worker.runs.trial import trial
 from worker.runs.tune import tune
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.disk_full import needing_room

@@ -30,7 +30,7 @@ from worker.engine.choice import CandidateRun, number_of_runs
 from worker.engine.errors import EngineError
 from worker.runs.checkpoints import drop_outdated_checkpoint
 from worker.runs.fit import fit
-from worker.runs.trial import TRIALS, SearchRows, stored_trial
+from worker.runs.parts.trial import TRIALS, SearchRows, stored_trial
 from worker.store.files.artifacts import Artifacts
 from worker.training import search_space
 from worker.training.machine import Machine

@@ -1,0 +1,1 @@
+"""Runs of parts of jobs, one file a kind."""
