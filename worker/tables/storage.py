@@ -36,14 +36,63 @@ def load_arrow(source: Path) -> pa.Table:
         return reader.read_all()
 
 
+def iter_arrow(source: Path) -> Iterator[pa.Table]:
+    """Yield the batches of an Arrow file. Memory holds one of them."""
+    with pa.ipc.open_file(pa.memory_map(str(source))) as reader:
+        for number in range(reader.num_record_batches):
+            yield pa.Table.from_batches([reader.get_batch(number)])
+
+
 def iter_tables(
-    source: Path | BinaryIO, columns: list[str] | None, batch_rows: int, as_texts: Collection[str] = ()
+    source: Path | BinaryIO,
+    columns: list[str] | None,
+    batch_rows: int,
+    as_texts: Collection[str] = (),
+    *,
+    first: int = 0,
+    rows: int | None = None,
 ) -> Iterator[pa.Table]:
-    """Yield the table, or some of its columns, in blocks of at most ``batch_rows`` rows."""
+    """Yield the table, or some of its columns, in blocks of ``batch_rows`` rows; the last one may have fewer.
+
+    ``first``: the row to begin with, from 0, and ``rows``: how many there will be, None for all. Row groups in front
+    of the first row and behind the last one are not read.
+    """
     with pq.ParquetFile(source) as file:
         names = columns_to_read(file.schema_arrow.names, columns, as_texts)
-        for batch in file.iter_batches(batch_size=batch_rows, columns=names):
-            yield restore_texts(pa.Table.from_batches([batch]))
+        groups, skipped = _row_groups(file, first, rows)
+        batches = file.iter_batches(batch_size=batch_rows, row_groups=groups, columns=names)
+        for table in _blocks(batches, first - skipped, rows, batch_rows):
+            yield restore_texts(table)
+
+
+def _row_groups(file: pq.ParquetFile, first: int, rows: int | None) -> tuple[list[int], int]:
+    """Return the row groups that hold any of the rows, and how many rows are in front of them."""
+    groups, skipped, begin = [], 0, 0
+    for group in range(file.num_row_groups):
+        end = begin + file.metadata.row_group(group).num_rows
+        if end <= first:
+            skipped = end
+        elif rows is None or begin < first + rows:
+            groups.append(group)
+        begin = end
+    return groups, skipped
+
+
+def _blocks(batches: Iterator[pa.RecordBatch], skip: int, rows: int | None, block_rows: int) -> Iterator[pa.Table]:
+    """Yield ``rows`` rows behind the first ``skip`` of batches, cut into blocks anew: batches begin at a row group."""
+    held: pa.Table | None = None
+    for batch in batches:
+        if rows == 0:
+            break
+        table = pa.Table.from_batches([batch]).slice(skip, rows)
+        skip = max(skip - batch.num_rows, 0)
+        rows = None if rows is None else rows - table.num_rows
+        held = table if held is None else pa.concat_tables([held, table])
+        while held.num_rows >= block_rows:
+            yield held.slice(0, block_rows)
+            held = held.slice(block_rows)
+    if held is not None and held.num_rows:
+        yield held
 
 
 def take_rows(source: BinaryIO, columns: list[str], numbers: Sequence[int]) -> pa.Table:

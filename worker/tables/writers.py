@@ -20,7 +20,33 @@ Format = Literal["parquet", "csv", "arrow"]
 MEDIA_TYPES: dict[Format, str] = {"parquet": media.PARQUET, "csv": media.CSV, "arrow": media.ARROW_FILE}
 
 
-class PredictionWriter:
+class TableWriter:
+    """Writes tables with one schema to one file, in order. ``spreadsheet``: see ``spreadsheets``."""
+
+    def __init__(self, path: Path, form: Format, schema: pa.Schema, *, spreadsheet: bool = False) -> None:
+        self._shown = shown_table if spreadsheet and form == "csv" else lambda table: table
+        schema = self._shown(schema.empty_table()).schema
+        writers: dict[Format, Any] = {
+            "parquet": lambda: pq.ParquetWriter(path, schema),
+            "csv": lambda: pa_csv.CSVWriter(path, schema),
+            "arrow": lambda: pa.ipc.new_file(str(path), schema),
+        }
+        self._writer = writers[form]()
+
+    def write_table(self, table: pa.Table) -> None:
+        """Append rows."""
+        self._writer.write_table(self._shown(table))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+
+
+class PredictionWriter(TableWriter):
     """Writes blocks of predictions to one file, in order."""
 
     def __init__(
@@ -34,27 +60,12 @@ class PredictionWriter:
     ) -> None:
         self._names = [column.name for column in targets]
         self._classes = classes
-        self._shown = shown_table if spreadsheet and form == "csv" else lambda table: table
-        schema = self._shown(prediction_table(self._names, classes, *_nothing(len(targets), classes))).schema
-        writers: dict[Format, Any] = {
-            "parquet": lambda: pq.ParquetWriter(path, schema),
-            "csv": lambda: pa_csv.CSVWriter(path, schema),
-            "arrow": lambda: pa.ipc.new_file(str(path), schema),
-        }
-        self._writer = writers[form]()
+        nothing = prediction_table(self._names, classes, *_nothing(len(targets), classes))
+        super().__init__(path, form, nothing.schema, spreadsheet=spreadsheet)
 
     def write(self, predictions: np.ndarray, probabilities: np.ndarray | None) -> None:
         """Append rows: labels (n,) with probabilities (n, classes), or outputs (n, targets)."""
-        table = prediction_table(self._names, self._classes, predictions, probabilities)
-        self._writer.write_table(self._shown(table))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._writer.close()
+        self.write_table(prediction_table(self._names, self._classes, predictions, probabilities))
 
 
 def prediction_table(
