@@ -101,6 +101,12 @@ class WorkerSettings(SharedSettings):
     job_seconds: float | None = Field(
         None, gt=0, le=YEAR, description="A job, or a part of one, that runs longer fails. Default: no limit."
     )
+    part_seconds: float = Field(
+        5.0,
+        gt=0,
+        le=YEAR,
+        description="Folds, and rows of a predict job, that take longer by estimate become parts that workers share.",
+    )
     memory_bytes: int | None = Field(
         None,
         ge=1,

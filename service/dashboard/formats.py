@@ -3,10 +3,21 @@
 from datetime import datetime
 from typing import Any
 
+from worker.contracts.parts import Part, PartKind
+
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 NOTHING = "–"
 SHORT = 60
 """Length to which names are shortened in lists."""
+PARTS: dict[PartKind, tuple[str, str]] = {
+    "trial": ("trial", "trials"),
+    "block": ("block", "blocks"),
+    "machine": ("machine of block", "machines of the blocks"),
+    "leaf": ("leaf", "leaves"),
+    "fold": ("fold", "folds"),
+    "rows": ("rows, part", "rows"),
+}
+"""What a part is called in front of its number, and what all of a round are called."""
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -53,6 +64,16 @@ def duration(seconds: float | None) -> str:
     if total < 3600:
         return f"{total // 60} min {total % 60:02d} s"
     return f"{total // 3600} h {total % 3600 // 60:02d} min"
+
+
+def part_name(part: Part) -> str:
+    """Return what a part is, with its number from 1."""
+    return f"{PARTS[part.kind][0]} {part.number + 1}"
+
+
+def parts_name(kind: PartKind) -> str:
+    """Return what the parts of a round are."""
+    return PARTS[kind][1]
 
 
 def moment(value: datetime | None) -> str:

@@ -51,6 +51,8 @@ templates.filters |= {
     "percent": formats.percent,
     "size": formats.size,
     "duration": formats.duration,
+    "part_name": formats.part_name,
+    "parts_name": formats.parts_name,
     "moment": formats.moment,
     "short": formats.short,
     "words": formats.words,

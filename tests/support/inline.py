@@ -14,11 +14,11 @@ from worker.store.jobs import parts
 from worker.training.machine import Machine
 
 
-def run_job(context: Context, job_id: str) -> None:
-    """Run a job to its end, with the parts that it plans, one after another."""
+def run_job(context: Context, job_id: str, part_seconds: float | None = None) -> None:
+    """Run a job to its end, with the parts that it plans, one after another. ``part_seconds``: of ``build_order``."""
     wanted = [job_id]
     while wanted:
-        wanted += run_once(context, wanted.pop(0))
+        wanted += run_once(context, wanted.pop(0), part_seconds=part_seconds)
 
 
 def run_once(
@@ -26,12 +26,14 @@ def run_once(
     row_id: str,
     report: Callable[[AnyReport], None] = lambda _: None,
     machine: Machine | None = None,
+    *,
+    part_seconds: float | None = None,
 ) -> list[str]:
     """Claim a job or a part, run it, and write down what came of it. Returns what wants a worker then."""
     torch.set_num_threads(THREADS)
     claim = jobs.claim(context.database, row_id, "test", 60, context.now())
     assert claim is not None
-    done = carry_out(build_order(claim), context.artifacts, machine or Machine.find("cpu", None), report)
+    done = carry_out(build_order(claim, part_seconds), context.artifacts, machine or Machine.find("cpu", None), report)
     return _written_down(context, row_id, claim.token, done)
 
 

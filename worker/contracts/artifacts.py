@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from worker.contracts.base import Contract
-from worker.contracts.resources import Column, ModelColumn
+from worker.contracts.resources import Column, HeatSummary, ModelColumn
+from worker.contracts.specs import FitSpec
 
 
 class ArtifactRef(Contract):
@@ -55,6 +56,24 @@ class Checkpoint(Contract):
     def keys(self) -> set[str]:
         """Keys of the files that the checkpoint needs."""
         return {self.newest.key, self.best.key, *(matrix.key for matrix in self.matrices)}
+
+
+class FoldsCheckpoint(Contract):
+    """A cross-validation goes on when the folds, which are the parts of ``round``, have ended.
+
+    ``spec``: what the options left open became, by ``runs``; ``solver``: why it is the one of the spec.
+    """
+
+    kind: Literal["folds"] = "folds"
+    round: int
+    spec: FitSpec
+    runs: list[HeatSummary]
+    solver: str | None
+
+    @property
+    def keys(self) -> set[str]:
+        """Keys of the files that the checkpoint needs."""
+        return set()
 
 
 class TuneCheckpoint(Contract):
@@ -112,6 +131,7 @@ class BlocksCheckpoint(Contract):
 
 
 AnyCheckpoint = Annotated[
-    Checkpoint | TuneCheckpoint | NetworkCheckpoint | BlocksCheckpoint, Field(union_mode="left_to_right")
+    Checkpoint | TuneCheckpoint | NetworkCheckpoint | BlocksCheckpoint | FoldsCheckpoint,
+    Field(union_mode="left_to_right"),
 ]
 """Closed models with different fields; rows of older versions have no ``kind``."""

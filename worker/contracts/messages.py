@@ -9,6 +9,7 @@ from worker.contracts.artifacts import (
     ArtifactRef,
     BlocksCheckpoint,
     Checkpoint,
+    FoldsCheckpoint,
     NetworkCheckpoint,
     ResultFile,
     TableRef,
@@ -16,7 +17,17 @@ from worker.contracts.artifacts import (
 )
 from worker.contracts.base import Contract, Label, Task
 from worker.contracts.events import IterationData, LogData, StepData, TrialData
-from worker.contracts.parts import BlockWork, LeafWork, MachineWork, PartOutcome, PartResult, PartWork, TrialWork
+from worker.contracts.parts import (
+    BlockWork,
+    FoldWork,
+    LeafWork,
+    MachineWork,
+    PartOutcome,
+    PartResult,
+    PartWork,
+    RowsWork,
+    TrialWork,
+)
 from worker.contracts.requests import FitRequest, NetworkRequest, PredictRequest, TuneRequest
 from worker.contracts.resources import ChosenBy, HeatSummary, IterationSummary, JobError, ModelColumn, Progress
 
@@ -54,12 +65,17 @@ class TrainingOrder(Order):
 
 
 class FitOrder(TrainingOrder):
-    """A fit for the child to run. ``round``: the last one that it planned, should it have gone on by blocks before."""
+    """A fit for the child to run, or to go on with.
+
+    ``part_seconds``: folds that take longer become parts, None: none does. ``outcomes``: of the parts of ``round``.
+    """
 
     kind: Literal["fit"] = "fit"
     request: FitRequest
-    checkpoint: Checkpoint | None = None
+    checkpoint: Checkpoint | FoldsCheckpoint | None = None
+    part_seconds: float | None = None
     round: int = 0
+    outcomes: list[PartOutcome] = Field(default_factory=list)
 
 
 class BlocksOrder(TrainingOrder):
@@ -111,6 +127,14 @@ class TrialOrder(TrainingOrder):
     work: TrialWork
 
 
+class FoldOrder(TrainingOrder):
+    """One fold of a cross-validation for the child to fit, a part of the job."""
+
+    kind: Literal["fold"] = "fold"
+    request: FitRequest
+    work: FoldWork
+
+
 class NetworkOrder(TrainingOrder):
     """A network for the child to train."""
 
@@ -119,13 +143,32 @@ class NetworkOrder(TrainingOrder):
     checkpoint: NetworkCheckpoint | None = None
 
 
-class PredictOrder(Order):
-    """A batch prediction for the child to run."""
+class PredictingOrder(Order):
+    """An order to predict rows of a table."""
 
-    kind: Literal["predict"] = "predict"
     request: PredictRequest
     model: ArtifactRef
     table: TableRef
+
+
+class PredictOrder(PredictingOrder):
+    """A batch prediction for the child to run, or to go on with.
+
+    ``part_seconds``: rows that take longer are divided into parts, None: they are not. ``outcomes``: of the parts of
+    ``round``.
+    """
+
+    kind: Literal["predict"] = "predict"
+    part_seconds: float | None = None
+    round: int = 0
+    outcomes: list[PartOutcome] = Field(default_factory=list)
+
+
+class RowsOrder(PredictingOrder):
+    """Some rows of a batch prediction for the child to predict, a part of the job."""
+
+    kind: Literal["rows"] = "rows"
+    work: RowsWork
 
 
 AnyOrder = (
@@ -133,6 +176,8 @@ AnyOrder = (
     | BlocksOrder
     | TuneOrder
     | TrialOrder
+    | FoldOrder
+    | RowsOrder
     | BlockOrder
     | MachineOrder
     | LeafOrder

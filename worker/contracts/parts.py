@@ -6,9 +6,10 @@ from pydantic import Field
 
 from worker.contracts.artifacts import ArtifactRef
 from worker.contracts.base import Contract
-from worker.contracts.events import TrialData
+from worker.contracts.events import IterationData, LogData, TrialData
 from worker.contracts.resources.jobs import JobError, JobState
 from worker.contracts.search import OptionValue
+from worker.contracts.specs import FitSpec
 
 
 class TrialWork(Contract):
@@ -20,7 +21,23 @@ class TrialWork(Contract):
     ended: ArtifactRef | None = None
 
 
+class FoldWork(Contract):
+    """Fit one fold of a cross-validation. ``fold`` counts from 1; ``spec``: without choice, but for its ridge."""
+
+    kind: Literal["fold"] = "fold"
+    fold: int
+    spec: FitSpec
+
+
 class RowsWork(Contract):
+    """Predict ``rows`` rows of the table from ``first`` on, which counts from 0."""
+
+    kind: Literal["rows"] = "rows"
+    first: int
+    rows: int
+
+
+class SolveWork(Contract):
     """Solve rows at the M of a round. ``state``: the file that the round was planned with. ``rows``: those of the part.
 
     ``number``: of the block or the leaf, from 0.
@@ -31,20 +48,20 @@ class RowsWork(Contract):
     number: int
 
 
-class BlockWork(RowsWork):
+class BlockWork(SolveWork):
     """Solve a block of rows and return what it says of the next M."""
 
     kind: Literal["block"] = "block"
 
 
-class MachineWork(RowsWork):
+class MachineWork(SolveWork):
     """Fit the rows of a block at the chosen M, to answer with. ``ridge``: as chosen."""
 
     kind: Literal["machine"] = "machine"
     ridge: float
 
 
-class LeafWork(RowsWork):
+class LeafWork(SolveWork):
     """Fit the rows of a leaf at the chosen M.
 
     ``fitted``: what its training rows gave; then its rows that were held out join them, for the chosen ``share`` of the
@@ -56,8 +73,8 @@ class LeafWork(RowsWork):
     share: float = 0.0
 
 
-PartWork = Annotated[TrialWork | BlockWork | MachineWork | LeafWork, Field(discriminator="kind")]
-PartKind = Literal["trial", "block", "machine", "leaf"]
+PartWork = Annotated[TrialWork | FoldWork | RowsWork | BlockWork | MachineWork | LeafWork, Field(discriminator="kind")]
+PartKind = Literal["trial", "block", "machine", "leaf", "fold", "rows"]
 
 
 class TrialResult(Contract):
@@ -65,6 +82,31 @@ class TrialResult(Contract):
 
     kind: Literal["trial"] = "trial"
     data: TrialData
+
+
+class Score(Contract):
+    """Result of one iteration of a fold: the validation loss (parts in order of weight) and the chosen ridge."""
+
+    loss: tuple[float, ...]
+    ridge: float
+
+
+class FoldDone(Contract):
+    """A fold is fitted. ``scores``: by iteration. ``events``: what followers of the job are to see, in order."""
+
+    kind: Literal["fold"] = "fold"
+    scores: list[Score]
+    events: list[IterationData | LogData]
+
+
+class RowsDone(Contract):
+    """Rows are predicted, into an Arrow file. ``unknown``: of each column, how many hold an unknown category."""
+
+    kind: Literal["rows"] = "rows"
+    first: int
+    rows: int
+    file: ArtifactRef
+    unknown: dict[str, int]
 
 
 class Solved(Contract):
@@ -97,7 +139,9 @@ class LeafDone(Solved):
     refused: str | None = None
 
 
-PartResult = Annotated[TrialResult | BlockDone | MachineDone | LeafDone, Field(discriminator="kind")]
+PartResult = Annotated[
+    TrialResult | FoldDone | RowsDone | BlockDone | MachineDone | LeafDone, Field(discriminator="kind")
+]
 
 
 class PartOutcome(Contract):
@@ -112,7 +156,10 @@ class Part(Contract):
 
     number: int = Field(description="In its round, from 0.")
     round: int = Field(description="From 1: the parts of a round run side by side, the next round after all of them.")
-    kind: PartKind
+    kind: PartKind = Field(
+        description="trial: one spec of a search; fold: of a cross-validation; rows: some of those to predict; block, "
+        "machine, leaf: of a fit by blocks."
+    )
     state: JobState
     attempt: int = Field(description="How many times the part has been started.")
     worker: str | None = Field(None, description="Who has it, or had it last.")

@@ -30,11 +30,13 @@ from worker.contracts.messages import (
     BlocksOrder,
     Failed,
     FitOrder,
+    FoldOrder,
     Interrupted,
     LeafOrder,
     LogReport,
     MachineOrder,
     PredictOrder,
+    RowsOrder,
     TrialOrder,
     TuneOrder,
 )
@@ -43,6 +45,8 @@ from worker.runs.blocks.parts import block, block_machine, leaf
 from worker.runs.failures import last_report
 from worker.runs.network import network
 from worker.runs.pace import Pace
+from worker.runs.parts.fold import fold
+from worker.runs.parts.rows import rows
 from worker.runs.parts.trial import trial
 from worker.runs.predict import predict
 from worker.runs.storage import RunStorage
@@ -131,6 +135,10 @@ def carry_out(
         return predict(order, artifacts, machine, report)
     if isinstance(order, TrialOrder):
         return trial(order, artifacts, machine, report)
+    if isinstance(order, FoldOrder):
+        return fold(order, artifacts, machine, report)
+    if isinstance(order, RowsOrder):
+        return rows(order, artifacts, machine, report)
     if isinstance(order, BlockOrder):
         return block(order, artifacts, machine)
     if isinstance(order, MachineOrder):

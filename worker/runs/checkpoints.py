@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from worker.contracts.artifacts import ArtifactRef, Checkpoint
-from worker.contracts.base import Contract
+from worker.contracts.artifacts import ArtifactRef, Checkpoint, FoldsCheckpoint
 from worker.contracts.events import LogData
 from worker.contracts.messages import FitOrder, LogReport, TuneOrder
+from worker.contracts.parts import Score
 from worker.contracts.resources import HeatSummary, IterationSummary
 from worker.contracts.specs import FitSpec
 from worker.engine.problem import Iterate
@@ -24,13 +24,6 @@ from worker.store.files.safetensors_io import pack, unpack
 
 MATRICES_BYTES = 256 * 2**20
 """The matrices of the history are stored up to this total size; later ones only as the checkpoint needs them."""
-
-
-class Score(Contract):
-    """Result of one iteration of a fold: the validation loss (parts in order of weight) and the chosen ridge."""
-
-    loss: tuple[float, ...]
-    ridge: float
 
 
 OrderT = TypeVar("OrderT", FitOrder, TuneOrder)
@@ -43,7 +36,9 @@ def drop_outdated_checkpoint(order: OrderT, report: Callable[[LogReport], None])
     checkpoints cannot be continued.
     """
     checkpoint = order.checkpoint
-    if checkpoint is None or checkpoint.centred or order.task == "regression":
+    if checkpoint is None or isinstance(checkpoint, FoldsCheckpoint):
+        return order
+    if checkpoint.centred or order.task == "regression":
         return order
     message = "the checkpoint is of an older version, which scored classes differently: the job begins anew"
     report(LogReport(data=LogData(level="warning", message=message)))

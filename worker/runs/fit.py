@@ -1,14 +1,15 @@
 """The run kind ``fit``: load and encode the table, run the recursion, store the model.
 
-Options on 'auto' are selected first. With ``folds`` every fold is fitted next; the iteration and the ridge with the
-best mean score then fit all rows. Rows held out by a fraction join the last solve.
+Options on 'auto' are selected first. With ``folds`` every fold is fitted next, here or as parts of the job (``folds``);
+the iteration and the ridge with the best mean score then fit all rows. Rows held out by a fraction join the last solve.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
+from worker.contracts.artifacts import Checkpoint, FoldsCheckpoint
 from worker.contracts.events import IterationData, LogData
 from worker.contracts.messages import (
     AnyReport,
@@ -18,7 +19,9 @@ from worker.contracts.messages import (
     IterationReport,
     LogReport,
     ProgressReport,
+    RoundPlanned,
 )
+from worker.contracts.parts import FoldDone, Score
 from worker.contracts.resources import ChosenBy, IterationSummary, Progress
 from worker.contracts.specs import AUTO_CANDIDATES, FitSpec
 from worker.contracts.validation import left_out_chose, validation_chose
@@ -26,9 +29,10 @@ from worker.engine import summary
 from worker.engine.choice import CandidateRun, number_of_runs
 from worker.engine.config import FitConfig
 from worker.engine.recursion import FitState
-from worker.runs.checkpoints import Checkpoints, Score, Trail, drop_outdated_checkpoint
+from worker.runs.checkpoints import Checkpoints, Trail, drop_outdated_checkpoint
 from worker.runs.data import load_rows, origin_of
-from worker.runs.folds import chosen_by_folds
+from worker.runs.folds import chosen_by_folds, plan_folds, worth_parts
+from worker.runs.iterations import Iterations
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import pack
 from worker.training.machine import Machine, versions
@@ -36,7 +40,6 @@ from worker.training.model_selection import choose, run_summaries
 from worker.training.pipeline import chosen_by, last_solve, model_of, recurse, solver_for
 from worker.training.rows import TrainingRows
 
-TOP_FEATURES = 10
 CHOOSING_SHARE = 0.5
 """Share of the progress that model selection gets, if there is something to select."""
 READING_SHARE = 0.02
@@ -58,10 +61,11 @@ def fit(
     report: Callable[[AnyReport], None],
     *,
     raise_ridge: bool = False,
-) -> FitDone:
+) -> FitDone | RoundPlanned:
     """Train a model, from the order's checkpoint if it has one. Everything is stored under the order's prefix.
 
-    ``raise_ridge``: a search chose the ridge; if its system cannot be solved, a larger ridge replaces it.
+    Folds become parts where the order says so. ``raise_ridge``: a search chose the ridge; if its system cannot be
+    solved, a larger ridge replaces it.
 
     Raises:
         InvalidRequest, DoesNotFit: the rows cannot be learned from, or there is too little memory.
@@ -90,30 +94,36 @@ class _Fit:
         # model selection replaces 'auto' options in the order
         self._original_request = order.request.model_dump()
         self._raise_ridge = raise_ridge or self._spec.ridge == "auto"
-        self._warned_precision = False
         self._fit_start = 0.0
         self._shown = Progress()
         self._folds = (order.request.validation.folds or 0) if order.request.validation is not None else 0
         self._checkpoints = Checkpoints(artifacts, order.prefix)
+        self._shared_round: int | None = None
         self._seconds: list[float] = []
-        self._columns: dict[str, list[Any]] = {}
-        self._variances = torch.zeros(0)
         self._last_M: torch.Tensor | None = None
 
-    def run(self) -> FitDone:
-        """Return the stored model."""
-        state, trail = None, Trail()
-        if self._order.checkpoint is not None:
-            state, trail = self._checkpoints.load(self._order.checkpoint, self._machine.device)
+    def run(self) -> FitDone | RoundPlanned:
+        """Return the stored model, or the round of folds to fit first."""
+        state, trail, rows, resumed_fold = None, Trail(), None, None
+        checkpoint = self._order.checkpoint
+        if isinstance(checkpoint, Checkpoint):
+            resumed_fold = checkpoint.fold
+            state, trail = self._checkpoints.load(checkpoint, self._machine.device)
             message = f"going on from the checkpoint of iteration {state.current.iteration}"
             self._report(LogReport(data=LogData(message=message)))
-        rows = None
+        elif checkpoint is not None:
+            self._shared_round = checkpoint.round
+            trail = Trail(checkpoint.spec, checkpoint.runs, checkpoint.solver, folds=self._fitted_folds())
         if trail.spec is None:
             rows = self._choose(trail)
         else:
             self._decided(trail.spec, bool(trail.runs))
-        resumed_fold = None if self._order.checkpoint is None else self._order.checkpoint.fold
         config = FitConfig(**self._spec.engine_options(), raise_ridge=self._raise_ridge)
+        if self._shared_round is not None:
+            folds_ended = self._fraction(-1, config, None)
+            if trail.fold <= self._folds:
+                return self._plan(trail, self._shared_round, folds_ended)
+            self._shown = Progress(fraction=folds_ended)
         while trail.fold <= self._folds:
             resumed = state if resumed_fold == trail.fold else None
             self._run_fold(resumed, config, trail)
@@ -124,6 +134,18 @@ class _Fit:
             rows = load_rows(self._order, self._artifacts, fold=None)
         final = self._recurse(rows, config, state if resumed_fold is None else None, trail, FINAL)
         return self._store(rows, config, final, trail)
+
+    def _fitted_folds(self) -> list[list[Score]]:
+        """Return the scores of the folds that parts have fitted."""
+        outcomes = self._order.outcomes if self._order.round == self._shared_round else []
+        return [outcome.result.scores for outcome in outcomes if isinstance(outcome.result, FoldDone)]
+
+    def _plan(self, trail: Trail, number: int, ended: float) -> RoundPlanned:
+        assert trail.spec is not None  # noqa: S101 - it was chosen
+        checkpoint = FoldsCheckpoint(round=number, spec=trail.spec, runs=trail.runs, solver=trail.solver)
+        # progress does not go back, and reading the rows had a share
+        begun = max(self._fit_start, READING_SHARE)
+        return plan_folds(checkpoint, self._folds, begun, ended)
 
     def _choose(self, trail: Trail) -> TrainingRows | None:
         """Resolve the spec and store it in the trail. Return the rows of the last fit, None if folds come first."""
@@ -153,7 +175,13 @@ class _Fit:
             message = f"{decided} and ridge {trail.spec.ridge} did best in {len(trail.runs)} short runs"
             self._report(LogReport(data=LogData(message=message)))
         self._decided(trail.spec, bool(trail.runs))
-        return None if self._folds else choice.rows
+        if not self._folds:
+            return choice.rows
+        part_seconds, config = self._order.part_seconds, FitConfig(**trail.spec.engine_options())
+        if part_seconds is not None and worth_parts(choice.rows, self._folds, config, part_seconds):
+            # a beginning that was given up keeps its number, and its parts
+            self._shared_round = self._order.round + 1
+        return None
 
     def _read(self) -> None:
         done = self._shown.fraction
@@ -187,16 +215,10 @@ class _Fit:
         self, rows: TrainingRows, config: FitConfig, state: FitState | None, trail: Trail, stage: str
     ) -> FitState:
         """Run one recursion to its end. Store and report every state, and return the last one."""
-        variances = summary.variances(rows.X)
-        self._variances = variances.to(self._machine.device)
-        self._columns = {
-            "names": list(rows.encoder.names),
-            "sources": list(rows.encoder.sources),
-            "variances": variances.tolist(),
-        }
+        fold = trail.fold if stage != FINAL else None
+        seen = Iterations(rows, config, self._machine.device, fold)
         self._last_M = None if state is None else state.current.M
         if state is None or not state.finished:
-            fold = trail.fold if stage != FINAL else None
             before = -1 if state is None else state.current.iteration
             here = self._progress(before, config, fold, ended=False)
             following = self._fraction(before + 1, config, fold)
@@ -205,70 +227,48 @@ class _Fit:
         # the folds have chosen the last iteration
         choose = not (self._folds and stage == FINAL)
         for reached in recurse(rows, config, self._machine, state, choose=choose):
-            self._take(reached, config, trail, stage)
+            self._take(reached, config, trail, stage, seen)
             state = reached
         assert state is not None  # noqa: S101 - a recursion yields at least once, or was resumed from a state
         return state
 
-    def _take(self, state: FitState, config: FitConfig, trail: Trail, stage: str) -> None:
+    def _take(self, state: FitState, config: FitConfig, trail: Trail, stage: str, seen: Iterations) -> None:
         current = state.current
-        seconds = sum(state.timings.values())
-        self._seconds.append(seconds)
-        eigenvalues = summary.eigenvalues(current.M)
-        rank = summary.effective_rank(eigenvalues)
-        shares = summary.importance(current.M, self._variances)
-        leading = shares.topk(min(TOP_FEATURES, len(shares))).indices.tolist()
-        fold = trail.fold if stage != FINAL else None
-        if fold is None:
-            self._remember(state, trail, seconds, rank)
+        data = seen.data(state)
+        self._seconds.append(data.seconds)
+        if stage == FINAL:
+            self._remember(state, trail, seen.columns, data)
         else:
             trail.scores.append(Score(loss=current.loss or (), ridge=current.ridge))
-        for ridge in state.skipped_ridges:
-            message = f"iteration {current.iteration}: ridge {ridge:g} was skipped, its system could not be solved"
-            self._report(LogReport(data=LogData(level="warning", message=message)))
-        if current.alpha.dtype != config.dtype and not self._warned_precision:
-            self._warned_precision = True
-            message = f"from iteration {current.iteration} on in float64: float32 could not solve ridge {config.ridge}"
-            self._report(LogReport(data=LogData(level="warning", message=message)))
-        if state.stopped in ("patience", "no_signal"):
-            message = f"stopped after iteration {current.iteration}: {state.stopped}"
-            self._report(LogReport(data=LogData(message=message)))
+        for remark in seen.remarks(state):
+            self._report(LogReport(data=remark))
+        fold = data.fold
         progress = self._progress(current.iteration, config, fold, ended=state.finished)
-        data = IterationData(
-            iteration=current.iteration,
-            iterations=config.iterations,
-            metrics=current.metrics,
-            ridge=current.ridge,
-            bandwidth=current.bandwidth,
-            trace=float(eigenvalues.sum()),
-            effective_rank=rank,
-            top=[self._columns["names"][index] for index in leading],
-            seconds=seconds,
-            eta_seconds=progress.eta_seconds,
-            fold=fold,
-        )
+        data = data.model_copy(update={"eta_seconds": progress.eta_seconds})
         checkpoint = self._checkpoints.save(stage, state, trail, fold)
         self._shown = progress
         following = progress.fraction if state.finished else self._fraction(current.iteration + 1, config, fold)
         self._report(IterationReport(progress=progress, next_fraction=following, data=data, checkpoint=checkpoint))
 
-    def _remember(self, state: FitState, trail: Trail, seconds: float, rank: float) -> None:
+    def _remember(
+        self, state: FitState, trail: Trail, columns: Mapping[str, Sequence[Any]], data: IterationData
+    ) -> None:
         current = state.current
         if trail.history:
             before = trail.history[-1]
             cosine = summary.cosine(self._last_M, current.M) if self._last_M is not None else None
             trail.history[-1] = before.model_copy(update={"cosine_to_next": cosine})
         self._last_M = current.M
-        stored = self._checkpoints.save_matrix(FINAL, current.iteration, current.M, trail, self._columns)
+        stored = self._checkpoints.save_matrix(FINAL, current.iteration, current.M, trail, columns)
         trail.history.append(
             IterationSummary(
                 iteration=current.iteration,
                 metrics=current.metrics,
                 ridge=current.ridge,
                 bandwidth=current.bandwidth,
-                seconds=seconds,
+                seconds=data.seconds,
                 trace=float(current.M.sum() if current.M.ndim == 1 else current.M.trace()),
-                effective_rank=rank,
+                effective_rank=data.effective_rank,
                 matrix=stored,
             )
         )

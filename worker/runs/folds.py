@@ -1,10 +1,35 @@
-"""Select the iteration and the ridge by cross-validation."""
+"""Cross-validation: rounds of folds that several workers share, and the iteration and the ridge that folds choose."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from worker.contracts.artifacts import FoldsCheckpoint
+from worker.contracts.messages import RoundPlanned
+from worker.contracts.parts import FoldWork, Score
+from worker.contracts.resources import PartCounts, Progress
 from worker.engine.config import FitConfig
-from worker.runs.checkpoints import Score
+from worker.engine.estimate import estimate
+from worker.training.cost import TRAINING_RATE
+from worker.training.rows import TrainingRows
+
+
+def worth_parts(rows: TrainingRows, folds: int, config: FitConfig, part_seconds: float) -> bool:
+    """Return whether a fold of ``rows``, which are all there are, is estimated to take ``part_seconds``."""
+    n, d = rows.X.shape
+    held_out = n // folds
+    return estimate(n - held_out, d, rows.targets.n_outputs, held_out, config).flops / TRAINING_RATE >= part_seconds
+
+
+def plan_folds(checkpoint: FoldsCheckpoint, folds: int, begun: float, ended: float) -> RoundPlanned:
+    """Return the round of all folds. ``begun``, ``ended``: how far the job is before and after it."""
+    progress = Progress(
+        iterations=checkpoint.spec.iterations,
+        fraction=begun,
+        stage=f"fitting {folds} folds",
+        parts=PartCounts(done=0, running=0, total=folds, fraction_after=ended),
+    )
+    works = [FoldWork(fold=fold, spec=checkpoint.spec) for fold in range(1, folds + 1)]
+    return RoundPlanned(round=checkpoint.round, parts=works, progress=progress, checkpoint=checkpoint)
 
 
 def chosen_by_folds(config: FitConfig, folds: Sequence[Sequence[Score]]) -> FitConfig:

@@ -12,6 +12,7 @@ from worker.contracts.errors import NoTrialSucceeded
 from worker.contracts.events import LogData, TrialData
 from worker.contracts.messages import (
     AnyReport,
+    FitDone,
     IterationReport,
     LogReport,
     ProgressReport,
@@ -243,6 +244,7 @@ class _Tune:
 
         fit_order = self._rows.fit_order(spec, checkpoint)
         done = fit(fit_order, self._artifacts, self._machine, report, raise_ridge=self._rows.raise_ridge)
+        assert isinstance(done, FitDone)  # noqa: S101 - the order does not let folds become parts
         chose = validation_chose(self._order.request.model_dump())
         done = done.model_copy(update={"summary": done.summary.model_copy(update={"validation_chose": chose})})
         result = TuneResult(

@@ -66,7 +66,7 @@ class Attempt:
         if self._claim.cancel_requested:
             return self._cancel()
         try:
-            order = build_order(self._claim)
+            order = build_order(self._claim, self._supervisor.settings.part_seconds)
         except NotFound as error:
             return self._fail(JobError(type=error.code, detail=error.detail))
         except ValidationError as error:
@@ -148,7 +148,7 @@ class Attempt:
                 log.warning("old checkpoint not deleted", error=type(error).__name__)
 
     def _drop_checkpoints(self) -> None:
-        """Delete the checkpoints. The results are stored, so errors of storage are only logged."""
+        """Delete checkpoints and what parts made. The results are stored, so errors of storage are only logged."""
         try:
             self._supervisor.artifacts.delete_prefix(f"jobs/{self._claim.job_id}")
         except OSError as error:
@@ -168,8 +168,7 @@ class Attempt:
         if not kept:
             # a cancel came first; a retry goes on from the checkpoint
             return "cancelled"
-        if not isinstance(answer, PredictDone):
-            self._drop_checkpoints()
+        self._drop_checkpoints()
         return "succeeded"
 
     def _succeed_part(self, answer: PartDone) -> str:

@@ -83,7 +83,7 @@ def fit_within_memory(
             raise
         report(LogReport(data=LogData(message=f"going on by blocks of rows: {error.detail}")))
         return fit_by_blocks(
-            BlocksOrder(**order.model_dump(exclude={"kind", "checkpoint"})), artifacts, machine, report
+            BlocksOrder(**order.model_dump(exclude={"kind", "checkpoint", "part_seconds"})), artifacts, machine, report
         )
 
 

@@ -18,7 +18,7 @@ from worker.engine.blocks.blend import Blend
 from worker.engine.blocks.tree import Tree
 from worker.engine.config import FitConfig
 from worker.engine.targets import RegressionTargets, Targets, targets_from_tensors, targets_to_tensors
-from worker.runs.fit import TOP_FEATURES
+from worker.runs.iterations import TOP_FEATURES
 from worker.store.files.safetensors_io import pack, unpack
 from worker.tables.encoding.encoder import Encoder
 

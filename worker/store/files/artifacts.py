@@ -157,14 +157,14 @@ class Artifacts:
         return content
 
     def local_copy(self, ref: ArtifactRef, cache_dir: Path) -> Path:
-        """Return a local path for reading: the file itself, or a copy in ``cache_dir``.
+        """Return a local path for reading: the file itself, or a copy in ``cache_dir``. Verified as by ``open_part``.
 
         Raises:
             ArtifactMissing: there is no such file.
             ArtifactCorrupt: its length or its checksum differs.
         """
         if self._local:
-            with self.open(ref):
+            with self.open_part(ref):
                 return Path(self._path(ref.key))
         cached = cache_dir / ref.sha256
         if cached.exists():

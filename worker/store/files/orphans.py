@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import func, or_, select
+from sqlalchemy.orm import aliased
 
 from worker.store.database import Database
 from worker.store.files.artifacts import Artifacts
@@ -92,12 +93,16 @@ class Sweeper:
         job_ids = {name for prefix, name in part if prefix in JOB_PREFIXES}
         dataset_ids = {name for prefix, name in part if prefix == "datasets"}
         with self._database.reading() as session:
-            # the files of a part are in the folders of its job
+            # the files of a part are in the folders of its job, which needs them until it succeeds
+            of_job = aliased(JobRow)
+            needed = or_(JobRow.parent_id.is_(None), of_job.state != "succeeded")
             job = func.coalesce(JobRow.parent_id, JobRow.id)
-            columns = (job, JobRow.state, JobRow.token, JobRow.checkpoint, JobRow.result)
+            columns = (job, needed, JobRow.state, JobRow.token, JobRow.checkpoint, JobRow.result)
             theirs = or_(JobRow.id.in_(job_ids), JobRow.parent_id.in_(job_ids))
-            for job_id, state, token, checkpoint, result in session.execute(select(*columns).where(theirs)):
-                named.keys |= _keys(result)
+            rows = select(*columns).outerjoin(of_job, JobRow.parent_id == of_job.id).where(theirs)
+            for job_id, is_needed, state, token, checkpoint, result in session.execute(rows):
+                if is_needed:
+                    named.keys |= _keys(result)
                 if state != "succeeded":
                     # a succeeded job does not resume
                     named.keys |= _keys(checkpoint)

@@ -4,15 +4,16 @@ A part is a row of jobs that names its job. It is claimed, leased, fenced and lo
 the job of its end. No worker waits for a part: the job has none while it waits.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, insert, or_, select
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import Session, aliased
 
-from worker.contracts.events import TrialData
+from worker.contracts.events import EventData, IterationData, TrialData
 from worker.contracts.messages import PartDone, RoundPlanned
-from worker.contracts.parts import Part, PartWork, TrialResult
+from worker.contracts.parts import FoldDone, Part, PartResult, PartWork, TrialResult
 from worker.contracts.resources import FINAL_STATES, JobState, Page, Progress
 from worker.contracts.results import search_metric
 from worker.store.database import Database
@@ -73,12 +74,8 @@ def succeed_part(database: Database, row_id: str, token: str, done: PartDone, no
             enter(session, row, "cancelled", now)
         elif row.state == "running":
             job = session.get_one(JobRow, row.parent_id)
-            if isinstance(done.result, TrialResult) and job.state == "waiting" and job.round == row.round:
-                changes: dict[str, Any] = {"last_seq": JobRow.last_seq + 1}
-                if _leads(done.result.data, job):
-                    changes["metrics"] = done.result.data.metrics
-                session.execute(unchanged(job).values(changes))
-                write(session, job.id, job.last_seq + 1, [done.result.data], now)
+            if job.state == "waiting" and job.round == row.round:
+                _show(session, job, done.result, now)
             enter(session, row, "succeeded", now, values={"result": done.result.model_dump(mode="json")})
         parent = session.get_one(JobRow, row.parent_id, populate_existing=True)
         return parent.id if parent.state == "ready" else None
@@ -127,6 +124,23 @@ def list_parts(
     return Page[Part](items=parts[:limit], next=following)
 
 
+def _show(session: Session, job: JobRow, result: PartResult, now: datetime) -> None:
+    """Write the events of a part, which its job's followers see, and the figures of the job."""
+    events: Sequence[EventData] = ()
+    changes: dict[str, Any] = {}
+    if isinstance(result, TrialResult):
+        events = [result.data]
+        if _leads(result.data, job):
+            changes["metrics"] = result.data.metrics
+    elif isinstance(result, FoldDone):
+        events = result.events
+        changes["metrics"] = next(data.metrics for data in reversed(events) if isinstance(data, IterationData))
+    if events:
+        changes["last_seq"] = JobRow.last_seq + len(events)
+        session.execute(unchanged(job).values(changes))
+        write(session, job.id, job.last_seq + len(events), events, now)
+
+
 def _leads(trial: TrialData, job: JobRow) -> bool:
     """Return whether a trial is better than what the job shows, the best of the trials so far."""
     metric = search_metric("regression" if job.task == "regression" else "classification")
@@ -160,7 +174,7 @@ def _stored(work: PartWork) -> dict[str, Any]:
 
 
 def _held(job: JobRow) -> dict[str, str | None]:
-    return held_columns("fit", job.dataset_id, job.validation_id, None)
+    return held_columns(job.kind, job.dataset_id, job.validation_id, job.model_id)
 
 
 def _row(job: JobRow, round_: int, number: int, work: PartWork, now: datetime) -> dict[str, Any]:

@@ -8,11 +8,15 @@ from support.clock import Clock
 from support.stored import fit_done, make_checkpoint, predict_done, queue_fit, ref, store_dataset
 
 from worker.contracts.artifacts import ArtifactRef
+from worker.contracts.messages import PartDone, RoundPlanned
+from worker.contracts.parts import RowsDone, RowsWork
+from worker.contracts.resources import Progress
 from worker.store import datasets, jobs
 from worker.store.database import Database
 from worker.store.files import orphans
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.orphans import Sweeper
+from worker.store.jobs import parts
 
 PATIENCE = 60.0
 
@@ -122,6 +126,31 @@ def test_a_job_that_succeeded_keeps_its_result_and_not_its_checkpoint(
     assert jobs.succeed_with_file(database, job, claim.token, result, clock())
     put(artifacts, checkpoint.newest, result.result)
     assert passes(sweeper, seconds) == [checkpoint.newest.key]
+
+
+def test_what_parts_made_stays_until_their_job_has_succeeded(
+    database: Database, sweeper: Sweeper, artifacts: Artifacts, seconds: Seconds
+) -> None:
+    clock = Clock()
+    job = queue_fit(database, clock())
+    claim = jobs.claim(database, job, "worker", 30, clock())
+    assert claim is not None
+    works = [RowsWork(first=0, rows=5), RowsWork(first=5, rows=5)]
+    planned = RoundPlanned(round=1, parts=works, progress=Progress(), checkpoint=None)
+    files = [ref(f"jobs/{job}/{number}/rows.arrow") for number in range(2)]
+    put(artifacts, *files)
+    for row_id, file in zip(parts.plan_round(database, job, claim.token, planned, clock()), files, strict=True):
+        part = jobs.claim(database, row_id, "worker", 30, clock())
+        assert part is not None
+        done = PartDone(result=RowsDone(first=0, rows=5, file=file, unknown={}))
+        parts.succeed_part(database, row_id, part.token, done, clock())
+    assert passes(sweeper, seconds) == []
+    claim = jobs.claim(database, job, "worker", 30, clock())
+    assert claim is not None
+    result = predict_done().file.model_copy(update={"result": ref(f"results/{job}/t/result.csv")})
+    put(artifacts, result.result)
+    assert jobs.succeed_with_file(database, job, claim.token, result, clock())
+    assert sorted(passes(sweeper, seconds)) == [file.key for file in files]
 
 
 def test_a_deleted_job_leaves_nothing(

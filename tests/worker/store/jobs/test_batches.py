@@ -38,6 +38,16 @@ def test_a_batch_links_to_its_jobs_in_order_and_counts_them(database: Database) 
     assert {job.batch for job in jobs.list_page(database, batch=batch_id).items} == {batch_id}
 
 
+def test_as_many_jobs_of_a_batch_run_at_once_as_there_are_workers(database: Database) -> None:
+    batch_id, job_ids = queue_batch(database, 4)
+    for worker in range(3):
+        job_id = jobs.next_queued(database)
+        assert job_id is not None
+        assert jobs.claim(database, job_id, f"worker-{worker}", 30, START)
+    assert batches.get(database, batch_id).counts == BatchCounts(queued=1, running=3)
+    assert [lease.job_id for lease in jobs.leases(database)] == job_ids[:3]
+
+
 def test_a_cancel_reaches_every_job_that_has_not_ended(database: Database) -> None:
     batch_id, job_ids = queue_batch(database, 4)
     jobs.claim(database, job_ids[0], "worker", 30, START)
