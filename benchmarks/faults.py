@@ -10,11 +10,13 @@ on SQLite, even ones on PostgreSQL.
 import argparse
 import tempfile
 from pathlib import Path
+from typing import get_args
 
 from benchmarks.faulting.campaign import Outcome, print_to_error, run_seed
 from benchmarks.faulting.injuries import WEIGHTS
 from benchmarks.faulting.stage import LEASE_SECONDS
 from benchmarks.report import Report
+from worker.contracts.parts import PartKind
 
 FAULTS, QUICK_FAULTS = 300, 25
 
@@ -35,6 +37,10 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     rows = [[state, *(one.findings.states[state] for one in outcomes)] for state in states]
     rows += [[f"poison among the {state}", *(one.findings.poison[state] for one in outcomes)] for state in states[1:]]
     rows += [[f"parts that {state}", *(one.findings.parts[state] for one in outcomes)] for state in states]
+    rows += [
+        [f"parts of kind {kind} that succeeded", *(one.findings.part_kinds[kind] for one in outcomes)]
+        for kind in get_args(PartKind)
+    ]
     rows += [["deleted by a client", *(one.deleted for one in outcomes)]]
     report.table("Jobs", ["state", *names], rows)
     report.table("Found", ["what", *names], [[what, *(figure(one) for one in outcomes)] for what, figure in FOUND])

@@ -29,6 +29,7 @@ class Findings:
     states: Counter[str] = field(default_factory=Counter)
     poison: Counter[str] = field(default_factory=Counter)
     parts: Counter[str] = field(default_factory=Counter)
+    part_kinds: Counter[str] = field(default_factory=Counter)
     attempts: int = 0
     compared: int = 0
     events: int = 0
@@ -38,8 +39,9 @@ def prove(stage: Stage, ledger: Ledger, followers: Followers, expected: dict[str
     """Compare rows, models, results and events with what clients were told and with the undisturbed run."""
     found = Findings()
     jobs = {row["id"]: row for row in rows_of(stage, "SELECT * FROM jobs WHERE parent_id IS NULL")}
-    for part in rows_of(stage, "SELECT id, state FROM jobs WHERE parent_id IS NOT NULL"):
+    for part in rows_of(stage, "SELECT id, kind, state FROM jobs WHERE parent_id IS NOT NULL"):
         found.parts[part["state"]] += 1
+        found.part_kinds[part["kind"]] += part["state"] == "succeeded"
         if part["state"] not in FINAL:
             found.lost.append(f"the part {part['id']} is {part['state']} at the end")
     models: dict[str, list[dict[str, Any]]] = {}
@@ -154,9 +156,13 @@ def _reported_twice(events: list[dict[str, Any]]) -> list[str]:
 def unnamed_files(stage: Stage) -> list[str]:
     """Return what lies in storage, or in the folder of uploads, and is named by no row."""
     named: set[str] = set()
-    for table, columns in (("datasets", 'content, "table"'), ("models", "model, matrices"), ("jobs", "result")):
+    for table, columns in (("datasets", 'content, "table"'), ("models", "model, matrices")):
         for row in rows_of(stage, f"SELECT {columns} FROM {table}"):
             named |= _keys(list(row.values()))
+    # a job that succeeded does not need what its parts made
+    needed = "SELECT part.result FROM jobs part LEFT JOIN jobs job ON part.parent_id = job.id"
+    for row in rows_of(stage, f"{needed} WHERE part.parent_id IS NULL OR job.state <> 'succeeded'"):
+        named |= _keys(list(row.values()))
     # a job that succeeded goes on from nowhere
     for row in rows_of(stage, "SELECT checkpoint FROM jobs WHERE state <> 'succeeded'"):
         named |= _keys(list(row.values()))

@@ -29,6 +29,8 @@ SETTINGS = {
     "EVENT_POLL_SECONDS": "0.25",
     "THREADS": "1",
     "STOP_SECONDS": "2",
+    # folds of the middle table take twice as long, and every 8192 rows to predict: so both are parts
+    "PART_SECONDS": "0.1",
     "DEVICE": "cpu",
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-ROWS = {"small": (300, 6), "middle": (1100, 16)}
+ROWS = {"small": (300, 6), "middle": (1100, 16), "many": (20_000, 16)}
 FIT = {"iterations": 6, "ridge": 0.01, "kernel": "laplace", "encoding": "plain", "feature_matrix": "full"}
 REFERENCE = "reference"
 """Name of the model that jobs of kind predict use."""
@@ -48,6 +48,7 @@ RECIPES = [
     Recipe("fit middle", "middle", {"kind": "fit", "spec": {**FIT, "iterations": 12}}, 8),
     Recipe("fit gaussian", "middle", {"kind": "fit", "spec": {**FIT, "kernel": "gaussian", "iterations": 8}}, 4),
     Recipe("fit folds", "small", {"kind": "fit", "validation": {"folds": 2}, "spec": FIT}, 3),
+    Recipe("fit folds middle", "middle", {"kind": "fit", "validation": {"folds": 3}, "spec": FIT}, 4),
     Recipe(
         "fit blocks",
         "middle",
@@ -65,6 +66,7 @@ RECIPES = [
         4,
     ),
     Recipe("predict csv", "middle", {"kind": "predict", "model": REFERENCE, "format": "csv"}, 4),
+    Recipe("predict many", "many", {"kind": "predict", "model": REFERENCE, "format": "parquet"}, 4),
     Recipe("predict parquet", "middle", {"kind": "predict", "model": REFERENCE, "format": "parquet"}, 3),
     Recipe(
         "tune",
