@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
-from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from worker.contracts.artifacts import AnyCheckpoint, ArtifactRef, TableRef
@@ -14,6 +13,7 @@ from worker.contracts.parts import PartKind, PartOutcome, PartWork
 from worker.contracts.requests import AnyRequest, JobRequest, TableRequest
 from worker.contracts.resources import JobKind
 from worker.store import datasets, models
+from worker.store.jobs.rows import of_round
 from worker.store.schema.tables import DatasetRow, JobRow, ModelRow
 
 REQUESTS: TypeAdapter[AnyRequest] = TypeAdapter(JobRequest)
@@ -60,7 +60,9 @@ def load_claim(session: Session, row: JobRow, token: str) -> Callable[[], Claim]
     table = session.get_one(DatasetRow, job.dataset_id)
     validation = None if job.validation_id is None else session.get_one(DatasetRow, job.validation_id)
     model = None if job.held_model_id is None else session.get_one(ModelRow, job.held_model_id)
-    made_by_parts = [(part.number, part.result) for part in session.scalars(succeeded(row))] if row.round else []
+    succeeded = of_round(row.id, row.round).where(JobRow.state == "succeeded")
+    has_parts = row is job and row.round > 0
+    made_by_parts = [(part.number, part.result) for part in session.scalars(succeeded)] if has_parts else []
 
     def made() -> Claim:
         request = REQUESTS.validate_python(job.request)
@@ -88,9 +90,3 @@ def load_claim(session: Session, row: JobRow, token: str) -> Callable[[], Claim]
         )
 
     return made
-
-
-def succeeded(job: JobRow) -> Select[JobRow]:
-    """Return the query for the parts of a job's round that succeeded, in the order of their numbers."""
-    parts = select(JobRow).where(JobRow.parent_id == job.id, JobRow.round == job.round, JobRow.state == "succeeded")
-    return parts.order_by(JobRow.number)

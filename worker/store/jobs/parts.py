@@ -19,7 +19,7 @@ from worker.contracts.results import search_metric
 from worker.store.database import Database
 from worker.store.jobs.events import write
 from worker.store.jobs.queries import find
-from worker.store.jobs.rows import part_id
+from worker.store.jobs.rows import of_round, part_id
 from worker.store.jobs.state_update import enter, has_open_parts, held_columns, lock, owned, unchanged
 from worker.store.schema.tables import JobRow
 
@@ -38,24 +38,24 @@ def plan_round(database: Database, job_id: str, token: str, planned: RoundPlanne
         if row.cancel_requested:
             enter(session, row, "cancelled", now)
             return []
-        known = {part.number: part for part in session.scalars(_of_round(job_id, planned.round))}
+        known = {part.number: part for part in session.scalars(of_round(job_id, planned.round))}
+        added = []
         for number, work in enumerate(planned.parts):
             part = known.get(number)
             if part is None:
-                session.execute(insert(JobRow).values(_row(row, planned.round, number, work, now)))
+                added.append(_row(row, planned.round, number, work, now))
             elif part.state in ("failed", "cancelled"):
                 afresh = {"lost_attempts": 0, "cancel_requested": False, "finished_at": None, "error": None}
                 enter(session, part, "queued", now, values={**_held(row), **afresh, "request": _stored(work)})
+        if added:
+            session.execute(insert(JobRow), added)
         values: dict[str, Any] = {"round": planned.round, "progress": planned.progress.model_dump(mode="json")}
         if planned.metrics:
             values["metrics"] = planned.metrics
         if planned.checkpoint is not None:
             values["checkpoint"] = planned.checkpoint.model_dump(mode="json")
-        left = session.scalars(
-            select(JobRow.id).where(
-                JobRow.parent_id == job_id, JobRow.round == planned.round, JobRow.state.not_in(FINAL_STATES)
-            )
-        ).all()
+        open_parts = of_round(job_id, planned.round).where(JobRow.state.not_in(FINAL_STATES))
+        left = session.scalars(open_parts.with_only_columns(JobRow.id)).all()
         enter(session, row, "waiting" if left else "ready", now, values=values)
         return list(left) or [job_id]
 
@@ -162,10 +162,6 @@ def _part(row: JobRow) -> Part:
             "error": row.error,
         }
     )
-
-
-def _of_round(job_id: str, round_: int) -> Any:
-    return select(JobRow).where(JobRow.parent_id == job_id, JobRow.round == round_).order_by(JobRow.number)
 
 
 def _stored(work: PartWork) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from worker.contracts.resources import JobState
@@ -29,6 +29,11 @@ def parent_of(row_id: str) -> str | None:
     """Return the job of a part; None where the id is a job's."""
     job_id, _, rest = row_id.partition(".")
     return job_id if rest else None
+
+
+def of_round(job_id: str, round_: int) -> Select[JobRow]:
+    """Return the query for the parts of a round, in the order of their numbers."""
+    return select(JobRow).where(JobRow.parent_id == job_id, JobRow.round == round_).order_by(JobRow.number)
 
 
 def find_row(session: Session, row_id: str, *, lock: bool = False) -> JobRow | None:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Update, select, update
+from sqlalchemy import Update, update
 from sqlalchemy.orm import Session
 
 from worker.contracts.errors import LeaseLost
@@ -11,7 +11,7 @@ from worker.contracts.events import StateData
 from worker.contracts.messages import Origin
 from worker.contracts.resources import FINAL_STATES, JobError, JobState
 from worker.store.jobs.events import write
-from worker.store.jobs.rows import BETWEEN_ROUNDS, StoredState, find_row, parent_of
+from worker.store.jobs.rows import BETWEEN_ROUNDS, StoredState, find_row, of_round, parent_of
 from worker.store.schema.tables import JobRow
 
 
@@ -77,9 +77,7 @@ def _tell_parent(session: Session, part: JobRow, state: StoredState, error: JobE
 
 def has_open_parts(session: Session, job: JobRow) -> bool:
     """Return whether a part of a job's round has not ended."""
-    query = select(JobRow.id).where(
-        JobRow.parent_id == job.id, JobRow.round == job.round, JobRow.state.not_in(FINAL_STATES)
-    )
+    query = of_round(job.id, job.round).where(JobRow.state.not_in(FINAL_STATES)).with_only_columns(JobRow.id)
     return session.scalars(query.limit(1)).one_or_none() is not None
 
 
