@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from worker.engine.errors import NonFiniteValues
+
 BLOCK_ROWS = 4096
 IDENTITY_TOLERANCE = 1e-6
 """Rounding of a matrix that was stored in float32."""
@@ -58,6 +60,17 @@ def variances(X: Tensor, block_rows: int = BLOCK_ROWS) -> Tensor:
     for block in torch.split(X, block_rows):
         total += (block.double() - mean).square().sum(0)
     return total / len(X)
+
+
+def checked(variances: Tensor) -> Tensor:
+    """Return variances (d,) if all of them are numbers.
+
+    Raises:
+        NonFiniteValues: one is not.
+    """
+    if not bool(torch.isfinite(variances).all()):
+        raise NonFiniteValues("columns vary beyond all numbers: give them in a larger unit, or standardize them")
+    return variances
 
 
 class Variances:

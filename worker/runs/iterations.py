@@ -20,7 +20,7 @@ class Iterations:
     """
 
     def __init__(self, rows: TrainingRows, config: FitConfig, device: torch.device, fold: int | None) -> None:
-        variances = summary.variances(rows.X)
+        variances = summary.checked(summary.variances(rows.X))
         self.columns: dict[str, list[Any]] = {
             "names": list(rows.encoder.names),
             "sources": list(rows.encoder.sources),

@@ -10,6 +10,7 @@ from torch import Tensor
 from worker.contracts.base import Task
 from worker.contracts.errors import DoesNotFit
 from worker.contracts.resources import ChosenBy, ModelColumn
+from worker.engine import summary
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
 from worker.engine.estimate import choose_solver, estimate, within
@@ -92,7 +93,10 @@ def last_solve(rows: TrainingRows, config: FitConfig, best: Iterate, machine: Ma
         X, Y = (part.to(device) for part in rows.together)
         try:
             fixed = _bounded(*_size(X), outputs, 0, replace(config, ridge=best.ridge), machine)
-            return LastSolve(refit(X, Y, targets, fixed, best), X, refitted=True)
+            refitted = refit(X, Y, targets, fixed, best)
+            # a row that is beyond all numbers may be solved for on some processors, and none could be stored
+            summary.checked(summary.variances(X.to(refitted.alpha.dtype)))
+            return LastSolve(refitted, X, refitted=True)
         except (EngineError, DoesNotFit) as error:
             # what was chosen is a good model without them
             refused = str(error)

@@ -19,6 +19,7 @@ from worker.serving.model import ServedModel, load
 from worker.store import jobs
 from worker.store.files.safetensors_io import unpack
 from worker.store.jobs import parts
+from worker.tables.encoding.splits import holdout
 from worker.training.machine import Machine
 
 ROWS = 900
@@ -185,6 +186,17 @@ def test_two_targets_are_learned_together(client, context, table):
     predictions = np.array(client.post("/v1/models/many/predict", json={"rows": rows}).json()["predictions"])
     assert np.corrcoef(predictions[:, 0], table["y"][:50])[0, 1] > 0.95
     assert np.corrcoef(predictions[:, 1], table["b"][:50])[0, 1] > 0.95
+
+
+def test_a_row_held_out_that_is_beyond_all_numbers_does_not_join_its_leaf(client, context, table):
+    """It would be infinite in float32, and so would be what the model answers."""
+    held_out = holdout(ROWS, 0.3, 0)[1]
+    table.loc[held_out[0], "a"] = 1e300
+    answer = client.post("/v1/datasets", content=table.to_csv(index=False), headers={"Content-Type": "text/csv"})
+    run_job(context, _submit(client, _body(answer.json()["id"], validation={"fraction": 0.3})))
+    served = ServedModel.from_tensors(*unpack(client.get("/v1/models/many/export").content))
+    assert all(bool(torch.isfinite(leaf.X).all()) for leaf in served.fitted.leaves)
+    assert np.isfinite(client.post("/v1/models/many/predict", json={"rows": [ROW]}).json()["predictions"][0])
 
 
 def test_every_training_row_is_known_by_its_number(client, context, dataset, table):

@@ -5,7 +5,6 @@ numbers, so that the model does not depend on how many workers there are. It rea
 part reads the rows of its block or leaf alone.
 """
 
-import math
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,13 +29,13 @@ from worker.contracts.messages import (
 from worker.contracts.parts import BlockDone, LeafDone, MachineDone, PartResult
 from worker.contracts.resources import HeatSummary, PartCounts, Progress
 from worker.contracts.specs import AUTO_CANDIDATES, Blocks, FitSpec
+from worker.engine import summary
 from worker.engine.blocks.answers import Answers, mean_outputs
 from worker.engine.blocks.blend import DEFAULT_BLEND, choose_blend
 from worker.engine.blocks.fit import block_rows_of
 from worker.engine.blocks.learn import around_ridges, mean_loss, next_metric
 from worker.engine.blocks.machines import at_most
 from worker.engine.config import FitConfig
-from worker.engine.errors import NonFiniteValues
 from worker.engine.summary import Variances
 from worker.runs.blocks.model import stored_model
 from worker.runs.blocks.parts import PartRows, RoundState, stored_block, stored_leaf
@@ -158,12 +157,8 @@ class _FitByBlocks:
             shown = {
                 "names": list(encoder.names),
                 "sources": list(encoder.sources),
-                "variances": variances.result().tolist(),
+                "variances": summary.checked(variances.result()).tolist(),
             }
-            if not all(map(math.isfinite, shown["variances"])):
-                raise NonFiniteValues(
-                    "columns vary beyond all numbers: give them in a larger unit, or standardize them"
-                )
             M = torch.ones(d, dtype=torch.float64)
             first = M if spec.feature_matrix == "diagonal" else torch.diag(M)
             config = FitConfig(**spec.engine_options())

@@ -12,6 +12,7 @@ from worker.contracts.artifacts import ArtifactRef
 from worker.contracts.messages import BlockOrder, LeafOrder, MachineOrder, PartDone
 from worker.contracts.parts import BlockDone, LeafDone, LeafWork, MachineDone
 from worker.contracts.specs import FitSpec
+from worker.engine import summary
 from worker.engine.blocks.answers import Answers, mean_outputs
 from worker.engine.blocks.learn import BlockResult, block_feature_sum
 from worker.engine.blocks.machines import Leaf, fit_leaf, fit_machine, refit_leaf
@@ -177,6 +178,7 @@ def leaf(order: LeafOrder, artifacts: Artifacts, machine: Machine) -> PartDone:
     before, share, refused = stored_leaf(order.work.fitted, artifacts), order.work.share, None
     try:
         refitted = refit_leaf(X, Y, state.targets, config, state.M, seed, before, share, base)
+        summary.checked(summary.variances(refitted.model.X))
     except EngineError as error:
         refitted, refused = before.mixed(share), str(error)
         rows = PartRows.of(order.work.rows, artifacts)
