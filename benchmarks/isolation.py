@@ -31,6 +31,7 @@ from worker.training.machine import Machine
 
 PARAMETER = re.compile(r"\{(\w+)\}")
 COLUMNS = ("call", "another project", "read only", "no key", "wrong key")
+LISTS = ("/v1/datasets", "/v1/jobs", "/v1/models", "/v1/uploads")
 CSV = "a,b,y\n" + "".join(f"{i % 5},{i % 3},{i}\n" for i in range(40))
 
 
@@ -72,9 +73,9 @@ def walk(client: TestClient, database: Database) -> list[list[Cell]]:
         for method in sorted(operations):
             found = [_answer(client, method, path, things, headers) for headers in callers.values()]
             rows.append([f"{method.upper()} {path}", *found])
-    left = [len(client.get(f"/v1/{kind}", headers=owner).json()["items"]) for kind in ("datasets", "jobs", "models")]
+    left = [len(client.get(path, headers=owner).json()["items"]) for path in LISTS]
     queued = client.get(f"/v1/jobs/{things['job_id']}", headers=owner).json()
-    if left != [1, 2, 1] or queued["state"] != "queued" or queued["cancel_requested"]:
+    if left != [1, 2, 1, 1] or queued["state"] != "queued" or queued["cancel_requested"]:
         raise AssertionError(f"a call that was refused changed something: {left}, {queued}")
     return rows
 
@@ -88,6 +89,10 @@ def _answer(client: TestClient, method: str, path: str, things: Mapping[str, str
         body = {"json": [{"kind": "fit", "dataset": things["dataset_id"], "target": "y"}]}
     elif method == "post" and path == "/v1/datasets":
         body = {"content": CSV + "1,1,1\n", "headers": {"Content-Type": "text/csv"}}
+    elif method == "post" and path == "/v1/uploads":
+        body = {"json": {"filename": "theirs.csv", "bytes": 5}}
+    elif method == "put":
+        body = {"content": b"a\n1\n2"}
     elif method == "post" and path.endswith(("/predict", "/explain")):
         body = {"json": {"columns": ["x0", "x1", "x2"], "data": [[1, 2, 3]]}}
     elif method == "patch":
@@ -98,7 +103,7 @@ def _answer(client: TestClient, method: str, path: str, things: Mapping[str, str
         body = {"json": {"inputs": [{"name": "X", "shape": [1, 3], "datatype": "FP64", "data": [1, 2, 3]}]}}
     body["headers"] = {**body.get("headers", {}), **headers}
     answer = client.request(method, place, **body)
-    if answer.status_code == 200 and path in ("/v1/datasets", "/v1/jobs", "/v1/models") and method == "get":
+    if answer.status_code == 200 and path in LISTS and method == "get":
         return "empty" if answer.json()["items"] == [] else 200
     return answer.status_code
 
@@ -114,10 +119,13 @@ def _fill(client: TestClient, database: Database, owner: Mapping[str, str]) -> d
     body = {"kind": "fit", "dataset": dataset, "target": "y", "model": "ours", "spec": {"iterations": 1}}
     _train(client, database, client.post("/v1/jobs", json=body, headers=owner).json()["id"])
     batch = client.post("/v1/batches", json=[body], headers=owner).json()
+    begun = client.post("/v1/uploads", json={"filename": "ours.csv", "bytes": 5}, headers=owner).json()
     return {
         "dataset_id": dataset,
         "job_id": batch["jobs"][0].rsplit("/", 1)[1],
         "batch_id": batch["id"],
+        "upload_id": begun["id"],
+        "number": "1",
         "ref": "ours@1",
         "name": "ours",
         "version": "1",

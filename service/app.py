@@ -31,12 +31,12 @@ from service.routes import (
     inference_v2,
     job_features,
     job_parts,
-    job_trials,
     jobs,
     leaves,
     models,
     predictions,
     reference,
+    uploads,
 )
 from service.runtime.bounded_cache import BoundedCache
 from service.runtime.context import Context, Draining, get_context, utc_now
@@ -94,10 +94,10 @@ def create_app(
         predictions,
         inference_v2,
         datasets,
+        uploads,
         jobs,
         job_features,
         job_parts,
-        job_trials,
         batches,
         models,
         explanations,
@@ -119,6 +119,7 @@ def create_app(
     app.add_middleware(
         BodyLimit,
         max_upload=settings.max_body_bytes,
+        max_part=settings.part_bytes,
         max_other=settings.max_json_bytes,
         stall_seconds=settings.stall_seconds,
     )

@@ -8,6 +8,7 @@ from pydantic_settings import NoDecode, SettingsError
 
 from service.errors import WrongSetting
 from worker.contracts.base import MAX_ENCODED_COLUMNS
+from worker.contracts.resources import MAX_PARTS
 from worker.environment.addresses import local_url
 from worker.settings import DAY, GIB, HOUR, MAX_BYTES, YEAR, SharedSettings, WorkerSettings
 
@@ -32,6 +33,18 @@ class ServiceSettings(SharedSettings):
         "421. Empty: every name if there are keys, no other name if there are none.",
     )
     max_body_bytes: int = Field(2 * GIB, ge=1, le=MAX_BYTES, description="Largest upload, also after decompression.")
+    upload_part_bytes: int = Field(
+        16 * 2**20,
+        ge=1,
+        le=MAX_BYTES,
+        description="Size of a part of an upload in parts; larger where 10000 do not do.",
+    )
+    upload_seconds: float = Field(
+        float(DAY), gt=0, le=YEAR, description="An upload in parts that has had no new part for this time is deleted."
+    )
+    max_open_uploads: int = Field(
+        16, ge=1, le=MAX_COUNT, description="Uploads in parts of one project that are not complete; more are 429."
+    )
     max_json_bytes: int = Field(16 * 2**20, ge=1, le=MAX_BYTES, description="Largest body of any other request.")
     max_cells: int = Field(200_000_000, ge=1, le=2**48, description="Largest table, rows × columns.")
     max_encoded_columns: int = Field(
@@ -146,6 +159,11 @@ class ServiceSettings(SharedSettings):
         if isinstance(value, str):
             return tuple(part for part in (piece.strip() for piece in value.split(",")) if part)
         return value
+
+    @property
+    def part_bytes(self) -> int:
+        """Bytes of a part, of which at most ``MAX_PARTS`` are the largest upload."""
+        return max(self.upload_part_bytes, -(-self.max_body_bytes // MAX_PARTS))
 
     @property
     def local_url(self) -> str:

@@ -17,8 +17,8 @@ REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "422"
 """What a request that its schema forbids may be answered. A long list makes a body too long, 413, or a head, 431."""
 
 # Every check is on. What a schema cannot say of a request is whether its dataset, model, columns or key exist and fit
-# together, whether a file is a table, how long a file is, which versions a model has, and which state If-Match names:
-# there, and only there, a valid request may be refused.
+# together, whether a file is a table, how long a file and how many its parts are, which versions a model has, and which
+# state If-Match names: there, and only there, a valid request may be refused.
 # Deletions take what links lead to; were they also given what there is, soon there would be nothing.
 OPERATIONS = """
 [[operations]]
@@ -29,7 +29,7 @@ parameters."path.ref" = {dictionary = "absent", probability = 0.5}
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "412", "429"]
 
 [[operations]]
-include-method = ["POST", "PATCH"]
+include-method = ["POST", "PATCH", "PUT"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "412", "415", "422", "429"]
 
 [[operations]]

@@ -64,7 +64,7 @@ class UploadOptions(Contract):
         """The words that mean no value, sorted, without duplicates; None for the default words."""
         return None if self.missing is None else tuple(sorted(set(self.missing)))
 
-    def media_type(self, media_type: str) -> str:
+    def full_media_type(self, media_type: str) -> str:
         """Return the media type with the options as parameters: with other options the same bytes are another dataset.
 
         The parameter ``header`` is that of RFC 4180.
@@ -77,7 +77,7 @@ class UploadOptions(Contract):
 
 
 def with_parameters(options: UploadOptions, content_type: str) -> UploadOptions:
-    """Return the options of a query, completed by parameters of the Content-Type: see ``media_type``.
+    """Return the options of a query, completed by parameters of the Content-Type: see ``full_media_type``.
 
     Raises:
         InvalidRequest: the value of a parameter is invalid.
@@ -121,11 +121,11 @@ def with_fields(options: UploadOptions, fields: Iterable[tuple[str, str]]) -> Up
         raise invalid_request(field_errors(values, error.errors(include_url=False))) from error
 
 
-def check_header(header: bool | None, media_type: str) -> None:
-    """Check that ``header`` is given for CSV and TSV only.
+def check_header(header: bool | None, media_type: str, place: str = "query:header") -> None:
+    """Check that ``header``, which the caller gave at ``place``, is given for CSV and TSV only.
 
     Raises:
         InvalidRequest: it is given for another format.
     """
     if header is not None and media_type not in TEXTS:
-        raise InvalidRequest.at("query:header", f"header is for {' and '.join(TEXTS)}, not {media_type}")
+        raise InvalidRequest.at(place, f"header is for {' and '.join(TEXTS)}, not {media_type}")

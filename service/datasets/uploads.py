@@ -79,7 +79,7 @@ def store(context: Context, received: Received, encoding: str | None) -> tuple[D
         sha256 = hashlib.file_digest(body, "sha256").hexdigest()
     options = received.options
     check_header(options.header, received.media_type)
-    media_type = options.media_type(received.media_type)
+    media_type = options.full_media_type(received.media_type)
     existing = datasets.find_by_sha256(context.database, sha256, media_type)
     if existing is not None and _is_intact(context, existing):
         return existing.resource, False

@@ -19,6 +19,7 @@ AfterBatch = Annotated[str | None, _cursor("bat")]
 AfterDataset = Annotated[str | None, _cursor("ds")]
 AfterJob = Annotated[str | None, _cursor("job")]
 AfterModel = Annotated[str | None, _cursor("mdl")]
+AfterUpload = Annotated[str | None, _cursor("upl")]
 AfterPart = Annotated[
     str | None,
     Query(pattern=r"^[0-9]{1,4}\.[0-9]{1,6}$", description="Only parts behind this one: the next of the last page."),

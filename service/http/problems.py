@@ -48,6 +48,7 @@ STATUS: Mapping[type[errors.FactRFMError], int] = {
     errors.NotInstalled: 422,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.TooManyUploads: 429,
     errors.QueueFull: 429,
     errors.RateLimited: 429,
     errors.PredictionsBusy: 429,

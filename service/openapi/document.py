@@ -43,13 +43,13 @@ def document(app: FastAPI, settings: ServiceSettings) -> dict[str, Any]:
             for method, operation in calls.items():
                 _complete(path, method, operation)
         add_links(made["paths"])
-        _add_bounds(made["paths"], settings)
+        _add_bounds(made["paths"], made["components"]["schemas"], settings)
         app.openapi_schema = made
     return app.openapi_schema
 
 
-def _add_bounds(paths: dict[str, Any], settings: ServiceSettings) -> None:
-    """Add the limits of jobs and rows that are settings."""
+def _add_bounds(paths: dict[str, Any], schemas: dict[str, Any], settings: ServiceSettings) -> None:
+    """Add the limits of jobs, rows and files that are settings."""
 
     def json_of(path: str) -> dict[str, Any]:
         schema: dict[str, Any] = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
@@ -67,6 +67,7 @@ def _add_bounds(paths: dict[str, Any], settings: ServiceSettings) -> None:
     for path, limit in max_rows.items():
         for shape in json_of(path)["anyOf"]:
             shape["properties"]["data" if "data" in shape["properties"] else "rows"]["maxItems"] = limit
+    schemas["UploadRequest"]["properties"]["bytes"]["maximum"] = settings.max_body_bytes
     for path in [template for template in paths if template.endswith("/infer")]:
         # every value takes at least a byte
         tensor = json_of(path)["properties"]["inputs"]["items"]
@@ -103,7 +104,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         for status in [status for status in responses if status.startswith("2")]:
             responses[status].setdefault("headers", {})["Idempotency-Replayed"] = REPLAYED
         _answers(responses, 409, 507)
-    if method in ("post", "patch"):
+    if method in ("post", "patch", "put"):
         _answers(responses, 408, 413, 422)
     for response in responses.values():
         response.setdefault("headers", {})["X-Request-ID"] = REQUEST_ID

@@ -36,6 +36,30 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         ],
         "created_at": _AT,
     },
+    "Upload": {
+        "id": "upl_01jd0000000000000000000005",
+        "state": "open",
+        "filename": "houses.parquet",
+        "media_type": "application/vnd.apache.parquet",
+        "encoding": None,
+        "bytes": 40_000_000,
+        "sha256": None,
+        "name": None,
+        "header": None,
+        "missing": None,
+        "part_bytes": 16_777_216,
+        "total_parts": 3,
+        "parts": [
+            {
+                "number": 1,
+                "bytes": 16_777_216,
+                "sha256": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+            }
+        ],
+        "dataset": None,
+        "created_at": _AT,
+        "expires_at": "2026-11-21T09:30:00.000Z",
+    },
     "DatasetRows": {"columns": ["rooms", "city"], "rows": [[3, "Bern"], [5, None]]},
     "Job": {
         "id": _JOB,

@@ -3,6 +3,7 @@
 from typing import Any
 
 OF_DATASET = ("get_dataset", "get_rows", "get_content", "delete_dataset")
+OF_UPLOAD = ("get_upload", "complete_upload", "delete_upload")
 OF_JOB = ("get_job", "get_events", "cancel_job", "retry_job", "get_parts", "get_trials", "get_result", "delete_job")
 OF_BATCH = ("get_batch", "cancel_batch")
 OF_MODEL = (
@@ -23,6 +24,8 @@ LINKS = (
     # source operation, its statuses, pointer to the value, parameter, target operations
     ("upload_dataset", ("200", "201"), "/id", "dataset_id", OF_DATASET),
     ("list_datasets", ("200",), "/items/0/id", "dataset_id", OF_DATASET),
+    ("create_upload", ("201",), "/id", "upload_id", OF_UPLOAD),
+    ("complete_upload", ("200", "201"), "/id", "dataset_id", OF_DATASET),
     ("create_job", ("202",), "/id", "job_id", OF_JOB),
     ("list_jobs", ("200",), "/items/0/id", "job_id", OF_JOB),
     ("get_job", ("200",), "/dataset", "dataset_id", ("get_dataset",)),

@@ -83,7 +83,23 @@ class TableReaders:
         self._of_project: dict[str | None, anyio.CapacityLimiter] = {}
         self._lock = threading.Lock()
         self._idle: _Reader | None = None
+        self._detached: set[_Caller] = set()
         self._closed = False
+
+    async def run_detached(self, work: Callable[[], T], project: str | None) -> T:
+        """Like ``run``, whether a client waits or has disconnected. ``close`` kills its reader process.
+
+        Raises:
+            ClientDisconnect: the pool was closed.
+        """
+        caller = _Caller()
+        token = _CALLER.set(caller)
+        self._detached.add(caller)
+        try:
+            return await self._in_turn(work, project)
+        finally:
+            self._detached.discard(caller)
+            _CALLER.reset(token)
 
     async def run(self, work: Callable[[], T], request: Request, project: str | None) -> T:
         """Return the result of ``work``, run in a thread as soon as ``project`` may read. Waiting takes no thread.
@@ -172,7 +188,9 @@ class TableReaders:
         raise ERRORS[answer.code](answer.detail, errors=tuple(FieldError(*entry) for entry in answer.errors))
 
     def close(self) -> None:
-        """End the idle reader now, and busy ones when they are done."""
+        """End the idle reader and those of ``run_detached`` now, and other busy ones when they are done."""
+        for caller in list(self._detached):
+            caller.leave()
         with self._lock:
             self._closed = True
             reader, self._idle = self._idle, None

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.datasets.upload_folder import UploadSweeper
 from service.runtime.context import Context
 from service.upkeep.lease_watch import LeaseWatch
-from worker.store import idempotency, jobs
+from worker.store import idempotency, jobs, uploads
 from worker.store.files.orphans import Sweeper
 from worker.store.jobs import parts
 from worker.store.locks import RECONCILER, try_lock
@@ -55,7 +55,7 @@ class Reconciler:
         self._thread.join()
 
     def look(self) -> None:
-        """Run one round: requeue expired jobs, purge old idempotency keys, resend lost messages, delete orphans."""
+        """Run one round: requeue expired jobs, purge what has expired, resend lost messages, delete orphans."""
         context, settings = self._context, self._context.settings
         # the folder of uploads may be local, so every process cleans its own
         self._uploads.look()
@@ -72,6 +72,10 @@ class Reconciler:
             log.warning("job woken whose parts had all ended", job_id=job_id)
             ACTIONS.labels("woken").inc()
         self._send_again()
+        for upload_id in uploads.purge(context.database, context.now()):
+            log.info("expired upload deleted", upload=upload_id)
+            context.artifacts.delete_prefix(f"uploads/{upload_id}")
+            ACTIONS.labels("upload_expired").inc()
         for path in self._sweeper.look():
             log.info("file without a row deleted", path=path)
             ACTIONS.labels("file_deleted").inc()

@@ -11,6 +11,7 @@ FactRFMError
 ├── Conflict                the resource's state does not allow it
 │   └── RequestInFlight     the first request with this idempotency key still runs
 ├── KeyReused               an idempotency key came back with another body
+├── TooManyUploads          a project has as many unfinished uploads as it may
 ├── QueueFull               as many jobs wait as the service takes
 ├── RateLimited             a project sends more requests a second than one process takes
 ├── PredictionsBusy         as many predictions wait as one process takes
@@ -142,6 +143,10 @@ class RateLimited(FactRFMError):
 
 class PredictionsBusy(FactRFMError):
     code = "predictions_busy"
+
+
+class TooManyUploads(FactRFMError):
+    code = "too_many_uploads"
 
 
 class QueueFull(FactRFMError):

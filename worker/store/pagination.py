@@ -2,9 +2,9 @@
 
 from typing import TypeVar
 
-from worker.contracts.resources import Batch, Dataset, Job, Model
+from worker.contracts.resources import Batch, Dataset, Job, Model, Upload
 
-Item = TypeVar("Item", Batch, Dataset, Job, Model)
+Item = TypeVar("Item", Batch, Dataset, Job, Model, Upload)
 
 
 def first_page(items: list[Item], limit: int) -> tuple[list[Item], str | None]:

@@ -12,6 +12,8 @@ from service.http.problems import on_factrfm_error
 from service.http.request_headers import has_two_lengths, header
 
 UPLOAD = ("POST", "/v1/datasets")
+PART = ("PUT", "/v1/uploads/")
+"""The method, and the beginning of the path."""
 LONG_BODIES = (*READ_ONLY_POSTS, "/batches")
 """Suffixes of paths whose JSON may be as long as is configured."""
 MAX_SHORT_BYTES = 2**20
@@ -26,9 +28,10 @@ class BodyLimit:
     application waits for the body counts.
     """
 
-    def __init__(self, app: ASGIApp, max_upload: int, max_other: int, stall_seconds: float) -> None:
+    def __init__(self, app: ASGIApp, max_upload: int, max_part: int, max_other: int, stall_seconds: float) -> None:
         self._app = app
         self._max_upload = max_upload
+        self._max_part = max_part
         self._max_other = max_other
         self._stall_seconds = stall_seconds
 
@@ -63,6 +66,8 @@ class BodyLimit:
     def _limit(self, method: str, path: str) -> int:
         if (method, path) == UPLOAD:
             return self._max_upload
+        if method == PART[0] and path.startswith(PART[1]):
+            return self._max_part
         return self._max_other if path.endswith(LONG_BODIES) else min(self._max_other, MAX_SHORT_BYTES)
 
 

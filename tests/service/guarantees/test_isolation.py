@@ -9,8 +9,8 @@ from service.runtime.context import Context
 from worker.contracts.keys import Scope
 from worker.store import keys
 
-MAKES_ITS_OWN = {"POST /v1/datasets": 201}
-LISTS = {"GET /v1/datasets", "GET /v1/jobs", "GET /v1/models"}
+MAKES_ITS_OWN = {"POST /v1/datasets": 201, "POST /v1/uploads": 201}
+LISTS = {"GET /v1/datasets", "GET /v1/jobs", "GET /v1/models", "GET /v1/uploads"}
 NAMES_A_DATASET = {"POST /v1/jobs", "POST /v1/batches"}
 ASKS = {
     "POST /v1/models/{ref}/predict",

@@ -159,6 +159,29 @@ def test_a_reader_whose_caller_left_is_ended_and_the_next_table_is_read(readers:
     assert anyio.run(scenario) == 1
 
 
+def test_a_table_that_nobody_waits_for_is_read_to_its_end_or_until_the_pool_is_closed(tmp_path: Path) -> None:
+    readers = TableReaders(1, MEMORY, 60)
+
+    async def scenario() -> int:
+        order = _order(tmp_path, b"a\n1\n")
+        rows = (await readers.run_detached(lambda: readers.read(order), "a")).rows
+
+        async def close() -> None:
+            with anyio.fail_after(20):
+                while not (tmp_path / "pipe").exists():
+                    await anyio.sleep(0.02)
+            await anyio.to_thread.run_sync(readers.close)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(close)
+            with pytest.raises(ClientDisconnect), anyio.fail_after(30):
+                await readers.run_detached(lambda: readers.read(_endless(tmp_path)), "a")
+        return rows
+
+    assert anyio.run(scenario) == 1
+    assert _processes() == []
+
+
 def test_whoever_leaves_the_line_is_waited_for_no_longer(tmp_path: Path) -> None:
     readers = TableReaders(1, MEMORY, 60)
     release = threading.Event()

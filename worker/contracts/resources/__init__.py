@@ -52,10 +52,12 @@ from worker.contracts.resources.models import (
     Model,
     ModelColumn,
 )
+from worker.contracts.resources.uploads import MAX_PARTS, Upload, UploadPart
 
 __all__ = [
     "CUT_MARK",
     "FINAL_STATES",
+    "MAX_PARTS",
     "MAX_TOP_LENGTH",
     "Batch",
     "BatchCounts",
@@ -94,4 +96,6 @@ __all__ = [
     "Progress",
     "RowValue",
     "TopValue",
+    "Upload",
+    "UploadPart",
 ]

@@ -15,12 +15,12 @@ from sqlalchemy.orm import aliased
 
 from worker.store.database import Database
 from worker.store.files.artifacts import Artifacts
-from worker.store.schema.tables import DatasetRow, JobRow, ModelRow
+from worker.store.schema.tables import DatasetRow, JobRow, ModelRow, UploadPartRow
 
 JOB_PREFIXES = ("jobs", "models", "results")
-PREFIXES = (*JOB_PREFIXES, "datasets", "checks")
+PREFIXES = (*JOB_PREFIXES, "datasets", "uploads", "checks")
 FOLDERS_AT_ONCE = 200
-"""Folders per call, one for each job or dataset; the next call continues after them."""
+"""Folders per call, one for each job, dataset or upload; the next call continues after them."""
 
 
 @dataclass
@@ -92,6 +92,7 @@ class Sweeper:
         named = ReferencedFiles()
         job_ids = {name for prefix, name in part if prefix in JOB_PREFIXES}
         dataset_ids = {name for prefix, name in part if prefix == "datasets"}
+        upload_ids = {name for prefix, name in part if prefix == "uploads"}
         with self._database.reading() as session:
             # the files of a part are in the folders of its job, which needs them until it succeeds
             of_job = aliased(JobRow)
@@ -114,6 +115,8 @@ class Sweeper:
                 select(DatasetRow.content, DatasetRow.table).where(DatasetRow.id.in_(dataset_ids))
             ):
                 named.keys |= _keys(list(files))
+            for file in session.scalars(select(UploadPartRow.file).where(UploadPartRow.upload_id.in_(upload_ids))):
+                named.keys |= _keys(file)
         return named
 
 

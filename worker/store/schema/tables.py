@@ -67,6 +67,32 @@ class DatasetRow(Owned, Base):
     created_at: Mapped[datetime]
 
 
+class UploadRow(Owned, Base):
+    """A file that is sent in parts. ``request``: what the caller said of it; ``dataset_id``: once it is complete.
+
+    ``dataset_id`` is no foreign key: a dataset may be deleted before the upload that made it has expired.
+    """
+
+    __tablename__ = "uploads"
+    __table_args__ = (Index(None, "project", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    request: Mapped[dict[str, Any]]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    part_bytes: Mapped[int] = mapped_column(BigInteger)
+    dataset_id: Mapped[str | None]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class UploadPartRow(Base):
+    __tablename__ = "upload_parts"
+
+    upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    file: Mapped[dict[str, Any]]
+
+
 class BatchRow(Owned, Base):
     __tablename__ = "batches"
     __table_args__ = (Index(None, "project", "id"),)
