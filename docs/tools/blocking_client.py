@@ -24,6 +24,7 @@ NAMES = {
     # of which only sleep is used
     "asyncio": "time",
     "opened_async": "opened",
+    "result_async": "result",
 }
 TEXTS = {
     "The asynchronous client. ``Client`` has the same methods.": "The blocking client.",

@@ -11,6 +11,7 @@ from service.client.errors import (
     Refused,
     TimedOut,
     UnreadableAnswer,
+    UploadInterrupted,
 )
 from service.client.sync import Client
 from worker.contracts.errors import UnknownCategories
@@ -25,4 +26,5 @@ __all__ = [
     "TimedOut",
     "UnknownCategories",
     "UnreadableAnswer",
+    "UploadInterrupted",
 ]

@@ -8,8 +8,11 @@ import httpx
 
 from service.client import calls, flows
 from service.client.aio_sender import AsyncSender
+from service.client.errors import ClientError
 from service.client.events import AnyEvent
-from service.client.flows import Flow, NetworkOptions, Report, TrainOptions, TuneOptions, Wait
+from service.client.flows import Flow, NetworkOptions, Report, Step, TrainOptions, TuneOptions, Wait
+from service.client.opened_body import result_async
+from service.client.part_uploads import Pause, Read, UploadReport
 from service.client.tables import rows_of
 from worker.contracts.explanation import Explanations
 from worker.contracts.parts import Part
@@ -75,13 +78,20 @@ class AsyncClient:
         *,
         header: bool | None = None,
         missing: Sequence[str] | None = None,
+        resume: str | None = None,
+        progress: UploadReport | None = None,
     ) -> Dataset:
         """Upload a table: a path, a pandas or polars DataFrame, an Arrow table, a mapping of columns, or arrays (X, y).
 
         The same bytes again give the dataset that they made first. ``header``: whether the first row of a CSV or TSV
         holds the names. ``missing``: the words that mean no value, so that others, such as None, are values.
+        A large table is sent in parts. ``resume``: the id of such an upload, of which the missing parts are sent.
+        ``progress`` is called with the upload and the bytes that are there.
+
+        Raises:
+            UploadInterrupted: an upload in parts ended before it was complete; its ``upload_id`` resumes it.
         """
-        return await self._run(flows.upload(data, name, header, missing))
+        return await self._run(flows.upload(data, name, header, missing, resume, progress))
 
     async def dataset(self, dataset_id: str) -> Dataset:
         """Return a dataset."""
@@ -311,14 +321,27 @@ class AsyncClient:
             after = page.next
 
     async def _run(self, flow: Flow[T]) -> T:
-        answer: Any = None
         try:
+            step = flow.send(None)
             while True:
-                step = flow.send(answer)
-                answer = await self._wait(step) if isinstance(step, Wait) else await self._sender.send(step)
+                try:
+                    answer = await self._answer(step)
+                except (ClientError, OSError) as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(answer)
         except StopIteration as end:
             result: T = end.value
             return result
+
+    async def _answer(self, step: Step) -> Any:
+        if isinstance(step, Wait):
+            return await self._wait(step)
+        if isinstance(step, Read):
+            return await result_async(step.work)
+        if isinstance(step, Pause):
+            return await self._sender.sleep(step.seconds)
+        return await self._sender.send(step)
 
     async def _wait(self, wait: Wait) -> Job:
         async for event in self.follow(wait.job_id, timeout=wait.seconds):

@@ -56,6 +56,10 @@ class AsyncSender:
                 return call.parse(response)
             await self._pause(retries, response)
 
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
     async def _pause(self, retries: Retries, outcome: httpx.Response | httpx.TransportError) -> None:
         """Sleep until the next try.
 

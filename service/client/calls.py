@@ -22,6 +22,8 @@ from worker.contracts.resources import (
     Job,
     Model,
     Page,
+    Upload,
+    UploadPart,
 )
 from worker.contracts.resources.comparison import Comparison
 from worker.contracts.results import NetworkReport, Trials, TuneResult
@@ -112,6 +114,27 @@ def upload(body: Body, name: str | None, header: bool | None, missing: Sequence[
     options = {"name": name, "header": header, "missing": None if missing is None else list(missing)}
     params = {option: value for option, value in options.items() if value is not None}
     return Call("POST", "/v1/datasets", model(Dataset), params=params, body=body)
+
+
+def begin_upload(request: Mapping[str, Any]) -> Call[Upload]:
+    return Call("POST", "/v1/uploads", model(Upload), json=dict(request))
+
+
+def upload_in_parts(upload_id: str) -> Call[Upload]:
+    return Call("GET", path("/v1/uploads/{upload}", upload=upload_id), model(Upload))
+
+
+def put_part(upload_id: str, number: int, body: Body, digest: str) -> Call[UploadPart]:
+    place = path("/v1/uploads/{upload}/parts/{number}", upload=upload_id, number=str(number))
+    return Call("PUT", place, model(UploadPart), body=body, headers={"Content-Digest": digest})
+
+
+def complete_upload(upload_id: str) -> Call[Dataset]:
+    return Call("POST", path("/v1/uploads/{upload}/complete", upload=upload_id), model(Dataset))
+
+
+def delete_upload(upload_id: str) -> Call[None]:
+    return Call("DELETE", path("/v1/uploads/{upload}", upload=upload_id), nothing)
 
 
 def dataset(dataset_id: str) -> Call[Dataset]:

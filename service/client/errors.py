@@ -2,6 +2,7 @@
 
 ClientError
 ├── NotReached         no answer, after all tries
+├── UploadInterrupted  an upload in parts ended before all were there, and can be resumed
 ├── Refused            the service answered with a problem document
 ├── UnreadableAnswer   the answer cannot be parsed
 ├── JobFailed          a job failed or was cancelled
@@ -23,6 +24,16 @@ class ClientError(Exception):
 
 class NotReached(ClientError):
     """No answer came, after all tries. The request may have been carried out anyway."""
+
+
+class UploadInterrupted(ClientError):
+    """An upload in parts ended before it was complete. ``upload(data, resume=upload_id)`` sends what is missing."""
+
+    def __init__(self, upload_id: str, reason: ClientError) -> None:
+        super().__init__(
+            f"the upload {upload_id} was interrupted: {reason}; what has arrived is kept: resume the upload {upload_id}"
+        )
+        self.upload_id = upload_id
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypedDict, TypeVar
 
-from service.client import calls
+from service.client import calls, part_uploads
 from service.client.calls import Call
 from service.client.errors import JobFailed
 from service.client.events import AnyEvent
+from service.client.part_uploads import Pause, Read, UploadReport
 from service.client.tables import read_answer, rows_of, table_of
 from worker.contracts.base import Contract
 from worker.contracts.errors import UnknownCategories
@@ -54,16 +56,25 @@ class Wait:
     report: Report | None
 
 
-Step = Call[Any] | Wait
+Step = Call[Any] | Wait | Read | Pause
 Flow = Generator[Step, Any, T]
 
 
 def upload(
-    data: Any, name: str | None, header: bool | None = None, missing: Sequence[str] | None = None
+    data: Any,
+    name: str | None,
+    header: bool | None = None,
+    missing: Sequence[str] | None = None,
+    resume: str | None = None,
+    progress: UploadReport | None = None,
 ) -> Flow[Dataset]:
-    """Upload a table."""
+    """Upload a table: a large one in parts, or those that the upload ``resume`` lacks."""
     body = table_of(data)
-    dataset: Dataset = yield calls.upload(body, name if name is not None else body.name, header, missing)
+    name = name if name is not None else body.name
+    size: int = yield Read(partial(part_uploads.length, body))
+    if resume is not None or size >= part_uploads.MIN_BYTES:
+        return (yield from part_uploads.send(body, name, header, missing, resume, progress))
+    dataset: Dataset = yield calls.upload(body, name, header, missing)
     return dataset
 
 

@@ -1,13 +1,25 @@
 """A body opened for one try: a file for the blocking client, blocks of bytes for the asynchronous one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from service.client.tables import Body
 
+T = TypeVar("T")
+
 BLOCK_BYTES = 2**20
+
+
+def result(work: Callable[[], T]) -> T:
+    """Return the result of work that reads a file."""
+    return work()
+
+
+async def result_async(work: Callable[[], T]) -> T:
+    """Return the result of work that reads a file, in a thread."""
+    return await asyncio.to_thread(work)
 
 
 @contextmanager

@@ -2,16 +2,25 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from service.client.errors import ClientError
 from service.client.events import AnyEvent
 from worker.contracts.events import IterationEvent, LogEvent, StateEvent, StepEvent
-from worker.contracts.resources import Job
+from worker.contracts.resources import Job, Upload
 
 SHOWN = (
     "validation_accuracy",
@@ -89,6 +98,42 @@ class ProgressBar:
                 shared = "" if parts is None else f"{parts.done} of {parts.total} parts"
                 note = ", ".join(filter(None, (job.progress.stage, shared, self._measured)))
                 self._progress.update(self._task, completed=job.progress.fraction, total=1, note=note)
+
+
+class UploadBar:
+    """Shows how much of a file has arrived, where it is sent in parts, and says how to resume the upload."""
+
+    def __init__(self, path: Path, console: Console) -> None:
+        self._path = path
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, upload: Upload, done: int) -> None:
+        """Show that ``done`` bytes of the upload are there."""
+        if self._task is None:
+            console = self._progress.console
+            how = f"if it is interrupted: factrfm upload {self._path} --resume {upload.id}"
+            console.print(
+                f"{self._path} is sent in {upload.total_parts} parts; {how}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+            self._task = self._progress.add_task("upload", total=upload.bytes)
+            self._progress.start()
+        self._progress.update(self._task, completed=done)
+        if done == upload.bytes:
+            self._progress.update(self._task, description="reading")
 
 
 Bar = ProgressBar

@@ -57,6 +57,10 @@ class Sender:
                 return call.parse(response)
             self._pause(retries, response)
 
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
     def _pause(self, retries: Retries, outcome: httpx.Response | httpx.TransportError) -> None:
         """Sleep until the next try.
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Group
 
+from service.client.progress import UploadBar
 from service.commands.session import HeaderRow, Limit, Session, remote, table
 from service.datasets.warnings import dataset_warnings
 from service.errors import WrongSetting
@@ -22,15 +23,25 @@ def upload(
     files: Annotated[list[Path], typer.Argument(help="CSV, TSV, Parquet, Arrow, NPZ or JSON files, also .gz or .zst.")],
     name: Annotated[str | None, typer.Option(help="What to call the dataset. Default: the file's name.")] = None,
     header: HeaderRow = None,
+    resume: Annotated[
+        str | None, typer.Option(help="The id of an interrupted upload of the file, upl_…: send what is missing.")
+    ] = None,
     missing: Annotated[
         list[str] | None,
         typer.Option(help="A word that means no value; repeat it for several. Others, such as None, are values then."),
     ] = None,
 ) -> None:
-    """Upload tables. The same bytes again are the same dataset."""
+    """Upload tables, large ones in parts. The same bytes again are the same dataset."""
     if name is not None and len(files) > 1:
         raise WrongSetting("--name is for one file; each of several is called by its own name")
-    uploaded = [session.client.upload(path, name, header=header, missing=missing or None) for path in files]
+    if resume is not None and len(files) > 1:
+        raise WrongSetting("--resume is for one file: an upload is of one")
+    uploaded: list[Dataset] = []
+    for path in files:
+        with UploadBar(path, session.notes) as bar:
+            uploaded.append(
+                session.client.upload(path, name, header=header, missing=missing or None, resume=resume, progress=bar)
+            )
     session.show(uploaded, lambda: _table(uploaded))
     for dataset in uploaded:
         note_warnings(session, dataset)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         TimedOut,
         UnknownCategories,
         UnreadableAnswer,
+        UploadInterrupted,
     )
     from service.client.progress import ProgressBar
     from worker.contracts.errors import ArtifactCorrupt, ColumnMismatch, FactRFMError, InvalidRequest
@@ -41,6 +42,7 @@ __all__ = [
     "TimedOut",
     "UnknownCategories",
     "UnreadableAnswer",
+    "UploadInterrupted",
     "load",
 ]
 
@@ -55,6 +57,7 @@ _MODULES = {
         "TimedOut",
         "UnknownCategories",
         "UnreadableAnswer",
+        "UploadInterrupted",
     ),
     "service.client.progress": ("ProgressBar",),
     "worker.contracts.errors": ("ArtifactCorrupt", "ColumnMismatch", "FactRFMError", "InvalidRequest"),

@@ -151,5 +151,5 @@ def test_every_try_sends_the_whole_file_and_closes_it(
     with pytest.raises(Refused):
         _ = client.upload(path) if kind is Client else asyncio.run(client.upload(path))
     assert [len(request.content) for request in play.requests] == [path.stat().st_size] * 3
-    assert len(opened) == 4, "once to see that it is there"
+    assert len(opened) == 5, "once to see that it is there, and once how long it is"
     assert all(file.closed for file in opened)
