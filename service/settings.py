@@ -32,7 +32,7 @@ class ServiceSettings(SharedSettings):
         description="Comma-separated host names that the API accepts, besides localhost and its own host; others get "
         "421. Empty: every name if there are keys, no other name if there are none.",
     )
-    max_body_bytes: int = Field(2 * GIB, ge=1, le=MAX_BYTES, description="Largest upload, also after decompression.")
+    max_body_bytes: int = Field(8 * GIB, ge=1, le=MAX_BYTES, description="Largest upload, also after decompression.")
     upload_part_bytes: int = Field(
         16 * 2**20,
         ge=1,
@@ -46,7 +46,7 @@ class ServiceSettings(SharedSettings):
         16, ge=1, le=MAX_COUNT, description="Uploads in parts of one project that are not complete; more are 429."
     )
     max_json_bytes: int = Field(16 * 2**20, ge=1, le=MAX_BYTES, description="Largest body of any other request.")
-    max_cells: int = Field(200_000_000, ge=1, le=2**48, description="Largest table, rows × columns.")
+    max_cells: int = Field(500_000_000, ge=1, le=2**48, description="Largest table, rows × columns.")
     max_encoded_columns: int = Field(
         MAX_ENCODED_COLUMNS, ge=1, le=2**20, description="Largest width of a table after one-hot encoding."
     )
@@ -89,7 +89,10 @@ class ServiceSettings(SharedSettings):
         2 * GIB, ge=MIN_READER_BYTES, le=MAX_BYTES, description="Memory that reading one uploaded table may take."
     )
     table_reader_seconds: float = Field(
-        1800.0, gt=0, le=DAY, description="Longest time that reading one uploaded table may take."
+        1800.0,
+        gt=0,
+        le=DAY,
+        description="Longest time that reading one uploaded table may take; of a larger file than 1 GiB, each GiB.",
     )
     max_waiting_predictions: int = Field(
         256,

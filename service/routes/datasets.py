@@ -5,7 +5,6 @@ from copy import deepcopy
 from typing import Annotated, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from service.datasets import uploads
@@ -26,7 +25,7 @@ from worker.tables.close_names import did_you_mean, shown
 from worker.tables.files.raw_table import MAX_NAME_LENGTH
 from worker.tables.histogram import histogram
 from worker.tables.media import DATASET_TYPES
-from worker.tables.storage import iter_column, iter_tables
+from worker.tables.storage import iter_column, iter_tables, open_table
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
@@ -145,7 +144,7 @@ def get_histogram(
     edges: list[float] = []
     counts: list[int] = []
     if stats.min is not None and stats.max is not None:
-        with context.artifacts.open_part(record.table) as source, pq.ParquetFile(source) as file:
+        with context.artifacts.open_part(record.table) as source, open_table(source) as file:
             edges, counts = histogram(iter_column(file, column), stats.min, stats.max, bins, integer=stats.integer)
     return Histogram(column=column, edges=edges, counts=counts, missing=stats.missing, infinite=stats.infinite)
 

@@ -72,7 +72,8 @@ _CALLER: ContextVar[_Caller | None] = ContextVar("caller", default=None)
 class TableReaders:
     """Reads at most ``processes`` tables at once, each in a process with ``memory_bytes``; 0: in this process.
 
-    ``seconds``: time limit for a table. A project may use all processes but one, which is left for other projects.
+    ``seconds``: time limit for a table, or for each GiB of a larger file. A project may use all processes but one,
+    which is left for other projects.
     """
 
     def __init__(self, processes: int, memory_bytes: int, seconds: float) -> None:
@@ -168,7 +169,8 @@ class TableReaders:
         try:
             if caller is not None:
                 caller.hold(reader)
-            answer = reader.ask(order, self._seconds)
+            # what reading takes grows with the file
+            answer = reader.ask(order, self._seconds * max(1.0, order.source.stat().st_size / GIB))
         except BaseException as error:
             reader.end()
             if caller is not None and caller.left:

@@ -7,7 +7,7 @@ categories in ``as_texts``, and get their stored texts.
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,14 @@ def load_table(source: Path, columns: list[str] | None = None, as_texts: Collect
     """Return the table, or some of its columns."""
     names = columns_to_read(pq.read_schema(source, memory_map=True).names, columns, as_texts)
     return restore_texts(pq.read_table(source, columns=names, memory_map=True))
+
+
+def open_table(source: Path | BinaryIO, **options: Any) -> pq.ParquetFile:
+    """Open a Parquet file for reading in blocks. ``options``: of ``ParquetFile``.
+
+    Its pre-buffer, which is on by default, would keep all that was read until the last block.
+    """
+    return pq.ParquetFile(source, pre_buffer=False, buffer_size=2**20, **options)
 
 
 def save_arrow(table: pa.Table, destination: Path) -> None:
@@ -57,7 +65,7 @@ def iter_tables(
     ``first``: the row to begin with, from 0, and ``rows``: how many there will be, None for all. Row groups in front
     of the first row and behind the last one are not read.
     """
-    with pq.ParquetFile(source) as file:
+    with open_table(source) as file:
         names = columns_to_read(file.schema_arrow.names, columns, as_texts)
         groups, skipped = _row_groups(file, first, rows)
         batches = file.iter_batches(batch_size=batch_rows, row_groups=groups, columns=names)
@@ -100,7 +108,7 @@ def take_rows(source: BinaryIO, columns: list[str], numbers: Sequence[int]) -> p
     rows = np.asarray(numbers, dtype=np.int64)
     tables: list[pa.Table] = []
     order: list[np.ndarray] = []
-    with pq.ParquetFile(source) as file:
+    with open_table(source) as file:
         first = 0
         for group in range(file.num_row_groups):
             after = first + file.metadata.row_group(group).num_rows

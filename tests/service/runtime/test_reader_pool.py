@@ -15,11 +15,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 from support.processes import wait_until
 
+from service.runtime import reader_pool
 from service.runtime.reader_pool import TableReaders
 from service.settings import ServiceSettings
 from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.contracts.reading import ReadDone, ReadOrder
+from worker.settings import GIB
 from worker.tables import media
 
 MEMORY = 2**28
@@ -93,6 +95,21 @@ def test_a_table_that_takes_too_long_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TableTooLarge, match=r"within 0\.2 seconds"):
         readers.read(_endless(tmp_path))
     assert _processes() == []
+
+
+@pytest.mark.parametrize(("size", "seconds"), [(1, 60), (GIB, 60), (5 * GIB // 2, 150)])
+def test_a_large_file_may_take_longer_by_its_size(
+    readers: TableReaders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, seconds: float
+) -> None:
+    asked: list[float] = []
+    ask = reader_pool._Reader.ask
+    monkeypatch.setattr(reader_pool._Reader, "ask", lambda *one: asked.append(one[2]) or ask(*one))
+    order = _order(tmp_path, b"\0")
+    # without blocks on the disk
+    os.truncate(order.source, size)
+    with pytest.raises(UnreadableTable, match="NUL"):
+        readers.read(order)
+    assert asked == [seconds]
 
 
 def test_a_table_that_takes_too_much_memory_is_refused(readers: TableReaders, tmp_path: Path) -> None:

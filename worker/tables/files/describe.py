@@ -1,8 +1,8 @@
 """Statistics of a column, in memory that does not grow with the table.
 
 A column is read in blocks, and every value becomes 64 bits: the bits of a number, the hash of a text. To count distinct
-values, these words are partitioned by a hash into temporary files, one partition at a time is sorted in memory, and so
-the column is read once.
+values, the distinct words of each block are partitioned by a hash into temporary files, one partition at a time is
+sorted in memory, and so the column is read once. Frequent words are few in each block, so no partition grows with them.
 """
 
 import tempfile
@@ -25,13 +25,15 @@ MEANT = r"^[€$£¥]?\s*[+-]?\s*[0-9]{1,3}([ .,']?[0-9]{3})*([.,][0-9]+)?\s*[�
 """A formatted number, with a decimal comma, thousands separators or a currency sign."""
 MAX_ODD_SHARE = 0.5
 MAX_COUNTED = 10_000
-PARTITION_ROWS = 2**21
-"""About this many values are sorted at a time: 16 MiB, and as much again for their rows."""
+PARTITION_ROWS = 2**20
+"""About this many values are sorted at a time: 8 MiB, and as much again for their rows."""
 MIXER = np.uint64(0x9E3779B97F4A7C15)
 """2^64 over the golden ratio: multiplying by it spreads bit patterns evenly (Knuth, TAOCP 3, 6.4)."""
 
 Blocks = Callable[[], Iterator[pa.Array]]
 Words = Callable[[], Iterator[np.ndarray]]
+Entries = Callable[[], Iterator[np.ndarray]]
+"""Arrays (k, width) of 64-bit numbers, a row for each distinct word of a block; its first column is the word."""
 
 
 def describe(name: str, kind: ColumnType, blocks: Blocks, folder: Path | None = None, *, index: bool = False) -> Column:
@@ -87,11 +89,8 @@ def _numbers(name: str, blocks: Blocks, folder: Path | None) -> Column:
             squares += ((finite - finite.mean()) ** 2).sum() + shift**2 * share * count
             mean += shift * share
             count += len(finite)
-    distinct = 0
-    for words, _places in _partitions(lambda: _words(blocks), known, folder):
-        # np.unique without indices uses a hash table, which takes 15 times as long
-        words.sort()
-        distinct += bool(len(words)) + int(np.count_nonzero(words[1:] != words[:-1]))
+    partitions = _partitions(lambda: map(_distinct_entries, _words(blocks)), known, folder)
+    distinct = sum(len(_distinct(entries[:, 0])) for entries in partitions)
     if not count:
         return Column(name=name, type="numeric", missing=missing, distinct=distinct, infinite=known)
     std = float(np.sqrt(squares / count))
@@ -132,40 +131,66 @@ def _hashes(blocks: Blocks) -> Words:
     return hashes
 
 
-def _partitions(words: Words, rows: int, folder: Path | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the 64-bit words of each partition, and their rows. Equal words are in one partition."""
+def _distinct(words: np.ndarray) -> np.ndarray:
+    """Return the distinct words, sorted."""
+    # np.unique without indices uses a hash table, which takes 15 times as long
+    ordered = np.sort(words)
+    is_first = np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]
+    distinct: np.ndarray = ordered[is_first]
+    return distinct
+
+
+def _distinct_entries(block: np.ndarray) -> np.ndarray:
+    return _distinct(block.view(np.uint64))[:, None]
+
+
+def _tallies(words: Words) -> Entries:
+    """Return a function that yields for each block its distinct words, with the first row and the count of each."""
+
+    def tallies() -> Iterator[np.ndarray]:
+        row = 0
+        for block in words():
+            values, first, counts = np.unique(block.view(np.uint64), return_index=True, return_counts=True)
+            yield np.column_stack([values, (first + row).astype(np.uint64), counts.astype(np.uint64)])
+            row += len(block)
+
+    return tallies
+
+
+def _partitions(entries: Entries, rows: int, folder: Path | None) -> Iterator[np.ndarray]:
+    """Yield the entries of each partition, in order. Entries of equal words are in one partition."""
     n_partitions = -(-rows // PARTITION_ROWS)
     if n_partitions <= 1:
-        arrays = [block.view(np.uint64) for block in words()]
-        yield np.concatenate([np.empty(0, np.uint64), *arrays]), np.arange(rows)
+        blocks = list(entries())
+        if blocks:
+            yield np.concatenate(blocks)
         return
     with ExitStack() as stack:
         files = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in range(n_partitions)]
-        row = 0
-        for block in words():
-            bits = block.view(np.uint64)
-            partition = (bits * MIXER >> np.uint64(32)) % np.uint64(n_partitions)
+        width = 1
+        for block in entries():
+            width = block.shape[1]
+            partition = (block[:, 0] * MIXER >> np.uint64(32)) % np.uint64(n_partitions)
             order = np.argsort(partition, kind="stable")
-            pairs = np.column_stack([bits, np.arange(row, row + len(bits), dtype=np.uint64)])[order]
             starts = np.searchsorted(partition[order], np.arange(1, n_partitions))
-            for file, part in zip(files, np.split(pairs, starts), strict=True):
+            for file, part in zip(files, np.split(block[order], starts), strict=True):
                 file.write(part.tobytes())
-            row += len(bits)
         for file in files:
             file.seek(0)
-            pairs = np.frombuffer(file.read(), np.uint64).reshape(-1, 2)
-            yield pairs[:, 0].copy(), pairs[:, 1].astype(np.int64)
+            yield np.frombuffer(file.read(), np.uint64).reshape(-1, width)
 
 
 def _frequent(words: Words, rows: int, folder: Path | None) -> tuple[int, list[tuple[int, int]]]:
     """Return the number of distinct words, and (word, count) of the most frequent; ties by first row."""
     distinct = 0
     frequent: list[tuple[int, int, int]] = []
-    for bits, places in _partitions(words, rows, folder):
-        values, first, counts = np.unique(bits, return_index=True, return_counts=True)
+    for entries in _partitions(_tallies(words), rows, folder):
+        values, first, inverse = np.unique(entries[:, 0], return_index=True, return_inverse=True)
+        counts = np.bincount(inverse, weights=entries[:, 2], minlength=len(values)).astype(np.int64)
+        places = entries[first, 1]
         distinct += len(values)
-        best = np.lexsort((places[first], -counts))[:TOP_VALUES]
-        frequent += [(-int(counts[at]), int(places[first[at]]), int(values[at].view(np.int64))) for at in best]
+        best = np.lexsort((places, -counts))[:TOP_VALUES]
+        frequent += [(-int(counts[at]), int(places[at]), int(values[at].view(np.int64))) for at in best]
     return distinct, [(word, -count) for count, _, word in sorted(frequent)[:TOP_VALUES]]
 
 

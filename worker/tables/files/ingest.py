@@ -12,7 +12,7 @@ from worker.tables.files.describe import Blocks, describe
 from worker.tables.files.inference import ColumnForm, check_cells, column_forms
 from worker.tables.files.raw_table import NO_HEADER, Limits, RawTable
 from worker.tables.files.readers import read
-from worker.tables.storage import ROW_GROUP, iter_column
+from worker.tables.storage import ROW_GROUP, iter_column, open_table
 from worker.tables.values import canonical
 
 GROUP_BYTES = 2**23
@@ -47,7 +47,7 @@ def ingest(
     rows = _write(raw, forms, destination, max_cells)
     if rows == 0:
         raise UnreadableTable(f"the table has a header and no rows{f'; {NO_HEADER}' if raw.guessed_header else ''}")
-    with pq.ParquetFile(destination) as file:
+    with open_table(destination) as file:
         columns = [
             describe(name, form.type, _blocks(file, name, rows), destination.parent, index=name in raw.index)
             for name, form in zip(raw.names, forms, strict=True)

@@ -29,6 +29,7 @@ from worker.tables.files.npz import arrays
 from worker.tables.files.raw_table import Limits, RawTable, check_names
 from worker.tables.files.size_limits import check_arrow, check_columns, check_parquet, check_texts
 from worker.tables.missing_words import missing_words
+from worker.tables.storage import open_table
 from worker.tables.values import ALLOWED_CELLS, decoded, is_text, type_of
 
 BATCH_ROWS = 16_384
@@ -141,7 +142,7 @@ def _parquet(source: Path, limits: Limits) -> RawTable:
 
 
 def _opened_parquet(source: Path, **options: Any) -> pq.ParquetFile:
-    return pq.ParquetFile(
+    return open_table(
         source, thrift_string_size_limit=MAX_FOOTER_BYTES, thrift_container_size_limit=5 * MAX_COLUMNS, **options
     )
 
