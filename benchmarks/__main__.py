@@ -20,6 +20,7 @@ NAMES = (
     "networks",
     "nfa",
     "parity",
+    "reading",
     "scale",
     "serving",
     "speed",

@@ -3,18 +3,18 @@
 from pathlib import Path
 
 
-def resident() -> int:
-    """Return the bytes that this process holds now."""
-    return _told("VmRSS")
+def resident(process: int | str = "self") -> int:
+    """Return the bytes that a process holds now, by default this one."""
+    return _told(process, "VmRSS")
 
 
-def peak() -> int:
-    """Return the most bytes that this process has held; unlike getrusage's, not that of the process that started it."""
-    return _told("VmHWM")
+def peak(process: int | str = "self") -> int:
+    """Return the most bytes that a process has held; unlike getrusage's, not that of the process that started it."""
+    return _told(process, "VmHWM")
 
 
-def _told(name: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
+def _told(process: int | str, name: str) -> int:
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith(name):
             return int(line.split()[1]) * 1024
     raise RuntimeError("this machine does not say how much memory a process holds")
