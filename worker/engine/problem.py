@@ -13,7 +13,7 @@ from worker.engine.kernels import KernelPoints, median_bandwidth
 from worker.engine.kernels.points import predict_rows
 from worker.engine.solvers.ridge_solvers import PreparedSystem, Solution, ridge_solver
 from worker.engine.targets import Targets
-from worker.engine.updates import scaled, update_of
+from worker.engine.updates import first_metric, scaled, update_of
 
 MEDIAN_ROWS = 1000
 """The median distance is taken between so many rows at most, drawn by the seed."""
@@ -84,12 +84,10 @@ class Problem:
         return {name: ended - began for (_, began), (name, ended) in zip(self._marks, self._marks[1:], strict=False)}
 
     def first_metric(self, M: Tensor | None) -> Tensor:
-        d = self.X.shape[1]
-        diagonal = self.config.feature_matrix == "diagonal"
+        first = first_metric(self.X.shape[1], self.config, self.X.device)
         if M is None:
-            identity = torch.ones(d, dtype=torch.float64, device=self.X.device)
-            return identity if diagonal else torch.diag(identity)
-        expected = (d,) if diagonal else (d, d)
+            return first
+        expected = tuple(first.shape)
         if M.shape != expected:
             raise InvalidConfig(f"M must have shape {expected} for feature_matrix, not {tuple(M.shape)}")
         return M.to(self.X.device, torch.float64)

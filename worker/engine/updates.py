@@ -95,3 +95,9 @@ def scaled(following: Tensor, scale: str) -> Tensor | None:
 def _few_rows(points: KernelPoints, M: Tensor) -> bool:
     """Return whether there are fewer rows than columns: M' then has a root of low rank."""
     return M.ndim == 2 and len(points) < len(M)
+
+
+def first_metric(d: int, config: FitConfig, device: torch.device | None = None) -> Tensor:
+    """Return M of iteration 0, the identity (d, d) or its diagonal (d,), float64."""
+    ones = torch.ones(d, dtype=torch.float64, device=device)
+    return ones if config.feature_matrix == "diagonal" else torch.diag(ones)

@@ -456,8 +456,8 @@ def _rows_that_float32_cannot_tell_apart(n=400, seed=0):
     return X, X.sum(1, keepdim=True) + 0.1 * torch.randn(n, 1, generator=generator, dtype=torch.float64)
 
 
-UNSOLVABLE = {"kernel": "gaussian", "bandwidth": 0.5, "ridge": 1e-6, "iterations": 3}
-"""In float32, of those rows."""
+UNSOLVABLE = {"kernel": "gaussian", "bandwidth": 0.5, "ridge": 1e-9, "iterations": 3}
+"""In float32, of those rows, on any processor: 1 + 1e-9 is 1 there."""
 
 
 def _states(**options):
@@ -466,14 +466,14 @@ def _states(**options):
 
 
 def test_a_ridge_and_a_precision_that_were_given_fail_with_their_reason():
-    with pytest.raises(NotPositiveDefinite, match=r"ridge 1e-06 .* float32"):
+    with pytest.raises(NotPositiveDefinite, match=r"ridge 1e-09 .* float32"):
         _states(precision="float32")
 
 
 def test_a_preferred_ridge_gives_way_to_the_next_larger_one_and_says_so():
-    states = _states(precision="float32", raise_ridge=True, ridges=(1.0, 1e-7, 1e-3, 10.0))
+    states = _states(precision="float32", raise_ridge=True, ridges=(1.0, 1e-10, 1e-3, 10.0))
     assert {state.current.ridge for state in states} == {1e-3}
-    assert all(state.skipped_ridges == (1e-6,) for state in states)
+    assert all(state.skipped_ridges == (1e-9,) for state in states)
 
 
 def test_a_preferred_ridge_that_can_be_solved_is_the_one_ridge():

@@ -9,13 +9,14 @@ from torch import Tensor
 from worker.engine import summary
 from worker.engine.blocks.answers import Answers, mean_outputs
 from worker.engine.blocks.blend import DEFAULT_BLEND, choose_blend
-from worker.engine.blocks.learn import BlockResult, around_ridges, block_feature_sum, mean_loss, next_metric
+from worker.engine.blocks.learn import BlockResult, around_ridges, block_feature_sum, following_metric, mean_loss
 from worker.engine.blocks.machines import Machine, at_most, fit_leaf, fit_machine
 from worker.engine.blocks.model import BlocksModel
 from worker.engine.blocks.split import OVERLAP, grow
 from worker.engine.blocks.tree import assign
 from worker.engine.config import FitConfig
 from worker.engine.targets import Targets
+from worker.engine.updates import first_metric
 
 
 @dataclass(frozen=True)
@@ -53,25 +54,19 @@ def learn(
     The end is that of ``recursion.iterate``: the iterations of the config, its patience, or an M without a feature.
     """
     rows_of = [rows.to(X.device) for rows in block_rows_of(len(X), block_rows, blocks, seed)]
-    d = X.shape[1]
-    M = torch.ones(d, dtype=torch.float64, device=X.device)
-    M = M if config.feature_matrix == "diagonal" else torch.diag(M)
-    best, since_best, own = None, 0, config
-    last = config.iterations if config.update != "none" else 0
-    for iteration in range(last + 1):
+    M: Tensor | None = first_metric(X.shape[1], config, X.device)
+    losses: list[tuple[float, ...]] = []
+    own = config
+    while M is not None:
         results = tuple(
             block_feature_sum(X[rows], Y[rows], targets, own, M, seed + number, validation)
             for number, rows in enumerate(rows_of)
         )
-        loss = mean_loss(results)
-        yield Round(iteration, M, results, loss)
-        best, since_best = (loss, 0) if best is None or loss < best else (best, since_best + 1)
-        if iteration == last or (config.patience is not None and since_best >= config.patience):
-            return
-        following = next_metric(results, M, config)
-        if following is None:
-            return
-        M, own = following, around_ridges([result.ridge for result in results], config)
+        iteration = len(losses)
+        losses.append(mean_loss(results))
+        yield Round(iteration, M, results, losses[-1])
+        M = following_metric(results, M, config, iteration, iteration - losses.index(min(losses)))
+        own = around_ridges([result.ridge for result in results], config)
 
 
 def fit_blocks(

@@ -102,6 +102,23 @@ def next_metric(results: Sequence[BlockResult], M: Tensor, config: FitConfig) ->
     return scaled(update_of(config).metric(total, M), config.scale)
 
 
+def following_metric(
+    results: Sequence[BlockResult], M: Tensor, config: FitConfig, iteration: int, since_best: int
+) -> Tensor | None:
+    """Return M of the next round, None where the rounds end as ``recursion.iterate`` ends.
+
+    That is after the iterations of the config, after its patience, or at an M without a feature. ``since_best``: rounds
+    since the one with the least loss.
+
+    Raises:
+        NonFiniteValues: as of ``next_metric``.
+    """
+    last = config.iterations if config.update != "none" else 0
+    if iteration >= last or (config.patience is not None and since_best >= config.patience):
+        return None
+    return next_metric(results, M, config)
+
+
 def mean_loss(results: Sequence[BlockResult]) -> tuple[float, ...]:
     """Return the loss of a round: the mean of its blocks' losses, what decides first coming first."""
     return tuple(sum(column) / len(results) for column in zip(*(result.loss for result in results), strict=True))

@@ -33,10 +33,11 @@ from worker.engine import summary
 from worker.engine.blocks.answers import Answers, mean_outputs
 from worker.engine.blocks.blend import DEFAULT_BLEND, choose_blend
 from worker.engine.blocks.fit import block_rows_of
-from worker.engine.blocks.learn import around_ridges, mean_loss, next_metric
+from worker.engine.blocks.learn import around_ridges, following_metric, mean_loss
 from worker.engine.blocks.machines import at_most
 from worker.engine.config import FitConfig
 from worker.engine.summary import Variances
+from worker.engine.updates import first_metric
 from worker.runs.blocks.model import stored_model
 from worker.runs.blocks.parts import PartRows, RoundState, stored_block, stored_leaf
 from worker.runs.blocks.rounds import CHOOSING_SHARE, LEARNING_SHARE, MACHINES_SHARE, part_of, stage_of
@@ -159,11 +160,11 @@ class _FitByBlocks:
                 "sources": list(encoder.sources),
                 "variances": summary.checked(variances.result()).tolist(),
             }
-            M = torch.ones(d, dtype=torch.float64)
-            first = M if spec.feature_matrix == "diagonal" else torch.diag(M)
             config = FitConfig(**spec.engine_options())
             size = n, 0 if rows.held_out is None else len(rows.held_out)
-            state = BlocksState(spec, runs, encoder, rows.classes, size, rows.targets, shown, config.ridges, [first])
+            state = BlocksState(
+                spec, runs, encoder, rows.classes, size, rows.targets, shown, config.ridges, [first_metric(d, config)]
+            )
             validation = rows.validation(spec, BLENDING_ROWS)
             if validation is not None:
                 X, Y = validation
@@ -217,11 +218,7 @@ class _FitByBlocks:
         iteration, M = len(state.losses), state.matrices[-1]
         state.losses.append(mean_loss(results))
         config = state.config
-        following = None
-        since_best = iteration - state.best
-        if iteration < config.iterations and config.update != "none":
-            patient = config.patience is None or since_best < config.patience
-            following = next_metric(results, M, config) if patient else None
+        following = following_metric(results, M, config, iteration, iteration - state.best)
         ridges = sorted(result.ridge for result in results)
         state.chosen.append([result.ridge for result in results])
         stored = self._checkpoints.save_matrix(FINAL, iteration, M, self._trail, state.columns)
