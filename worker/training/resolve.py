@@ -29,7 +29,7 @@ def resolve(request: Training, features: list[str], task: Task) -> Training:
     return request.model_copy(update=changes)
 
 
-MAX_LEAVES = 2000
+MAX_LEAVES = 20_000
 """Each is a part of the job, with a file of its own."""
 
 

@@ -16,7 +16,7 @@ def _request(**blocks: float) -> FitRequest:
 
 def test_a_tree_of_too_many_leaves_is_refused_before_it_grows() -> None:
     check_leaves(_request(), 1_000_000)
-    with pytest.raises(InvalidRequest, match=r"make about \d+ leaves, and at most 2000 are allowed") as refused:
+    with pytest.raises(InvalidRequest, match=r"make about \d+ leaves, and at most 20000 are allowed") as refused:
         check_leaves(_request(leaf=100, overlap=0.25), 1_000_000)
     assert refused.value.errors[0].pointer == "/spec/blocks/leaf"
 

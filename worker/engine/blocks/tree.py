@@ -3,7 +3,6 @@
 A cut is a hyperplane: a row's signed distance to it, as the feature matrix measures, is x · direction − threshold.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Self
@@ -16,7 +15,7 @@ MAX_LEAVES = 3
 NEGLIGIBLE = 0.02
 """Leaves with a smaller weight before they are normalised do not answer: each costs as much as the first."""
 ROWS = 4096
-"""Weights are taken of so many rows at a time: they need a number for every row and leaf."""
+"""Weights are taken of so many rows at a time: near many cuts a row has a number for many leaves."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ def weights(tree: Tree, X: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
 
     A leaf's weight is the product along its path of s(± distance to the cut / (spread · temperature)), where s climbs
     from 0 at −1 to 1 at 1: s(z) = t²(3 − 2t) with t = (1 + z)/2. The three largest are kept, those that are negligible
-    are 0, and the rest sums to 1. ``temperature`` 0: the row's own leaf alone. Nothing here rounds a row by the rows
+    are 0, whichever leaf they name, and the rest sums to 1. ``temperature`` 0: the row's own leaf alone. Nothing here rounds a row by the rows
     beside it, as torch.sigmoid does.
     """
     parts = [_weights(tree, part, temperature) for part in torch.split(X, ROWS)]
@@ -179,30 +178,50 @@ def weights(tree: Tree, X: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
 
 
 def _weights(tree: Tree, X: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    distances = (projections(X, tree.directions) - tree.thresholds) / tree.spreads
-    if temperature == 0:
-        right = (distances > 0).double()
-    else:
-        t = (distances / temperature).clamp(-1.0, 1.0).add(1.0).div(2.0)
-        right = t * t * (3 - 2 * t)
+    every = torch.arange(len(X), device=X.device)
     ones = torch.ones(len(X), dtype=torch.float64, device=X.device)
-    by_node: dict[int, Tensor] = {0 if tree.leaves > 1 else -1: ones}
-    for cut, (low, high) in enumerate(tree.children.tolist()):
-        weight = by_node.pop(cut)
-        share = right[:, cut].contiguous()
-        by_node[low], by_node[high] = weight * (1 - share), weight * share
-    left = torch.stack([by_node[-1 - leaf] for leaf in range(tree.leaves)], 1)
-    chosen, found = [], []
-    for _ in range(min(MAX_LEAVES, tree.leaves)):
-        # the first of equals, where topk takes any
-        largest = left.max(1)
-        chosen.append(largest.indices)
-        found.append(largest.values)
-        left = left.scatter(1, largest.indices.unsqueeze(1), -math.inf)
-    kept = torch.stack(found, 1)
+    # of each node the rows that have a weight there: most rows come to few nodes
+    by_node: dict[int, tuple[Tensor, Tensor]] = {0 if tree.leaves > 1 else -1: (every, ones)}
+    for cut, children in enumerate(tree.children.tolist()):
+        if cut not in by_node:
+            continue
+        rows, weight = by_node.pop(cut)
+        own = slice(cut, cut + 1)
+        projected = projections(X[rows], tree.directions[own]).squeeze(1)
+        # not by a number: what is divided by one is multiplied with its inverse
+        distances = (projected - tree.thresholds[own]) / tree.spreads[own]
+        if temperature == 0:
+            right = (distances > 0).double()
+        else:
+            t = (distances / temperature).clamp(-1.0, 1.0).add(1.0).div(2.0)
+            right = t * t * (3 - 2 * t)
+        for child, share in zip(children, (weight * (1 - right), weight * right), strict=True):
+            # a row that has no place, NaN, goes everywhere
+            inside = share != 0
+            if bool(inside.any()):
+                by_node[child] = rows[inside], share[inside]
+    return _largest(by_node, len(X), min(MAX_LEAVES, tree.leaves))
+
+
+def _largest(by_node: Mapping[int, tuple[Tensor, Tensor]], m: int, k: int) -> tuple[Tensor, Tensor]:
+    """Return of each of m rows the k leaves with the largest weights, the first of equals, and their weights."""
+    leaves = sorted(-1 - node for node in by_node)
+    parts = [by_node[-1 - leaf] for leaf in leaves]
+    rows, found = torch.cat([rows for rows, _ in parts]), torch.cat([weight for _, weight in parts])
+    answering = torch.cat([torch.full_like(own, leaf) for leaf, (own, _) in zip(leaves, parts, strict=True)])
+    order = found.argsort(descending=True, stable=True)
+    order = order[rows[order].argsort(stable=True)]
+    rows, found, answering = rows[order], found[order], answering[order]
+    counts = torch.bincount(rows, minlength=m)
+    places = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+    first = places < k
+    chosen = torch.zeros((m, k), dtype=torch.int64, device=rows.device)
+    kept = torch.zeros((m, k), dtype=torch.float64, device=rows.device)
+    chosen[rows[first], places[first]] = answering[first]
+    kept[rows[first], places[first]] = found[first]
     # the first one always answers, however many leaves share a row
     kept[:, 1:] = torch.where(kept[:, 1:] < NEGLIGIBLE, 0.0, kept[:, 1:])
     total = kept[:, 0].clone()
-    for column in range(1, kept.shape[1]):
+    for column in range(1, k):
         total += kept[:, column]
-    return torch.stack(chosen, 1), kept / total.unsqueeze(1)
+    return chosen, kept / total.unsqueeze(1)

@@ -98,6 +98,28 @@ def test_weights_and_leaves_of_a_row_are_the_same_bits_beside_any_rows(tree):
         assert torch.equal(torch.cat([part[1] for part in parts]), found)
 
 
+def test_a_row_that_has_no_place_has_no_weights(tree):
+    X = _rows(3)
+    X[1, 0] = torch.nan
+    _, found = weights(tree, X, 0.3)
+    assert bool(found[1].isnan().all())
+    assert torch.equal(found[[0, 2]], weights(tree, X[[0, 2]], 0.3)[1])
+
+
+def test_a_deep_tree_costs_a_row_its_path_and_not_all_leaves(tree):
+    """A chain of 3,000 cuts, of which a row passes few."""
+    chain = Tree.single_leaf(1)
+    one = torch.ones(1, dtype=torch.float64)
+    for place in range(3000):
+        chain = chain.with_cut(0, one, -float(place), -float(place), -float(place), 0.1)
+    X = torch.tensor([[5.0], [-10.5], [-2000.5]], dtype=torch.float64)
+    leaves, found = weights(chain, X, 0.2)
+    assert torch.equal(found[:, 0], torch.ones(3, dtype=torch.float64))
+    assert leaves[:, 0].tolist() == [1, 12, 2002]
+    assignment = assign(chain, X, overlap=False)
+    assert [assignment.of(leaf).tolist() for leaf in leaves[:, 0].tolist()] == [[0], [1], [2]]
+
+
 def test_a_tree_without_cuts_is_one_leaf_for_all_rows():
     tree = Tree.single_leaf(5)
     X = _rows(10)

@@ -110,7 +110,7 @@ def _weights(tree, temperature, X):
 
 def _expected(tree, temperature, X):
     leaves, shares = weights(tree, X, temperature)
-    return torch.zeros((len(X), tree.leaves), dtype=torch.float64).scatter(1, leaves, shares).numpy()
+    return torch.zeros((len(X), tree.leaves), dtype=torch.float64).scatter_add(1, leaves, shares).numpy()
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.05, 0.4, 0.8, 3.0])
