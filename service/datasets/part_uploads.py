@@ -49,7 +49,7 @@ LOCK_SECONDS = 20.0
 RENEW_SECONDS = 5.0
 MAX_NAMED = 20
 """Missing parts that a message names."""
-SHA256 = re.compile(r"sha-256=:([A-Za-z0-9+/=]*):")
+DIGEST_MEMBER = re.compile(r"[ \t]*([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/=]*):[ \t]*")
 DIGEST = "Content-Digest"
 
 
@@ -181,12 +181,24 @@ def _length(upload: Upload, number: int) -> int:
 
 
 def _digest(request: Request) -> bytes | None:
-    """Return the SHA-256 of the header Content-Digest (RFC 9530); None without it. Other algorithms are ignored."""
-    told = SHA256.search(request.headers.get(DIGEST, ""))
-    if told is None:
+    """Return the SHA-256 of the header Content-Digest (RFC 9530); None without it. Other algorithms are ignored.
+
+    Raises:
+        InvalidRequest: the header is malformed.
+    """
+    told = ",".join(request.headers.getlist(DIGEST))
+    if DIGEST not in request.headers:
+        return None
+    members = [DIGEST_MEMBER.fullmatch(member) for member in told.split(",")]
+    if not all(members):
+        raise InvalidRequest.at(
+            f"header:{DIGEST.lower()}", f"it is sha-256=:…: with the sum in base64, not {shown(told)!r}"
+        )
+    sums = {member[1]: member[2] for member in members if member is not None}
+    if "sha-256" not in sums:
         return None
     try:
-        digest = base64.b64decode(told[1], validate=True)
+        digest = base64.b64decode(sums["sha-256"], validate=True)
     except binascii.Error:
         digest = b""
     if len(digest) != hashlib.sha256().digest_size:

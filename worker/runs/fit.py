@@ -168,7 +168,8 @@ class _Fit:
         solver, trail.solver = solver_for(choice, self._spec.solver, self._machine, refits=self._refits)
         # folds compare ridges better than a part of the rows does
         ridge = self._spec.ridge if self._folds else choice.spec.ridge
-        trail.spec = choice.spec.model_copy(update={"ridge": ridge, "solver": solver})
+        # options of blocks are for a solver that is still open
+        trail.spec = choice.spec.model_copy(update={"ridge": ridge, "solver": solver, "blocks": None})
         if trail.runs:
             options = trail.spec.model_dump(include=set(AUTO_CANDIDATES), exclude_none=True)
             decided = ", ".join(f"{name} {options[name]}" for name in AUTO_CANDIDATES if name in options)

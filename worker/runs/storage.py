@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from worker.contracts.artifacts import ArtifactRef
 from worker.contracts.errors import FactRFMError, StorageUnavailable
@@ -23,6 +24,11 @@ class RunStorage(Artifacts):
     def read_bytes(self, ref: ArtifactRef) -> bytes:
         with _reaching(ref.key):
             return super().read_bytes(ref)
+
+    @contextmanager
+    def open_part(self, ref: ArtifactRef) -> Iterator[BinaryIO]:
+        with _reaching(ref.key), super().open_part(ref) as file:
+            yield file
 
     def read_parts(self, ref: ArtifactRef, parts: Sequence[tuple[int, int]]) -> list[bytes]:
         with _reaching(ref.key):

@@ -31,6 +31,8 @@ ROW_SECONDS = 4e-5
 """To read, encode and write a row."""
 REGION_BYTES = 192 * 2**20
 """Of a fit by blocks: a region of its tree whose rows take no more is cut in memory."""
+BLENDING_BYTES = 64 * 2**20
+"""Of a fit by blocks: rows that choose the blend take no more, unless they are few."""
 MAX_CHOOSING_ROWS = 8000
 """Of a fit by blocks: so many training rows choose between ways to fit; other workers are idle meanwhile."""
 MAX_VALIDATION_ROWS = 8000
@@ -107,15 +109,28 @@ def _by_blocks(blocks: Blocks, config: FitConfig, n: int, d: int, c: int, m: int
     count = min(blocks.learn, -(-n // blocks.rows))
     # a leaf asks one block's machine after the other, which holds its rows several times
     beside = 16 * min(blocks.rows, n) * d if count > 1 else 0
-    # the job holds one region of the tree several times, and some numbers of every row
-    region = 4 * min(8 * (n + m) * (d + c + 2), REGION_BYTES)
-    job = region + 8 * (n + m) * (2 * c + 4) + 16 * MAX_CHOOSING_ROWS * d
+    job = blocks_job_bytes(n + m, d, c)
     # leaves are halves of halves, and mostly smaller than they may be
     leaves = blocks.leaves(n)
     rows = math.ceil(n * ((1 + blocks.overlap) / 2) ** math.log2(leaves))
     solved = engine.estimate(min(rows, blocks.leaf), d, c, 0, once)
     flops = count * (config.iterations + 1) * block.flops / 2 + leaves * solved.flops
     return engine.Estimate(max(block.bytes, leaf.bytes + beside, job), flops)
+
+
+def blocks_job_bytes(n: int, d: int, c: int) -> int:
+    """Return the memory of a fit by blocks beside its parts, for n rows of the dataset.
+
+    One region of the tree several times, or rows that choose; and some numbers of every row.
+    """
+    region = min(8 * n * (d + c + 3), REGION_BYTES)
+    choosing = 8 * d * (min(n, MAX_CHOOSING_ROWS) + min(n, blending_rows(d)))
+    return 4 * max(region, choosing) + 8 * n * (2 * c + 4)
+
+
+def blending_rows(d: int) -> int:
+    """Return how many rows of d columns choose a blend at most; the model's validation figures are of these rows."""
+    return max(min(2**16, BLENDING_BYTES // (8 * d)), MAX_VALIDATION_ROWS)
 
 
 def network(spec: NetworkSpec, n: int, d: int, c: int, m: int) -> Estimate:

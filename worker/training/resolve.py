@@ -93,5 +93,6 @@ def split_sizes(request: TableRequest, rows: int, held_out: int | None) -> tuple
         return rows, held_out
     if request.validation is None or request.validation.folds is not None:
         return rows, 0
-    scored = max(1, round(rows * (request.validation.fraction or 0.0)))
+    # one row trains, as in tables.encoding.splits
+    scored = min(max(1, round(rows * (request.validation.fraction or 0.0))), rows - 1)
     return rows - scored, scored

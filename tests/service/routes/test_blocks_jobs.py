@@ -177,6 +177,42 @@ def test_a_fit_that_memory_is_too_small_for_goes_on_by_blocks(client, context, d
         run_once(context, _submit(client, body), machine=small)
 
 
+def test_a_fit_that_blocks_would_not_make_smaller_says_what_it_needs(client, context, dataset):
+    body = _body(dataset, validation={"fraction": 0.2})
+    body["spec"] |= {"solver": "auto", "blocks": {"rows": ROWS}}
+    with pytest.raises(DoesNotFit, match="the fit needs about"):
+        run_once(context, _submit(client, body), machine=Machine.find("cpu", 2_000_000))
+
+
+def test_rows_that_are_too_many_for_a_worker_do_not_join_their_leaf(client, context, dataset):
+    body = _body(dataset, validation={"fraction": 0.6})
+    body["spec"]["blocks"] = {"rows": 150, "learn": 3, "leaf": 400}
+    job, said = _submit(client, body), []
+    wanted, small = [job], Machine.find("cpu", 9_000_000)
+    while wanted:
+        wanted += run_once(context, wanted.pop(0), lambda report: said.append(report.model_dump_json()), small)
+    ended = client.get(f"/v1/jobs/{job}").json()
+    assert ended["state"] == "succeeded", ended["error"]
+    assert any("the rows held out did not join a leaf: the fit needs about" in line for line in said)
+
+
+def test_options_of_blocks_do_not_stay_with_a_solver_that_is_chosen_for_few_rows(client, context, dataset):
+    body = _body(dataset, validation={"fraction": 0.2})
+    body["spec"]["solver"] = "auto"
+    run_job(context, _submit(client, body))
+    spec = client.get("/v1/models/many").json()["spec"]
+    assert (spec["solver"], spec.get("blocks")) == ("cholesky", None)
+    assert client.post("/v1/jobs?dry_run=true", json={**body, "spec": spec}).status_code == 200
+
+
+@pytest.mark.parametrize("rows", [3, 4, 5, 10])
+def test_a_table_of_a_few_rows_is_planned_as_it_is_split(client, table, rows):
+    content = table[:rows].to_csv(index=False)
+    answer = client.post("/v1/datasets", content=content, headers={"Content-Type": "text/csv"})
+    body = _body(answer.json()["id"], validation={"fraction": 0.95})
+    assert client.post("/v1/jobs?dry_run=true", json=body).status_code == 200
+
+
 def test_two_targets_are_learned_together(client, context, table):
     content = table.assign(z=table["b"] * 2).to_csv(index=False)
     answer = client.post("/v1/datasets", content=content, headers={"Content-Type": "text/csv"})

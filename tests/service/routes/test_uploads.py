@@ -214,6 +214,18 @@ def test_a_checksum_of_a_part_is_checked_before_it_is_stored(client):
     wrong = put(client, upload, 1, **{"Content-Digest": digest(b"other")})
     assert (wrong.status_code, pointers(wrong)) == (422, ["header:content-digest"])
     assert client.get(f"/v1/uploads/{upload['id']}").json()["parts"] == []
+    right = digest(part_of(BODY, 1))
+    for malformed in (
+        "garbage",
+        "",
+        right.replace(":", ""),
+        right.removesuffix(":"),
+        right.replace("sha", "SHA"),
+        right[:20] + "?" + right[20:],
+        f"md5=:x:, x {right}",
+    ):
+        refused = put(client, upload, 1, **{"Content-Digest": malformed})
+        assert (refused.status_code, pointers(refused)) == (422, ["header:content-digest"]), malformed
     short = put(client, upload, 1, **{"Content-Digest": "sha-256=:AAAA:"})
     assert (short.status_code, pointers(short)) == (422, ["header:content-digest"])
     right = put(client, upload, 1, **{"Content-Digest": f"md5=:x:, {digest(part_of(BODY, 1))}"})

@@ -1,9 +1,10 @@
 import pytest
 
 from worker.contracts.errors import InvalidRequest
-from worker.contracts.requests import FitRequest
+from worker.contracts.requests import FitRequest, Validation
 from worker.contracts.specs import Blocks
-from worker.training.resolve import check_leaves
+from worker.tables.encoding import splits
+from worker.training.resolve import check_leaves, split_sizes
 
 DATASET = "ds_01m88cmx1f6exce07mf7jxr6tf"
 
@@ -26,3 +27,11 @@ def test_a_tree_of_too_many_leaves_is_refused_before_it_grows() -> None:
 )
 def test_leaves_are_counted_with_their_overlap(rows: int, leaf: int, overlap: float, leaves: int) -> None:
     assert Blocks.model_construct(leaf=leaf, overlap=overlap).leaves(rows) == leaves
+
+
+@pytest.mark.parametrize("rows", [2, 3, 4, 5, 10, 1000])
+@pytest.mark.parametrize("fraction", [0.01, 0.5, 0.95, 0.999])
+def test_sizes_are_those_of_the_split(rows: int, fraction: float) -> None:
+    request = _request().model_copy(update={"validation": Validation(fraction=fraction)})
+    training, held_out = splits.holdout(rows, fraction, 0)
+    assert split_sizes(request, rows, None) == (len(training), len(held_out))

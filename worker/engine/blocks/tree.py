@@ -170,8 +170,8 @@ def weights(tree: Tree, X: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
 
     A leaf's weight is the product along its path of s(± distance to the cut / (spread · temperature)), where s climbs
     from 0 at −1 to 1 at 1: s(z) = t²(3 − 2t) with t = (1 + z)/2. The three largest are kept, those that are negligible
-    are 0, whichever leaf they name, and the rest sums to 1. ``temperature`` 0: the row's own leaf alone. Nothing here rounds a row by the rows
-    beside it, as torch.sigmoid does.
+    are 0, whichever leaf they name, and the rest sums to 1. ``temperature`` 0: the row's own leaf alone. Nothing here
+    rounds a row by the rows beside it, as torch.sigmoid does.
     """
     parts = [_weights(tree, part, temperature) for part in torch.split(X, ROWS)]
     return torch.cat([leaves for leaves, _ in parts]), torch.cat([found for _, found in parts])

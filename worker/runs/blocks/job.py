@@ -47,7 +47,7 @@ from worker.runs.blocks.streamed_rows import StreamedRows
 from worker.runs.checkpoints import Checkpoints, Trail
 from worker.runs.fit import FINAL, fit
 from worker.store.files.artifacts import Artifacts
-from worker.training.cost import MAX_CHOOSING_ROWS, MAX_VALIDATION_ROWS
+from worker.training.cost import MAX_CHOOSING_ROWS, MAX_VALIDATION_ROWS, blending_rows, blocks_job_bytes
 from worker.training.machine import Machine
 from worker.training.model_selection import choose, run_summaries
 from worker.training.resolve import MAX_LEAVES
@@ -78,8 +78,7 @@ def fit_within_memory(
     try:
         return fit(order, artifacts, machine, report)
     except DoesNotFit as error:
-        request = order.request
-        if request.spec.solver != "auto" or (request.validation is not None and request.validation.folds is not None):
+        if not _may_take_blocks(order):
             raise
         report(LogReport(data=LogData(message=f"going on by blocks of rows: {error.detail}")))
         return fit_by_blocks(
@@ -87,9 +86,15 @@ def fit_within_memory(
         )
 
 
+def _may_take_blocks(order: FitOrder) -> bool:
+    """Return whether blocks may fit what the whole does not: there are several, and not too many leaves."""
+    request, rows = order.request, order.table.rows
+    blocks = request.spec.blocks or Blocks()
+    folds = request.validation is not None and request.validation.folds is not None
+    return request.spec.solver == "auto" and not folds and blocks.rows < rows and blocks.leaves(rows) <= MAX_LEAVES
+
+
 JUDGES = {"validation": "error on validation rows", "leave_one_out": "error of rows left out"}
-BLENDING_ROWS = 2**16
-"""So many rows at most choose the blend, and are what the model's figures are of."""
 
 
 class _FitByBlocks:
@@ -144,6 +149,8 @@ class _FitByBlocks:
             spec, runs = self._choose(rows)
             encoder = rows.encoder(spec)
             n, d = len(rows.training), len(encoder.names)
+            if self._machine.device.type == "cpu":
+                self._machine.check_fits(blocks_job_bytes(self._order.table.rows, d, rows.outputs))
             drawn = block_rows_of(n, self._blocks.rows, self._blocks.learn, spec.seed)
             own = rows.blocks(drawn)
             columns = Columns(d, rows.outputs)
@@ -165,7 +172,7 @@ class _FitByBlocks:
             state = BlocksState(
                 spec, runs, encoder, rows.classes, size, rows.targets, shown, config.ridges, [first_metric(d, config)]
             )
-            validation = rows.validation(spec, BLENDING_ROWS)
+            validation = rows.validation(spec, blending_rows(d))
             if validation is not None:
                 X, Y = validation
                 judging = at_most(torch.arange(len(X)), MAX_VALIDATION_ROWS, spec.seed)
@@ -283,21 +290,18 @@ class _FitByBlocks:
             every = RowFile(folder / "rows", columns.width)
             for where, X, held_out in rows.encoded(state.encoder):
                 packed = columns.packed(X, rows.raw(where), where.start, own[where], held_out)
-                every.append((packed if state.refits else packed[~held_out]).numpy())
-            leaves = LeafRows(columns, state.matrices[state.best], most, self._blocks.overlap)
+                # a row that is held out and beyond all numbers joins no leaf
+                joins = ~held_out | (torch.isfinite(X).all(1) if state.refits else False)
+                every.append(packed[joins].numpy())
+            leaves = LeafRows(columns, state.matrices[state.best], most, self._blocks.overlap, seed)
             for number, found in leaves.leaves(every, folder):
                 if leaves.tree.leaves > 2 * MAX_LEAVES:
                     raise InvalidRequest.at(
                         "/spec/blocks/leaf", f"the rows would need more than {2 * MAX_LEAVES} leaves: take larger ones"
                     )
-                held_out = columns.held_out(found)
-                training, joining = (
-                    found[at_most(torch.nonzero(which).squeeze(1), most, seed + number)]
-                    for which in (~held_out, held_out)
-                )
-                both = torch.cat([training, joining])
-                Y, numbers = rows.targets_of(columns.Y(both)), columns.numbers(both)
-                part = PartRows(columns.X(both), Y, numbers, columns.own(both), len(training))
+                training = int((~columns.held_out(found)).sum())
+                Y, numbers = rows.targets_of(columns.Y(found)), columns.numbers(found)
+                part = PartRows(columns.X(found), Y, numbers, columns.own(found), training)
                 files[number] = self._put(f"leaf-rows-{number:04d}", part.packed())
         self._files = [files[number] for number in range(len(files))]
         state.tree = leaves.tree

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from worker.contracts.artifacts import ArtifactRef
+from worker.contracts.errors import DoesNotFit
 from worker.contracts.messages import BlockOrder, LeafOrder, MachineOrder, PartDone
 from worker.contracts.parts import BlockDone, LeafDone, LeafWork, MachineDone
 from worker.contracts.specs import FitSpec
@@ -177,9 +178,10 @@ def leaf(order: LeafOrder, artifacts: Artifacts, machine: Machine) -> PartDone:
         return PartDone(result=LeafDone(**_kept(fitted, rows, key, artifacts, began)))
     before, share, refused = stored_leaf(order.work.fitted, artifacts), order.work.share, None
     try:
+        _check_fits(machine, state, rows)
         refitted = refit_leaf(X, Y, state.targets, config, state.M, seed, before, share, base)
         summary.checked(summary.variances(refitted.model.X))
-    except EngineError as error:
+    except (EngineError, DoesNotFit) as error:
         refitted, refused = before.mixed(share), str(error)
         rows = PartRows.of(order.work.rows, artifacts)
         rows = rows.first(rows.training)
@@ -226,9 +228,14 @@ def _read(
 ) -> tuple[RoundState, PartRows]:
     state = RoundState.of(artifacts.read_bytes(order.work.state))
     rows = PartRows.of(order.work.rows, artifacts)
-    if isinstance(order.work, LeafWork) and order.work.fitted is None:
+    if not isinstance(order.work, LeafWork) or order.work.fitted is None:
+        # rows that join a leaf may be too many, and it stays as it was
         rows = rows.first(rows.training)
-    n, d = rows.X.shape
-    machine.check_fits(estimate(n, d, state.targets.n_outputs, 0, state.config).bytes)
+        _check_fits(machine, state, rows)
     device = machine.device
     return replace(state, M=state.M.to(device), targets=state.targets.to(device)), rows.to(device)
+
+
+def _check_fits(machine: Machine, state: RoundState, rows: PartRows) -> None:
+    n, d = rows.X.shape
+    machine.check_fits(estimate(n, d, state.targets.n_outputs, 0, state.config).bytes)

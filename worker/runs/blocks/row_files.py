@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from worker.engine.blocks.machines import at_most
 from worker.engine.blocks.split import cut_rows, grow
 from worker.engine.blocks.tree import Tree, assign, projections
 from worker.training.cost import REGION_BYTES
@@ -102,30 +104,42 @@ class LeafRows:
     Rows that are held out grow no tree, and come to the leaves that they would train.
     """
 
-    def __init__(self, columns: Columns, M: Tensor, leaf_rows: int, overlap: float, region_bytes: int | None = None):
+    def __init__(
+        self,
+        columns: Columns,
+        M: Tensor,
+        leaf_rows: int,
+        overlap: float,
+        seed: int = 0,
+        region_bytes: int | None = None,
+    ) -> None:
         self._columns = columns
         self._M = M
         self._leaf_rows = leaf_rows
         self._overlap = overlap
+        self._seed = seed
         self._region_bytes = REGION_BYTES if region_bytes is None else region_bytes
         self.tree = Tree.single_leaf(columns.d)
 
     def leaves(self, rows: RowFile, folder: Path) -> Iterator[tuple[int, Tensor]]:
         """Yield the number and the rows of one leaf after another; the tree is whole when all have come.
 
-        ``rows`` is deleted. ``folder``: for files of regions.
+        Of a leaf with more training rows than it may have, and of rows that are held out there, as many as that are
+        drawn. ``rows`` is deleted. ``folder``: for files of regions.
         """
         regions = [(0, rows)]
         while regions:
             leaf, region = regions.pop()
-            if region.bytes <= self._region_bytes or self._is_leaf(region):
+            if region.bytes <= self._region_bytes:
                 yield from self._leaves_of(leaf, region.read())
                 region.delete()
                 continue
-            cut = cut_rows(lambda region=region: self._training(region), self._M, self._overlap)  # type: ignore[misc]
+            few = sum(len(X) for X in self._training(region)) <= self._leaf_rows
+            training = partial(self._training, region)
+            cut = None if few else cut_rows(training, self._M, self._overlap)
             if cut is None:
-                # rows that cannot be told apart: as many as a leaf may have stand for all
-                yield leaf, next(region.batches(self._leaf_rows))
+                # few enough, or rows that cannot be told apart
+                yield leaf, self._drawn_of_region(leaf, region)
                 region.delete()
                 continue
             right = self.tree.leaves
@@ -138,11 +152,23 @@ class LeafRows:
             region.delete()
             regions += [(right, sides[1]), (leaf, sides[0])]
 
-    def _is_leaf(self, region: RowFile) -> bool:
-        """Return whether a region needs no cut, however long its rows are."""
-        if region.rows > 2 * self._leaf_rows:
-            return False
-        return sum(len(X) for X in self._training(region)) <= self._leaf_rows
+    def _drawn(self, leaf: int, held_out: Tensor) -> Tensor:
+        """Return which rows of a leaf are kept, (k,): training rows, then those that are held out."""
+        seed = self._seed + leaf
+        parts = (torch.nonzero(which).squeeze(1) for which in (~held_out, held_out))
+        return torch.cat([at_most(part, self._leaf_rows, seed) for part in parts])
+
+    def _drawn_of_region(self, leaf: int, region: RowFile) -> Tensor:
+        held_out = torch.cat([self._columns.held_out(batch) for batch in region.batches()])
+        drawn = self._drawn(leaf, held_out)
+        order = drawn.argsort()
+        places, found, start = drawn[order], [], 0
+        for batch in region.batches():
+            inside = (places >= start) & (places < start + len(batch))
+            found.append(batch[places[inside] - start])
+            start += len(batch)
+        rows = torch.cat(found)
+        return rows[order.argsort()]
 
     def _training(self, region: RowFile) -> Iterator[Tensor]:
         for batch in region.batches():
@@ -155,4 +181,6 @@ class LeafRows:
         self.tree = self.tree.with_subtree(leaf, subtree)
         assignment = assign(subtree, self._columns.X(rows))
         for number in range(subtree.leaves):
-            yield (following + number - 1 if number else leaf), rows[assignment.of(number)]
+            own = rows[assignment.of(number)]
+            place = following + number - 1 if number else leaf
+            yield place, own[self._drawn(place, self._columns.held_out(own))]

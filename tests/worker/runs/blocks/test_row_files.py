@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from worker.engine.blocks.machines import at_most
 from worker.engine.blocks.split import grow
 from worker.engine.blocks.tree import assign
 from worker.runs.blocks.row_files import Columns, LeafRows, RowFile
@@ -48,14 +49,16 @@ def test_rows_come_as_they_were_written(tmp_path, batch):
 )
 def test_leaves_have_the_rows_that_a_tree_in_memory_gives_them(tmp_path, region_bytes, M):
     rows, columns = _rows(), Columns(D, 1)
-    grown = LeafRows(columns, M, 300, 0.1, region_bytes)
+    grown = LeafRows(columns, M, 300, 0.1, region_bytes=region_bytes)
     by_leaf = dict(grown.leaves(_file(tmp_path, rows), tmp_path))
     assert sorted(by_leaf) == list(range(grown.tree.leaves))
     assert list(tmp_path.iterdir()) == []
     X = columns.X(rows)
     assignment = assign(grown.tree, X)
     for leaf, own in by_leaf.items():
-        assert torch.equal(rows[assignment.of(leaf)], own)
+        all_of_it = rows[assignment.of(leaf)]
+        held_out = columns.held_out(all_of_it)
+        assert torch.equal(torch.cat([all_of_it[~held_out], all_of_it[held_out]]), own)
         assert int((~columns.held_out(own)).sum()) <= 300
     training = rows[~columns.held_out(rows)]
     whole = grow(columns.X(training), M, 300)
@@ -68,9 +71,24 @@ def test_leaves_have_the_rows_that_a_tree_in_memory_gives_them(tmp_path, region_
     assert ours == theirs
 
 
-def test_rows_that_cannot_be_told_apart_are_one_leaf_however_many_they_are(tmp_path):
-    rows = _rows()
+@pytest.mark.parametrize("region_bytes", [10**9, 1000])
+def test_rows_that_cannot_be_told_apart_are_one_leaf_that_draws_from_all_of_them(tmp_path, region_bytes):
+    rows, columns = _rows(), Columns(D, 1)
     rows[:, :D] = 1.0
-    grown = LeafRows(Columns(D, 1), torch.eye(D).double(), 300, 0.1, region_bytes=1000)
+    grown = LeafRows(columns, torch.eye(D).double(), 300, 0.1, seed=3, region_bytes=region_bytes)
     [(leaf, own)] = grown.leaves(_file(tmp_path, rows), tmp_path)
-    assert (leaf, len(own), grown.tree.leaves) == (0, 300, 1)
+    assert (leaf, grown.tree.leaves) == (0, 1)
+    held_out = columns.held_out(rows)
+    expected = [at_most(torch.nonzero(which).squeeze(1), 300, 3) for which in (~held_out, held_out)]
+    assert torch.equal(own, rows[torch.cat(expected)])
+
+
+@pytest.mark.parametrize("region_bytes", [10**9, 4000])
+def test_few_rows_that_train_are_one_leaf_however_many_are_held_out(tmp_path, region_bytes):
+    rows, columns = _rows(), Columns(D, 1)
+    rows[:, -1] = torch.arange(4000) >= 120
+    grown = LeafRows(columns, torch.eye(D).double(), 120, 0.1, region_bytes=region_bytes)
+    [(_, own)] = grown.leaves(_file(tmp_path, rows), tmp_path)
+    assert grown.tree.leaves == 1
+    assert torch.equal(own[:120], rows[:120])
+    assert len(own) == 240
