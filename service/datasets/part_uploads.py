@@ -47,6 +47,7 @@ log = structlog.get_logger()
 LOCK_SECONDS = 20.0
 """A process that completes an upload and is silent for so long counts as dead."""
 RENEW_SECONDS = 5.0
+MAX_TYPE_LENGTH = 100
 MAX_NAMED = 20
 """Missing parts that a message names."""
 DIGEST_MEMBER = re.compile(r"[ \t]*([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/=]*):[ \t]*")
@@ -64,7 +65,9 @@ class UploadRequest(UploadOptions):
 
     filename: str | None = Field(None, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
     media_type: Annotated[
-        str | None, AfterValidator(_known_type), Field(json_schema_extra={"enum": [*DATASET_TYPES, None]})
+        Annotated[str, Field(max_length=MAX_TYPE_LENGTH)] | None,
+        AfterValidator(_known_type),
+        Field(json_schema_extra={"enum": [*DATASET_TYPES, None]}),
     ] = Field(None, description="Default: that of the ending of the file's name.")
     encoding: Literal["gzip", "zstd"] | None = Field(None, description="How the file is compressed.")
     bytes: int = Field(ge=1, description="Of the file as it is sent, compressed or not.")

@@ -2,14 +2,14 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from worker.contracts.artifacts import ArtifactRef, Checkpoint, ResultFile
 from worker.contracts.messages import FitDone, FittedModelSummary, PredictDone
 from worker.contracts.requests import FitRequest, PredictRequest
-from worker.contracts.resources import Column, Dataset, ModelColumn
-from worker.store import datasets, jobs
+from worker.contracts.resources import Column, Dataset, ModelColumn, Upload
+from worker.store import datasets, jobs, uploads
 from worker.store.database import Database
 from worker.store.ids import new_id
 
@@ -127,3 +127,27 @@ def at_once(steps: Sequence[Callable[[], T]]) -> list[T | Exception]:
     for thread in threads:
         thread.join()
     return outcomes
+
+
+def store_upload(database: Database, now: datetime, max_open: int = 10, life: timedelta = timedelta(days=1)) -> str:
+    """Begin an upload of three parts of 10, 10 and 5 bytes. Returns its id."""
+    upload = Upload(
+        id=new_id("upl", now),
+        state="open",
+        filename="a.csv",
+        media_type="text/csv",
+        encoding=None,
+        bytes=25,
+        sha256=None,
+        name=None,
+        header=None,
+        missing=["-"],
+        part_bytes=10,
+        total_parts=3,
+        parts=[],
+        dataset=None,
+        created_at=now,
+        expires_at=now + life,
+    )
+    uploads.insert(database, upload, max_open)
+    return upload.id

@@ -96,6 +96,7 @@ def test_json_is_json_to_those_who_take_it_strictly(client, run_job):
     run_job(job)
     paths = [path for path, calls in client.get("/openapi.json").json()["paths"].items() if "get" in calls]
     named = {"ref": "strict", "name": "strict", "version": "1", "job_id": job, "dataset_id": made}
+    named["upload_id"] = client.post("/v1/uploads", json={"filename": "a.csv", "bytes": 9}).json()["id"]
     looked = 0
     for path in [*paths, "/openapi.json"]:
         place = path.format(**named, batch_id="none", column="a") + ("?with=strict" if "compare" in path else "")

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, func, select, update
 from support.clock import START
-from support.stored import queue_fit, store_dataset, train_model
+from support.stored import queue_fit, store_dataset, store_upload, train_model
 
 from worker.contracts.errors import NotFound
-from worker.store import datasets, idempotency, jobs, models
+from worker.store import datasets, idempotency, jobs, models, uploads
 from worker.store.database import Database
 from worker.store.ids import new_id
 from worker.store.jobs import batches
-from worker.store.schema.tables import BatchRow, DatasetRow, JobRow, ModelRow, Owned
+from worker.store.schema.tables import BatchRow, DatasetRow, JobRow, ModelRow, Owned, UploadRow
 
-OWNED = (DatasetRow, BatchRow, ModelRow, JobRow)
+OWNED = (DatasetRow, BatchRow, ModelRow, JobRow, UploadRow)
 
 
 @pytest.fixture
@@ -63,6 +63,8 @@ def test_calls_for_another_projects_things_find_nothing(ours: Database, theirs: 
         lambda: jobs.delete(theirs, made["job"]),
         lambda: batches.get(theirs, made["batch"]),
         lambda: batches.cancel(theirs, made["batch"], START),
+        lambda: uploads.get(theirs, made["upload"], START),
+        lambda: uploads.delete(theirs, made["upload"], START),
     ]
     for call in calls:
         with pytest.raises(NotFound):
@@ -103,4 +105,6 @@ def _fill(database: Database) -> dict[str, str]:
         batches.insert(session, batch_id, total=1, now=START)
     model_id = train_model(database, START)
     job_id = queue_fit(database, START, batch_id=batch_id)
-    return {"dataset": store_dataset(database, START), "model": model_id, "job": job_id, "batch": batch_id}
+    upload_id = store_upload(database, START)
+    made = {"model": model_id, "job": job_id, "batch": batch_id, "upload": upload_id}
+    return {"dataset": store_dataset(database, START), **made}

@@ -4,16 +4,14 @@ from datetime import timedelta
 
 import pytest
 from support.clock import Clock
-from support.stored import at_once
+from support.stored import at_once, store_upload
 
 from worker.contracts.artifacts import ArtifactRef
 from worker.contracts.errors import Conflict, NotFound, RequestInFlight, TooManyUploads
-from worker.contracts.resources import Upload
 from worker.store import locks, uploads
 from worker.store.database import Database
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.orphans import Sweeper
-from worker.store.ids import new_id
 from worker.store.schema import migrate
 
 TTL_S = 100.0
@@ -22,28 +20,9 @@ MAX_OPEN = 4
 
 
 def begin(database: Database, clock: Clock) -> str:
-    now = clock()
-    upload = Upload(
-        id=new_id("upl", now),
-        state="open",
-        filename="a.csv",
-        media_type="text/csv",
-        encoding=None,
-        bytes=10 * PARTS - 5,
-        sha256=None,
-        name=None,
-        header=None,
-        missing=["-"],
-        part_bytes=10,
-        total_parts=PARTS,
-        parts=[],
-        dataset=None,
-        created_at=now,
-        expires_at=now + timedelta(seconds=TTL_S),
-    )
-    uploads.insert(database, upload, MAX_OPEN)
-    assert uploads.get(database, upload.id, now).resource == upload
-    return upload.id
+    upload_id = store_upload(database, clock(), MAX_OPEN, timedelta(seconds=TTL_S))
+    assert uploads.get(database, upload_id, clock()).resource.missing == ["-"]
+    return upload_id
 
 
 def file_of(upload_id: str, number: int, sha256: str = "a" * 64) -> ArtifactRef:

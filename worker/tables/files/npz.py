@@ -43,8 +43,8 @@ def _mapped(archive: zipfile.ZipFile, member: str, target: Path) -> np.ndarray:
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, dtype = header(file)
             room = target.stat().st_size - file.tell()
-    except (ValueError, MemoryError) as error:
-        # MemoryError: the declared length of the header exceeds the memory
+    except (ValueError, TypeError, MemoryError) as error:
+        # TypeError: the header's keys are of several types; MemoryError: its declared length exceeds the memory
         raise UnreadableTable(f"{member!r} of the npz is no array as numpy stores it: {error}") from error
     if dtype.hasobject:
         raise UnreadableTable(
