@@ -64,7 +64,7 @@ screenshots: $(STAMP)
 	$(BIN)/python -m docs.tools.screenshots
 
 # make bench NAME=parity [ARGS="--quick"]; without a name it lists them
-bench: $(STAMP) $(if $(filter tables speed,$(NAME)),$(PEERS))
+bench: $(STAMP) $(if $(filter scale tables speed,$(NAME)),$(PEERS))
 	$(BIN)/python -m benchmarks $(NAME) $(ARGS)
 
 $(STAMP): pyproject.toml constraints.txt

@@ -73,13 +73,14 @@ def _friedman(report: Report, measured: Measured, arguments: argparse.Namespace)
         ["method", "training rows", "test RMSE", "s", "most GiB of a process"],
         rows,
     )
+    report.note(f"Options of blocks: {sections.FRIEDMAN_BLOCKS}.")
     report.note(
         f"The five columns with the largest entries of M: {', '.join(ours['top'])}; importance: {ours['importance']}."
     )
 
 
 def _efficiency(report: Report, measured: Measured, arguments: argparse.Namespace) -> None:
-    n = 4000 if arguments.quick else 200_000
+    n = 4000 if arguments.quick else 60_000
     one, two = (measured("ours", n, workers) for workers in (1, 2))
     rows: list[list[Cell]] = [[w, found["s"], one["s"] / found["s"]] for w, found in ((1, one), (2, two))]
     report.table(f"Friedman's function, {n} rows: seconds by workers", ["workers", "s", "times quicker"], rows)
