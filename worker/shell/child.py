@@ -7,7 +7,9 @@ the address of storage, which may hold a password: all users of a machine can se
 import json
 import os
 import queue
+import shutil
 import signal
+import tempfile
 import threading
 from dataclasses import dataclass
 
@@ -34,6 +36,10 @@ HIDDEN = (
 """The child needs no database and no queue, so it gets no credentials for them; its input names the storage."""
 
 
+FOLDER_SECONDS = 10.0
+"""The end of a process is awaited so long until its temporary files are deleted."""
+
+
 @dataclass(frozen=True)
 class Died:
     """The process ended by itself in the middle of a job."""
@@ -58,6 +64,9 @@ class Child:
         options += [f"--memory-bytes={settings.memory_bytes}"] if settings.memory_bytes is not None else []
         options += ["--traces"] if settings.otlp_endpoint else []
         environment = {name: value for name, value in os.environ.items() if name not in HIDDEN}
+        # a process that is killed deletes nothing, and the rows of a large table take much of a disk
+        self._folder = tempfile.mkdtemp(prefix="factrfm-runs-")
+        environment["TMPDIR"] = self._folder
         self._process = JsonLinesProcess("worker.runs", options, environment)
         self._answers: queue.Queue[Answer] = queue.Queue()
         self._reader = threading.Thread(target=self._read, name="child-reports", daemon=True)
@@ -94,11 +103,14 @@ class Child:
     def end(self, patience: float) -> None:
         """End the process group: SIGTERM, then SIGKILL after ``patience`` seconds."""
         self._process.end(patience)
+        self._reader.join(FOLDER_SECONDS)
 
     def _read(self) -> None:
         while (line := self._process.receive()) is not None:
             self._answers.put(_report(line))
-        self._answers.put(Died(f"the training process ended with {_ending(self._process.wait())}"))
+        reason = f"the training process ended with {_ending(self._process.wait())}"
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._answers.put(Died(reason))
 
 
 def _report(line: bytes) -> AnyReport:

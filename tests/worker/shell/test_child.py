@@ -4,6 +4,7 @@ import os
 import signal
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -252,3 +253,23 @@ def test_a_whole_line_that_is_no_report_is_final_and_half_a_line_is_a_lost_proce
     else:
         assert isinstance(found, Failed)
         assert (found.error.type, "progress.progress.fraction" in found.error.detail) == ("internal", True)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, None])
+def test_temporary_files_go_with_the_process_however_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals | None
+) -> None:
+    script = tmp_path / "program"
+    ending = "sleep 60" if how is None else f"kill -{how.name.removeprefix('SIG')} $$"
+    script.write_text(f'#!/bin/sh\necho rows > "$TMPDIR/rows"\necho "$TMPDIR" > {tmp_path}/folder\n{ending}\n')
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(sys, "executable", str(script))
+    process = Child(WorkerSettings(home=tmp_path, device="cpu"))
+    monkeypatch.undo()
+    if how is None:
+        while not (tmp_path / "folder").exists():
+            time.sleep(0.01)
+    else:
+        assert isinstance(process.receive(SECONDS), Died)
+    process.end(5)
+    assert not Path((tmp_path / "folder").read_text().strip()).exists()
