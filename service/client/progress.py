@@ -116,7 +116,9 @@ class UploadBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        # one that was never shown would leave an empty line
+        if self._task is not None:
+            self._progress.stop()
 
     def __call__(self, upload: Upload, done: int) -> None:
         """Show that ``done`` bytes of the upload are there."""
