@@ -166,9 +166,8 @@ class _Fit:
         choice = choose(self._spec, load, device=self._machine.device, ended=ended)
         trail.runs = run_summaries(choice.runs)
         solver, trail.solver = solver_for(choice, self._spec.solver, self._machine, refits=self._refits)
-        # folds compare ridges better than a part of the rows does
+        # folds compare ridges better than a part of the rows does; options of blocks are for a solver that is open
         ridge = self._spec.ridge if self._folds else choice.spec.ridge
-        # options of blocks are for a solver that is still open
         trail.spec = choice.spec.model_copy(update={"ridge": ridge, "solver": solver, "blocks": None})
         if trail.runs:
             options = trail.spec.model_dump(include=set(AUTO_CANDIDATES), exclude_none=True)
