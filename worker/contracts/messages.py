@@ -56,6 +56,16 @@ class Order(Contract):
     expected_seconds: float | None = None
 
 
+class RoundsOrder(Order):
+    """Fields of an order of a job that may plan rounds of parts.
+
+    ``outcomes``: of the parts of ``round``, the last one, which all have ended.
+    """
+
+    round: int = 0
+    outcomes: list[PartOutcome] = Field(default_factory=list)
+
+
 class TrainingOrder(Order):
     """An order to learn from a table."""
 
@@ -64,38 +74,29 @@ class TrainingOrder(Order):
     validation: TableRef | None = None
 
 
-class FitOrder(TrainingOrder):
-    """A fit for the child to run, or to go on with.
-
-    ``part_seconds``: folds that take longer become parts, None: none does. ``outcomes``: of the parts of ``round``.
-    """
+class FitOrder(RoundsOrder, TrainingOrder):
+    """A fit for the child to run, or to go on with. ``part_seconds``: longer folds become parts, None: none does."""
 
     kind: Literal["fit"] = "fit"
     request: FitRequest
     checkpoint: Checkpoint | FoldsCheckpoint | None = None
     part_seconds: float | None = None
-    round: int = 0
-    outcomes: list[PartOutcome] = Field(default_factory=list)
 
 
-class BlocksOrder(TrainingOrder):
-    """A fit by blocks for the child to go on with. ``outcomes``: of the parts of ``round``, which all have ended."""
+class BlocksOrder(RoundsOrder, TrainingOrder):
+    """A fit by blocks for the child to go on with."""
 
     kind: Literal["blocks"] = "blocks"
     request: FitRequest
     checkpoint: BlocksCheckpoint | None = None
-    round: int = 0
-    outcomes: list[PartOutcome] = Field(default_factory=list)
 
 
-class TuneOrder(TrainingOrder):
-    """A search for the child to go on with. ``outcomes``: of the parts of ``round``, which all have ended."""
+class TuneOrder(RoundsOrder, TrainingOrder):
+    """A search for the child to go on with."""
 
     kind: Literal["tune"] = "tune"
     request: TuneRequest
     checkpoint: TuneCheckpoint | None = None
-    round: int = 0
-    outcomes: list[PartOutcome] = Field(default_factory=list)
 
 
 class BlockOrder(Order):
@@ -151,17 +152,14 @@ class PredictingOrder(Order):
     table: TableRef
 
 
-class PredictOrder(PredictingOrder):
+class PredictOrder(RoundsOrder, PredictingOrder):
     """A batch prediction for the child to run, or to go on with.
 
-    ``part_seconds``: rows that take longer are divided into parts, None: they are not. ``outcomes``: of the parts of
-    ``round``.
+    ``part_seconds``: rows that take longer are divided into parts, None: they are not.
     """
 
     kind: Literal["predict"] = "predict"
     part_seconds: float | None = None
-    round: int = 0
-    outcomes: list[PartOutcome] = Field(default_factory=list)
 
 
 class RowsOrder(PredictingOrder):

@@ -113,6 +113,13 @@ def importance(M: Tensor, variances: Tensor) -> Tensor:
     return diagonal / diagonal.sum().clamp(min=torch.finfo(torch.float64).tiny)
 
 
+def leading(M: Tensor, variances: Tensor, count: int) -> list[int]:
+    """Return the ``count`` columns with the largest importance, the largest first; all of fewer."""
+    shares = importance(M, variances)
+    columns: list[int] = shares.topk(min(count, len(shares))).indices.tolist()
+    return columns
+
+
 def is_identity(M: Tensor) -> bool:
     """Return whether M, (d, d) or (d,), is the identity: where every fit begins, before it learns of its columns."""
     diagonal = _diagonal(M)

@@ -23,7 +23,7 @@ from worker.contracts.messages import (
 )
 from worker.contracts.parts import FoldDone, Score
 from worker.contracts.resources import ChosenBy, IterationSummary, Progress
-from worker.contracts.specs import AUTO_CANDIDATES, FitSpec
+from worker.contracts.specs import FitSpec
 from worker.contracts.validation import left_out_chose, validation_chose
 from worker.engine import summary
 from worker.engine.choice import CandidateRun, number_of_runs
@@ -36,7 +36,7 @@ from worker.runs.iterations import Iterations
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import pack
 from worker.training.machine import Machine, versions
-from worker.training.model_selection import choose, run_summaries
+from worker.training.model_selection import choose, chosen_options, run_summaries
 from worker.training.pipeline import chosen_by, last_solve, model_of, recurse, solver_for
 from worker.training.rows import TrainingRows
 
@@ -170,9 +170,9 @@ class _Fit:
         ridge = self._spec.ridge if self._folds else choice.spec.ridge
         trail.spec = choice.spec.model_copy(update={"ridge": ridge, "solver": solver, "blocks": None})
         if trail.runs:
-            options = trail.spec.model_dump(include=set(AUTO_CANDIDATES), exclude_none=True)
-            decided = ", ".join(f"{name} {options[name]}" for name in AUTO_CANDIDATES if name in options)
-            message = f"{decided} and ridge {trail.spec.ridge} did best in {len(trail.runs)} short runs"
+            message = (
+                f"{chosen_options(trail.spec)} and ridge {trail.spec.ridge} did best in {len(trail.runs)} short runs"
+            )
             self._report(LogReport(data=LogData(message=message)))
         self._decided(trail.spec, bool(trail.runs))
         if not self._folds:

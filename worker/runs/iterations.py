@@ -53,8 +53,7 @@ class Iterations:
         """Return the figures of the newest iteration."""
         current = state.current
         eigenvalues = summary.eigenvalues(current.M)
-        shares = summary.importance(current.M, self._variances)
-        leading = shares.topk(min(TOP_FEATURES, len(shares))).indices.tolist()
+        leading = summary.leading(current.M, self._variances, TOP_FEATURES)
         return IterationData(
             iteration=current.iteration,
             iterations=self._config.iterations,

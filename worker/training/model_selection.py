@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worker.contracts.errors import TooWide
 from worker.contracts.resources import HeatSummary
-from worker.contracts.specs import FitSpec
+from worker.contracts.specs import AUTO_CANDIDATES, FitSpec
 from worker.engine.choice import Candidate, CandidateRun, number_of_runs, successive_halving, winner
 from worker.engine.config import FitConfig
 from worker.training.rows import TrainingRows
@@ -107,6 +107,12 @@ def _held_out(rows: dict[str, TrainingRows], device: torch.device | None) -> tup
     if not pairs:
         return None
     return {encoding: X.to(device) for encoding, (X, _) in pairs.items()}, next(iter(pairs.values()))[1].to(device)
+
+
+def chosen_options(spec: FitSpec) -> str:
+    """Return the options that may be left open, with their values, in words."""
+    options = spec.model_dump(include=set(AUTO_CANDIDATES), exclude_none=True)
+    return ", ".join(f"{name} {options[name]}" for name in AUTO_CANDIDATES if name in options)
 
 
 def run_summaries(runs: Iterable[CandidateRun]) -> list[HeatSummary]:

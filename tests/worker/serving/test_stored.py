@@ -6,7 +6,6 @@ import torch
 from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing, InvalidRequest
 from worker.contracts.resources import ModelColumn
 from worker.engine.blocks.fit import fit_blocks
-from worker.engine.blocks.model import Head
 from worker.engine.blocks.tree import MAX_LEAVES
 from worker.engine.config import FitConfig
 from worker.engine.targets import ClassTargets, RegressionTargets
@@ -46,19 +45,8 @@ def _columns(names):
 
 def _stored(served, tmp_path):
     model = served.fitted
-    machines = [*model.leaves, *model.blocks]
-    head = Head(
-        model.tree,
-        model.share,
-        model.temperature,
-        model.variances,
-        tuple(len(machine.X) for machine in machines),
-        tuple(machine.bandwidth for machine in machines),
-        model.ridges,
-        model.losses,
-    )
     path = tmp_path / "model.safetensors"
-    write_model(path, served, machines, head)
+    write_model(path, served, (*model.leaves, *model.blocks), model.head)
     artifacts = Artifacts(str(tmp_path / "storage"))
     return artifacts, artifacts.put_file("models/a/model.safetensors", path), path
 

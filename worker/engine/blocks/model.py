@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Any, Self
 
 import torch
@@ -122,6 +123,20 @@ class BlocksModel(Model):
             variances=self.variances.to(device),
         )
 
+    @property
+    def head(self) -> "Head":
+        """All of the model but its machines' rows."""
+        return Head(
+            self.tree,
+            self.share,
+            self.temperature,
+            self.variances,
+            self.leaves.rows + self.blocks.rows,
+            tuple(machine.bandwidth for machine in (*self.leaves, *self.blocks)),
+            self.ridges,
+            self.losses,
+        )
+
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return named tensors and JSON-able metadata from which ``from_tensors`` makes the same model.
 
@@ -129,17 +144,7 @@ class BlocksModel(Model):
         ``starts[k]`` on.
         """
         machines = [*self.leaves, *self.blocks]
-        head = Head(
-            self.tree,
-            self.share,
-            self.temperature,
-            self.variances,
-            tuple(len(machine.X) for machine in machines),
-            tuple(machine.bandwidth for machine in machines),
-            self.ridges,
-            self.losses,
-        )
-        tensors, metadata = head.to_tensors(machines[0])
+        tensors, metadata = self.head.to_tensors(machines[0])
         tensors["X"] = torch.cat([machine.X for machine in machines])
         tensors["alpha"] = torch.cat([machine.alpha for machine in machines])
         return tensors, metadata
@@ -200,10 +205,14 @@ class Head:
         """The numbers of the leaves, and of the blocks behind them."""
         return range(self.tree.leaves), range(self.tree.leaves, len(self.counts))
 
+    @cached_property
+    def starts(self) -> list[int]:
+        """Where the rows of each machine begin among those of all, and where the last ones end."""
+        return list(accumulate(self.counts, initial=0))
+
     def rows_of(self, number: int) -> tuple[int, int]:
         """Return where the rows of a machine begin and end among those of all."""
-        start = sum(self.counts[:number])
-        return start, start + self.counts[number]
+        return self.starts[number], self.starts[number + 1]
 
     def machine(self, number: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> FittedModel:
         """Return a machine of its own X and alpha, and the tensors that all share.
@@ -219,7 +228,7 @@ class Head:
         tensors = {name: tensor for name, tensor in tensors.items() if name not in ("X", "alpha")}
         tensors |= {f"tree_{name}": tensor for name, tensor in self.tree.to_tensors().items()}
         tensors |= {
-            "starts": torch.tensor([0, *self.counts]).cumsum(0),
+            "starts": torch.tensor(self.starts),
             "variances": self.variances,
             "ridges": torch.tensor(self.ridges, dtype=torch.float64),
             "losses": torch.tensor(self.losses, dtype=torch.float64),
@@ -256,8 +265,8 @@ class Head:
         if (
             any(len(values) != len(starts) - 1 for values in per_machine)
             or len(starts) < tree.leaves + 1
-            or [starts[0], *sorted(starts), p] != [0, *starts, p]
-            or starts[-1] != p
+            or starts != sorted(starts)
+            or (starts[0], starts[-1]) != (0, p)
             or tree.directions.shape[1] != d
             or len(tensors["variances"]) != d
         ):

@@ -28,7 +28,7 @@ from worker.contracts.messages import (
 )
 from worker.contracts.parts import BlockDone, LeafDone, MachineDone, PartResult
 from worker.contracts.resources import HeatSummary, PartCounts, Progress
-from worker.contracts.specs import AUTO_CANDIDATES, Blocks, FitSpec
+from worker.contracts.specs import Blocks, FitSpec
 from worker.engine import summary
 from worker.engine.blocks.answers import Answers, mean_outputs
 from worker.engine.blocks.blend import DEFAULT_BLEND, choose_blend
@@ -49,8 +49,8 @@ from worker.runs.fit import FINAL, fit
 from worker.store.files.artifacts import Artifacts
 from worker.training.cost import MAX_CHOOSING_ROWS, MAX_VALIDATION_ROWS, blending_rows, blocks_job_bytes
 from worker.training.machine import Machine
-from worker.training.model_selection import choose, run_summaries
-from worker.training.resolve import MAX_LEAVES
+from worker.training.model_selection import choose, chosen_options, run_summaries
+from worker.training.resolve import MAX_LEAVES, by_blocks
 from worker.training.rows import TrainingRows
 
 
@@ -78,20 +78,15 @@ def fit_within_memory(
     try:
         return fit(order, artifacts, machine, report)
     except DoesNotFit as error:
-        if not _may_take_blocks(order):
+        rows, blocks = order.table.rows, order.request.spec.blocks or Blocks()
+        # one block would be the whole again
+        taken = by_blocks(order.request, rows, most=blocks.rows) is not order.request
+        if not taken or blocks.leaves(rows) > MAX_LEAVES:
             raise
         report(LogReport(data=LogData(message=f"going on by blocks of rows: {error.detail}")))
         return fit_by_blocks(
             BlocksOrder(**order.model_dump(exclude={"kind", "checkpoint", "part_seconds"})), artifacts, machine, report
         )
-
-
-def _may_take_blocks(order: FitOrder) -> bool:
-    """Return whether blocks may fit what the whole does not: there are several, and not too many leaves."""
-    request, rows = order.request, order.table.rows
-    blocks = request.spec.blocks or Blocks()
-    folds = request.validation is not None and request.validation.folds is not None
-    return request.spec.solver == "auto" and not folds and blocks.rows < rows and blocks.leaves(rows) <= MAX_LEAVES
 
 
 JUDGES = {"validation": "error on validation rows", "leave_one_out": "error of rows left out"}
@@ -213,9 +208,8 @@ class _FitByBlocks:
         )
         chosen = choice.spec.model_copy(update={"ridge": spec.ridge, "solver": "blocks", "blocks": self._blocks})
         if choice.runs:
-            options = chosen.model_dump(include=set(AUTO_CANDIDATES), exclude_none=True)
-            decided = ", ".join(f"{name} {options[name]}" for name in AUTO_CANDIDATES if name in options)
-            self._report(LogReport(data=LogData(message=f"{decided} did best in {len(choice.runs)} short runs")))
+            message = f"{chosen_options(chosen)} did best in {len(choice.runs)} short runs"
+            self._report(LogReport(data=LogData(message=message)))
         return chosen, run_summaries(choice.runs)
 
     def _learned(self, state: BlocksState, made: list[PartResult]) -> bool:

@@ -17,7 +17,7 @@ from worker.engine.blocks.machines import Machine
 from worker.engine.blocks.model import BlocksModel, Head
 from worker.engine.model import FittedModel
 from worker.engine.problem import Iterate
-from worker.runs.blocks.parts import stored_leaf, stored_numbers
+from worker.runs.blocks.parts import numbered_leaf
 from worker.runs.blocks.state import BlocksState
 from worker.runs.checkpoints import Checkpoints, Trail
 from worker.serving.model import Origin, ServedModel
@@ -47,13 +47,13 @@ def stored_model(
     # blocks without a share are left out
     stored = [*leaves, *(state.machines or () if share > 0 else ())]
 
-    def machines() -> Iterator[Machine]:
-        """Yield leaves and blocks, one in memory at a time."""
-        for number, ref in enumerate(stored):
-            fitted = stored_leaf(ref, artifacts)
-            yield fitted.mixed(share) if number < len(leaves) else fitted.alone
+    def machines() -> Iterator[tuple[Machine, np.ndarray]]:
+        """Yield leaves and blocks, one in memory at a time, with the numbers of their rows."""
+        for place, ref in enumerate(stored):
+            fitted, numbers = numbered_leaf(ref, artifacts)
+            yield fitted.mixed(share) if place < len(leaves) else fitted.alone, numbers
 
-    parts = [_Part.of(machine) for machine in machines()]
+    parts = [_Part.of(machine, numbers) for machine, numbers in machines()]
     # one that float32 could not solve brings float64 to all: they are stored as one tensor
     wide = max((part.dtype for part in parts), key=lambda dtype: dtype.itemsize)
     head = Head(
@@ -61,22 +61,22 @@ def stored_model(
         share,
         blend.temperature,
         torch.tensor(state.columns["variances"], dtype=torch.float64),
-        tuple(part.rows for part in parts),
+        tuple(len(part.numbers) for part in parts),
         tuple(part.bandwidth for part in parts),
         tuple(part.ridge for part in parts),
         tuple(part.loss for part in parts),
     )
     request = order.request
     features, targets = map(order.table.model_columns, (request.features or (), request.targets))
-    first = next(machines()).model
+    first = next(machines())[0].model
     nothing = BlocksModel.assembled(head, first, MachineList(()), MachineList(()))
-    numbers = np.concatenate([stored_numbers(ref, artifacts) for ref in stored])
+    numbers = np.concatenate([part.numbers for part in parts])
     origin = Origin(numbers, ((order.table.dataset, len(numbers)),))
     served = ServedModel(state.encoder, nothing, order.task, state.classes, features, targets, origin)
     folder = f"models/{order.prefix}"
     with tempfile.TemporaryDirectory(prefix="factrfm-fit-") as temporary:
         path = Path(temporary) / "model.safetensors"
-        write_model(path, served, (_as(machine.model, wide) for machine in machines()), head)
+        write_model(path, served, (_as(machine.model, wide) for machine, _ in machines()), head)
         file = artifacts.put_file(f"{folder}/model.safetensors", path)
     best = Iterate(state.best, first.M, first.alpha, parts[0].ridge, first.bandwidth, None, state.metrics)
     content = checkpoints.matrices(trail, best, state.columns["variances"])
@@ -115,18 +115,18 @@ def stored_model(
 
 @dataclass(frozen=True)
 class _Part:
-    """What is said of a machine without its rows."""
+    """What is said of a machine without its rows: these by their ``numbers`` in the dataset, (n,) int64."""
 
-    rows: int
+    numbers: np.ndarray
     bandwidth: float | None
     ridge: float
     loss: float
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, machine: Machine) -> "_Part":
+    def of(cls, machine: Machine, numbers: np.ndarray) -> "_Part":
         model = machine.model
-        return cls(len(model.X), model.bandwidth, machine.ridge, machine.loss[0], model.alpha.dtype)
+        return cls(numbers, model.bandwidth, machine.ridge, machine.loss[0], model.alpha.dtype)
 
 
 def _as(model: FittedModel, dtype: torch.dtype) -> FittedModel:

@@ -100,11 +100,8 @@ class PartRows:
 
     def first(self, count: int | None) -> "PartRows":
         """Return the first rows alone, all of them for None."""
-        tensors = (part if part is None else part[:count] for part in (self.X, self.Y, self.numbers, self.own))
-        X, Y, numbers, own = tensors
-        assert X is not None  # noqa: S101 - of every part
-        assert Y is not None  # noqa: S101
-        return PartRows(X, Y, numbers, own)
+        numbers, own = (part if part is None else part[:count] for part in (self.numbers, self.own))
+        return PartRows(self.X[:count], self.Y[:count], numbers, own)
 
     def to(self, device: torch.device) -> "PartRows":
         """Return the same rows on ``device``; their numbers stay."""
@@ -190,17 +187,17 @@ def leaf(order: LeafOrder, artifacts: Artifacts, machine: Machine) -> PartDone:
 
 def stored_leaf(ref: ArtifactRef, artifacts: Artifacts) -> Leaf:
     """Return what ``leaf`` stored; of ``block_machine``, a leaf that is fitted alone."""
+    return numbered_leaf(ref, artifacts)[0]
+
+
+def numbered_leaf(ref: ArtifactRef, artifacts: Artifacts) -> tuple[Leaf, np.ndarray]:
+    """Return what ``stored_leaf`` does, and which rows of the dataset its own are, (n,) int64."""
     arrays, metadata = unpack(artifacts.read_bytes(ref))
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     model = FittedModel.from_tensors(tensors, metadata["engine"])
     alone, *beside = (Fitted(model, part["ridge"], tuple(part["loss"])) for part in metadata["machines"])
-    return Leaf(alone, *(replace(part, model=replace(model, alpha=tensors["beside"])) for part in beside))
-
-
-def stored_numbers(ref: ArtifactRef, artifacts: Artifacts) -> np.ndarray:
-    """Return which rows of the dataset trained what ``leaf`` or ``block_machine`` stored, (n,) int64."""
-    numbers: np.ndarray = unpack(artifacts.read_bytes(ref))[0]["numbers"]
-    return numbers
+    leaf = Leaf(alone, *(replace(part, model=replace(model, alpha=tensors["beside"])) for part in beside))
+    return leaf, arrays["numbers"]
 
 
 def _kept(fitted: Leaf, rows: PartRows, key: str, artifacts: Artifacts, began: float) -> dict[str, Any]:

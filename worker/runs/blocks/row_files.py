@@ -127,16 +127,15 @@ class LeafRows:
         Of a leaf with more training rows than it may have, and of rows that are held out there, as many as that are
         drawn. ``rows`` is deleted. ``folder``: for files of regions.
         """
-        regions = [(0, rows)]
+        regions = [(0, rows, sum(len(X) for X in self._training(rows)))]
         while regions:
-            leaf, region = regions.pop()
+            leaf, region, training = regions.pop()
             if region.bytes <= self._region_bytes:
                 yield from self._leaves_of(leaf, region.read())
                 region.delete()
                 continue
-            few = sum(len(X) for X in self._training(region)) <= self._leaf_rows
-            training = partial(self._training, region)
-            cut = None if few else cut_rows(training, self._M, self._overlap)
+            few = training <= self._leaf_rows
+            cut = None if few else cut_rows(partial(self._training, region), self._M, self._overlap)
             if cut is None:
                 # few enough, or rows that cannot be told apart
                 yield leaf, self._drawn_of_region(leaf, region)
@@ -145,12 +144,15 @@ class LeafRows:
             right = self.tree.leaves
             self.tree = self.tree.with_cut(leaf, cut.direction, cut.threshold, cut.lower, cut.upper, cut.spread)
             sides = [RowFile(folder / f"region-{right}-{side}", region.width) for side in ("left", "right")]
+            counts = [0, 0]
             for batch in region.batches():
                 distances = projections(self._columns.X(batch), cut.direction.unsqueeze(0)).squeeze(1)
-                for side, inside in zip(sides, (distances <= cut.upper, distances > cut.lower), strict=True):
-                    side.append(batch[inside].numpy())
+                trains = ~self._columns.held_out(batch)
+                for side, inside in enumerate((distances <= cut.upper, distances > cut.lower)):
+                    sides[side].append(batch[inside].numpy())
+                    counts[side] += int((inside & trains).sum())
             region.delete()
-            regions += [(right, sides[1]), (leaf, sides[0])]
+            regions += [(right, sides[1], counts[1]), (leaf, sides[0], counts[0])]
 
     def _drawn(self, leaf: int, held_out: Tensor) -> Tensor:
         """Return which rows of a leaf are kept, (k,): training rows, then those that are held out."""

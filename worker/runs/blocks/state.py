@@ -95,8 +95,8 @@ class BlocksState:
                 matrix=stored,
             )
         )
-        shares = summary.importance(M, torch.tensor(self.columns["variances"], dtype=torch.float64))
-        leading = shares.topk(min(TOP_FEATURES, len(shares))).indices.tolist()
+        variances = torch.tensor(self.columns["variances"], dtype=torch.float64)
+        leading = summary.leading(M, variances, TOP_FEATURES)
         return IterationData(
             iteration=iteration,
             iterations=self.spec.iterations,

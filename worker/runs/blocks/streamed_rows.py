@@ -5,12 +5,12 @@ encoder are learned one at a time.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
@@ -34,16 +34,6 @@ ENCODED_BYTES = 64 * 2**20
 """A batch of encoded rows takes about so much at most."""
 
 
-@dataclass(frozen=True)
-class _Column:
-    """A table of one column, as ``Encoder.fit`` reads it."""
-
-    rows: "StreamedRows"
-
-    def column(self, name: str) -> pa.ChunkedArray:
-        return self.rows.training_column(name)
-
-
 class StreamedRows:
     """The rows of an order. ``folder``: for a copy of the table, where storage is not local.
 
@@ -59,6 +49,7 @@ class StreamedRows:
         self._order, self._artifacts, self._folder = order, artifacts, folder
         self._source = artifacts.local_copy(order.table.table, folder)
         self._features = order.table.model_columns(request.features or ())
+        self._categorical = set(categories_among(self._features))
         raw, self.classes = raw_targets(order, load_table(self._source, list(request.targets)), None)
         self._raw = torch.tensor(raw)
         self.training, self.held_out = split_rows(order, raw, None)
@@ -90,7 +81,7 @@ class StreamedRows:
         """
         if spec.encoding not in self._encoders:
             self._encoders[spec.encoding] = Encoder.fit(
-                _Column(self),
+                self,
                 self._features,
                 standardize=spec.standardize,
                 normalize_rows=spec.normalize_rows,
@@ -100,12 +91,16 @@ class StreamedRows:
         check_width(encoder)
         return encoder
 
-    def training_column(self, name: str) -> pa.ChunkedArray:
-        """Return what a column of the encoder is learned from."""
-        column = load_table(self._source, [name]).column(0)
-        type_of = {feature.name: feature.type for feature in self._features}
-        rows = self.training if type_of[name] == "categorical" else self._drawn
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return the training rows of a column, as ``Encoder.fit`` asks for them of a table."""
+        column = self._file.read(columns=[name]).column(0)
+        rows = self.training if name in self._categorical else self._drawn
         return column if len(rows) == len(column) else column.take(pa.array(rows))
+
+    @cached_property
+    def _file(self) -> pq.ParquetFile:
+        # opened once for all columns: that reads what is said of all of them
+        return pq.ParquetFile(self._source, memory_map=True)
 
     @cached_property
     def _drawn(self) -> np.ndarray:
