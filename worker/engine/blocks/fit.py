@@ -7,13 +7,12 @@ import torch
 from torch import Tensor
 
 from worker.engine import summary
-from worker.engine.blocks.answers import Answers, mean_outputs
+from worker.engine.blocks.answers import mean_outputs
 from worker.engine.blocks.blend import DEFAULT_BLEND, choose_blend
 from worker.engine.blocks.learn import BlockResult, around_ridges, block_feature_sum, following_metric, mean_loss
 from worker.engine.blocks.machines import Machine, at_most, fit_leaf, fit_machine
 from worker.engine.blocks.model import BlocksModel
 from worker.engine.blocks.split import OVERLAP, grow
-from worker.engine.blocks.tree import assign
 from worker.engine.config import FitConfig
 from worker.engine.targets import Targets
 from worker.engine.updates import first_metric
@@ -122,12 +121,11 @@ def fit_leaves(
 
     ``own`` (n,) int64: which block has trained each row, −1 for none.
     """
-    tree = grow(X, M, leaf_rows, overlap)
-    assignment = assign(tree, X)
-    answers = [Answers(block.model) for block in blocks]
+    tree, rows_of = grow(X, M, leaf_rows, overlap)
+    answers = [block.model.raw for block in blocks]
     leaves = []
-    for number in range(tree.leaves):
-        rows = at_most(assignment.of(number), leaf_rows, seed + number)
+    for number, of_leaf in enumerate(rows_of):
+        rows = at_most(of_leaf, leaf_rows, seed + number)
         base = mean_outputs(answers, X[rows], own[rows]) if blocks else None
         leaves.append(fit_leaf(X[rows], Y[rows], targets, config, M, seed + number, base))
     blend = DEFAULT_BLEND

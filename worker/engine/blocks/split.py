@@ -1,11 +1,9 @@
 """Grow a tree of cuts through rows, as the feature matrix sees them.
 
-A node is cut at the median along the leading direction of its rows under M. What that takes of a batch of rows is
-small: second moments (d, d), then one number a row. So a node whose rows are on disk is cut as one in memory is.
+A node is cut at the median along the leading direction of its rows under M.
 """
 
 import math
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -25,23 +23,6 @@ NORMAL_QUARTILES = 1.349
 
 
 @dataclass(frozen=True)
-class Moments:
-    """Of ``count`` rows: ``mean`` (d,), and ``scatter`` (d, d) about it, float64."""
-
-    count: int
-    mean: Tensor
-    scatter: Tensor
-
-    @classmethod
-    def of(cls, X: Tensor) -> "Moments":
-        """Return the moments of rows X (n, d), of which there is at least one."""
-        rows = X.double()
-        mean = rows.mean(0)
-        centred = rows - mean
-        return cls(len(X), mean, centred.T @ centred)
-
-
-@dataclass(frozen=True)
 class Cut:
     """Where rows are cut along a direction (d,); see ``Tree``. ``smaller``: rows on the smaller side, as a share."""
 
@@ -53,30 +34,18 @@ class Cut:
     smaller: float
 
 
-def combined(parts: Iterable[Moments]) -> Moments:
-    """Return the moments of the rows of all parts, added in the given order (Chan, Golub, LeVeque 1979)."""
-    total: Moments | None = None
-    for part in parts:
-        if total is None:
-            total = part
-            continue
-        count = total.count + part.count
-        share = part.count / count
-        apart = part.mean - total.mean
-        between = total.count * share * torch.outer(apart, apart)
-        total = Moments(count, total.mean + share * apart, total.scatter + part.scatter + between)
-    assert total is not None  # noqa: S101 - a node has rows
-    return total
+def leading_directions(X: Tensor, M: Tensor, count: int = MAX_DIRECTIONS) -> Tensor:
+    """Return the leading directions of a node's rows X (n, d) under M, (count, d) float64: M^½ u for eigenvectors u.
 
-
-def leading_directions(moments: Moments, M: Tensor, count: int = MAX_DIRECTIONS) -> Tensor:
-    """Return the leading directions of a node's rows under M, (count, d): M^½ u for eigenvectors u.
-
-    u are those of M^½ S M^½ with S the scatter, from the largest eigenvalue down, their largest weights positive. So
-    x · (M^½ u) is the coordinate of x along u where M's distance is the Euclidean one. ``count`` is at most d.
+    u are those of M^½ S M^½ with S the rows' scatter, from the largest eigenvalue down, their largest weights
+    positive. So x · (M^½ u) is the coordinate of x along u where M's distance is the Euclidean one. ``count`` is at
+    most d.
     """
     root = features.matrix_power(M, 0.5)
-    seen = root.unsqueeze(1) * moments.scatter * root if root.ndim == 1 else root @ moments.scatter @ root
+    centred = X.double()
+    centred = centred - centred.mean(0)
+    scatter = centred.T @ centred
+    seen = root.unsqueeze(1) * scatter * root if root.ndim == 1 else root @ scatter @ root
     vectors = torch.linalg.eigh((seen + seen.T) / 2).eigenvectors.flip(1)[:, :count]
     largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
     vectors = (vectors * torch.where(largest < 0, -1.0, 1.0)).T
@@ -109,28 +78,28 @@ def find_cut(values: Tensor, direction: Tensor, overlap: float) -> Cut | None:
     return Cut(direction, _between(values, left), _between(values, lower), _between(values, upper), spread, smaller)
 
 
-def cut_rows(batches: Callable[[], Iterable[Tensor]], M: Tensor, overlap: float) -> Cut | None:
-    """Return the cut of a node along the first of its leading directions that balances its sides.
+def cut_rows(X: Tensor, M: Tensor, overlap: float) -> tuple[Cut, Tensor] | None:
+    """Return the cut of rows X (n, d) along the first of their leading directions that balances its sides.
 
-    ``batches``: gives the node's rows, in batches (n, d), as often as it is called. ``M`` (d, d) or (d,). Where no
-    direction balances the sides, that which does best is taken. None where the rows are one point along all of them.
+    With it come the rows' projections on that direction, (n,). ``M`` (d, d) or (d,). Where no direction balances the
+    sides, that which does best is taken. None where the rows are one point along all of them.
     """
-    best: Cut | None = None
-    for direction in leading_directions(combined(Moments.of(X) for X in batches() if len(X)), M):
-        values = torch.cat([projections(X, direction.unsqueeze(0)).squeeze(1) for X in batches()])
+    best: tuple[Cut, Tensor] | None = None
+    for direction in leading_directions(X, M):
+        values = projections(X, direction.unsqueeze(0)).squeeze(1)
         cut = find_cut(values, direction, overlap)
-        if cut is not None and (best is None or cut.smaller > best.smaller):
-            best = cut
-        if best is not None and best.smaller >= BALANCED:
+        if cut is not None and (best is None or cut.smaller > best[0].smaller):
+            best = cut, values
+        if best is not None and best[0].smaller >= BALANCED:
             break
     return best
 
 
-def grow(X: Tensor, M: Tensor, leaf_rows: int, overlap: float = OVERLAP) -> Tree:
-    """Return the tree of the rows X (n, d), whose leaves have at most ``leaf_rows`` training rows.
+def grow(X: Tensor, M: Tensor, leaf_rows: int, overlap: float = OVERLAP) -> tuple[Tree, list[Tensor]]:
+    """Return the tree of the rows X (n, d), and which of them train each leaf, as ``assign`` would say.
 
-    A leaf has more where its rows cannot be told apart along the leading directions. ``M`` (d, d) or (d,).
-    ``overlap``: see ``find_cut``; it is below 1, or leaves would not become smaller.
+    A leaf has at most ``leaf_rows`` of them, or more where they cannot be told apart along the leading directions.
+    ``M`` (d, d) or (d,). ``overlap``: see ``find_cut``; it is below 1, or leaves would not become smaller.
     """
     tree = Tree.single_leaf(X.shape[1]).to(X.device)
     rows_of = [torch.arange(len(X), device=X.device)]
@@ -138,19 +107,15 @@ def grow(X: Tensor, M: Tensor, leaf_rows: int, overlap: float = OVERLAP) -> Tree
     while leaf < tree.leaves:
         rows = rows_of[leaf]
         # the left side keeps the leaf's number, and may be cut again
-        cut = _cut_of(X[rows], M, overlap) if len(rows) > leaf_rows else None
-        if cut is None:
+        found = cut_rows(X[rows], M, overlap) if len(rows) > leaf_rows else None
+        if found is None:
             leaf += 1
             continue
+        cut, values = found
         tree = tree.with_cut(leaf, cut.direction, cut.threshold, cut.lower, cut.upper, cut.spread)
-        distances = projections(X[rows], cut.direction.unsqueeze(0)).squeeze(1)
-        rows_of[leaf] = rows[distances <= cut.upper]
-        rows_of.append(rows[distances > cut.lower])
-    return tree
-
-
-def _cut_of(rows: Tensor, M: Tensor, overlap: float) -> Cut | None:
-    return cut_rows(lambda: (rows,), M, overlap)
+        rows_of[leaf] = rows[values <= cut.upper]
+        rows_of.append(rows[values > cut.lower])
+    return tree, rows_of
 
 
 def _between(values: Tensor, place: int) -> float:

@@ -15,7 +15,7 @@ MAX_LEAVES = 3
 NEGLIGIBLE = 0.02
 """Leaves with a smaller weight before they are normalised do not answer: each costs as much as the first."""
 ROWS = 4096
-"""Weights are taken of so many rows at a time: near many cuts a row has a number for many leaves."""
+"""Projections and weights are taken of so many rows at a time: near many cuts a row has a number for many leaves."""
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,12 @@ def projections(X: Tensor, directions: Tensor) -> Tensor:
 
     A matrix product rounds a row as the rows beside it have it; here columns are added one after another.
     """
-    found = torch.zeros((len(X), len(directions)), dtype=torch.float64, device=X.device)
-    for column in range(X.shape[1]):
-        found += X[:, column : column + 1].double() * directions[:, column]
-    return found
+    found = torch.zeros((len(directions), len(X)), dtype=torch.float64, device=X.device)
+    for start in range(0, len(X), ROWS):
+        part = found[:, start : start + ROWS]
+        for values, weights in zip(X[start : start + ROWS].T.contiguous(), directions.T, strict=True):
+            part += values.double() * weights.unsqueeze(1)
+    return found.T
 
 
 def assign(tree: Tree, X: Tensor, *, overlap: bool = True) -> Assignment:

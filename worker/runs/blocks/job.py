@@ -30,7 +30,7 @@ from worker.contracts.parts import BlockDone, LeafDone, MachineDone, PartResult
 from worker.contracts.resources import HeatSummary, PartCounts, Progress
 from worker.contracts.specs import Blocks, FitSpec
 from worker.engine import summary
-from worker.engine.blocks.answers import Answers, mean_outputs
+from worker.engine.blocks.answers import mean_outputs
 from worker.engine.blocks.blend import DEFAULT_BLEND, choose_blend
 from worker.engine.blocks.fit import block_rows_of
 from worker.engine.blocks.learn import around_ridges, following_metric, mean_loss
@@ -325,8 +325,8 @@ class _FitByBlocks:
         assert state.tree is not None  # noqa: S101 - there are leaves
         judging = PartRows.of(held_out, self._artifacts)
         X, Y = judging.X, judging.Y
-        blocks = (stored_leaf(ref, self._artifacts).alone.model for ref in state.machines or ())
-        base = mean_outputs(map(Answers, blocks), X) if state.machines else None
+        blocks = (stored_leaf(ref, self._artifacts).alone.model.raw for ref in state.machines or ())
+        base = mean_outputs(blocks, X) if state.machines else None
         leaves = (stored_leaf(done.file, self._artifacts) for done in state.leaves)
         state.blend, outputs, _ = choose_blend(state.tree, leaves, base, X, Y, state.targets)
         state.metrics |= {f"validation_{name}": value for name, value in state.targets.metrics(outputs, Y).items()}

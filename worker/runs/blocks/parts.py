@@ -14,7 +14,7 @@ from worker.contracts.messages import BlockOrder, LeafOrder, MachineOrder, PartD
 from worker.contracts.parts import BlockDone, LeafDone, LeafWork, MachineDone
 from worker.contracts.specs import FitSpec
 from worker.engine import summary
-from worker.engine.blocks.answers import Answers, mean_outputs
+from worker.engine.blocks.answers import mean_outputs
 from worker.engine.blocks.learn import BlockResult, block_feature_sum
 from worker.engine.blocks.machines import Leaf, fit_leaf, fit_machine, refit_leaf
 from worker.engine.blocks.machines import Machine as Fitted
@@ -165,17 +165,16 @@ def leaf(order: LeafOrder, artifacts: Artifacts, machine: Machine) -> PartDone:
     state, rows = _read(order, artifacts, machine)
     X, Y = rows.X, rows.Y
     config, seed = state.config, state.config.seed + order.work.number
-    base = None
-    if state.machines:
-        blocks = (stored_leaf(ref, artifacts).alone.model.to(X.device) for ref in state.machines)
-        base = mean_outputs(map(Answers, blocks), X, rows.own)
     key = f"jobs/{order.prefix}/leaf-{order.work.number:04d}.safetensors"
     if order.work.fitted is None:
+        base = _base(state, rows, artifacts)
         fitted = fit_leaf(X, Y, state.targets, config, state.M, seed, base)
-        return PartDone(result=LeafDone(**_kept(fitted, rows, key, artifacts, began)))
-    before, share, refused = stored_leaf(order.work.fitted, artifacts), order.work.share, None
+        return PartDone(result=LeafDone(**_kept(fitted, rows, key, artifacts, began, base)))
+    stored, share, refused = _stored(order.work.fitted, artifacts), order.work.share, None
+    before = stored.leaf
     try:
         _check_fits(machine, state, rows)
+        base = _base(state, rows, artifacts, stored.base)
         refitted = refit_leaf(X, Y, state.targets, config, state.M, seed, before, share, base)
         summary.checked(summary.variances(refitted.model.X))
     except (EngineError, DoesNotFit) as error:
@@ -185,23 +184,56 @@ def leaf(order: LeafOrder, artifacts: Artifacts, machine: Machine) -> PartDone:
     return PartDone(result=LeafDone(**_kept(Leaf(refitted), rows, key, artifacts, began), refused=refused))
 
 
+def _base(state: RoundState, rows: PartRows, artifacts: Artifacts, known: Tensor | None = None) -> Tensor | None:
+    """Return what the blocks answer to the rows of a leaf, (n, c) float64, each without the block that it has trained.
+
+    None without blocks. ``known``: the same of the first rows.
+    """
+    if not state.machines:
+        return None
+    assert rows.own is not None  # noqa: S101 - of a leaf's rows it is said
+    first = 0 if known is None else len(known)
+    # each block is read when the one before is done
+    blocks = (stored_leaf(ref, artifacts).alone.model.to(rows.X.device).raw for ref in state.machines)
+    if first == len(rows.X):
+        return known
+    found = mean_outputs(blocks, rows.X[first:], rows.own[first:])
+    return found if known is None else torch.cat([known.to(found.device), found])
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A leaf; which rows of the dataset its own are, (n,) int64; and what blocks answer to them, (n, c) or None."""
+
+    leaf: Leaf
+    numbers: np.ndarray
+    base: Tensor | None
+
+
 def stored_leaf(ref: ArtifactRef, artifacts: Artifacts) -> Leaf:
     """Return what ``leaf`` stored; of ``block_machine``, a leaf that is fitted alone."""
-    return numbered_leaf(ref, artifacts)[0]
+    return _stored(ref, artifacts).leaf
 
 
 def numbered_leaf(ref: ArtifactRef, artifacts: Artifacts) -> tuple[Leaf, np.ndarray]:
     """Return what ``stored_leaf`` does, and which rows of the dataset its own are, (n,) int64."""
+    stored = _stored(ref, artifacts)
+    return stored.leaf, stored.numbers
+
+
+def _stored(ref: ArtifactRef, artifacts: Artifacts) -> _Stored:
     arrays, metadata = unpack(artifacts.read_bytes(ref))
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     model = FittedModel.from_tensors(tensors, metadata["engine"])
     alone, *beside = (Fitted(model, part["ridge"], tuple(part["loss"])) for part in metadata["machines"])
     leaf = Leaf(alone, *(replace(part, model=replace(model, alpha=tensors["beside"])) for part in beside))
-    return leaf, arrays["numbers"]
+    return _Stored(leaf, arrays["numbers"], tensors.get("base"))
 
 
-def _kept(fitted: Leaf, rows: PartRows, key: str, artifacts: Artifacts, began: float) -> dict[str, Any]:
-    """Store the machines of a leaf, or that of a block; return what the part says of them."""
+def _kept(
+    fitted: Leaf, rows: PartRows, key: str, artifacts: Artifacts, began: float, base: Tensor | None = None
+) -> dict[str, Any]:
+    """Store the machines of a leaf, or that of a block; return what the part says of them. ``base``: see ``_base``."""
     machines = [fitted.alone] if fitted.beside is None else [fitted.alone, fitted.beside]
     tensors, engine = fitted.alone.model.to_tensors()
     if fitted.beside is not None:
@@ -209,6 +241,8 @@ def _kept(fitted: Leaf, rows: PartRows, key: str, artifacts: Artifacts, began: f
     about = [{"ridge": part.ridge, "loss": list(part.loss)} for part in machines]
     assert rows.numbers is not None  # noqa: S101 - of rows that train
     tensors["numbers"] = rows.numbers
+    if base is not None:
+        tensors["base"] = base
     arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
     return {
         "file": artifacts.put_bytes(key, pack(arrays, {"engine": engine, "machines": about})),

@@ -1,8 +1,7 @@
 """Rows of numbers in local files, and a tree grown through them: memory is that of a batch or of one small region."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,15 @@ import torch
 from torch import Tensor
 
 from worker.engine.blocks.machines import at_most
-from worker.engine.blocks.split import cut_rows, grow
-from worker.engine.blocks.tree import Tree, assign, projections
+from worker.engine.blocks.split import grow
+from worker.engine.blocks.tree import Tree, assign
 from worker.training.cost import REGION_BYTES
 
 BATCH_BYTES = 32 * 2**20
+FILLED = 0.8
+"""What is cut by a sample is to take such a share of the memory that a region may: a sample tells its rows roughly."""
+SAMPLE_ROWS = 1000
+"""So many rows of a sample tell a direction well enough; what is too large then is cut by a sample of its own."""
 
 
 class RowFile:
@@ -101,7 +104,8 @@ class Columns:
 class LeafRows:
     """A tree through the rows of a file, and the rows of each of its leaves.
 
-    Rows that are held out grow no tree, and come to the leaves that they would train.
+    A region of the rows that is too large for memory is cut by a sample of its rows into smaller ones, which are
+    written in one pass. Rows that are held out grow no tree, and come to the leaves that they would train.
     """
 
     def __init__(
@@ -127,32 +131,47 @@ class LeafRows:
         Of a leaf with more training rows than it may have, and of rows that are held out there, as many as that are
         drawn. ``rows`` is deleted. ``folder``: for files of regions.
         """
-        regions = [(0, rows, sum(len(X) for X in self._training(rows)))]
+        regions = [(0, rows)]
         while regions:
-            leaf, region, training = regions.pop()
+            leaf, region = regions.pop()
             if region.bytes <= self._region_bytes:
                 yield from self._leaves_of(leaf, region.read())
-                region.delete()
-                continue
-            few = training <= self._leaf_rows
-            cut = None if few else cut_rows(partial(self._training, region), self._M, self._overlap)
-            if cut is None:
-                # few enough, or rows that cannot be told apart
+            elif (subtree := self._cut_by_sample(region)).leaves == 1:
+                # few that train, or rows that cannot be told apart
                 yield leaf, self._drawn_of_region(leaf, region)
-                region.delete()
-                continue
-            right = self.tree.leaves
-            self.tree = self.tree.with_cut(leaf, cut.direction, cut.threshold, cut.lower, cut.upper, cut.spread)
-            sides = [RowFile(folder / f"region-{right}-{side}", region.width) for side in ("left", "right")]
-            counts = [0, 0]
-            for batch in region.batches():
-                distances = projections(self._columns.X(batch), cut.direction.unsqueeze(0)).squeeze(1)
-                trains = ~self._columns.held_out(batch)
-                for side, inside in enumerate((distances <= cut.upper, distances > cut.lower)):
-                    sides[side].append(batch[inside].numpy())
-                    counts[side] += int((inside & trains).sum())
+            else:
+                numbers = self._joined(leaf, subtree)
+                regions += reversed(list(zip(numbers, self._divided(region, subtree, numbers, folder), strict=True)))
             region.delete()
-            regions += [(right, sides[1], counts[1]), (leaf, sides[0], counts[0])]
+
+    def _cut_by_sample(self, region: RowFile) -> Tree:
+        """Return a tree whose leaves are small enough for memory, or as small as a sample can tell."""
+        training = sum(int((~self._columns.held_out(batch)).sum()) for batch in region.batches())
+        if training <= self._leaf_rows:
+            return Tree.single_leaf(self._columns.d)
+        most = max(self._region_bytes // (8 * region.width), 2)
+        drawn = at_most(torch.arange(training), most, self._seed)
+        trains = (self._columns.X(batch[~self._columns.held_out(batch)]) for batch in region.batches())
+        sample = _taken(trains, drawn)
+        share = len(sample) / training
+        fitting = int(FILLED * share * self._region_bytes / (8 * region.width))
+        rows = max(fitting, min(SAMPLE_ROWS, len(sample) // 2), int(share * self._leaf_rows))
+        return grow(sample, self._M, rows, self._overlap)[0]
+
+    def _divided(self, region: RowFile, subtree: Tree, numbers: list[int], folder: Path) -> list[RowFile]:
+        """Return the rows of each leaf of ``subtree`` as a file of its own."""
+        files = [RowFile(folder / f"region-{self.tree.leaves}-{number}", region.width) for number in numbers]
+        for batch in region.batches():
+            assignment = assign(subtree, self._columns.X(batch))
+            for own, file in enumerate(files):
+                file.append(batch[assignment.of(own)].numpy())
+        return files
+
+    def _joined(self, leaf: int, subtree: Tree) -> list[int]:
+        """Put ``subtree`` in the place of a leaf. Return the numbers of its leaves."""
+        following = self.tree.leaves
+        self.tree = self.tree.with_subtree(leaf, subtree)
+        return [leaf, *range(following, self.tree.leaves)]
 
     def _drawn(self, leaf: int, held_out: Tensor) -> Tensor:
         """Return which rows of a leaf are kept, (k,): training rows, then those that are held out."""
@@ -164,25 +183,25 @@ class LeafRows:
         held_out = torch.cat([self._columns.held_out(batch) for batch in region.batches()])
         drawn = self._drawn(leaf, held_out)
         order = drawn.argsort()
-        places, found, start = drawn[order], [], 0
-        for batch in region.batches():
-            inside = (places >= start) & (places < start + len(batch))
-            found.append(batch[places[inside] - start])
-            start += len(batch)
-        rows = torch.cat(found)
+        rows = _taken(region.batches(), drawn[order])
         return rows[order.argsort()]
 
-    def _training(self, region: RowFile) -> Iterator[Tensor]:
-        for batch in region.batches():
-            yield self._columns.X(batch[~self._columns.held_out(batch)])
-
     def _leaves_of(self, leaf: int, rows: Tensor) -> Iterator[tuple[int, Tensor]]:
-        training = rows[~self._columns.held_out(rows)]
-        subtree = grow(self._columns.X(training), self._M, self._leaf_rows, self._overlap)
-        following = self.tree.leaves
-        self.tree = self.tree.with_subtree(leaf, subtree)
-        assignment = assign(subtree, self._columns.X(rows))
-        for number in range(subtree.leaves):
-            own = rows[assignment.of(number)]
-            place = following + number - 1 if number else leaf
-            yield place, own[self._drawn(place, self._columns.held_out(own))]
+        held_out = self._columns.held_out(rows)
+        training, others = rows[~held_out], rows[held_out]
+        del rows
+        subtree, rows_of = grow(self._columns.X(training), self._M, self._leaf_rows, self._overlap)
+        joining = assign(subtree, self._columns.X(others))
+        for own, place in enumerate(self._joined(leaf, subtree)):
+            of_leaf = torch.cat([training[rows_of[own]], others[joining.of(own)]])
+            yield place, of_leaf[self._drawn(place, self._columns.held_out(of_leaf))]
+
+
+def _taken(batches: Iterable[Tensor], places: Tensor) -> Tensor:
+    """Return the rows at some ascending places of all rows of the batches."""
+    found, start = [], 0
+    for batch in batches:
+        inside = (places >= start) & (places < start + len(batch))
+        found.append(batch[places[inside] - start])
+        start += len(batch)
+    return torch.cat(found)

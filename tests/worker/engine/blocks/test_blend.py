@@ -22,7 +22,7 @@ def test_the_blend_is_that_with_the_least_loss_of_the_whole_model_on_held_out_ro
     config = FitConfig(ridge=0.1)
     rows, held_out = slice(0, 500), slice(500, None)
     blocks = [fit_machine(X[k:500:2], Y[k:500:2], targets, config, M) for k in (0, 1)] if with_blocks else []
-    tree = grow(X[rows], M, 150)
+    tree, _ = grow(X[rows], M, 150)
     assignment = assign(tree, X[rows])
     leaves = []
     for number in range(tree.leaves):

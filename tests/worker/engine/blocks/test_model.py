@@ -91,7 +91,7 @@ def test_a_row_too_far_for_distances_has_no_answer_with_and_without_blocks(preci
 def test_blocks_without_a_share_are_left_out():
     X, Y, targets = _problem()
     M = torch.eye(5, dtype=torch.float64)
-    tree = grow(X, M, 500)
+    tree, _ = grow(X, M, 500)
     base = targets.encode(Y) / 2
     leaves = [fit_leaf(X[k::4], Y[k::4], targets, FitConfig(), M, base=base[k::4]) for k in range(tree.leaves)]
     blocks = [fit_machine(X[:90], Y[:90], targets, FitConfig(), M)] * 2
@@ -137,7 +137,7 @@ def test_tensors_that_do_not_go_together_are_refused():
 def test_a_machine_in_float64_brings_it_to_all():
     X, Y, targets = _problem()
     M = torch.eye(5, dtype=torch.float64)
-    tree = grow(X, M, 500)
+    tree, _ = grow(X, M, 500)
     configs = [FitConfig(precision=precision) for precision in ("float64", *["float32"] * 3)]
     machines = [fit_machine(X[k::4], Y[k::4], targets, config, M) for k, config in enumerate(configs)]
     leaves = [Leaf(machine) for machine in machines[: tree.leaves]]

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from worker.engine.blocks.split import Moments, combined, cut_rows, find_cut, grow, leading_directions
-from worker.engine.blocks.tree import Tree, assign
+from worker.engine.blocks.split import cut_rows, find_cut, grow, leading_directions
+from worker.engine.blocks.tree import Tree, assign, projections
 
 ALONG = torch.ones(1, dtype=torch.float64)
 
@@ -22,8 +22,9 @@ def metric(request):
 @pytest.mark.parametrize("overlap", [0.0, 0.1, 0.4])
 def test_leaves_hold_every_row_and_no_more_rows_than_they_may(metric, overlap):
     X = _rows()
-    tree = grow(X, metric, leaf_rows=300, overlap=overlap)
+    tree, rows_of = grow(X, metric, leaf_rows=300, overlap=overlap)
     assignment = assign(tree, X)
+    assert [rows.tolist() for rows in rows_of] == [assignment.of(leaf).tolist() for leaf in range(tree.leaves)]
     assert tree.leaves >= 10
     assert int(assignment.counts.max()) <= 300
     assert set(assignment.rows.tolist()) == set(range(3000))
@@ -31,34 +32,16 @@ def test_leaves_hold_every_row_and_no_more_rows_than_they_may(metric, overlap):
     assert (extra == 0) if overlap == 0 else (extra > overlap)
 
 
-def test_moments_of_batches_add_to_those_of_all_rows():
-    X = _rows()
-    whole = Moments.of(X)
-    batches = combined(Moments.of(batch) for batch in torch.split(X, 700))
-    assert batches.count == whole.count == 3000
-    torch.testing.assert_close(batches.mean, whole.mean)
-    torch.testing.assert_close(batches.scatter, whole.scatter)
-    torch.testing.assert_close(whole.scatter, torch.cov(X.T, correction=0) * len(X))
-
-
-def test_the_cut_of_batches_is_the_cut_of_all_rows(metric):
-    X = _rows()
-    whole = cut_rows(lambda: [X], metric, 0.1)
-    batches = cut_rows(lambda: torch.split(X, 700), metric, 0.1)
-    torch.testing.assert_close(batches.direction, whole.direction)
-    for bound in ("threshold", "lower", "upper", "spread", "smaller"):
-        assert getattr(batches, bound) == pytest.approx(getattr(whole, bound))
-
-
 def test_a_tree_of_two_levels_is_that_of_its_first_cut_and_the_subtrees_of_its_sides(metric):
     X = _rows()
-    cut = cut_rows(lambda: [X], metric, 0.1)
+    cut, values = cut_rows(X, metric, 0.1)
+    assert torch.equal(values, projections(X, cut.direction.unsqueeze(0)).squeeze(1))
     first = Tree.single_leaf(5).with_cut(0, cut.direction, cut.threshold, cut.lower, cut.upper, cut.spread)
     sides = [X[assign(first, X).of(leaf)] for leaf in (0, 1)]
-    left, right = (grow(rows, metric, 300) for rows in sides)
+    left, right = (grow(rows, metric, 300)[0] for rows in sides)
     joined = first.with_subtree(0, left).with_subtree(1, right)
     assert Tree.from_tensors(joined.to_tensors()).leaves == left.leaves + right.leaves
-    whole = grow(X, metric, 300)
+    whole, _ = grow(X, metric, 300)
     leaves_of = [sorted(assign(tree, X).of(leaf).tolist() for leaf in range(tree.leaves)) for tree in (joined, whole)]
     assert leaves_of[0] == leaves_of[1]
     # leaf 0 of a subtree keeps the leaf's number, the others follow the last one
@@ -73,7 +56,7 @@ def test_directions_are_principal_components_of_the_rows_as_the_metric_sees_them
     values, vectors = torch.linalg.eigh(full)
     root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
     seen = (X - X.mean(0)) @ root
-    direction = leading_directions(Moments.of(X), metric)[0]
+    direction = leading_directions(X, metric)[0]
     along = (X - X.mean(0)) @ direction
     torch.testing.assert_close(along.square().sum(), torch.linalg.svdvals(seen)[0] ** 2)
 
@@ -101,21 +84,21 @@ def test_rows_of_one_value_stay_together(zeros):
 def test_few_far_rows_do_not_make_both_sides_as_large_as_the_node():
     X = _rows()
     X[:3] *= 1e6
-    tree = grow(X, torch.eye(5, dtype=torch.float64), 300)
+    tree, _ = grow(X, torch.eye(5, dtype=torch.float64), 300)
     assert int(assign(tree, X).counts.max()) <= 300
 
 
 def test_a_column_of_two_values_does_not_stop_the_cuts_and_equal_rows_do():
     X = _rows()
     X[:, 0] = 100.0 * (torch.arange(3000) % 2)
-    tree = grow(X, torch.eye(5, dtype=torch.float64), 300)
+    tree, _ = grow(X, torch.eye(5, dtype=torch.float64), 300)
     assert int(assign(tree, X).counts.max()) <= 300
-    assert grow(torch.ones(500, 5, dtype=torch.float64), torch.eye(5, dtype=torch.float64), 300).leaves == 1
+    assert grow(torch.ones(500, 5, dtype=torch.float64), torch.eye(5, dtype=torch.float64), 300)[0].leaves == 1
 
 
 def test_many_equal_rows_do_not_multiply_the_leaves():
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(3000, 3, generator=generator, dtype=torch.float64)
     X[torch.randperm(3000, generator=generator)[:1800]] = 0.3
-    tree = grow(X, torch.eye(3, dtype=torch.float64), 250)
+    tree, _ = grow(X, torch.eye(3, dtype=torch.float64), 250)
     assert tree.leaves <= 20

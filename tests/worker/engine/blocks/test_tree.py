@@ -15,7 +15,7 @@ def _rows(n=2000, d=5, seed=0):
 
 @pytest.fixture(scope="module")
 def tree():
-    return grow(_rows(), torch.eye(5, dtype=torch.float64), leaf_rows=300)
+    return grow(_rows(), torch.eye(5, dtype=torch.float64), leaf_rows=300)[0]
 
 
 def _leaves_of(tree, row, goes_left, goes_right, node=0):

@@ -118,7 +118,7 @@ def _expected(tree, temperature, X):
 def test_leaves_have_the_same_weights_to_the_bit_on_cuts_and_elsewhere(temperature, seed):
     generator = torch.Generator().manual_seed(seed)
     X = torch.randn(600, 7, generator=generator, dtype=torch.float64)
-    tree = grow(X, torch.diag(torch.rand(7, generator=generator, dtype=torch.float64)), 60)
+    tree, _ = grow(X, torch.diag(torch.rand(7, generator=generator, dtype=torch.float64)), 60)
     on_cuts = X[: len(tree.thresholds)]
     tree = replace(tree, thresholds=projections(on_cuts, tree.directions).diagonal().contiguous())
     asked_rows = torch.cat([on_cuts, torch.randn(500, 7, generator=generator, dtype=torch.float64)])
@@ -135,7 +135,7 @@ def test_of_leaves_with_equal_weights_the_first_answer():
 
 
 def test_a_row_that_is_no_number_has_no_answer():
-    tree = grow(torch.randn(200, 3, dtype=torch.float64), torch.ones(3).double(), 60)
+    tree, _ = grow(torch.randn(200, 3, dtype=torch.float64), torch.ones(3).double(), 60)
     X = torch.tensor([[0.0, 1.0, 2.0], [np.nan, 1.0, 2.0]], dtype=torch.float64)
     found = _weights(tree, 0.4, X)
     assert np.array_equal(found[0], _expected(tree, 0.4, X)[0])
