@@ -65,7 +65,7 @@ def _friedman(report: Report, measured: Measured, arguments: argparse.Namespace)
     n = 4000 if arguments.quick else arguments.rows
     ours = measured("ours", n, 2)
     rows: list[list[Cell]] = [["fact-rfm, blocks, 2 workers", n, ours["rmse"], ours["s"], ours["gib"]]]
-    for method, most in (("LightGBM", n), ("xRFM", min(n, 100_000))):
+    for method, most in (("LightGBM", n), ("xRFM", min(n, 30_000))):
         theirs = measured(method, most, 0)
         rows.append([method, most, theirs["rmse"], theirs["s"], theirs["gib"]])
     report.table(
@@ -80,7 +80,7 @@ def _friedman(report: Report, measured: Measured, arguments: argparse.Namespace)
 
 
 def _efficiency(report: Report, measured: Measured, arguments: argparse.Namespace) -> None:
-    n = 4000 if arguments.quick else 60_000
+    n = 4000 if arguments.quick else 100_000
     one, two = (measured("ours", n, workers) for workers in (1, 2))
     rows: list[list[Cell]] = [[w, found["s"], one["s"] / found["s"]] for w, found in ((1, one), (2, two))]
     report.table(f"Friedman's function, {n} rows: seconds by workers", ["workers", "s", "times quicker"], rows)
@@ -138,7 +138,7 @@ def _search(report: Report, measured: Measured, arguments: argparse.Namespace) -
 
 
 def _predictions(report: Report, measured: Measured, arguments: argparse.Namespace) -> None:
-    found = measured(4000 if arguments.quick else 200_000)
+    found = measured(4000 if arguments.quick else 150_000)
     report.table(
         "Predictions of a tree's model",
         ["what", "figure"],

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +15,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks import memory
 from service.local.embedded import private_service
 
 FINAL = ("succeeded", "failed", "cancelled")
@@ -25,9 +25,10 @@ SETTINGS = {"FACTRFM_THREADS": "1", "FACTRFM_MAX_PREDICT_ROWS": "1000000"}
 
 @dataclass
 class Cluster:
-    """``peaks``: the most bytes that each training process has held, by its number."""
+    """``parent``: the process that started all others. ``peaks``: the most bytes of every training process."""
 
     client: httpx.Client
+    parent: psutil.Process
     peaks: dict[int, int] = field(default_factory=dict)
 
     def upload(self, X: np.ndarray, y: np.ndarray, *, classes: bool) -> str:
@@ -82,6 +83,11 @@ class Cluster:
         table = pq.read_table(io.BytesIO(content))
         return np.asarray(table.column(0).to_numpy(zero_copy_only=False))
 
+    def api(self) -> float:
+        """Return the MiB that the API holds."""
+        [api] = (process for process in self.parent.children() if "serve" in process.cmdline())
+        return memory.resident(api.pid) / 2**20
+
     def peak(self) -> float:
         """Return the most GiB that any training process has held."""
         return max(self.peaks.values(), default=0) / 2**30
@@ -95,8 +101,8 @@ def cluster(workers: int) -> Iterator[Cluster]:
         private_service(print, workers, SETTINGS) as (address, up),
         httpx.Client(base_url=address, timeout=1800) as client,
     ):
-        found = Cluster(client)
-        watching = threading.Thread(target=_watch, args=(up.process.pid, found.peaks, ended))
+        found = Cluster(client, psutil.Process(up.process.pid))
+        watching = threading.Thread(target=_watch, args=(found, ended))
         watching.start()
         try:
             yield found
@@ -105,15 +111,14 @@ def cluster(workers: int) -> Iterator[Cluster]:
             watching.join()
 
 
-def _watch(parent: int, peaks: dict[int, int], ended: threading.Event) -> None:
-    """Note the peaks of all training processes below a process, as Linux tells them, until the end."""
+def _watch(service: Cluster, ended: threading.Event) -> None:
+    """Note the peaks of all training processes of a service, as Linux tells them, until the end."""
     while not ended.wait(PROBE_SECONDS):
-        for process in psutil.Process(parent).children(recursive=True):
+        for process in service.parent.children(recursive=True):
             try:
                 if "worker.runs" in process.cmdline():
-                    status = Path(f"/proc/{process.pid}/status").read_text()
-                    peaks[process.pid] = 1024 * int(status.partition("VmHWM:")[2].split()[0])
-            except (psutil.Error, OSError, IndexError, ValueError):
+                    service.peaks[process.pid] = memory.peak(process.pid)
+            except (psutil.Error, OSError, RuntimeError):
                 continue
 
 
