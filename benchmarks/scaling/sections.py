@@ -132,10 +132,9 @@ def search(arguments: argparse.Namespace, trials: int, workers: int) -> dict[str
         job, seconds = service.run(
             {"kind": "tune", "dataset": dataset, "target": "y", "model": "best", "search": {"trials": trials}}
         )
-        found = service.client.get(f"/v1/jobs/{job['id']}/trials").raise_for_status().json()["items"]
-        complete = [trial for trial in found if trial["state"] == "complete"]
-        best = min(complete, key=lambda trial: (min(map(tuple, trial["losses"])), trial["trial"]))
-        return {"s": seconds, "best": json.dumps(best["params"], sort_keys=True)}
+        found = service.client.get(f"/v1/jobs/{job['id']}/trials").raise_for_status().json()
+        best = found["trials"][found["best"] - 1]
+        return {"s": seconds, "best": json.dumps({"trial": best["trial"], **best["params"]}, sort_keys=True)}
 
 
 def predictions(arguments: argparse.Namespace, n: int) -> dict[str, Any]:

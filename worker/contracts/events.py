@@ -41,7 +41,7 @@ class TrialData(Contract):
     trial: int = Field(description="Counts from 1; the first is the spec as it was given.")
     trials: int
     state: Literal["complete", "pruned", "failed"] = Field(
-        description="pruned: stopped early, as its validation loss was above the median of the trials before it."
+        description="pruned: stopped early, as its validation loss was not among the best of earlier trials by then."
     )
     reason: str | None = Field(None, description="Why it failed, or that an earlier trial had the same options.")
     params: dict[str, OptionValue] = Field(description="What the trial set in the spec.")
