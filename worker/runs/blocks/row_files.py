@@ -154,8 +154,9 @@ class LeafRows:
         trains = (self._columns.X(batch[~self._columns.held_out(batch)]) for batch in region.batches())
         sample = _taken(trains, drawn)
         share = len(sample) / training
-        fitting = int(FILLED * share * self._region_bytes / (8 * region.width))
-        rows = max(fitting, min(SAMPLE_ROWS, len(sample) // 2), int(share * self._leaf_rows))
+        # with the rows that are held out
+        fitting = int(FILLED * most * training / region.rows)
+        rows = max(int(share * max(fitting, self._leaf_rows)), min(SAMPLE_ROWS, len(sample) // 2))
         return grow(sample, self._M, rows, self._overlap)[0]
 
     def _divided(self, region: RowFile, subtree: Tree, numbers: list[int], folder: Path) -> list[RowFile]:
