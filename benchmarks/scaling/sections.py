@@ -10,6 +10,7 @@ import math
 import multiprocessing
 import time
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from benchmarks.scaling.cluster import Cluster, cluster
 from benchmarks.tables import METHODS, Task
 
 TABLES = ("protein", "diamonds", "poker_100k", "jannis_30k", "bank_marketing_45k", "flights")
-WHOLE_ROWS = 12_000
-"""Training rows, drawn, with which a whole solve is compared: a factorisation of all would take hours."""
+FEW_ROWS, BLOCK_ROWS = 12_000, 8000
+"""Training rows, drawn, with which a whole solve is compared, for a factorisation of all would take hours; rows of a
+block."""
+FEW = " of few rows"
 LIMIT_SECONDS = 1200
 """A peer that has not ended by then is stopped."""
 COLUMNS, TEST_ROWS = 50, 20_000
@@ -93,19 +96,19 @@ def friedman(arguments: argparse.Namespace, method: str, n: int, workers: int) -
 def tables(arguments: argparse.Namespace, name: str, method: str) -> dict[str, Any]:
     """Return the error and time of a method on a real table with all its training rows, or on drawn ones."""
     task = _table(arguments, name)
+    most = BLOCK_ROWS if method == "one block" else FEW_ROWS if method.endswith(FEW) else len(task.X) + len(task.X_val)
+    kept = most / (len(task.X) + len(task.X_val))
+    if kept < 1:
+        rng = np.random.default_rng(arguments.seed)
+        train, val = (rng.permutation(rows)[: round(kept * rows)] for rows in (len(task.X), len(task.X_val)))
+        task = replace(task, X=task.X[train], y=task.y[train], X_val=task.X_val[val], y_val=task.y_val[val])
+    method = method.removesuffix(FEW)
     if method in METHODS:
         answers, seconds, gib = _peer(method, task)
         error = None if answers is None else task.error(answers)
         return {"error": error, "s": seconds, "gib": gib, "rows": len(task.X)}
     X, y = np.concatenate([task.X, task.X_val]), np.concatenate([task.y, task.y_val])
-    most = {"one block": 8000, "whole solve": WHOLE_ROWS, "blocks of the same rows": WHOLE_ROWS}.get(method, len(X))
-    if most < len(X):
-        chosen = np.random.default_rng(arguments.seed).permutation(len(X))[:most]
-        X, y = X[chosen], y[chosen]
-    options: dict[str, Any] = {
-        "solver": "cholesky" if method in ("one block", "whole solve") else "blocks",
-        "validation": len(task.X_val) / (len(task.X) + len(task.X_val)),
-    }
+    options = {"solver": "blocks" if method == "blocks" else "cholesky", "validation": len(task.X_val) / len(X)}
     with cluster(2) as service:
         return {**_fitted(service, X, y, task, options), "rows": len(X)}
 
