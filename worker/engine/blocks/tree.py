@@ -180,37 +180,52 @@ def weights(tree: Tree, X: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
 
 
 def _weights(tree: Tree, X: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    every = torch.arange(len(X), device=X.device)
-    ones = torch.ones(len(X), dtype=torch.float64, device=X.device)
-    # of each node the rows that have a weight there: most rows come to few nodes
-    by_node: dict[int, tuple[Tensor, Tensor]] = {0 if tree.leaves > 1 else -1: (every, ones)}
-    for cut, children in enumerate(tree.children.tolist()):
-        if cut not in by_node:
-            continue
-        rows, weight = by_node.pop(cut)
-        own = slice(cut, cut + 1)
-        projected = projections(X[rows], tree.directions[own]).squeeze(1)
+    """Return what ``weights`` does: all rows go down the tree together, one level after another."""
+    columns = X.double().T.contiguous()
+    rows = torch.arange(len(X), device=X.device)
+    nodes = torch.full_like(rows, 0 if tree.leaves > 1 else -1)
+    weight = torch.ones(len(X), dtype=torch.float64, device=X.device)
+    ended: list[tuple[Tensor, Tensor, Tensor]] = []
+    while len(rows):
+        cut = nodes >= 0
+        ended.append((rows[~cut], -1 - nodes[~cut], weight[~cut]))
+        rows, nodes, weight = rows[cut], nodes[cut], weight[cut]
         # not by a number: what is divided by one is multiplied with its inverse
-        distances = (projected - tree.thresholds[own]) / tree.spreads[own]
+        distances = (_along_cuts(tree, columns, rows, nodes) - tree.thresholds[nodes]) / tree.spreads[nodes]
         if temperature == 0:
             right = (distances > 0).double()
         else:
             t = (distances / temperature).clamp(-1.0, 1.0).add(1.0).div(2.0)
             right = t * t * (3 - 2 * t)
-        for child, share in zip(children, (weight * (1 - right), weight * right), strict=True):
-            # a row that has no place, NaN, goes everywhere
-            inside = share != 0
-            if bool(inside.any()):
-                by_node[child] = rows[inside], share[inside]
-    return _largest(by_node, len(X), min(MAX_LEAVES, tree.leaves))
+        weight = torch.cat([weight * (1 - right), weight * right])
+        # a row that has no place, NaN, goes everywhere
+        inside = weight != 0
+        rows, nodes, weight = torch.cat([rows, rows])[inside], tree.children[nodes].T.flatten()[inside], weight[inside]
+    rows, answering, found = (torch.cat(parts) for parts in zip(*ended, strict=True))
+    return _largest(rows, answering, found, len(X), min(MAX_LEAVES, tree.leaves))
 
 
-def _largest(by_node: Mapping[int, tuple[Tensor, Tensor]], m: int, k: int) -> tuple[Tensor, Tensor]:
-    """Return of each of m rows the k leaves with the largest weights, the first of equals, and their weights."""
-    leaves = sorted(-1 - node for node in by_node)
-    parts = [by_node[-1 - leaf] for leaf in leaves]
-    rows, found = torch.cat([rows for rows, _ in parts]), torch.cat([weight for _, weight in parts])
-    answering = torch.cat([torch.full_like(own, leaf) for leaf, (own, _) in zip(leaves, parts, strict=True)])
+def _along_cuts(tree: Tree, columns: Tensor, rows: Tensor, cuts: Tensor) -> Tensor:
+    """Return the projections of some rows on the direction of a cut each, (p,), with the bits of ``projections``.
+
+    ``columns`` (d, m): the rows' values. ``rows``, ``cuts`` (p,): which.
+    """
+    found = []
+    for of_rows, of_cuts in zip(torch.split(rows, ROWS), torch.split(cuts, ROWS), strict=True):
+        total = torch.zeros(len(of_rows), dtype=torch.float64, device=rows.device)
+        for product in columns[:, of_rows] * tree.directions[of_cuts].T:
+            total += product
+        found.append(total)
+    return torch.cat(found)
+
+
+def _largest(rows: Tensor, answering: Tensor, found: Tensor, m: int, k: int) -> tuple[Tensor, Tensor]:
+    """Return of each of m rows the k leaves with the largest weights, the first of equals, and their weights.
+
+    ``rows``, ``answering`` and ``found`` (p,): a row, a leaf and its weight there.
+    """
+    order = answering.argsort(stable=True)
+    rows, answering, found = rows[order], answering[order], found[order]
     order = found.argsort(descending=True, stable=True)
     order = order[rows[order].argsort(stable=True)]
     rows, found, answering = rows[order], found[order], answering[order]
