@@ -14,8 +14,9 @@ MAX_LEAVES = 3
 """So many leaves answer a row at most."""
 NEGLIGIBLE = 0.02
 """Leaves with a smaller weight before they are normalised do not answer: each costs as much as the first."""
-ROWS = 4096
-"""Projections and weights are taken of so many rows at a time: near many cuts a row has a number for many leaves."""
+ROWS, NUMBERS = 4096, 2**20
+"""Projections and weights are taken of so many rows at a time, and of fewer where these have more numbers: near many
+cuts a row has a number for many leaves."""
 
 
 @dataclass(frozen=True)
@@ -143,11 +144,16 @@ def projections(X: Tensor, directions: Tensor) -> Tensor:
     A matrix product rounds a row as the rows beside it have it; here columns are added one after another.
     """
     found = torch.zeros((len(directions), len(X)), dtype=torch.float64, device=X.device)
-    for start in range(0, len(X), ROWS):
-        part = found[:, start : start + ROWS]
-        for values, weights in zip(X[start : start + ROWS].T.contiguous(), directions.T, strict=True):
+    size = _rows_at_once(X.shape[1])
+    for start in range(0, len(X), size):
+        part = found[:, start : start + size]
+        for values, weights in zip(X[start : start + size].T.contiguous(), directions.T, strict=True):
             part += values.double() * weights.unsqueeze(1)
     return found.T
+
+
+def _rows_at_once(d: int) -> int:
+    return min(max(NUMBERS // max(d, 1), 1), ROWS)
 
 
 def assign(tree: Tree, X: Tensor, *, overlap: bool = True) -> Assignment:
@@ -175,7 +181,7 @@ def weights(tree: Tree, X: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     are 0, whichever leaf they name, and the rest sums to 1. ``temperature`` 0: the row's own leaf alone. Nothing here
     rounds a row by the rows beside it, as torch.sigmoid does.
     """
-    parts = [_weights(tree, part, temperature) for part in torch.split(X, ROWS)]
+    parts = [_weights(tree, part, temperature) for part in torch.split(X, _rows_at_once(X.shape[1]))]
     return torch.cat([leaves for leaves, _ in parts]), torch.cat([found for _, found in parts])
 
 
@@ -186,10 +192,12 @@ def _weights(tree: Tree, X: Tensor, temperature: float) -> tuple[Tensor, Tensor]
     nodes = torch.full_like(rows, 0 if tree.leaves > 1 else -1)
     weight = torch.ones(len(X), dtype=torch.float64, device=X.device)
     ended: list[tuple[Tensor, Tensor, Tensor]] = []
-    while len(rows):
+    while True:
         cut = nodes >= 0
         ended.append((rows[~cut], -1 - nodes[~cut], weight[~cut]))
         rows, nodes, weight = rows[cut], nodes[cut], weight[cut]
+        if not len(rows):
+            break
         # not by a number: what is divided by one is multiplied with its inverse
         distances = (_along_cuts(tree, columns, rows, nodes) - tree.thresholds[nodes]) / tree.spreads[nodes]
         if temperature == 0:
@@ -211,7 +219,8 @@ def _along_cuts(tree: Tree, columns: Tensor, rows: Tensor, cuts: Tensor) -> Tens
     ``columns`` (d, m): the rows' values. ``rows``, ``cuts`` (p,): which.
     """
     found = []
-    for of_rows, of_cuts in zip(torch.split(rows, ROWS), torch.split(cuts, ROWS), strict=True):
+    size = _rows_at_once(len(columns))
+    for of_rows, of_cuts in zip(torch.split(rows, size), torch.split(cuts, size), strict=True):
         total = torch.zeros(len(of_rows), dtype=torch.float64, device=rows.device)
         for product in columns[:, of_rows] * tree.directions[of_cuts].T:
             total += product

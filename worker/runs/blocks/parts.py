@@ -192,13 +192,14 @@ def _base(state: RoundState, rows: PartRows, artifacts: Artifacts, known: Tensor
     if not state.machines:
         return None
     assert rows.own is not None  # noqa: S101 - of a leaf's rows it is said
+    device = rows.X.device
+    parts = [] if known is None else [known.to(device)]
     first = 0 if known is None else len(known)
-    # each block is read when the one before is done
-    blocks = (stored_leaf(ref, artifacts).alone.model.to(rows.X.device).raw for ref in state.machines)
-    if first == len(rows.X):
-        return known
-    found = mean_outputs(blocks, rows.X[first:], rows.own[first:])
-    return found if known is None else torch.cat([known.to(found.device), found])
+    if first < len(rows.X):
+        # each block is read when the one before is done
+        blocks = (stored_leaf(ref, artifacts).alone.model.to(device).raw for ref in state.machines)
+        parts.append(mean_outputs(blocks, rows.X[first:], rows.own[first:]))
+    return torch.cat(parts)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Rows of numbers in local files, and a tree grown through them: memory is that of a batch or of one small region."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from worker.engine.blocks.tree import Tree, assign
 from worker.training.cost import REGION_BYTES
 
 BATCH_BYTES = 32 * 2**20
+LEVELS = 4
+"""A region is cut so often at once: that writes (1 + overlap)^4 of it, beside what is there."""
 FILLED = 0.8
 """What is cut by a sample is to take such a share of the memory that a region may: a sample tells its rows roughly."""
 SAMPLE_ROWS = 1000
@@ -156,7 +159,9 @@ class LeafRows:
         share = len(sample) / training
         # with the rows that are held out
         fitting = int(FILLED * most * training / region.rows)
-        rows = max(int(share * max(fitting, self._leaf_rows)), min(SAMPLE_ROWS, len(sample) // 2))
+        # each level of cuts repeats rows on disk
+        levels = math.ceil(len(sample) * ((1 + self._overlap) / 2) ** LEVELS)
+        rows = max(int(share * max(fitting, self._leaf_rows)), min(SAMPLE_ROWS, len(sample) // 2), levels)
         return grow(sample, self._M, rows, self._overlap)[0]
 
     def _divided(self, region: RowFile, subtree: Tree, numbers: list[int], folder: Path) -> list[RowFile]:

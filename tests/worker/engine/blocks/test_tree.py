@@ -142,3 +142,10 @@ def test_a_tree_is_its_tensors_and_tensors_that_are_none_are_refused(tree):
         Tree.from_tensors({**tensors, "children": children})
     with pytest.raises(KeyError):
         Tree.from_tensors({name: tensors[name] for name in tensors if name != "upper"})
+
+
+@pytest.mark.parametrize("leaf_rows", [300, 10**6])
+def test_no_rows_have_no_weights(leaf_rows):
+    tree, _ = grow(_rows(), torch.eye(5, dtype=torch.float64), leaf_rows)
+    answering, shares = weights(tree, torch.zeros(0, 5, dtype=torch.float64), 0.2)
+    assert answering.shape == shares.shape == (0, min(3, tree.leaves))

@@ -28,7 +28,8 @@ def artifacts(tmp_path):
     return Artifacts(str(tmp_path))
 
 
-def test_rows_that_join_a_leaf_are_all_that_blocks_answer_once_more(artifacts, monkeypatch):
+@pytest.mark.parametrize("joining", [0, 20])
+def test_rows_that_join_a_leaf_are_all_that_blocks_answer_once_more(artifacts, monkeypatch, joining):
     asked = []
 
     def counted(machines, X, own):
@@ -37,7 +38,7 @@ def test_rows_that_join_a_leaf_are_all_that_blocks_answer_once_more(artifacts, m
 
     monkeypatch.setattr(parts, "mean_outputs", counted)
     Xb, Yb = _rows(90, 1)
-    X, Y = _rows(80, 2)
+    X, Y = _rows(60 + joining, 2)
     targets = RegressionTargets.fit(Y)
     M, config = torch.eye(3, dtype=torch.float64), FitConfig(**SPEC.engine_options())
 
@@ -50,14 +51,14 @@ def test_rows_that_join_a_leaf_are_all_that_blocks_answer_once_more(artifacts, m
     work = MachineWork(state=common, rows=of_block, number=0, ridge=0.1)
     block = parts.block_machine(MachineOrder(**ABOUT, work=work), artifacts, CPU).result.file
     common = put("leaves", RoundState(M, targets, config, (block,)).packed(SPEC))
-    own = torch.full((80,), -1)
-    rows = put("leaf", PartRows(X, Y, numbers[:80], own, training=60).packed())
+    own = torch.full((len(X),), -1)
+    rows = put("leaf", PartRows(X, Y, numbers[: len(X)], own, training=60).packed())
     first = parts.leaf(LeafOrder(**ABOUT, work=LeafWork(state=common, rows=rows, number=0)), artifacts, CPU)
     assert first.result.rows == asked.pop() == 60
     work = LeafWork(state=common, rows=rows, number=0, fitted=first.result.file, share=0.5)
     again = parts.leaf(LeafOrder(**ABOUT | {"prefix": "job_1/2"}, work=work), artifacts, CPU)
-    assert asked == [20]
-    assert again.result.rows == 80
+    assert asked == [joining][: bool(joining)]
+    assert again.result.rows == len(X)
     base = answers.mean_outputs([stored_leaf(block, artifacts).alone.model.raw], X)
     fitted = stored_leaf(first.result.file, artifacts)
     expected = refit_leaf(X, Y, targets, config, M, config.seed, fitted, 0.5, base)

@@ -4,6 +4,7 @@ import torch
 from worker.engine.blocks.machines import at_most
 from worker.engine.blocks.split import grow
 from worker.engine.blocks.tree import assign
+from worker.runs.blocks import row_files
 from worker.runs.blocks.row_files import Columns, LeafRows, RowFile
 
 D = 4
@@ -66,6 +67,23 @@ def test_leaves_have_the_rows_that_a_tree_in_memory_gives_them(tmp_path, region_
         whole, _ = grow(columns.X(training), M, 300)
         assert torch.equal(whole.directions, grown.tree.directions)
         assert torch.equal(whole.children, grown.tree.children)
+
+
+@pytest.mark.parametrize(("overlap", "times"), [(0.0, 2.0), (0.1, 2.5), (0.25, 3.5)])
+def test_regions_take_some_times_the_room_of_the_rows_however_many_there_are(tmp_path, monkeypatch, overlap, times):
+    monkeypatch.setattr(row_files, "SAMPLE_ROWS", 5)
+    columns = Columns(D, 1)
+    file = _file(tmp_path, _rows(20_000))
+    room, append = [file.bytes], RowFile.append
+
+    def watched(self, rows):
+        append(self, rows)
+        room.append(sum(path.stat().st_size for path in tmp_path.iterdir()))
+
+    monkeypatch.setattr(RowFile, "append", watched)
+    grown = LeafRows(columns, torch.eye(D).double(), 100, overlap, region_bytes=30_000)
+    assert len(list(grown.leaves(file, tmp_path))) > 100
+    assert times - 0.3 < max(room) / room[0] <= times
 
 
 def test_few_rows_apart_from_one_point_are_lost_only_where_a_sample_sees_that_point_alone(tmp_path):
