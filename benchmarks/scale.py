@@ -118,6 +118,8 @@ def _errors(
     title: str, methods: tuple[str, ...], report: Report, measured: Measured, arguments: argparse.Namespace
 ) -> None:
     known = [name for name in arguments.tables if (arguments.flights if name == "flights" else arguments.data)]
+    if not known:
+        return
     rows: list[list[Cell]] = []
     for name in known[:1] if arguments.quick else known:
         found = [measured(name, method) for method in methods]

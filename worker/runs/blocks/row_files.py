@@ -160,8 +160,8 @@ class LeafRows:
         # with the rows that are held out
         fitting = int(FILLED * most * training / region.rows)
         # each level of cuts repeats rows on disk
-        levels = math.ceil(len(sample) * ((1 + self._overlap) / 2) ** LEVELS)
-        rows = max(int(share * max(fitting, self._leaf_rows)), min(SAMPLE_ROWS, len(sample) // 2), levels)
+        after_levels = math.ceil(len(sample) * ((1 + self._overlap) / 2) ** LEVELS)
+        rows = max(int(share * max(fitting, self._leaf_rows)), min(SAMPLE_ROWS, len(sample) // 2), after_levels)
         return grow(sample, self._M, rows, self._overlap)[0]
 
     def _divided(self, region: RowFile, subtree: Tree, numbers: list[int], folder: Path) -> list[RowFile]:
