@@ -10,6 +10,7 @@ NOTHING = "–"
 SHORT = 60
 """Length to which names are shortened in lists."""
 PARTS: dict[PartKind, tuple[str, str]] = {
+    "candidate": ("short run", "short runs"),
     "trial": ("trial", "trials"),
     "block": ("block", "blocks"),
     "machine": ("machine of block", "machines of the blocks"),

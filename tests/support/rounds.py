@@ -6,6 +6,7 @@ from typing import Any
 from worker.contracts.messages import (
     AnyOrder,
     AnyReport,
+    CandidateOrder,
     FitOrder,
     FoldOrder,
     PartDone,
@@ -17,7 +18,7 @@ from worker.contracts.messages import (
 )
 from worker.contracts.parts import PartOutcome, PartWork
 
-PARTS = {"trial": TrialOrder, "fold": FoldOrder, "rows": RowsOrder}
+PARTS = {"candidate": CandidateOrder, "trial": TrialOrder, "fold": FoldOrder, "rows": RowsOrder}
 
 
 def through_rounds(run: Callable[[AnyOrder], AnyReport], order: AnyOrder) -> AnyReport:

@@ -92,7 +92,8 @@ def test_a_killed_worker_loses_no_trial_and_the_result_is_the_same(
     ended = system.wait(job)
     assert ended["state"] == "succeeded", ended
     attempts = [part["attempt"] for part in system.client.get(f"/v1/jobs/{job}/parts").json()["items"]]
-    assert (ended["attempt"], sorted(attempts)) == (1, [*[1] * 8, 2]), "the part that was lost is done again alone"
+    *once, last = sorted(attempts)
+    assert (ended["attempt"], set(once), last) == (1, {1}, 2), "the part that was lost is done again alone"
     assert sorted(trial["trial"] for trial in _trials(system, job)) == list(range(1, 10)), "no trial is told twice"
     found, expected = _result(system, job), _result(system, undisturbed)
     assert _untimed(found.pop("trials")) == _untimed(expected.pop("trials"))

@@ -130,8 +130,25 @@ class BlocksCheckpoint(Contract):
         return {ref.key for ref in files}
 
 
+class ChoosingCheckpoint(Contract):
+    """Options that a spec leaves open are chosen, and the job goes on when the short runs of ``round`` have ended.
+
+    ``rows``: the files of the rows that they read, one of each encoding; ``state``: what the job knows.
+    """
+
+    kind: Literal["choosing"] = "choosing"
+    round: int
+    state: ArtifactRef
+    rows: list[ArtifactRef]
+
+    @property
+    def keys(self) -> set[str]:
+        """Keys of the files that the checkpoint needs."""
+        return {ref.key for ref in (self.state, *self.rows)}
+
+
 AnyCheckpoint = Annotated[
-    Checkpoint | TuneCheckpoint | NetworkCheckpoint | BlocksCheckpoint | FoldsCheckpoint,
+    Checkpoint | TuneCheckpoint | NetworkCheckpoint | BlocksCheckpoint | FoldsCheckpoint | ChoosingCheckpoint,
     Field(union_mode="left_to_right"),
 ]
 """Closed models with different fields; rows of older versions have no ``kind``."""

@@ -9,6 +9,7 @@ from worker.contracts.artifacts import (
     ArtifactRef,
     BlocksCheckpoint,
     Checkpoint,
+    ChoosingCheckpoint,
     FoldsCheckpoint,
     NetworkCheckpoint,
     ResultFile,
@@ -19,6 +20,7 @@ from worker.contracts.base import Contract, Label, Task
 from worker.contracts.events import IterationData, LogData, StepData, TrialData
 from worker.contracts.parts import (
     BlockWork,
+    CandidateWork,
     FoldWork,
     LeafWork,
     MachineWork,
@@ -88,7 +90,7 @@ class BlocksOrder(RoundsOrder, TrainingOrder):
 
     kind: Literal["blocks"] = "blocks"
     request: FitRequest
-    checkpoint: BlocksCheckpoint | None = None
+    checkpoint: BlocksCheckpoint | ChoosingCheckpoint | None = None
 
 
 class TuneOrder(RoundsOrder, TrainingOrder):
@@ -96,7 +98,14 @@ class TuneOrder(RoundsOrder, TrainingOrder):
 
     kind: Literal["tune"] = "tune"
     request: TuneRequest
-    checkpoint: TuneCheckpoint | None = None
+    checkpoint: TuneCheckpoint | ChoosingCheckpoint | None = None
+
+
+class CandidateOrder(Order):
+    """A short run of a candidate for the child, a part of the job."""
+
+    kind: Literal["candidate"] = "candidate"
+    work: CandidateWork
 
 
 class BlockOrder(Order):
@@ -173,6 +182,7 @@ AnyOrder = (
     FitOrder
     | BlocksOrder
     | TuneOrder
+    | CandidateOrder
     | TrialOrder
     | FoldOrder
     | RowsOrder

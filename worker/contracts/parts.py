@@ -21,6 +21,21 @@ class TrialWork(Contract):
     ended: ArtifactRef | None = None
 
 
+class CandidateWork(Contract):
+    """Run one candidate for a short time, to choose between ways to fit.
+
+    ``rows``: the file of its rows. ``candidate``: which it is, from 0; ``spec``: without choice, but for its ridge.
+    ``rung`` counts from 0.
+    """
+
+    kind: Literal["candidate"] = "candidate"
+    rows: ArtifactRef
+    candidate: int
+    spec: FitSpec
+    rung: int
+    ridges: list[float]
+
+
 class FoldWork(Contract):
     """Fit one fold of a cross-validation. ``fold`` counts from 1; ``spec``: without choice, but for its ridge."""
 
@@ -73,8 +88,10 @@ class LeafWork(SolveWork):
     share: float = 0.0
 
 
-PartWork = Annotated[TrialWork | FoldWork | RowsWork | BlockWork | MachineWork | LeafWork, Field(discriminator="kind")]
-PartKind = Literal["trial", "block", "machine", "leaf", "fold", "rows"]
+PartWork = Annotated[
+    TrialWork | CandidateWork | FoldWork | RowsWork | BlockWork | MachineWork | LeafWork, Field(discriminator="kind")
+]
+PartKind = Literal["candidate", "trial", "block", "machine", "leaf", "fold", "rows"]
 
 
 class TrialResult(Contract):
@@ -82,6 +99,20 @@ class TrialResult(Contract):
 
     kind: Literal["trial"] = "trial"
     data: TrialData
+
+
+class CandidateDone(Contract):
+    """A short run has ended. ``rows``: so many trained. ``failed``: why it broke down; it has no loss then."""
+
+    kind: Literal["candidate"] = "candidate"
+    candidate: int
+    rung: int
+    rows: int
+    loss: tuple[float, ...] = ()
+    iteration: int = 0
+    ridge: float | None = None
+    seconds: float
+    failed: str | None = None
 
 
 class Score(Contract):
@@ -140,7 +171,7 @@ class LeafDone(Solved):
 
 
 PartResult = Annotated[
-    TrialResult | FoldDone | RowsDone | BlockDone | MachineDone | LeafDone, Field(discriminator="kind")
+    TrialResult | CandidateDone | FoldDone | RowsDone | BlockDone | MachineDone | LeafDone, Field(discriminator="kind")
 ]
 
 
@@ -157,8 +188,8 @@ class Part(Contract):
     number: int = Field(description="In its round, from 0.")
     round: int = Field(description="From 1: the parts of a round run side by side, the next round after all of them.")
     kind: PartKind = Field(
-        description="trial: one spec of a search; fold: of a cross-validation; rows: some of those to predict; block, "
-        "machine, leaf: of a fit by blocks."
+        description="candidate: a short run of one way to fit; trial: one spec of a search; fold: of a "
+        "cross-validation; rows: some of those to predict; block, machine, leaf: of a fit by blocks."
     )
     state: JobState
     attempt: int = Field(description="How many times the part has been started.")

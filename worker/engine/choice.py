@@ -54,6 +54,15 @@ class CandidateRun:
     failed: str | None = None
 
 
+@dataclass(frozen=True)
+class PlannedRun:
+    """A candidate is to run in a rung with these ridges."""
+
+    candidate: Candidate
+    rung: int
+    ridges: tuple[float, ...]
+
+
 def successive_halving(
     encoded: Mapping[str, Tensor],
     Y: Tensor,
@@ -70,69 +79,104 @@ def successive_halving(
 
     Raises:
         InvalidConfig: there is no row left to judge on.
-        NonFiniteValues, NotPositiveDefinite, NotConverged: every candidate broke down; the error is that of the first.
+        EngineError: every candidate broke down; the message is that of the first.
     """
-    if len(Y) < 2 and validation is None:
-        raise InvalidConfig(f"choosing between ways to fit needs at least 2 rows, not {len(Y)}")
-    order = _shuffled(Y, targets, seed)
-    running = [(candidate, _every_second(candidate.config.ridges)) for candidate in candidates]
-    for rung, (share, updates, share_kept) in enumerate(RUNGS):
-        rows, judges = _parted(order, share)
-        running = running[: max(math.ceil(share_kept * len(candidates)), 1)]
-        runs: list[CandidateRun] = []
-        errors: list[EngineError] = []
-        for candidate, ridges in running:
-            X = encoded[candidate.encoding]
-            judging = (X[judges], Y[judges])
-            if validation is not None:
-                held_out, held_out_Y = validation
-                judging = (torch.cat([judging[0], held_out[candidate.encoding]]), torch.cat([judging[1], held_out_Y]))
-            began = clock() if clock is not None else None
-            try:
-                run = _run(candidate, ridges, rung, X[rows], Y[rows], targets, judging, updates)
-            except (NonFiniteValues, *UNSOLVED) as error:
-                errors.append(error)
-                run = CandidateRun(candidate, rung, len(rows), (math.inf,), 0, math.nan, failed=str(error))
-            if clock is not None and began is not None:
-                run = replace(run, seconds=clock() - began)
-            runs.append(run)
-            yield run
-        if len(errors) == len(running):
-            raise errors[0]
-        runs.sort(key=lambda run: run.loss)
-        running = [(run.candidate, _around(run)) for run in runs]
+    drawn = drawn_rows(Y, targets, seed)
+    ended: list[CandidateRun] = []
+    while planned := next_rung(candidates, ended):
+        for run in planned:
+            encoding = run.candidate.encoding
+            judging = None if validation is None else (validation[0][encoding], validation[1])
+            ended.append(
+                carry_out(run, encoded[encoding][drawn], Y[drawn], targets, len(Y), validation=judging, clock=clock)
+            )
+            yield ended[-1]
+
+
+def next_rung(candidates: Sequence[Candidate], ended: Sequence[CandidateRun]) -> list[PlannedRun]:
+    """Return the runs that follow when ``ended`` are all that were planned so far, in their order; none at the end.
+
+    Raises:
+        EngineError: every candidate of the last rung broke down; the message is that of the first.
+    """
+    if not ended:
+        return [PlannedRun(candidate, 0, _every_second(candidate.config.ridges)) for candidate in candidates]
+    rung = ended[-1].rung + 1
+    last = [run for run in ended if run.rung == rung - 1]
+    if all(run.failed is not None for run in last):
+        raise EngineError(last[0].failed)
+    if rung == len(RUNGS):
+        return []
+    best = sorted(last, key=lambda run: run.loss)[: _running(rung, len(candidates))]
+    return [PlannedRun(run.candidate, rung, _around(run)) for run in best]
+
+
+def carry_out(
+    run: PlannedRun,
+    X: Tensor,
+    Y: Tensor,
+    targets: Targets,
+    n: int,
+    *,
+    validation: tuple[Tensor, Tensor] | None = None,
+    clock: Callable[[], float] | None = None,
+) -> CandidateRun:
+    """Return what a run comes to. X (k, d) and Y: the rows that ``drawn_rows`` gives of ``n``.
+
+    Raises:
+        InvalidConfig: there is no row left to judge on.
+    """
+    training = _training_rows(n, run.rung)
+    judging = X[training : training + JUDGING_ROWS], Y[training : training + JUDGING_ROWS]
+    if validation is not None:
+        judging = torch.cat([judging[0], validation[0]]), torch.cat([judging[1], validation[1]])
+    if not len(judging[1]):
+        raise InvalidConfig(f"choosing between ways to fit needs at least 2 rows, not {n}")
+    config = replace(
+        run.candidate.config,
+        ridges=run.ridges,
+        iterations=min(RUNGS[run.rung][1], run.candidate.config.iterations),
+        patience=None,
+    )
+    began = clock() if clock is not None else 0.0
+    loss: tuple[float, ...] = (math.inf,)
+    iteration, ridge, failed = 0, math.nan, None
+    try:
+        for state in iterate(X[:training], Y[:training], targets, config, validation=judging):
+            if state.best.loss is not None:
+                loss, iteration, ridge = state.best.loss, state.best.iteration, state.best.ridge
+    except (NonFiniteValues, *UNSOLVED) as error:
+        loss, iteration, ridge, failed = (math.inf,), 0, math.nan, str(error)
+    seconds = None if clock is None else clock() - began
+    return CandidateRun(run.candidate, run.rung, training, loss, iteration, ridge, seconds, failed)
+
+
+def drawn_rows(Y: Tensor, targets: Targets, seed: int) -> Tensor:
+    """Return which rows short runs take, in an order of which every beginning holds every class in about its share."""
+    n = len(Y)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(n, generator=generator)
+    if isinstance(targets, ClassTargets):
+        codes = Y.cpu()[order]
+        places = torch.empty(n, dtype=torch.float64)
+        for code in range(targets.n_classes):
+            members = torch.nonzero(codes == code).squeeze(1)
+            # spread over [0, 1): the first row of a class comes early, however rare the class
+            places[members] = torch.arange(len(members), dtype=torch.float64) / max(len(members), 1)
+        order = order[torch.argsort(places, stable=True)]
+    most = max(_training_rows(n, rung) for rung in range(len(RUNGS))) + JUDGING_ROWS
+    return order[:most].to(Y.device)
 
 
 def number_of_runs(candidates: int) -> int:
     """Return how many runs so many candidates have together."""
-    return sum(max(math.ceil(share_kept * candidates), 1) for _, _, share_kept in RUNGS)
+    return sum(_running(rung, candidates) for rung in range(len(RUNGS)))
 
 
 def winner(runs: Sequence[CandidateRun]) -> CandidateRun:
     """Return the best run of the last rung, the first of equals."""
     last = max(run.rung for run in runs)
     return min((run for run in runs if run.rung == last), key=lambda run: run.loss)
-
-
-def _run(
-    candidate: Candidate,
-    ridges: tuple[float, ...],
-    rung: int,
-    X: Tensor,
-    Y: Tensor,
-    targets: Targets,
-    judging: tuple[Tensor, Tensor],
-    updates: int,
-) -> CandidateRun:
-    config = replace(
-        candidate.config, ridges=ridges, iterations=min(updates, candidate.config.iterations), patience=None
-    )
-    best = None
-    for state in iterate(X, Y, targets, config, validation=judging):
-        best = state.best
-    if best is None or best.loss is None:
-        raise InvalidConfig("a recursion with rows to judge it reaches a loss")
-    return CandidateRun(candidate, rung, len(X), best.loss, best.iteration, best.ridge)
 
 
 def _every_second(ridges: tuple[float, ...]) -> tuple[float, ...]:
@@ -148,24 +192,11 @@ def _around(run: CandidateRun) -> tuple[float, ...]:
     return tuple(path[max(place - 1, 0) : place + 2])
 
 
-def _shuffled(Y: Tensor, targets: Targets, seed: int) -> Tensor:
-    """Return the rows in an order of which every beginning holds every class in about its share."""
-    generator = torch.Generator().manual_seed(seed)
-    n = len(Y)
-    order = torch.randperm(n, generator=generator)
-    if not isinstance(targets, ClassTargets):
-        return order.to(Y.device)
-    codes = Y.cpu()[order]
-    places = torch.empty(n, dtype=torch.float64)
-    for code in range(targets.n_classes):
-        members = torch.nonzero(codes == code).squeeze(1)
-        # spread over [0, 1): the first row of a class comes early, however rare the class
-        places[members] = torch.arange(len(members), dtype=torch.float64) / max(len(members), 1)
-    return order[torch.argsort(places, stable=True)].to(Y.device)
+def _running(rung: int, candidates: int) -> int:
+    """Return how many of so many candidates run in a rung."""
+    return max(math.ceil(RUNGS[rung][2] * candidates), 1)
 
 
-def _parted(order: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Return the rows that train a rung and those that judge it."""
-    n = len(order)
-    training = min(max(int(share * n), min(MIN_ROWS, (4 * n) // 5), 1), MAX_ROWS)
-    return order[:training], order[training : training + JUDGING_ROWS]
+def _training_rows(n: int, rung: int) -> int:
+    """Return how many of n rows train in a rung."""
+    return min(max(int(RUNGS[rung][0] * n), min(MIN_ROWS, (4 * n) // 5), 1), MAX_ROWS)

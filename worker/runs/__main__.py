@@ -28,6 +28,7 @@ from worker.contracts.messages import (
     AnyReport,
     BlockOrder,
     BlocksOrder,
+    CandidateOrder,
     Failed,
     FitOrder,
     FoldOrder,
@@ -45,6 +46,7 @@ from worker.runs.blocks.parts import block, block_machine, leaf
 from worker.runs.failures import last_report
 from worker.runs.network import network
 from worker.runs.pace import Pace
+from worker.runs.parts.candidate import candidate
 from worker.runs.parts.fold import fold
 from worker.runs.parts.rows import rows
 from worker.runs.parts.trial import trial
@@ -133,6 +135,8 @@ def carry_out(
     """
     if isinstance(order, PredictOrder):
         return predict(order, artifacts, machine, report)
+    if isinstance(order, CandidateOrder):
+        return candidate(order, artifacts, machine)
     if isinstance(order, TrialOrder):
         return trial(order, artifacts, machine, report)
     if isinstance(order, FoldOrder):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from worker.contracts.artifacts import ArtifactRef, Checkpoint, FoldsCheckpoint
+from worker.contracts.artifacts import ArtifactRef, Checkpoint, ChoosingCheckpoint, FoldsCheckpoint
 from worker.contracts.events import LogData
 from worker.contracts.messages import FitOrder, LogReport, TuneOrder
 from worker.contracts.parts import Score
@@ -36,7 +36,7 @@ def drop_outdated_checkpoint(order: OrderT, report: Callable[[LogReport], None])
     checkpoints cannot be continued.
     """
     checkpoint = order.checkpoint
-    if checkpoint is None or isinstance(checkpoint, FoldsCheckpoint):
+    if checkpoint is None or isinstance(checkpoint, FoldsCheckpoint | ChoosingCheckpoint):
         return order
     if checkpoint.centred or order.task == "regression":
         return order

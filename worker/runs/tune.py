@@ -6,8 +6,9 @@ trial: it costs one trial more, and the model, its history and its checkpoints a
 """
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 
-from worker.contracts.artifacts import ArtifactRef, Checkpoint, ResultFile, TuneCheckpoint
+from worker.contracts.artifacts import ArtifactRef, Checkpoint, ChoosingCheckpoint, ResultFile, TuneCheckpoint
 from worker.contracts.errors import NoTrialSucceeded
 from worker.contracts.events import LogData, TrialData
 from worker.contracts.messages import (
@@ -25,18 +26,17 @@ from worker.contracts.messages import (
 from worker.contracts.parts import TrialResult, TrialWork
 from worker.contracts.resources import PartCounts, Progress
 from worker.contracts.results import TuneResult, search_metric
-from worker.contracts.specs import AUTO_CANDIDATES, FitSpec
+from worker.contracts.specs import AUTO_CANDIDATES
 from worker.contracts.validation import validation_chose
-from worker.engine.choice import CandidateRun, number_of_runs
 from worker.engine.errors import EngineError
 from worker.runs.checkpoints import drop_outdated_checkpoint
+from worker.runs.choosing import Choosing
 from worker.runs.fit import fit
 from worker.runs.parts.trial import TRIALS, SearchRows, stored_trial
 from worker.store.files.artifacts import Artifacts
 from worker.training import search_space
 from worker.training.machine import Machine
-from worker.training.model_selection import choose
-from worker.training.rows import TrainingRows
+from worker.training.model_selection import Candidates
 from worker.training.search import Params, Trial, best, drawn, round_end, round_start
 
 
@@ -72,17 +72,21 @@ class _Tune:
     def run(self) -> TuneDone | RoundPlanned:
         """Return the next round, or where the model and the list of trials are."""
         checkpoint = self._order.checkpoint
-        if checkpoint is not None:
+        winner_checkpoint = None
+        if isinstance(checkpoint, TuneCheckpoint):
+            winner_checkpoint = checkpoint.winner
             self._stored = checkpoint.trials
             self._ended = TRIALS.validate_json(self._artifacts.read_bytes(checkpoint.trials))
         results = [outcome.result for outcome in self._order.outcomes]
         made = {result.data.trial: result.data for result in results if isinstance(result, TrialResult)}
         if len(self._ended) == self._trials and best(self._past) is None:
             # retried after every trial failed: there may be more memory now
-            self._ended, made = [], {}
-            self._store()
+            self._ended, made, self._stored = [], {}, None
+        first = self._first(made)
+        if isinstance(first, RoundPlanned):
+            return first
         while len(self._ended) < self._trials:
-            draws = self._draws(made)
+            draws = self._draws(made, first)
             works = self._works(draws)
             if any(work.trial not in made for work in works):
                 # a round that lost some of its parts is planned again under its number
@@ -93,17 +97,15 @@ class _Tune:
         if winner is None or self._stored is None:
             reason = self._ended[0].reason
             raise NoTrialSucceeded(f"all {len(self._ended)} trials failed; the first: {reason}")
-        return self._fit(winner, self._stored, None if checkpoint is None else checkpoint.winner)
+        return self._fit(winner, self._stored, winner_checkpoint)
 
     @property
     def _past(self) -> list[Trial]:
         return [stored_trial(data) for data in self._ended]
 
-    def _draws(self, made: Mapping[int, TrialData]) -> dict[int, Params]:
+    def _draws(self, made: Mapping[int, TrialData], first: Params) -> dict[int, Params]:
         """Return the params of the trials of the next round, by their numbers from 1. ``made``: those it has made."""
         past, start = self._past, len(self._ended)
-        known = [*self._ended[:1], *(data for data in made.values() if data.trial == 1)]
-        first = known[0].params if known else self._first()
         beside = [data.params for data in self._ended[round_start(start) :]]
         draws: dict[int, Params] = {}
         for number in range(start, min(round_end(start), self._trials)):
@@ -144,8 +146,13 @@ class _Tune:
             parts=works,
             progress=progress,
             metrics={} if leader is None else self._ended[leader.number].metrics,
-            checkpoint=None if self._stored is None else TuneCheckpoint(trials=self._stored, centred=True),
+            checkpoint=self._checkpoint(),
         )
+
+    def _checkpoint(self) -> TuneCheckpoint | ChoosingCheckpoint:
+        if self._stored is None:
+            return self._choosing.stored()
+        return TuneCheckpoint(trials=self._stored, centred=True)
 
     def _take(self, draws: Mapping[int, Params], made: Mapping[int, TrialData]) -> None:
         """Store the trials of a round that has ended; those that were not tried have what their twins found."""
@@ -177,41 +184,43 @@ class _Tune:
         self._stored = self._artifacts.put_bytes(key, TRIALS.dump_json(self._ended))
         return self._stored
 
-    def _first(self) -> Params:
-        """Return the options of the first trial: what a fit would choose of what the spec leaves open."""
+    def _first(self, made: Mapping[int, TrialData]) -> Params | RoundPlanned:
+        """Return the options of the first trial: what a fit would choose of what the spec leaves open.
+
+        Or the next round of short runs that choose. ``made``: the trials that the last round has made.
+        """
+        for known in (*self._ended[:1], *made.values()):
+            if known.trial == 1:
+                return known.params
         given = self._order.request.spec
-        expected = number_of_runs(len(given.candidates()))
-
-        def stage(stage: str, done: float, following: float) -> None:
-            progress = Progress(trials=self._trials, fraction=self._chosen * done / self._steps, stage=stage)
-            self._report(ProgressReport(progress=progress, next_fraction=self._chosen * following / self._steps))
-
-        def load(spec: FitSpec) -> TrainingRows:
-            stage("reading the rows", 0.0, 1 / expected)
-            rows = self._rows.load(spec)[0]
-            stage("choosing where to begin", 0.0, 1 / expected)
-            return rows
-
-        def ended(run: CandidateRun, number: int, runs: int) -> None:
-            stage(f"choosing where to begin ({number} of {runs})", number / runs, min((number + 1) / runs, 1.0))
-
-        # rows that no spec can learn from end the search here, and not one trial after another
-        load(given.candidates()[0])
         try:
-            choice = choose(given, load, device=self._machine.device, ended=ended)
+            planned = self._choosing.planned(self._chosen / self._steps, Progress(trials=self._trials))
         except EngineError as error:
             message = f"no way to fit stood a short run, and the first trial is the spec as it was given: {error}"
             self._report(LogReport(data=LogData(message=message)))
             return search_space.values_of(self._rows.spec, self._space)
+        if planned is not None:
+            return planned
+        spec, runs = self._choosing.spec, self._choosing.summaries
         # as in a fit: folds tell the ridges apart better than a part of the rows does
-        ridge = given.ridge if self._rows.folds else choice.spec.ridge
-        first = search_space.values_of(choice.spec.model_copy(update={"ridge": ridge}), self._space)
-        if choice.runs:
+        ridge = given.ridge if self._rows.folds else spec.ridge
+        first = search_space.values_of(spec.model_copy(update={"ridge": ridge}), self._space)
+        if runs:
             decided = [name for name in (*AUTO_CANDIDATES, "ridge") if getattr(given, name) == "auto" and name in first]
             options = ", ".join(f"{name} {first[name]}" for name in decided)
-            message = f"{options} did best in {len(choice.runs)} short runs and make the first trial"
+            message = f"{options} did best in {len(runs)} short runs and make the first trial"
             self._report(LogReport(data=LogData(message=message)))
         return first
+
+    @cached_property
+    def _choosing(self) -> Choosing:
+        """What chooses where to begin. It has begun."""
+        choosing = Choosing(self._order, self._artifacts)
+        if not choosing.begun:
+            progress = Progress(trials=self._trials, stage="reading the rows")
+            self._report(ProgressReport(progress=progress, next_fraction=self._chosen / self._steps))
+            choosing.begin(Candidates.of(self._order.request.spec, lambda spec: self._rows.load(spec)[0]))
+        return choosing
 
     @property
     def _chosen(self) -> int:

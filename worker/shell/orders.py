@@ -2,12 +2,20 @@
 
 from typing import Any
 
-from worker.contracts.artifacts import BlocksCheckpoint, Checkpoint, FoldsCheckpoint, NetworkCheckpoint, TuneCheckpoint
+from worker.contracts.artifacts import (
+    BlocksCheckpoint,
+    Checkpoint,
+    ChoosingCheckpoint,
+    FoldsCheckpoint,
+    NetworkCheckpoint,
+    TuneCheckpoint,
+)
 from worker.contracts.errors import NotFound
 from worker.contracts.messages import (
     AnyOrder,
     BlockOrder,
     BlocksOrder,
+    CandidateOrder,
     FitOrder,
     FoldOrder,
     LeafOrder,
@@ -18,7 +26,7 @@ from worker.contracts.messages import (
     TrialOrder,
     TuneOrder,
 )
-from worker.contracts.parts import BlockWork, FoldWork, LeafWork, MachineWork, RowsWork, TrialWork
+from worker.contracts.parts import BlockWork, CandidateWork, FoldWork, LeafWork, MachineWork, RowsWork, TrialWork
 from worker.contracts.requests import FitRequest, NetworkRequest, PredictRequest
 from worker.store.jobs.claims import Claim
 
@@ -36,6 +44,8 @@ def build_order(claim: Claim, part_seconds: float | None = None) -> AnyOrder:
         "prefix": f"{claim.job_id}/{claim.token}",
         "expected_seconds": claim.expected_seconds,
     }
+    if isinstance(claim.work, CandidateWork):
+        return CandidateOrder(**order, work=claim.work)
     if isinstance(claim.work, BlockWork):
         return BlockOrder(**order, work=claim.work)
     if isinstance(claim.work, MachineWork):
@@ -58,9 +68,9 @@ def build_order(claim: Claim, part_seconds: float | None = None) -> AnyOrder:
     if isinstance(claim.work, TrialWork):
         return TrialOrder(**order, request=request, work=claim.work)
     # a fit goes on by blocks also where memory was too small for it as a whole
-    by_blocks = isinstance(checkpoint, BlocksCheckpoint)
+    by_blocks = isinstance(checkpoint, BlocksCheckpoint | ChoosingCheckpoint)
     if isinstance(request, FitRequest) and (by_blocks or request.spec.solver == "blocks"):
-        of_blocks = checkpoint if isinstance(checkpoint, BlocksCheckpoint) else None
+        of_blocks = checkpoint if isinstance(checkpoint, BlocksCheckpoint | ChoosingCheckpoint) else None
         return BlocksOrder(**order, **of_round, request=request, checkpoint=of_blocks)
     if isinstance(request, FitRequest) and isinstance(claim.work, FoldWork):
         return FoldOrder(**order, request=request, work=claim.work)
@@ -70,5 +80,5 @@ def build_order(claim: Claim, part_seconds: float | None = None) -> AnyOrder:
     if isinstance(request, NetworkRequest):
         of_network = checkpoint if isinstance(checkpoint, NetworkCheckpoint) else None
         return NetworkOrder(**order, request=request, checkpoint=of_network)
-    of_search = checkpoint if isinstance(checkpoint, TuneCheckpoint) else None
+    of_search = checkpoint if isinstance(checkpoint, TuneCheckpoint | ChoosingCheckpoint) else None
     return TuneOrder(**order, **of_round, request=request, checkpoint=of_search)

@@ -1,8 +1,8 @@
 """Resolve the 'auto' options of a spec: encode the rows for each candidate, then run successive halving."""
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -44,8 +44,25 @@ def choose(
         EngineError: every candidate failed.
         TooWide: every encoding is too wide.
     """
-    choice = _select(spec, load, device, ended)
-    return replace(choice, spec=float64_if_few(choice.spec, len(choice.rows.Y)))
+    candidates = Candidates.of(spec, load)
+    first, specs = candidates.first, candidates.specs
+    if not candidates.open:
+        return Choice(float64_if_few(specs[0], len(first.Y)), first, ())
+    total = number_of_runs(len(specs))
+    runs: list[CandidateRun] = []
+    for run in successive_halving(
+        {encoding: encoded.X.to(device) for encoding, encoded in candidates.rows.items()},
+        first.Y.to(device),
+        first.targets.to(device) if device is not None else first.targets,
+        [candidate_of(resolved) for resolved in specs],
+        validation=_held_out(candidates.rows, device),
+        seed=spec.seed,
+        clock=time.perf_counter,
+    ):
+        runs.append(run)
+        ended(run, len(runs), total)
+    closed = chosen_spec(specs, runs, len(first.Y))
+    return Choice(closed, candidates.rows[closed.encoding], tuple(runs))
 
 
 def float64_if_few(spec: FitSpec, rows: int) -> FitSpec:
@@ -54,52 +71,63 @@ def float64_if_few(spec: FitSpec, rows: int) -> FitSpec:
     return spec.model_copy(update={"precision": "float64"}) if few else spec
 
 
-def _select(
-    spec: FitSpec,
-    load: Callable[[FitSpec], TrainingRows],
-    device: torch.device | None,
-    ended: Callable[[CandidateRun, int, int], Any],
-) -> Choice:
-    rows: dict[str, TrainingRows] = {}
-    candidates: list[tuple[Candidate, FitSpec]] = []
-    too_wide: dict[str, TooWide] = {}
-    for resolved in spec.candidates():
-        if resolved.encoding in too_wide:
-            continue
-        if resolved.encoding not in rows:
-            try:
-                loaded = load(resolved)
-            except TooWide as error:
-                too_wide[resolved.encoding] = error
+@dataclass(frozen=True)
+class Candidates:
+    """The ways to fit that a spec leaves open, each as a spec without choice, and the rows of every encoding."""
+
+    specs: list[FitSpec]
+    rows: dict[str, TrainingRows]
+
+    @classmethod
+    def of(cls, spec: FitSpec, load: Callable[[FitSpec], TrainingRows]) -> "Candidates":
+        """Read the rows for every encoding, without those that are too wide or equal to another.
+
+        Raises:
+            TooWide: every encoding is too wide.
+        """
+        rows: dict[str, TrainingRows] = {}
+        specs: list[FitSpec] = []
+        too_wide: dict[str, TooWide] = {}
+        for resolved in spec.candidates():
+            if resolved.encoding in too_wide:
                 continue
-            if any(other.encoder.names == loaded.encoder.names for other in rows.values()):
-                # no column has more than two values, so the encodings are equal
-                continue
-            rows[resolved.encoding] = loaded
-        candidates.append((Candidate(resolved.encoding, FitConfig(**resolved.engine_options())), resolved))
-    if not candidates:
-        raise next(iter(too_wide.values()))
-    first = rows[candidates[0][1].encoding]
-    if len(candidates) == 1 or (len(first.Y) < 2 and first.validation is None):
-        return Choice(candidates[0][1], first, ())
-    total = number_of_runs(len(candidates))
-    runs: list[CandidateRun] = []
-    for run in successive_halving(
-        {encoding: encoded.X.to(device) for encoding, encoded in rows.items()},
-        first.Y.to(device),
-        first.targets.to(device) if device is not None else first.targets,
-        [candidate for candidate, _ in candidates],
-        validation=_held_out(rows, device),
-        seed=spec.seed,
-        clock=time.perf_counter,
-    ):
-        runs.append(run)
-        ended(run, len(runs), total)
+            if resolved.encoding not in rows:
+                try:
+                    loaded = load(resolved)
+                except TooWide as error:
+                    too_wide[resolved.encoding] = error
+                    continue
+                if any(other.encoder.names == loaded.encoder.names for other in rows.values()):
+                    # no column has more than two values, so the encodings are equal
+                    continue
+                rows[resolved.encoding] = loaded
+            specs.append(resolved)
+        if not specs:
+            raise next(iter(too_wide.values()))
+        return cls(specs, rows)
+
+    @property
+    def first(self) -> TrainingRows:
+        """The rows of the first candidate."""
+        return self.rows[self.specs[0].encoding]
+
+    @property
+    def open(self) -> bool:
+        """Whether there is something to choose, and a row to judge by."""
+        return len(self.specs) > 1 and (len(self.first.Y) >= 2 or self.first.validation is not None)
+
+
+def candidate_of(spec: FitSpec) -> Candidate:
+    """Return the candidate of a spec without choice."""
+    return Candidate(spec.encoding, FitConfig(**spec.engine_options()))
+
+
+def chosen_spec(specs: Iterable[FitSpec], runs: Sequence[CandidateRun], training_rows: int) -> FitSpec:
+    """Return the spec of the best of the runs of several candidates, with its best ridge."""
     best = winner(runs)
-    closed = next(resolved for candidate, resolved in candidates if candidate == best.candidate)
-    if closed.ridge == "auto":
-        closed = closed.model_copy(update={"ridge": best.ridge})
-    return Choice(closed, rows[closed.encoding], tuple(runs))
+    spec = next(spec for spec in specs if candidate_of(spec) == best.candidate)
+    closed = spec.model_copy(update={"ridge": best.ridge}) if spec.ridge == "auto" else spec
+    return float64_if_few(closed, training_rows)
 
 
 def _held_out(rows: dict[str, TrainingRows], device: torch.device | None) -> tuple[dict[str, Tensor], Tensor] | None:

