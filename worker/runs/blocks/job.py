@@ -320,9 +320,9 @@ class _FitByBlocks:
         assert state.tree is not None  # noqa: S101 - there are leaves
         judging = PartRows.of(held_out, self._artifacts)
         X, Y = judging.X, judging.Y
-        blocks = (stored_leaf(ref, self._artifacts).alone.model.raw for ref in state.machines or ())
+        blocks = (stored_leaf(ref, self._artifacts).leaf.alone.model.raw for ref in state.machines or ())
         base = mean_outputs(blocks, X) if state.machines else None
-        leaves = (stored_leaf(done.file, self._artifacts) for done in state.leaves)
+        leaves = (stored_leaf(done.file, self._artifacts).leaf for done in state.leaves)
         state.blend, outputs, _ = choose_blend(state.tree, leaves, base, X, Y, state.targets)
         state.metrics |= {f"validation_{name}": value for name, value in state.targets.metrics(outputs, Y).items()}
 

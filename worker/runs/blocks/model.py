@@ -17,7 +17,7 @@ from worker.engine.blocks.machines import Machine
 from worker.engine.blocks.model import BlocksModel, Head
 from worker.engine.model import FittedModel
 from worker.engine.problem import Iterate
-from worker.runs.blocks.parts import numbered_leaf
+from worker.runs.blocks.parts import stored_leaf
 from worker.runs.blocks.state import BlocksState
 from worker.runs.checkpoints import Checkpoints, Trail
 from worker.serving.model import Origin, ServedModel
@@ -50,8 +50,8 @@ def stored_model(
     def machines() -> Iterator[tuple[Machine, np.ndarray]]:
         """Yield leaves and blocks, one in memory at a time, with the numbers of their rows."""
         for place, ref in enumerate(stored):
-            fitted, numbers = numbered_leaf(ref, artifacts)
-            yield fitted.mixed(share) if place < len(leaves) else fitted.alone, numbers
+            kept = stored_leaf(ref, artifacts)
+            yield kept.leaf.mixed(share) if place < len(leaves) else kept.leaf.alone, kept.numbers
 
     parts = [_Part.of(machine, numbers) for machine, numbers in machines()]
     # one that float32 could not solve brings float64 to all: they are stored as one tensor

@@ -170,7 +170,7 @@ def leaf(order: LeafOrder, artifacts: Artifacts, machine: Machine) -> PartDone:
         base = _base(state, rows, artifacts)
         fitted = fit_leaf(X, Y, state.targets, config, state.M, seed, base)
         return PartDone(result=LeafDone(**_kept(fitted, rows, key, artifacts, began, base)))
-    stored, share, refused = _stored(order.work.fitted, artifacts), order.work.share, None
+    stored, share, refused = stored_leaf(order.work.fitted, artifacts), order.work.share, None
     before = stored.leaf
     try:
         _check_fits(machine, state, rows)
@@ -197,13 +197,13 @@ def _base(state: RoundState, rows: PartRows, artifacts: Artifacts, known: Tensor
     first = 0 if known is None else len(known)
     if first < len(rows.X):
         # each block is read when the one before is done
-        blocks = (stored_leaf(ref, artifacts).alone.model.to(device).raw for ref in state.machines)
+        blocks = (stored_leaf(ref, artifacts).leaf.alone.model.to(device).raw for ref in state.machines)
         parts.append(mean_outputs(blocks, rows.X[first:], rows.own[first:]))
     return torch.cat(parts)
 
 
 @dataclass(frozen=True)
-class _Stored:
+class StoredLeaf:
     """A leaf; which rows of the dataset its own are, (n,) int64; and what blocks answer to them, (n, c) or None."""
 
     leaf: Leaf
@@ -211,24 +211,14 @@ class _Stored:
     base: Tensor | None
 
 
-def stored_leaf(ref: ArtifactRef, artifacts: Artifacts) -> Leaf:
+def stored_leaf(ref: ArtifactRef, artifacts: Artifacts) -> StoredLeaf:
     """Return what ``leaf`` stored; of ``block_machine``, a leaf that is fitted alone."""
-    return _stored(ref, artifacts).leaf
-
-
-def numbered_leaf(ref: ArtifactRef, artifacts: Artifacts) -> tuple[Leaf, np.ndarray]:
-    """Return what ``stored_leaf`` does, and which rows of the dataset its own are, (n,) int64."""
-    stored = _stored(ref, artifacts)
-    return stored.leaf, stored.numbers
-
-
-def _stored(ref: ArtifactRef, artifacts: Artifacts) -> _Stored:
     arrays, metadata = unpack(artifacts.read_bytes(ref))
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     model = FittedModel.from_tensors(tensors, metadata["engine"])
     alone, *beside = (Fitted(model, part["ridge"], tuple(part["loss"])) for part in metadata["machines"])
     leaf = Leaf(alone, *(replace(part, model=replace(model, alpha=tensors["beside"])) for part in beside))
-    return _Stored(leaf, arrays["numbers"], tensors.get("base"))
+    return StoredLeaf(leaf, arrays["numbers"], tensors.get("base"))
 
 
 def _kept(

@@ -59,8 +59,8 @@ def test_rows_that_join_a_leaf_are_all_that_blocks_answer_once_more(artifacts, m
     again = parts.leaf(LeafOrder(**ABOUT | {"prefix": "job_1/2"}, work=work), artifacts, CPU)
     assert asked == [joining][: bool(joining)]
     assert again.result.rows == len(X)
-    base = answers.mean_outputs([stored_leaf(block, artifacts).alone.model.raw], X)
-    fitted = stored_leaf(first.result.file, artifacts)
+    base = answers.mean_outputs([stored_leaf(block, artifacts).leaf.alone.model.raw], X)
+    fitted = stored_leaf(first.result.file, artifacts).leaf
     expected = refit_leaf(X, Y, targets, config, M, config.seed, fitted, 0.5, base)
-    found = stored_leaf(again.result.file, artifacts).alone
+    found = stored_leaf(again.result.file, artifacts).leaf.alone
     torch.testing.assert_close(found.model.raw(X), expected.model.raw(X), rtol=1e-4, atol=1e-4)
