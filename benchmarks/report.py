@@ -74,7 +74,7 @@ class Report:
         return {
             "command": self._command,
             "seed": self._seed,
-            "machine": f"{_processor()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB",
+            "machine": machine(),
             "threads": torch.get_num_threads(),
             "versions": _versions(),
             "source": _source(),
@@ -90,6 +90,11 @@ def _text(cell: Cell) -> str:
     if cell is None:
         return "–"
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+
+
+def machine() -> str:
+    """Return the processor, the number of cores and the memory."""
+    return f"{_processor()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"
 
 
 def _processor() -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import Cell, Report
+from benchmarks.report import Cell, Report, machine
 from benchmarks.scaling import sections
 
 Found = dict[str, Any]
@@ -32,9 +32,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, report: Report) -> None:
     report.note(__doc__ or "")
+    machines: dict[str, set[str]] = {}
     for name in arguments.sections or SECTIONS:
         _, tell = SECTIONS[name]
-        tell(report, lambda *cell, name=name: _measured(arguments, name, *cell), arguments)
+
+        def measured(*cell: Any, name: str = name) -> Found:
+            found = _measured(arguments, name, *cell)
+            machines.setdefault(found["machine"], set()).add(name)
+            return found
+
+        tell(report, measured, arguments)
+    for measured_on, names in machines.items():
+        report.note(f"Measured on {measured_on}: {', '.join(sorted(names))}.")
 
 
 def _measured(arguments: argparse.Namespace, section: str, *cell: Any) -> Found:
@@ -45,7 +54,7 @@ def _measured(arguments: argparse.Namespace, section: str, *cell: Any) -> Found:
         known: Found = json.loads(path.read_text())
         return known
     measure, _ = SECTIONS[section]
-    found = measure(arguments, *cell)
+    found = {"machine": machine(), **measure(arguments, *cell)}
     arguments.work.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"cell": [*map(str, cell)], **found}))
     print(section, *cell, {name: value for name, value in found.items() if name != "parts"}, flush=True)
@@ -149,7 +158,7 @@ def _predictions(report: Report, measured: Measured, arguments: argparse.Namespa
     report.table(
         "Predictions of a tree's model",
         ["what", "figure"],
-        [[name, value] for name, value in found.items() if name != "cell"],
+        [[name, value] for name, value in found.items() if name not in ("cell", "machine")],
     )
 
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from service.jobs.lookups import LookupCache
 from service.runtime.context import Context
 from service.settings import ServiceSettings
-from worker.contracts.requests import AnyRequest, PredictRequest
+from worker.contracts.requests import AnyRequest, FitRequest, PredictRequest
 from worker.contracts.resources import DryRun
 from worker.tables import schema
 from worker.training.resolve import (
     Training,
     by_blocks,
     check_leaves,
+    joined,
     leaves_encoding,
     may_expand,
     resolve,
@@ -66,9 +67,15 @@ def _plan_training(cache: LookupCache, request: Training, settings: ServiceSetti
     width = selection.width(expanded)
     outputs = selection.targets[0].distinct if task == "classification" else len(selection.targets)
     fitted, scored = split_sizes(request, rows, held_out)
-    asked, resolved = resolved, by_blocks(resolved, fitted, settings.blocks_rows)
+    trained = fitted + (scored if joined(resolved) else 0)
+    asked, resolved = resolved, by_blocks(resolved, trained, settings.blocks_rows)
     if resolved is not asked:
-        notes.append(f"{fitted} training rows are more than {settings.blocks_rows}: they are fitted by blocks")
+        notes.append(f"{trained} training rows are more than {settings.blocks_rows}: they are fitted by blocks")
+    elif isinstance(resolved, FitRequest) and resolved.spec.blocks is not None and resolved.spec.solver == "auto":
+        notes.append(
+            f"{trained} training rows are not more than {settings.blocks_rows}: they are fitted at once, and "
+            "/spec/blocks has no effect without solver 'blocks'"
+        )
     check_leaves(resolved, fitted)
     from worker.training import cost as estimates  # imports torch: see service.runtime.predictor
 

@@ -12,6 +12,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "auto": {"kind": "fit", "spec": {}},
     "folds": {"kind": "fit", "spec": SLOW, "validation": {"folds": 3}},
     "tune": {"kind": "tune", "spec": SLOW, "search": {"trials": 3}},
+    "blocks": {"kind": "fit", "spec": {"solver": "blocks"}},
+    "open tune": {"kind": "tune", "spec": {}, "search": {"trials": 3}},
     "network": {"kind": "network", "spec": {"hidden": [256, 256], "steps": 2000, "report_every": 1000}},
 }
 

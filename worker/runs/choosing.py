@@ -1,18 +1,26 @@
 """The choice between the ways to fit that a spec leaves open, as rounds of short runs that several workers share."""
 
 import math
+from contextlib import suppress
 
 from worker.contracts.artifacts import ArtifactRef, ChoosingCheckpoint
 from worker.contracts.base import Contract
-from worker.contracts.messages import BlocksOrder, RoundPlanned, TuneOrder
+from worker.contracts.messages import BlocksOrder, CandidateOrder, Order, RoundPlanned, TuneOrder
 from worker.contracts.parts import CandidateDone, CandidateWork
 from worker.contracts.resources import HeatSummary, PartCounts, Progress
 from worker.contracts.specs import FitSpec
 from worker.engine.choice import CandidateRun, next_rung, number_of_runs
-from worker.runs.parts.candidate import CandidateRows
+from worker.engine.errors import EngineError
+from worker.runs.parts.candidate import CandidateRows, candidate
 from worker.store.files.artifacts import Artifacts
 from worker.tables.encoding.encoder import Encoder
+from worker.training.machine import Machine
 from worker.training.model_selection import Candidates, candidate_of, chosen_spec, float64_if_few, run_summaries
+
+FEW_ROWS = 1000
+"""So few training rows are chosen with by the job itself: the runs take less time than a round of parts."""
+READING_SHARE = 0.2
+"""How far the choice is when the rows are read."""
 
 
 class ChoosingState(Contract):
@@ -46,8 +54,8 @@ class Choosing:
         """Whether the candidates are known."""
         return self._state is not None
 
-    def begin(self, candidates: Candidates) -> None:
-        """Store the rows that short runs take, if there is something to choose."""
+    def begin(self, candidates: Candidates, machine: Machine) -> None:
+        """Store the rows that short runs take, if there is something to choose. With few rows, carry out the runs."""
         n = len(candidates.first.Y)
         self._state = ChoosingState(specs=candidates.specs, rows={}, runs=[], training_rows=n)
         if candidates.open:
@@ -55,6 +63,11 @@ class Choosing:
             for encoding, rows in candidates.rows.items():
                 content = CandidateRows.drawn(rows, seed).packed()
                 self._state.rows[encoding] = self._put(f"candidates-{encoding}.safetensors", content)
+        if n <= FEW_ROWS:
+            # that every candidate failed is said when the next round is asked for
+            with suppress(EngineError):
+                while works := self._works():
+                    self._state.runs.extend(self._run(work, machine) for work in works)
 
     def planned(self, share: float, shown: Progress) -> RoundPlanned | None:
         """Return the next round of short runs, None after the last one.
@@ -75,12 +88,13 @@ class Choosing:
         if not works:
             return None
         done, total = len(state.runs), number_of_runs(len(state.specs))
+        begun, ended_at = (
+            share * (READING_SHARE + (1 - READING_SHARE) * runs / total) for runs in (done, done + len(works))
+        )
         changes = {
-            "fraction": share * done / total,
+            "fraction": begun,
             "stage": "choosing between ways to fit",
-            "parts": PartCounts(
-                done=0, running=0, total=len(works), fraction_after=share * (done + len(works)) / total
-            ),
+            "parts": PartCounts(done=0, running=0, total=len(works), fraction_after=ended_at),
         }
         progress = shown.model_copy(update=changes)
         return RoundPlanned(round=self.round, parts=works, progress=progress, checkpoint=self.stored())
@@ -142,6 +156,12 @@ class Choosing:
             rows = state.rows[spec.encoding]
             works.append(CandidateWork(rows=rows, candidate=number, spec=spec, rung=run.rung, ridges=list(run.ridges)))
         return works
+
+    def _run(self, work: CandidateWork, machine: Machine) -> CandidateDone:
+        about = self._order.model_dump(include=set(Order.model_fields))
+        done = candidate(CandidateOrder(**about, work=work), self._artifacts, machine).result
+        assert isinstance(done, CandidateDone)  # noqa: S101 - as the function says
+        return done
 
     def _put(self, name: str, content: bytes) -> ArtifactRef:
         return self._artifacts.put_bytes(f"jobs/{self._order.prefix}/{name}", content)

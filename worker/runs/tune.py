@@ -30,7 +30,7 @@ from worker.contracts.specs import AUTO_CANDIDATES
 from worker.contracts.validation import validation_chose
 from worker.engine.errors import EngineError
 from worker.runs.checkpoints import drop_outdated_checkpoint
-from worker.runs.choosing import Choosing
+from worker.runs.choosing import READING_SHARE, Choosing
 from worker.runs.fit import fit
 from worker.runs.parts.trial import TRIALS, SearchRows, stored_trial
 from worker.store.files.artifacts import Artifacts
@@ -192,16 +192,17 @@ class _Tune:
         for known in (*self._ended[:1], *made.values()):
             if known.trial == 1:
                 return known.params
-        given = self._order.request.spec
+        # rows that no spec can learn from end the search here
+        given, choosing = self._order.request.spec, self._choosing
         try:
-            planned = self._choosing.planned(self._chosen / self._steps, Progress(trials=self._trials))
+            planned = choosing.planned(self._chosen / self._steps, Progress(trials=self._trials))
         except EngineError as error:
             message = f"no way to fit stood a short run, and the first trial is the spec as it was given: {error}"
             self._report(LogReport(data=LogData(message=message)))
             return search_space.values_of(self._rows.spec, self._space)
         if planned is not None:
             return planned
-        spec, runs = self._choosing.spec, self._choosing.summaries
+        spec, runs = choosing.spec, choosing.summaries
         # as in a fit: folds tell the ridges apart better than a part of the rows does
         ridge = given.ridge if self._rows.folds else spec.ridge
         first = search_space.values_of(spec.model_copy(update={"ridge": ridge}), self._space)
@@ -218,8 +219,10 @@ class _Tune:
         choosing = Choosing(self._order, self._artifacts)
         if not choosing.begun:
             progress = Progress(trials=self._trials, stage="reading the rows")
-            self._report(ProgressReport(progress=progress, next_fraction=self._chosen / self._steps))
-            choosing.begin(Candidates.of(self._order.request.spec, lambda spec: self._rows.load(spec)[0]))
+            share = READING_SHARE * self._chosen / self._steps
+            self._report(ProgressReport(progress=progress, next_fraction=share))
+            candidates = Candidates.of(self._order.request.spec, lambda spec: self._rows.load(spec)[0])
+            choosing.begin(candidates, self._machine)
         return choosing
 
     @property

@@ -34,7 +34,7 @@ REGION_BYTES = 192 * 2**20
 BLENDING_BYTES = 64 * 2**20
 """Of a fit by blocks: rows that choose the blend take no more, unless they are few."""
 MAX_CHOOSING_ROWS = 8000
-"""Of a fit by blocks: so many training rows choose between ways to fit; other workers are idle meanwhile."""
+"""Of a fit by blocks: so many training rows choose between ways to fit."""
 MAX_VALIDATION_ROWS = 8000
 """Of a fit by blocks: so many rows at most choose the iteration and the ridge of every block."""
 CHOOSING_WORK = 2

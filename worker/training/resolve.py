@@ -33,6 +33,13 @@ MAX_LEAVES = 20_000
 """Each is a part of the job, with a file of its own."""
 
 
+def joined(request: Training) -> bool:
+    """Return whether rows that a fraction holds out join the training rows in the end."""
+    if not isinstance(request, FitRequest) or request.validation is None:
+        return False
+    return request.spec.refit and request.validation.fraction is not None
+
+
 def by_blocks(request: Training, rows: int, most: int) -> Training:
     """Return the request of a fit of more than ``most`` training rows with solver 'blocks', where it leaves it open."""
     if not isinstance(request, FitRequest) or request.spec.solver != "auto" or rows <= most:

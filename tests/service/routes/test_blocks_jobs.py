@@ -160,9 +160,20 @@ def test_many_rows_are_fitted_by_blocks_where_the_spec_leaves_the_solver_open(cl
     assert client.get("/v1/models/many").json()["solver"].startswith("blocks: ")
 
 
+def test_rows_that_join_the_training_rows_in_the_end_count_as_training_rows(client, dataset):
+    fraction = 1 - BLOCKS_ROWS / ROWS
+    for refit, solver in ((True, "blocks"), (False, "auto")):
+        body = _body(dataset, validation={"fraction": fraction})
+        body["spec"] |= {"solver": "auto", "refit": refit}
+        plan = client.post("/v1/jobs?dry_run=true", json=body).json()
+        assert plan["request"]["spec"]["solver"] == solver
+        without_effect = [remark for remark in plan["remarks"] if "/spec/blocks has no effect" in remark]
+        assert len(without_effect) == (solver == "auto")
+
+
 def test_a_fit_that_memory_is_too_small_for_goes_on_by_blocks(client, context, dataset):
     body = _body(dataset)
-    body["spec"]["solver"] = "auto"
+    body["spec"] |= {"solver": "auto", "refit": False}
     job = _submit(client, body)
     small = Machine.find("cpu", 6_000_000)
     said = []
@@ -181,7 +192,7 @@ def test_a_fit_that_memory_is_too_small_for_goes_on_by_blocks(client, context, d
 
 def test_a_fit_that_blocks_would_not_make_smaller_says_what_it_needs(client, context, dataset):
     body = _body(dataset, validation={"fraction": 0.2})
-    body["spec"] |= {"solver": "auto", "blocks": {"rows": ROWS}}
+    body["spec"] |= {"solver": "auto", "blocks": {"rows": ROWS}, "refit": False}
     with pytest.raises(DoesNotFit, match="the fit needs about"):
         run_once(context, _submit(client, body), machine=Machine.find("cpu", 2_000_000))
 
@@ -200,7 +211,7 @@ def test_rows_that_are_too_many_for_a_worker_do_not_join_their_leaf(client, cont
 
 def test_options_of_blocks_do_not_stay_with_a_solver_that_is_chosen_for_few_rows(client, context, dataset):
     body = _body(dataset, validation={"fraction": 0.2})
-    body["spec"]["solver"] = "auto"
+    body["spec"] |= {"solver": "auto", "refit": False}
     run_job(context, _submit(client, body))
     spec = client.get("/v1/models/many").json()["spec"]
     assert (spec["solver"], spec.get("blocks")) == ("cholesky", None)

@@ -11,7 +11,7 @@ from worker.contracts.requests import FitRequest
 from worker.contracts.resources import ModelColumn, Progress
 from worker.contracts.specs import FitSpec
 from worker.engine.errors import EngineError
-from worker.runs.choosing import Choosing
+from worker.runs.choosing import READING_SHARE, Choosing
 from worker.runs.parts.candidate import candidate
 from worker.store.files.artifacts import Artifacts
 from worker.tables.encoding.encoder import Encoder
@@ -34,7 +34,7 @@ def artifacts(tmp_path):
     return Artifacts(str(tmp_path))
 
 
-def _load(classes, validating, n=900):
+def _load(classes, validating, n=1200):
     """Return what reads rows with one numeric column of many values, and one of noise."""
     generator = torch.Generator().manual_seed(0)
     names = ("a", "b")
@@ -72,7 +72,7 @@ def _through(spec, load, artifacts, forget=lambda outcomes: outcomes):
     while True:
         choosing = Choosing(order, artifacts)
         if not choosing.begun:
-            choosing.begin(Candidates.of(spec, load))
+            choosing.begin(Candidates.of(spec, load), CPU)
         planned = choosing.planned(0.1, Progress())
         if planned is None:
             return choosing, rounds
@@ -120,7 +120,7 @@ def test_nothing_is_run_where_nothing_is_open(artifacts):
 def test_when_every_candidate_breaks_down_the_first_says_why(artifacts):
     spec, load = FitSpec(feature_matrix="auto", encoding="plain"), _load(False, False)
     choosing = Choosing(_order(spec), artifacts)
-    choosing.begin(Candidates.of(spec, load))
+    choosing.begin(Candidates.of(spec, load), CPU)
     planned = choosing.planned(0.1, Progress())
     broken = [
         PartOutcome(
@@ -138,7 +138,7 @@ def test_when_every_candidate_breaks_down_the_first_says_why(artifacts):
 def test_a_candidate_that_breaks_down_loses(artifacts):
     spec, load = FitSpec(feature_matrix="auto", encoding="plain", exponent=1.0), _load(False, False)
     choosing = Choosing(_order(spec), artifacts)
-    choosing.begin(Candidates.of(spec, load))
+    choosing.begin(Candidates.of(spec, load), CPU)
     planned = choosing.planned(0.1, Progress())
     done = [
         CandidateDone(candidate=0, rung=0, rows=9, seconds=0, failed="no"),
@@ -149,4 +149,14 @@ def test_a_candidate_that_breaks_down_loses(artifacts):
     [following] = again.planned(0.1, Progress()).parts
     assert (following.candidate, following.rung) == (1, 1)
     assert 0.1 in following.ridges
-    assert math.isclose(again.planned(0.1, Progress()).progress.fraction, 0.1 * 2 / 3)
+    begun, following = planned.progress.fraction, again.planned(0.1, Progress()).progress.fraction
+    assert math.isclose(begun, 0.1 * READING_SHARE)
+    assert math.isclose(following, 0.1 * (READING_SHARE + (1 - READING_SHARE) * 2 / 3))
+
+
+def test_few_rows_are_chosen_with_by_the_job_itself(artifacts):
+    spec, load = FitSpec(exponent="auto", feature_matrix="auto", seed=3), _load(False, True, n=300)
+    alone = choose(spec, load)
+    choosing, rounds = _through(spec, load, artifacts)
+    assert (rounds, choosing.spec) == (0, alone.spec)
+    assert [run.loss for run in choosing._runs] == [run.loss for run in alone.runs]

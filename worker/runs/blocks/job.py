@@ -45,7 +45,7 @@ from worker.runs.blocks.row_files import Columns, LeafRows, RowFile
 from worker.runs.blocks.state import BlocksState
 from worker.runs.blocks.streamed_rows import StreamedRows
 from worker.runs.checkpoints import Checkpoints, Trail
-from worker.runs.choosing import Choosing
+from worker.runs.choosing import READING_SHARE, Choosing
 from worker.runs.fit import FINAL, fit
 from worker.store.files.artifacts import Artifacts
 from worker.training.cost import MAX_CHOOSING_ROWS, MAX_VALIDATION_ROWS, blending_rows, blocks_job_bytes
@@ -144,12 +144,12 @@ class _FitByBlocks:
         if choosing.begun and (planned := choosing.planned(CHOOSING_SHARE, Progress())) is not None:
             return planned
         reading = Progress(stage="reading the rows", fraction=CHOOSING_SHARE if choosing.begun else 0.0)
-        self._report(ProgressReport(progress=reading, next_fraction=CHOOSING_SHARE))
+        following = CHOOSING_SHARE if choosing.begun else READING_SHARE * CHOOSING_SHARE
+        self._report(ProgressReport(progress=reading, next_fraction=following))
         with self._reading() as (rows, folder):
             if not choosing.begun:
-                choosing.begin(
-                    Candidates.of(spec, lambda each: rows.sample(each, MAX_CHOOSING_ROWS, MAX_VALIDATION_ROWS))
-                )
+                candidates = Candidates.of(spec, lambda each: rows.sample(each, MAX_CHOOSING_ROWS, MAX_VALIDATION_ROWS))
+                choosing.begin(candidates, self._machine)
                 if (planned := choosing.planned(CHOOSING_SHARE, Progress())) is not None:
                     return planned
             elif (encoder := choosing.encoder()) is not None:
