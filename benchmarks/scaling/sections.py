@@ -113,14 +113,9 @@ def tables(arguments: argparse.Namespace, name: str, method: str) -> dict[str, A
         return {**_fitted(service, X, y, task, options), "rows": len(X)}
 
 
-def curve(arguments: argparse.Namespace, table: str, n: int) -> dict[str, Any]:
-    """Return the error of blocks on n rows of a table."""
-    if table == "friedman":
-        X, y = friedman_rows(n + TEST_ROWS, arguments.seed)
-    else:
-        X, y = _flights(arguments)
-        order = np.random.default_rng(arguments.seed).permutation(len(X))[: n + TEST_ROWS]
-        X, y = X[order], y[order]
+def curve(arguments: argparse.Namespace, _: str, n: int) -> dict[str, Any]:
+    """Return the error of blocks on n rows of a made table."""
+    X, y = friedman_rows(n + TEST_ROWS, arguments.seed)
     nothing = X[:0], y[:0]
     task = Task(X[:n], y[:n], *nothing, X[n:], y[n:], None)
     with cluster(2) as service:
