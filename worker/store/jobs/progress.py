@@ -47,7 +47,9 @@ def initial_progress(row: JobRow) -> dict[str, Any]:
     """Return the progress to store for a job that a worker claims: where its checkpoint left it."""
     before = Progress() if row.checkpoint is None and row.round == 0 else Progress.model_validate(row.progress)
     fraction = _reached(row, before)
-    changes = {"stage": STARTING, "fraction": fraction, "parts": None, "eta_seconds": _expected(row, fraction)}
+    # between two rounds callers see one job that goes on
+    stage = before.stage if row.state == "ready" and row.parent_id is None else STARTING
+    changes = {"stage": stage, "fraction": fraction, "parts": None, "eta_seconds": _expected(row, fraction)}
     return before.model_copy(update=changes).model_dump(mode="json")
 
 

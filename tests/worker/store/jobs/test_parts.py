@@ -27,7 +27,9 @@ NOW = START
 
 
 def _planned(round_: int = 1, count_: int = 3) -> RoundPlanned:
-    progress = Progress(fraction=0.2, parts=PartCounts(done=0, running=0, total=count_, fraction_after=0.8))
+    progress = Progress(
+        stage="trials", fraction=0.2, parts=PartCounts(done=0, running=0, total=count_, fraction_after=0.8)
+    )
     works = [TrialWork(trial=number + 1, params={"ridge": float(number)}) for number in range(count_)]
     return RoundPlanned(round=round_, parts=works, progress=progress, checkpoint=None)
 
@@ -76,6 +78,7 @@ def test_a_job_waits_for_its_parts_without_a_worker_and_goes_on_with_what_they_m
     assert jobs.get(database, job_id).state == "running"
     claim = _claimed(database, job_id)
     assert (claim.round, claim.attempt) == (1, 1)
+    assert jobs.get(database, job_id).progress.stage == "trials"
     assert [outcome.result.data.trial for outcome in claim.outcomes] == [1, 2, 3]
     assert [trial.trial for trial in list_trials(database, job_id)] == [1, 2, 3]
     shown = [(event.data.state, event.data.attempt) for event in list_events(database, job_id) if event.type == "state"]
