@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from service.jobs.lookups import LookupCache
 from service.runtime.context import Context
 from service.settings import ServiceSettings
-from worker.contracts.requests import AnyRequest, FitRequest, PredictRequest
+from worker.contracts.requests import AnyRequest, FitRequest, NetworkRequest, PredictRequest
 from worker.contracts.resources import DryRun
 from worker.tables import schema
 from worker.training.resolve import (
@@ -69,13 +69,7 @@ def _plan_training(cache: LookupCache, request: Training, settings: ServiceSetti
     fitted, scored = split_sizes(request, rows, held_out)
     trained = fitted + (scored if joined(resolved) else 0)
     asked, resolved = resolved, by_blocks(resolved, trained, settings.blocks_rows)
-    if resolved is not asked:
-        notes.append(f"{trained} training rows are more than {settings.blocks_rows}: they are fitted by blocks")
-    elif isinstance(resolved, FitRequest) and resolved.spec.blocks is not None and resolved.spec.solver == "auto":
-        notes.append(
-            f"{trained} training rows are not more than {settings.blocks_rows}: they are fitted at once, and "
-            "/spec/blocks has no effect without solver 'blocks'"
-        )
+    notes += _solver_notes(asked, resolved, trained, settings.blocks_rows)
     check_leaves(resolved, fitted)
     from worker.training import cost as estimates  # imports torch: see service.runtime.predictor
 
@@ -93,6 +87,25 @@ def _plan_training(cache: LookupCache, request: Training, settings: ServiceSetti
         ),
         dataset_ids,
     )
+
+
+def _solver_notes(asked: Training, resolved: Training, rows: int, most: int) -> list[str]:
+    """Return what is to know of how so many training rows are solved; more than ``most`` are by blocks by default."""
+    if resolved is not asked:
+        return [f"{rows} training rows are more than {most}: they are fitted by blocks"]
+    if isinstance(resolved, NetworkRequest) or resolved.spec.solver == "blocks":
+        return []
+    if rows > most:
+        return [
+            f"all {rows} training rows are solved at once, which may take hours: only a fit without folds, and with "
+            "solver 'auto' or 'blocks', goes by blocks"
+        ]
+    if isinstance(resolved, FitRequest) and resolved.spec.blocks is not None:
+        return [
+            f"{rows} training rows are not more than {most}: they are solved at once, and /spec/blocks has no effect "
+            "without solver 'blocks'"
+        ]
+    return []
 
 
 def _plan_predict(cache: LookupCache, request: PredictRequest) -> Plan:

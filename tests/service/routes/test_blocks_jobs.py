@@ -171,6 +171,14 @@ def test_rows_that_join_the_training_rows_in_the_end_count_as_training_rows(clie
         assert len(without_effect) == (solver == "auto")
 
 
+@pytest.mark.parametrize("changes", [{"validation": {"folds": 3}}, {"kind": "tune", "search": {"trials": 3}}, {}])
+def test_many_rows_that_no_blocks_share_are_remarked(client, dataset, changes):
+    body = _body(dataset, validation={"fraction": 0.01}) | changes
+    body["spec"] = {"solver": "auto" if changes else "cholesky"}
+    remarks = client.post("/v1/jobs?dry_run=true", json=body).json()["remarks"]
+    assert [remark for remark in remarks if "training rows are solved at once" in remark], remarks
+
+
 def test_a_fit_that_memory_is_too_small_for_goes_on_by_blocks(client, context, dataset):
     body = _body(dataset)
     body["spec"] |= {"solver": "auto", "refit": False}
