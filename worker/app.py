@@ -101,6 +101,8 @@ def main(now: Callable[[], datetime] = utc_now) -> int:
     app.steps["consumer"].add(loop.step())
     signals.worker_shutting_down.connect(lambda **_: supervisor.stop(), weak=False)
     try:
+        # to load torch takes seconds, which the first job does not wait for
+        supervisor.warm_child()
         with (
             serve_metrics(settings.metrics_host, settings.metrics_port),
             _heartbeats(settings, lambda: loop.fault() or supervisor.fault()),

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from support.postgres import PostgresServer, find_binaries
 from support.processes import Process, System, valkey, wait_until
@@ -32,6 +33,15 @@ def check(system: System, *flags: str) -> tuple[int, str]:
 
 def well(system: System) -> bool:
     return check(system) == (0, "")
+
+
+def test_a_worker_loads_its_training_process_before_the_first_job(start_system: Start) -> None:
+    worker = start_system(workers=0).start_worker()
+
+    def loaded() -> bool:
+        return any("worker.runs" in child.cmdline() for child in psutil.Process(worker.pid).children())
+
+    wait_until(loaded, 60, "the training process is started")
 
 
 def test_a_worker_is_well_idle_and_busy_and_ill_while_it_is_stopped(start_system: Start) -> None:

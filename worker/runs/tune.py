@@ -28,12 +28,15 @@ from worker.contracts.resources import PartCounts, Progress
 from worker.contracts.results import TuneResult, search_metric
 from worker.contracts.specs import AUTO_CANDIDATES
 from worker.contracts.validation import validation_chose
+from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
+from worker.engine.estimate import estimate
 from worker.runs.checkpoints import drop_outdated_checkpoint
 from worker.runs.choosing import READING_SHARE, Choosing
 from worker.runs.fit import fit
 from worker.runs.parts.trial import TRIALS, SearchRows, stored_trial
 from worker.store.files.artifacts import Artifacts
+from worker.tables.schema import encoded_width
 from worker.training import search_space
 from worker.training.machine import Machine
 from worker.training.model_selection import Candidates
@@ -128,11 +131,22 @@ class _Tune:
             if params not in known:
                 works.append(TrialWork(trial=number, params=dict(params), ended=self._stored))
             known.append(dict(params))
-        return works
+        # the round ends with its last trial: long ones begin first
+        return sorted(works, key=lambda work: -self._flops(work.params))
+
+    def _flops(self, params: Params) -> float:
+        """Return about how much work a trial is, beside others."""
+        order = self._order
+        spec = search_space.configured(self._rows.spec, params)
+        columns = {column.name: column for column in order.table.columns}
+        features = [columns[name] for name in order.request.features or ()]
+        width = encoded_width(features, spec.encoding == "expanded")
+        config = FitConfig(**spec.engine_options())
+        return estimate(order.table.rows, width, len(order.request.targets), 0, config).flops
 
     def _round(self, number: int, works: list[TrialWork]) -> RoundPlanned:
         done = len(self._ended)
-        behind = works[-1].trial
+        behind = max(work.trial for work in works)
         progress = Progress(
             trial=done + 1,
             trials=self._trials,
