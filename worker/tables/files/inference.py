@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from worker.contracts.base import ColumnType
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.tables import values, written
-from worker.tables.files.header import check_header, holds_name, looks_alike
+from worker.tables.delimited.header import check_header, holds_name, looks_alike
 from worker.tables.files.raw_table import RawTable
 
 WIDE_INTEGERS = (pa.int64(), pa.uint64())

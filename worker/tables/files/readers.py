@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import TableTooLarge, UnreadableTable, is_disk_full
 from worker.tables import media
+from worker.tables.delimited.reader import read_csv
 from worker.tables.files.arrow_footer import check_arrow_file
-from worker.tables.files.csv_table import read_csv
 from worker.tables.files.declarations import check_types, declared_categories, index_columns
 from worker.tables.files.json_table import JsonTable
 from worker.tables.files.npz import arrays

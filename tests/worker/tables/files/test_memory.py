@@ -20,10 +20,11 @@ import tracemalloc
 from pathlib import Path
 import pyarrow as pa
 from worker.tables import storage
-from worker.tables.files import csv_table, describe, ingest
+from worker.tables.delimited import reader
+from worker.tables.files import describe, ingest
 
 # so small that the short table has several of each too
-csv_table.CSV_BLOCK = 2**16
+reader.CSV_BLOCK = 2**16
 describe.PARTITION_ROWS = 2**14
 storage.ROW_GROUP = ingest.ROW_GROUP = 2**12
 ingest.GROUP_BYTES = 2**18

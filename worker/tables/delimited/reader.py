@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from worker.contracts.errors import UnreadableTable
-from worker.tables.files.blank_lines import rows_of_lines
+from worker.tables.delimited.blank_lines import rows_of_lines
 from worker.tables.files.raw_table import NUMBERED, RawTable
 
 CSV_BLOCK = 2**20

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from worker.contracts.resources import ModelColumn
 from worker.tables import media
-from worker.tables.files import blank_lines
+from worker.tables.delimited import blank_lines
 from worker.tables.files.ingest import ingest
 from worker.tables.rows.table_rows import RowReader
 from worker.tables.values import canonical

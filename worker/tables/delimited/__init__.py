@@ -1,0 +1,1 @@
+"""Text files of rows of separated cells, such as CSV."""
