@@ -15,7 +15,6 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from worker.contracts.base import ColumnType
 from worker.contracts.errors import ArtifactCorrupt, DoesNotFit, InvalidRequest, UnknownCategories, UnreadableTable
 from worker.contracts.resources import ModelColumn
 from worker.contracts.specs import FitSpec
@@ -104,8 +103,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         """
         spec = self._spec()
         self._fitted_on_frame = is_frame(X)
-        table, types = self._table(X, fitting=True)
-        self._columns = [ModelColumn(name=name, type=kind) for name, kind in types.items()]
+        table, self._columns = self._table(X, fitting=True)
         Y, classes = self._targets(y)
         if table.num_rows != len(Y):
             raise ValueError(f"X has {table.num_rows} rows and y has {len(Y)}")
@@ -166,8 +164,8 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         check_device(self.device)
         return spec_of(options)
 
-    def _table(self, X: Any, *, fitting: bool) -> tuple[pa.Table, dict[str, ColumnType]]:
-        """Return the columns and their types; an array has only numbers."""
+    def _table(self, X: Any, *, fitting: bool) -> tuple[pa.Table, list[ModelColumn]]:
+        """Return the columns, and as a model reads them; an array has only numbers."""
         if is_frame(X) != self._fitted_on_frame:
             # as everywhere in scikit-learn, unnamed columns match by position
             X = self._by_position(X)
@@ -180,7 +178,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
                 check_dates(table)
                 if fitting:
                     return typed_frame(table)
-                return match_columns(table, self._columns), {column.name: column.type for column in self._columns}
+                return match_columns(table, self._columns), self._columns
             except (InvalidRequest, UnreadableTable) as error:
                 raise ValueError(f"X: {error.detail}") from error
         with np.errstate(invalid="ignore"):
@@ -191,7 +189,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         if np.isinf(X).any():
             raise ValueError("Input X contains infinity; missing values are NaN")
         table = array_table(X)
-        return table, dict.fromkeys(table.column_names, "numeric")
+        return table, [ModelColumn(name=name, type="numeric") for name in table.column_names]
 
     def _by_position(self, X: Any) -> Any:
         """Return an array as the DataFrame that was fitted, or a DataFrame as an array."""

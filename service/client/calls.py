@@ -110,9 +110,8 @@ def _header(header: bool | None) -> dict[str, Any]:
     return {} if header is None else {"header": header}
 
 
-def upload(body: Body, name: str | None, header: bool | None, missing: Sequence[str] | None) -> Call[Dataset]:
-    options = {"name": name, "header": header, "missing": None if missing is None else list(missing)}
-    params = {option: value for option, value in options.items() if value is not None}
+def upload(body: Body, name: str | None, options: Mapping[str, Any]) -> Call[Dataset]:
+    params = {option: value for option, value in {"name": name, **options}.items() if value is not None}
     return Call("POST", "/v1/datasets", model(Dataset), params=params, body=body)
 
 

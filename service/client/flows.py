@@ -60,11 +60,20 @@ Step = Call[Any] | Wait | Read | Pause
 Flow = Generator[Step, Any, T]
 
 
+class ReadingOptions(TypedDict, total=False):
+    """What a caller knows of a file: see ``Client.upload``. What is None is found out by the service."""
+
+    header: bool | None
+    missing: Sequence[str] | None
+    separator: str | None
+    decimal: str | None
+    encoding: str | None
+
+
 def upload(
     data: Any,
     name: str | None,
-    header: bool | None = None,
-    missing: Sequence[str] | None = None,
+    options: ReadingOptions,
     resume: str | None = None,
     progress: UploadReport | None = None,
 ) -> Flow[Dataset]:
@@ -73,8 +82,8 @@ def upload(
     name = name if name is not None else body.name
     size: int = yield Read(partial(part_uploads.length, body))
     if resume is not None or size >= part_uploads.MIN_BYTES:
-        return (yield from part_uploads.send(body, name, header, missing, resume, progress))
-    dataset: Dataset = yield calls.upload(body, name, header, missing)
+        return (yield from part_uploads.send(body, name, options, resume, progress))
+    dataset: Dataset = yield calls.upload(body, name, options)
     return dataset
 
 
@@ -152,7 +161,7 @@ def _dataset_id(data: Any, header: bool | None = None) -> Flow[str]:
         return data.id
     if isinstance(data, str) and data.startswith("ds_"):
         return data
-    return (yield from upload(data, None, header)).id
+    return (yield from upload(data, None, {"header": header})).id
 
 
 def _plain(value: Any) -> Any:

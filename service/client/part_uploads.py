@@ -6,7 +6,7 @@ A part that is cut is sent again. A table that takes long to read is waited for,
 import base64
 import hashlib
 import io
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -55,8 +55,7 @@ def length(body: Body) -> int:
 def send(
     body: Body,
     name: str | None,
-    header: bool | None,
-    missing: Sequence[str] | None,
+    options: Mapping[str, Any],
     resume: str | None,
     progress: UploadReport | None,
 ) -> Generator[Any, Any, Dataset]:
@@ -69,8 +68,9 @@ def send(
     size = yield Read(partial(length, body))
     if resume is None:
         request = {"media_type": body.media_type, "encoding": body.encoding, "bytes": size, "name": name}
-        options = {"header": header, "missing": None if missing is None else list(missing)}
-        upload = yield calls.begin_upload({**request, **options})
+        # where it is sent at once, the compression is a header
+        named = {"text_encoding" if option == "encoding" else option: value for option, value in options.items()}
+        upload = yield calls.begin_upload({**request, **named})
     else:
         upload = yield calls.upload_in_parts(resume)
         yield from _check_same(body, size, upload)

@@ -77,22 +77,22 @@ class Client:
         data: Any,
         name: str | None = None,
         *,
-        header: bool | None = None,
-        missing: Sequence[str] | None = None,
         resume: str | None = None,
         progress: UploadReport | None = None,
+        **options: Unpack[flows.ReadingOptions],
     ) -> Dataset:
         """Upload a table: a path, a pandas or polars DataFrame, an Arrow table, a mapping of columns, or arrays (X, y).
 
         The same bytes again give the dataset that they made first. ``header``: whether the first row of a CSV or TSV
         holds the names. ``missing``: the words that mean no value, so that others, such as None, are values.
+        ``separator``, ``decimal`` mark and ``encoding`` of a CSV or TSV are detected where they are not given.
         A large table is sent in parts. ``resume``: the id of such an upload, of which the missing parts are sent.
         ``progress`` is called with the upload and the bytes that are there.
 
         Raises:
             UploadInterrupted: an upload in parts ended before it was complete; its ``upload_id`` resumes it.
         """
-        return self._run(flows.upload(data, name, header, missing, resume, progress))
+        return self._run(flows.upload(data, name, options, resume, progress))
 
     def dataset(self, dataset_id: str) -> Dataset:
         """Return a dataset."""

@@ -10,7 +10,7 @@ from rich.console import Group
 
 from service.client.progress import UploadBar
 from service.commands.session import HeaderRow, Limit, Session, remote, table
-from service.datasets.warnings import dataset_warnings
+from service.datasets.warnings import dataset_warnings, reading_text
 from service.errors import WrongSetting
 from worker.contracts.resources import Column, Dataset
 
@@ -30,6 +30,15 @@ def upload(
         list[str] | None,
         typer.Option(help="A word that means no value; repeat it for several. Others, such as None, are values then."),
     ] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="What separates the cells of a text, or 'tab'. Default: it is detected.")
+    ] = None,
+    decimal: Annotated[
+        str | None, typer.Option(help="The decimal mark of numbers in texts. Default: it is detected.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="The encoding of a text, such as cp1252. Default: it is detected.")
+    ] = None,
 ) -> None:
     """Upload tables, large ones in parts. The same bytes again are the same dataset."""
     if name is not None and len(files) > 1:
@@ -40,7 +49,17 @@ def upload(
     for path in files:
         with UploadBar(path, session.notes) as bar:
             uploaded.append(
-                session.client.upload(path, name, header=header, missing=missing or None, resume=resume, progress=bar)
+                session.client.upload(
+                    path,
+                    name,
+                    header=header,
+                    missing=missing or None,
+                    separator=separator,
+                    decimal=decimal,
+                    encoding=encoding,
+                    resume=resume,
+                    progress=bar,
+                )
             )
     session.show(uploaded, lambda: _table(uploaded))
     for dataset in uploaded:
@@ -63,6 +82,8 @@ def datasets(
     if dataset is not None:
         shown = session.client.dataset(dataset)
         session.show(shown, lambda: Group(_table([shown]), _columns(shown)))
+        if shown.reading is not None:
+            session.note(reading_text(shown.reading))
         note_warnings(session, shown)
         return
     page = list(itertools.islice(session.client.datasets(), limit))

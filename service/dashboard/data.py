@@ -6,7 +6,7 @@ from fastapi import Request, Response
 
 from service.dashboard.pages import page_router, render
 from service.datasets.uploads import SUFFIXES
-from service.datasets.warnings import dataset_warnings
+from service.datasets.warnings import dataset_warnings, reading_text
 from service.http.pagination import AfterDataset
 from service.runtime.context import CurrentContext
 from service.settings import ServiceSettings
@@ -28,7 +28,8 @@ def list_datasets(context: CurrentContext, request: Request, after: AfterDataset
 def show_dataset(context: CurrentContext, request: Request, dataset_id: str) -> Response:
     """Show the columns of a dataset and the distributions of their values."""
     dataset = datasets.get(context.database, dataset_id)
-    return render(request, "dataset.html", dataset=dataset, warnings=dataset_warnings(dataset))
+    told = None if dataset.reading is None else reading_text(dataset.reading)
+    return render(request, "dataset.html", dataset=dataset, warnings=dataset_warnings(dataset), reading=told)
 
 
 def upload_hints(settings: ServiceSettings) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from pydantic import AfterValidator, Field
 from sqlalchemy.exc import OperationalError
 
 from service.datasets.upload_folder import upload_folder
-from service.datasets.upload_options import UploadOptions, check_header
+from service.datasets.upload_options import CommonOptions, TextEncoding, UploadOptions, check_options
 from service.datasets.uploads import SUFFIXES, Received, check_encoding, store
 from service.errors import UnsupportedMediaType
 from service.runtime.context import Context
@@ -60,7 +60,7 @@ def _known_type(media_type: str | None) -> str | None:
     return media_type
 
 
-class UploadRequest(UploadOptions):
+class UploadRequest(CommonOptions):
     """What is going to be sent. The media type is that of the file's name where it is not told."""
 
     filename: str | None = Field(None, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
@@ -70,6 +70,7 @@ class UploadRequest(UploadOptions):
         Field(json_schema_extra={"enum": [*DATASET_TYPES, None]}),
     ] = Field(None, description="Default: that of the ending of the file's name.")
     encoding: Literal["gzip", "zstd"] | None = Field(None, description="How the file is compressed.")
+    text_encoding: TextEncoding = Field(default=None)
     bytes: int = Field(ge=1, description="Of the file as it is sent, compressed or not.")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="Of the same bytes; checked at the end.")
 
@@ -94,7 +95,7 @@ def begin(context: Context, request: UploadRequest) -> Upload:
             f"the file's name {shown(name or '')!r} tells no form; tell the media_type, one of "
             f"{', '.join(DATASET_TYPES)}, or a name that ends in {', '.join(SUFFIXES)}",
         )
-    check_header(request.header, media_type, "/header")
+    check_options(request.model_dump(include={"header", "separator", "text_encoding"}), media_type, "/")
     now = context.now()
     upload = Upload(
         **request.model_dump(exclude={"media_type"}),
@@ -304,7 +305,8 @@ def _complete(context: Context, upload_id: str, folder: Path) -> tuple[Dataset, 
             f"the parts together have the sha256 {sha256} and not {upload.sha256}, as the upload says; delete it and "
             "begin another"
         )
-    options = UploadOptions(name=upload.name, header=upload.header, missing=upload.missing)
+    told = upload.model_dump(include=set(CommonOptions.model_fields))
+    options = UploadOptions(**told, encoding=upload.text_encoding)
     received = Received(path, upload.media_type, upload.filename, options)
     dataset, new = store(context, received, upload.encoding)
     uploads.finish(context.database, upload_id, dataset.id, context.now(), context.settings.upload_seconds)

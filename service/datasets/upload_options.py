@@ -1,7 +1,7 @@
 """Options of an upload: from the query, from parameters of the Content-Type, or from form fields."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from email.message import Message
 from typing import Annotated
 from urllib.parse import quote, unquote
@@ -10,9 +10,11 @@ from fastapi import Query
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from service.http.validation_errors import field_errors, invalid_request
-from worker.contracts.base import Contract
+from worker.contracts.base import Contract, DecimalMark
 from worker.contracts.errors import InvalidRequest, pointer
+from worker.contracts.reading import ReadingOptions
 from worker.tables.close_names import shown
+from worker.tables.delimited.text_encoding import ENCODINGS, known_encoding
 from worker.tables.media import TEXTS
 
 Name = Annotated[
@@ -23,7 +25,37 @@ HeaderRow = Annotated[
     bool | None,
     Query(
         description="CSV and TSV: whether the first row holds the names. Without them columns are named column_1, "
-        "column_2, … Default: it does; a first row that looks like data is refused."
+        "column_2, … Default: it does unless it looks like data."
+    ),
+]
+
+
+def _separator(text: str) -> str:
+    mark = "\t" if text in ("\\t", "tab") else text
+    if len(mark) != 1 or not mark.isascii() or mark.isalnum() or mark in "\"'\\\r\n\0.+-":
+        raise ValueError("a separator is one character, such as ; or | or a tab, and no letter, digit, quote, . + or -")
+    return mark
+
+
+def _text_encoding(name: str) -> str:
+    known = known_encoding(name)
+    if known is None:
+        raise ValueError(f"it is none of {', '.join(ENCODINGS)}")
+    return known
+
+
+Separator = Annotated[
+    Annotated[str, Field(min_length=1, max_length=3), AfterValidator(_separator)] | None,
+    Query(
+        description="CSV and TSV: what separates two cells: one character, or 'tab'. A blank means any number of "
+        "blanks. Default: it is detected."
+    ),
+]
+TextEncoding = Annotated[
+    Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_text_encoding)] | None,
+    Query(
+        description="CSV and TSV: the encoding of the characters, such as utf-8, cp1252 or shift_jis. Default: it is "
+        "detected."
     ),
 ]
 MAX_WORDS_LENGTH = 200
@@ -45,12 +77,22 @@ Missing = Annotated[
         "Default: NA, N/A, n/a, #N/A, <NA>, NaN, nan, NaT, null, NULL, None and ?.",
     ),
 ]
+UTF8 = "utf-8"
 LISTS = ("missing",)
 """Options that may be repeated."""
 
 
-class UploadOptions(Contract):
-    """The options of an upload.
+Decimal = Annotated[
+    DecimalMark | None,
+    Query(
+        description="The decimal mark of numbers in texts; 1.200,50 € has a comma. Default: the comma where a column "
+        "shows it and none shows the point."
+    ),
+]
+
+
+class CommonOptions(Contract):
+    """Options of an upload, whether it is sent at once or in parts.
 
     ``header``: whether the first row of a text holds the names. ``missing``: the words that mean no value.
     """
@@ -58,21 +100,36 @@ class UploadOptions(Contract):
     name: Name = Field(default=None)
     header: HeaderRow = Field(default=None)
     missing: Missing = Field(default=None)
+    separator: Separator = Field(default=None)
+    decimal: Decimal = Field(default=None)
+
+
+class UploadOptions(CommonOptions):
+    """The options of an upload. ``encoding``: of the characters of a text."""
+
+    encoding: TextEncoding = Field(default=None)
 
     @property
-    def missing_words(self) -> tuple[str, ...] | None:
-        """The words that mean no value, sorted, without duplicates; None for the default words."""
-        return None if self.missing is None else tuple(sorted(set(self.missing)))
+    def reading(self) -> ReadingOptions:
+        """How to read the file; the words that mean no value are sorted, without duplicates."""
+        missing = None if self.missing is None else tuple(sorted(set(self.missing)))
+        return ReadingOptions(**self.model_dump(exclude={"name", "missing"}), missing=missing)
 
     def full_media_type(self, media_type: str) -> str:
         """Return the media type with the options as parameters: with other options the same bytes are another dataset.
 
-        The parameter ``header`` is that of RFC 4180.
+        The parameters ``header`` and ``charset`` are those of RFC 4180.
         """
         if self.header is not None:
             media_type += f";header={'present' if self.header else 'absent'}"
         if self.missing is not None:
-            media_type += f";missing={quote(json.dumps(self.missing_words))}"
+            media_type += f";missing={quote(json.dumps(self.reading.missing))}"
+        if self.separator is not None:
+            media_type += f";separator={quote(self.separator)}"
+        if self.decimal is not None:
+            media_type += f";decimal={quote(self.decimal)}"
+        if self.encoding is not None:
+            media_type += f";charset={self.encoding}"
         return media_type
 
 
@@ -92,12 +149,19 @@ def with_parameters(options: UploadOptions, content_type: str) -> UploadOptions:
             values.setdefault("header", {"present": True, "absent": False}.get(header.lower(), header))
         if "missing" in parameters:
             values.setdefault("missing", json.loads(unquote(parameters["missing"])))
+        if "separator" in parameters:
+            values.setdefault("separator", unquote(parameters["separator"]))
+        if "decimal" in parameters:
+            values.setdefault("decimal", unquote(parameters["decimal"]))
+        # many clients name utf-8 whatever they send
+        if parameters.get("charset", UTF8).lower() not in (UTF8, "utf8"):
+            values.setdefault("encoding", parameters["charset"])
         return UploadOptions.model_validate(values)
     except ValueError as error:
         raise InvalidRequest.at(
             "header:content-type",
             f"the parameters of the Content-Type {shown(content_type)!r} are none of an upload: header=present or "
-            "absent, missing with a list of words in JSON, percent-encoded",
+            "absent, missing with a list of words in JSON, percent-encoded, separator, decimal, charset",
         ) from error
 
 
@@ -121,11 +185,12 @@ def with_fields(options: UploadOptions, fields: Iterable[tuple[str, str]]) -> Up
         raise invalid_request(field_errors(values, error.errors(include_url=False))) from error
 
 
-def check_header(header: bool | None, media_type: str, place: str = "query:header") -> None:
-    """Check that ``header``, which the caller gave at ``place``, is given for CSV and TSV only.
+def check_options(options: Mapping[str, object], media_type: str, place: str = "query:") -> None:
+    """Check that options of texts, which the caller gave at ``place``, are given for CSV and TSV only.
 
     Raises:
-        InvalidRequest: it is given for another format.
+        InvalidRequest: one is given for another format.
     """
-    if header is not None and media_type not in TEXTS:
-        raise InvalidRequest.at(place, f"header is for {' and '.join(TEXTS)}, not {media_type}")
+    for name, value in options.items():
+        if value is not None and media_type not in TEXTS:
+            raise InvalidRequest.at(f"{place}{name}", f"{name} is for {' and '.join(TEXTS)}, not {media_type}")

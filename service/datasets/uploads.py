@@ -11,7 +11,7 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
-from service.datasets.upload_options import UploadOptions, check_header, with_fields, with_parameters
+from service.datasets.upload_options import UploadOptions, check_options, with_fields, with_parameters
 from service.errors import UnsupportedMediaType
 from service.http.negotiation import content_type
 from service.http.request_headers import header
@@ -70,7 +70,7 @@ def store(context: Context, received: Received, encoding: str | None) -> tuple[D
     ``context.readers.run``.
 
     Raises:
-        InvalidRequest: see ``check_header``.
+        InvalidRequest: see ``check_options``.
         UnreadableTable, TableTooLarge, StorageFull: see ``TableReaders.read``.
     """
     settings = context.settings
@@ -78,7 +78,7 @@ def store(context: Context, received: Received, encoding: str | None) -> tuple[D
     with path.open("rb") as body:
         sha256 = hashlib.file_digest(body, "sha256").hexdigest()
     options = received.options
-    check_header(options.header, received.media_type)
+    check_options(options.model_dump(include={"header", "separator", "encoding"}), received.media_type)
     media_type = options.full_media_type(received.media_type)
     existing = datasets.find_by_sha256(context.database, sha256, media_type)
     if existing is not None and _is_intact(context, existing):
@@ -91,8 +91,7 @@ def store(context: Context, received: Received, encoding: str | None) -> tuple[D
             destination=table_path,
             max_cells=settings.max_cells,
             max_bytes=settings.max_body_bytes,
-            header=options.header,
-            missing=options.missing_words,
+            options=options.reading,
         )
     )
     if existing is not None and _restore(context, existing, path, table_path, table):
@@ -107,6 +106,7 @@ def store(context: Context, received: Received, encoding: str | None) -> tuple[D
         rows=table.rows,
         columns=table.columns,
         created_at=now,
+        reading=table.reading,
     )
     folder = f"datasets/{dataset.id}"
     content = context.artifacts.put_file(f"{folder}/content", path)
@@ -140,7 +140,7 @@ def _restore(context: Context, record: DatasetRecord, content: Path, table: Path
         return True
     # another version may write other bytes: they get a new key, because the row still names the old file
     typed = context.artifacts.put_file(f"datasets/{dataset_id}/table-{sha256[:12]}.parquet", table)
-    if datasets.replace_table(context.database, dataset_id, read.rows, read.columns, typed):
+    if datasets.replace_table(context.database, dataset_id, read.rows, read.columns, read.reading, typed):
         context.artifacts.delete(record.table.key)
         return True
     context.artifacts.delete_prefix(f"datasets/{dataset_id}")

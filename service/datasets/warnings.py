@@ -3,7 +3,7 @@
 import re
 from collections.abc import Container, Sequence
 
-from worker.contracts.resources import Column, Dataset
+from worker.contracts.resources import Column, Dataset, Reading
 from worker.tables import schema
 from worker.tables.close_names import shown
 from worker.tables.media import CSV, TSV
@@ -30,6 +30,9 @@ LOOKS = (
 """Patterns of texts, what they are, and the advice for such a column."""
 
 
+NAMED_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
+
+
 def dataset_warnings(dataset: Dataset, without: Container[str] = ()) -> list[str]:
     """Return a sentence for each warning, except for columns in ``without``."""
     headless = header_warning(dataset)
@@ -53,9 +56,32 @@ def column_warnings(columns: Sequence[Column], rows: int, *, expanded: bool = Fa
     return [*messages[:MAX_WARNINGS], *more]
 
 
+def reading_text(reading: Reading) -> str:
+    """Return how a text was read, in a sentence or two."""
+    separator = NAMED_SEPARATORS.get(reading.separator, reading.separator)
+    parts = [f"Read as {reading.encoding} with cells between {separator}"]
+    if reading.skipped_rows:
+        lines = "1 line" if reading.skipped_rows == 1 else f"{reading.skipped_rows} lines"
+        parts.append(f"{lines} in front of the table skipped")
+    if not reading.header:
+        parts.append("no row of names")
+    if reading.renamed:
+        pairs = [f"{shown(new)} for {shown(old) or 'no name'}" for new, old in list(reading.renamed.items())[:SHOWN]]
+        parts.append(f"columns named {', '.join(pairs)}{', …' if len(reading.renamed) > SHOWN else ''}")
+    if reading.dropped_columns:
+        count = len(reading.dropped_columns)
+        parts.append(f"{count} {'column' if count == 1 else 'columns'} without a name and a value left out")
+    return "; ".join(parts) + "."
+
+
 def header_warning(dataset: Dataset) -> str | None:
     """Warn if the first row was read as names and may be data. Names that count from 0 or 1 are fine."""
     names = [column.name for column in dataset.columns]
+    if dataset.media_type in GUESSED and dataset.reading is not None and not dataset.reading.header:
+        return (
+            f"the first row was taken for data, and the columns are called {_listed(names)}; where it holds their "
+            "names, upload with ?header=true"
+        )
     if dataset.media_type in GUESSED and all(column.type == "categorical" for column in dataset.columns):
         return (
             f"the first row was taken for names: {_listed(names)}. All columns hold texts, and nothing tells such a "
@@ -90,7 +116,7 @@ def _column_warning(column: Column, rows: int, width: int) -> str | None:
         return (
             f"{name!r} is read as categories, for not all of its values are numbers: {examples}"
             f"{', …' if len(odd) > SHOWN else ''}. Where that means missing, {words}; write "
-            f"numbers with a point and no other signs{cost and f'. As it is, {cost}'}"
+            f"all numbers in one unit and with one decimal mark{cost and f'. As it is, {cost}'}"
         )
     if unique:
         looks, remedy = _looks(column)

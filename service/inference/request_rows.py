@@ -13,7 +13,7 @@ from anyio import to_thread
 from fastapi import Request
 
 from service.datasets.upload_folder import upload_folder
-from service.datasets.upload_options import check_header
+from service.datasets.upload_options import check_options
 from service.http.content_encoding import decoded
 from service.http.negotiation import content_type
 from service.http.request_body import whole_body
@@ -36,13 +36,13 @@ async def rows_of(
     ``header_row``: whether the first row of CSV or TSV holds the names.
 
     Raises:
-        InvalidRequest: see ``check_header``.
+        InvalidRequest: see ``check_options``.
         UnsupportedMediaType: the media type or the encoding is not supported.
         BodyTooLarge: the decompressed body is too large.
         UnreadableTable, TableTooLarge, StorageFull: of Parquet, see ``TableReaders.read``.
     """
     kind = content_type(request, ROW_TYPES, default=JSON)
-    check_header(header_row, kind)
+    check_options({"header": header_row}, kind)
     body = await whole_body(request)
     encoding = header(request.scope, b"content-encoding")
     if encoding is not None:

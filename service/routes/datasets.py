@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from service.datasets import uploads
 from service.datasets.upload_folder import upload_folder
-from service.datasets.upload_options import HeaderRow, Missing, Name, UploadOptions
+from service.datasets.upload_options import Decimal, HeaderRow, Missing, Name, Separator, TextEncoding, UploadOptions
 from service.datasets.warnings import dataset_warnings
 from service.http.downloads import PARAMETERS, downloads, send_artifact
 from service.http.pagination import AfterDataset, Id, Limit
@@ -56,6 +56,9 @@ BODY: dict[str, Any] = {
                         "file": {"type": "string", "format": "binary"},
                         "name": {"type": "string", "minLength": 1, "maxLength": 200, "description": "As in the query."},
                         "header": {"type": "boolean", "description": "As in the query."},
+                        "separator": {"type": "string", "maxLength": 3, "description": "As in the query."},
+                        "decimal": {"enum": [".", ","], "description": "As in the query."},
+                        "encoding": {"type": "string", "maxLength": 40, "description": "As in the query."},
                         "missing": {
                             "type": "array",
                             "items": {"type": "string", "maxLength": 50},
@@ -88,13 +91,19 @@ async def upload_dataset(
     name: Name = None,
     header: HeaderRow = None,
     missing: Missing = None,
+    separator: Separator = None,
+    decimal: Decimal = None,
+    encoding: TextEncoding = None,
 ) -> Dataset:
     """Upload a table. The same bytes again give the dataset that they made first."""
-    encoding = uploads.check_encoding(request)
+    compression = uploads.check_encoding(request)
+    options = UploadOptions(
+        name=name, header=header, missing=missing, separator=separator, decimal=decimal, encoding=encoding
+    )
     with upload_folder(context.settings.home) as folder:
-        received = await uploads.receive(request, folder, UploadOptions(name=name, header=header, missing=missing))
+        received = await uploads.receive(request, folder, options)
         dataset, new = await context.readers.run(
-            lambda: uploads.store(context, received, encoding), request, context.database.project
+            lambda: uploads.store(context, received, compression), request, context.database.project
         )
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"

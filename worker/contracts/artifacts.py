@@ -30,7 +30,13 @@ class TableRef(Contract):
         """Return the named columns as a model's features or targets."""
         known = {column.name: column for column in self.columns}
         return [
-            ModelColumn(name=name, type=known[name].type, missing_words=known[name].missing_words) for name in names
+            ModelColumn(
+                name=name,
+                type=known[name].type,
+                missing_words=known[name].missing_words,
+                decimal=known[name].decimal,
+            )
+            for name in names
         ]
 
 

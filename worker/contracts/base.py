@@ -13,6 +13,10 @@ MAX_FIELDS = 200
 """More than any contract has: a larger object is refused as a whole, not field by field."""
 
 
+DECIMAL = (
+    "numeric only: the decimal mark of numbers that are written with signs, such as 1.200,50 € or 12 %. Null where all "
+    "are plain numbers."
+)
 MISSING_WORDS = (
     "The words that mean no value, as the upload said; blank texts do in any case. Null: the usual ones, as NA and ?."
 )
@@ -43,6 +47,7 @@ UtcDatetime = Annotated[datetime, AfterValidator(_utc), PlainSerializer(_rfc3339
 """A moment in UTC; RFC 3339 with milliseconds in JSON."""
 
 ColumnType = Literal["numeric", "categorical", "boolean"]
+DecimalMark = Literal[".", ","]
 Task = Literal["regression", "classification"]
 Label = bool | int | float | str
 """A class as the user wrote it."""

@@ -5,8 +5,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from worker.contracts.base import Contract
-from worker.contracts.resources import Column, ModelColumn
+from worker.contracts.base import Contract, DecimalMark
+from worker.contracts.resources import Column, ModelColumn, Reading
+
+
+class ReadingOptions(Contract):
+    """What a caller knows of a file: see ``worker.tables.files.readers.read``. None: it is found out."""
+
+    header: bool | None = None
+    missing: tuple[str, ...] | None = None
+    separator: str | None = None
+    encoding: str | None = None
+    decimal: DecimalMark | None = None
 
 
 class ReadOrder(Contract):
@@ -18,8 +28,7 @@ class ReadOrder(Contract):
     destination: Path
     max_cells: int
     max_bytes: int
-    header: bool | None = None
-    missing: tuple[str, ...] | None = None
+    options: ReadingOptions = ReadingOptions()
 
 
 class RowsOrder(Contract):
@@ -50,6 +59,7 @@ class ReadDone(Contract):
 
     rows: int
     columns: list[Column] = Field(default_factory=list)
+    reading: Reading | None = None
 
 
 class ReadFailed(Contract):

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from worker.contracts.artifacts import ArtifactRef, TableRef
 from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import Conflict, NotFound
-from worker.contracts.resources import Column, Dataset, Page
+from worker.contracts.resources import Column, Dataset, Page, Reading
 from worker.store.database import Database, insert_into, is_foreign_key_violation, owner
 from worker.store.pagination import first_page
 from worker.store.schema.columns import storable
@@ -111,9 +111,14 @@ def find_by_sha256(database: Database, sha256: str, media_type: str) -> DatasetR
 
 
 def replace_table(
-    database: Database, dataset_id: str, rows: int, columns: Sequence[Column], table: ArtifactRef
+    database: Database,
+    dataset_id: str,
+    rows: int,
+    columns: Sequence[Column],
+    reading: Reading | None,
+    table: ArtifactRef,
 ) -> bool:
-    """Replace the typed table of a dataset. Returns whether the dataset exists."""
+    """Replace the typed table of a dataset, and how it was read. Returns whether the dataset exists."""
     with database.transaction() as session:
         replaced = session.execute(
             update(DatasetRow)
@@ -121,6 +126,7 @@ def replace_table(
             .values(
                 rows=rows,
                 columns=[column.model_dump(mode="json") for column in columns],
+                reading=None if reading is None else reading.model_dump(mode="json"),
                 table=table.model_dump(mode="json"),
             )
             .returning(DatasetRow.id)
@@ -186,6 +192,7 @@ def to_resource(row: DatasetRow) -> Dataset:
         rows=row.rows,
         columns=row.columns,
         created_at=row.created_at,
+        reading=row.reading,
     )
 
 

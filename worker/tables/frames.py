@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from worker.contracts.errors import UnreadableTable
+from worker.tables.cells.moments import moment_text
 from worker.tables.files.declarations import check_types
-from worker.tables.moments import moment_text
 from worker.tables.values import cell_text, decimal_text
 
 CONVERSION_ERRORS = (pa.ArrowException, OverflowError, TypeError, UnicodeEncodeError)

@@ -85,10 +85,9 @@ def carry_out(order: AnyOrder) -> ReadDone:
         order.destination,
         max_cells=order.max_cells,
         max_bytes=order.max_bytes,
-        header=order.header,
-        missing=order.missing,
+        options=order.options,
     )
-    return ReadDone(rows=table.rows, columns=table.columns)
+    return ReadDone(rows=table.rows, columns=table.columns, reading=table.reading)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from worker.contracts.base import ColumnType
 from worker.contracts.errors import UnreadableTable
-from worker.tables.moments import moment_text
+from worker.tables.cells.moments import moment_text
 
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "null", "NULL", "None", "?")
 ARROW_TYPES: dict[ColumnType, pa.DataType] = {

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import torch
 from pydantic import ValidationError
 
-from worker.contracts.base import ColumnType
+from worker.contracts.resources import ModelColumn
 from worker.contracts.specs import FitSpec
 from worker.engine.recursion import FitState
 from worker.tables import values
@@ -79,15 +79,15 @@ def check_dates(table: pa.Table) -> None:
             )
 
 
-def typed_frame(table: pa.Table) -> tuple[pa.Table, dict[str, ColumnType]]:
-    """Return the columns of a data frame in the form of an uploaded table, and their types.
+def typed_frame(table: pa.Table) -> tuple[pa.Table, list[ModelColumn]]:
+    """Return the columns of a data frame in the form of an uploaded table, and as a model reads them.
 
     Raises:
         ValueError: a column holds infinity.
         UnreadableTable: a column has an unsupported type.
     """
-    typed, types = typed_table(table)
-    for name, kind in types.items():
-        if kind == "numeric" and pc.any(pc.is_inf(values.as_floats(typed.column(name)))).as_py():
-            raise ValueError(f"column {name!r} of X contains infinity; missing values are NaN")
-    return typed, types
+    typed, columns = typed_table(table)
+    for column in columns:
+        if column.type == "numeric" and pc.any(pc.is_inf(values.as_floats(typed.column(column.name)))).as_py():
+            raise ValueError(f"column {column.name!r} of X contains infinity; missing values are NaN")
+    return typed, columns

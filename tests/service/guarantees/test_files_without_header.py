@@ -36,12 +36,16 @@ def test_rows_without_a_header_are_answered_as_named_ones(client: TestClient, mo
 
 
 @pytest.mark.parametrize("call", ["predict", "explain"])
-def test_rows_whose_first_one_was_taken_for_names_are_refused_with_the_remedy(
-    client: TestClient, model: str, call: str
-) -> None:
-    answer = _ask(client, call)
+def test_rows_without_names_are_known_by_the_model(client: TestClient, model: str, call: str) -> None:
+    said = client.post(f"/v1/models/{model}/{call}", json=NAMED)
+    assert _ask(client, call).json() == said.json()
+    one = client.post(f"/v1/models/{model}/{call}", json={**NAMED, "rows": NAMED["rows"][:1]})
+    assert _ask(client, call, content=QUESTION.splitlines()[0]).json() == one.json()
+
+
+def test_rows_of_another_width_are_refused(client: TestClient, model: str) -> None:
+    answer = _ask(client, "predict", content="3\n7\n")
     assert (answer.status_code, answer.json()["code"]) == (422, "column_mismatch")
-    assert "?header=false" in answer.json()["detail"]
 
 
 def test_a_model_of_named_columns_does_not_speak_of_the_header(

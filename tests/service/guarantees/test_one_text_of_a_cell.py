@@ -68,8 +68,7 @@ def _tensor(name, rows, place):
 def _trainings(folder, frame):
     for name, form in FORMS.items():
         yield name, *_stored(folder, *form(frame))
-    table, types = typed_table(frame_table(frame))
-    yield "estimator", table, [ModelColumn(name=one, type=kind) for one, kind in types.items()]
+    yield "estimator", *typed_table(frame_table(frame))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -6,9 +6,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from worker.contracts.reading import ReadingOptions
 from worker.contracts.resources import Column
 from worker.tables import media
 from worker.tables.files.ingest import IngestedTable, ingest
+from worker.tables.files.readers import OPEN
 from worker.tables.storage import load_table
 from worker.tables.values import shown
 
@@ -37,12 +39,13 @@ def take(tmp_path: Path) -> Take:
     """Takes a body in as a table."""
     taken = 0
 
-    def take_in(body: bytes | str, kind: str = media.CSV, **limits: int) -> Ingested:
+    def take_in(body: bytes | str, kind: str = media.CSV, options: ReadingOptions = OPEN, **limits: int) -> Ingested:
         nonlocal taken
         taken += 1
         source, destination = tmp_path / f"{taken}.body", tmp_path / f"{taken}.parquet"
         source.write_bytes(body.encode() if isinstance(body, str) else body)
-        described = ingest(source, kind, destination, **{"max_cells": MAX_CELLS, "max_bytes": MAX_BYTES, **limits})
+        limits = {"max_cells": MAX_CELLS, "max_bytes": MAX_BYTES, **limits}
+        described = ingest(source, kind, destination, options=options, **limits)
         return Ingested(described, shown(load_table(destination)))
 
     return take_in

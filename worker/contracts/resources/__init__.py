@@ -11,7 +11,9 @@ from worker.contracts.resources.datasets import (
     Column,
     Dataset,
     DatasetRows,
+    DroppedColumn,
     Histogram,
+    Reading,
     TopValue,
 )
 from worker.contracts.resources.features import (
@@ -68,6 +70,7 @@ __all__ = [
     "Dataset",
     "DatasetRows",
     "Direction",
+    "DroppedColumn",
     "DryRun",
     "Estimate",
     "FeatureHistory",
@@ -94,6 +97,7 @@ __all__ = [
     "PartCounts",
     "Predictions",
     "Progress",
+    "Reading",
     "RowValue",
     "TopValue",
     "Upload",

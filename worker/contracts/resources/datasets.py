@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from worker.contracts.base import MISSING_WORDS, ColumnType, Contract, Label, UtcDatetime
+from worker.contracts.base import DECIMAL, MISSING_WORDS, ColumnType, Contract, DecimalMark, Label, UtcDatetime
 
 MAX_TOP_LENGTH = 100
 CUT_MARK = "…"
@@ -32,6 +32,7 @@ class Column(Contract):
         None, description="The first row without a value, from 1. Null where there is none, and in datasets of before."
     )
     missing_words: tuple[str, ...] | None = Field(None, description=MISSING_WORDS)
+    decimal: DecimalMark | None = Field(None, description=DECIMAL)
     distinct: int = Field(description="Distinct values, the missing one not counted.")
     min: float | None = Field(None, description="numeric only, over finite values; likewise mean, std, max.")
     mean: float | None = None
@@ -47,6 +48,26 @@ class Column(Contract):
     )
 
 
+class DroppedColumn(Contract):
+    """A column of a file that its table does not have."""
+
+    column: str
+    reason: str
+
+
+class Reading(Contract):
+    """How the text of a dataset was read, as the caller said or as its cells tell."""
+
+    separator: str = Field(description="Between two cells.")
+    encoding: str = Field(description="Of the characters.")
+    header: bool = Field(description="Whether the first row holds the names. If not, they are column_1, column_2, ….")
+    skipped_rows: int = Field(description="Lines in front of the table, such as a title.")
+    renamed: dict[str, str] = Field(
+        description="Column → its name in the file, where that is missing, or is an earlier column's too."
+    )
+    dropped_columns: list[DroppedColumn] = Field(description="Columns without a name and without a value.")
+
+
 class Dataset(Contract):
     """An immutable table."""
 
@@ -58,6 +79,7 @@ class Dataset(Contract):
     rows: int
     columns: list[Column]
     created_at: UtcDatetime
+    reading: Reading | None = Field(None, description="Of texts. Null for other formats, and in datasets of before.")
     remarks: list[str] | None = Field(
         None,
         description="What should be looked at before a fit, a sentence each: columns that name rows, what they cost, "

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from worker.contracts.base import MISSING_WORDS, ColumnType, Contract, Label, Task, UtcDatetime
+from worker.contracts.base import DECIMAL, MISSING_WORDS, ColumnType, Contract, DecimalMark, Label, Task, UtcDatetime
 
 ChosenBy = Literal["validation", "folds", "leave_one_out", "last"]
 
@@ -15,6 +15,7 @@ class ModelColumn(Contract):
     name: str
     type: ColumnType
     missing_words: tuple[str, ...] | None = Field(None, description=MISSING_WORDS)
+    decimal: DecimalMark | None = Field(None, description=DECIMAL)
 
 
 class IterationSummary(Contract):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from worker.contracts.base import Contract, UtcDatetime
+from worker.contracts.base import Contract, DecimalMark, UtcDatetime
 
 MAX_PARTS = 10_000
 """Of one upload."""
@@ -33,6 +33,9 @@ class Upload(Contract):
     name: str | None
     header: bool | None
     missing: list[str] | None
+    separator: str | None = None
+    decimal: DecimalMark | None = None
+    text_encoding: str | None = Field(None, description="Of the characters of a text.")
     part_bytes: int = Field(description="Of every part but the last, which has the rest.")
     total_parts: int
     parts: list[UploadPart] = Field(description="Those that are there, by number; none once the upload is complete.")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from worker.serving.onnx.graph import DOUBLE, FLOAT, INT64, Graph
+from worker.tables.cells.missing_words import missing_words
 from worker.tables.encoding.categories import GAP
 from worker.tables.encoding.column_code import VIEWS, ColumnCode, Expansion
 from worker.tables.encoding.encoder import Encoder
-from worker.tables.missing_words import missing_words
 
 
 def encoded_rows(graph: Graph, encoder: Encoder) -> str:

@@ -64,6 +64,7 @@ class DatasetRow(Owned, Base):
     columns: Mapped[list[Any]]
     content: Mapped[dict[str, Any]]
     table: Mapped[dict[str, Any]]
+    reading: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
 
 

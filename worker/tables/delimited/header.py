@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from worker.contracts.base import ColumnType
 from worker.contracts.errors import UnreadableTable
 from worker.tables import values
+from worker.tables.cells import number_formats
 from worker.tables.files.raw_table import NO_HEADER
 
 SHOWN = 3
@@ -34,6 +35,10 @@ WRITTEN = tuple(
 NUMBERED = re.compile(r"(.*[^0-9])[0-9]+")
 
 
+class FirstRowIsData(UnreadableTable):
+    """The first row of a text is like the rows below it, and holds no names."""
+
+
 def check_header(
     names: Sequence[str],
     types: Sequence[ColumnType],
@@ -49,7 +54,7 @@ def check_header(
     dates, numbers that count columns, and years.
 
     Raises:
-        UnreadableTable: naming the cells, and what to do.
+        FirstRowIsData: naming the cells, and what to do.
     """
     columns = list(zip(names, types, repeated, strict=True))
     written = [
@@ -70,7 +75,7 @@ def check_header(
         data += texts
     if len(data) > NAMES_OUTWEIGH * named:
         shown = ", ".join(map(repr, data[:SHOWN]))
-        raise UnreadableTable(
+        raise FirstRowIsData(
             f"the first row seems to be data and not names: {shown}{', …' if len(data) > SHOWN else ''} "
             f"{'is' if len(data) == 1 else 'are'} like the cells below; {NO_HEADER}"
         )
@@ -107,8 +112,11 @@ def _share(cells: pa.Array, pattern: str) -> float:
 
 def _is(name: str, kind: ColumnType) -> bool:
     text = values.without_missing(pa.array([name]))
-    fits = values.could_be_number if kind == "numeric" else values.could_be_boolean
-    return text.null_count == 0 and fits(text)
+    if text.null_count:
+        return False
+    if kind == "numeric":
+        return values.could_be_number(text) or number_formats.is_number(name.strip())
+    return values.could_be_boolean(text)
 
 
 def _counts(numbers: Sequence[str]) -> bool:

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from worker.contracts.base import ColumnType
+from worker.contracts.base import ColumnType, DecimalMark
 from worker.contracts.errors import TableTooLarge, UnreadableTable
+from worker.contracts.resources import ModelColumn
 from worker.tables import values, written
+from worker.tables.cells import number_formats
+from worker.tables.cells.number_formats import NumberFormat, decimal_of
 from worker.tables.delimited.header import check_header, holds_name, looks_alike
 from worker.tables.files.raw_table import RawTable
 
@@ -17,11 +20,17 @@ WIDE_INTEGERS = (pa.int64(), pa.uint64())
 
 @dataclass(frozen=True)
 class ColumnForm:
-    """The type of a column and its Arrow type in storage; ``keeps_texts``: its texts are stored in a second column."""
+    """The type of a column and its Arrow type in storage.
+
+    ``keeps_texts``: its texts are stored in a second column. ``empty``: all cells are texts that mean no value.
+    ``decimal``: the mark of formatted numbers, see ``number_formats``.
+    """
 
     type: ColumnType
     stored: pa.DataType
     keeps_texts: bool = False
+    empty: bool = False
+    decimal: DecimalMark | None = None
 
     def convert(self, name: str, column: pa.Array) -> pa.Array:
         """Convert a column of a file to its stored type.
@@ -37,7 +46,11 @@ class ColumnForm:
         if self.type == "numeric" and self.stored != values.ARROW_TYPES["numeric"]:
             return values.without_nan(column.cast(self.stored))
         if values.is_text(values.decoded(column).type):
-            column = values.parsed(values.without_missing(values.typed(name, column, "categorical")), self.type)
+            texts = values.without_missing(values.typed(name, column, "categorical"))
+            if self.decimal is None:
+                column = values.parsed(texts, self.type)
+            else:
+                column = number_formats.numbers(texts, self.decimal)
         return values.typed(name, column, self.type)
 
     def fields(self, name: str) -> list[pa.Field]:
@@ -87,11 +100,12 @@ def column_forms(raw: RawTable, max_cells: int) -> list[ColumnForm]:
         for batch in raw.batches():
             for inference, column in zip(inferences, batch, strict=True):
                 inference.update_digits(column)
-    return [inference.form for inference in inferences]
+    mark = raw.decimal or decimal_of(inference.format for inference in inferences)
+    return [inference.form(mark) for inference in inferences]
 
 
-def typed_table(table: pa.Table) -> tuple[pa.Table, dict[str, ColumnType]]:
-    """Return an in-memory table in the form of a stored upload, and the type of each column.
+def typed_table(table: pa.Table) -> tuple[pa.Table, list[ModelColumn]]:
+    """Return an in-memory table in the form of a stored upload, and its columns as a model reads them.
 
     Raises:
         UnreadableTable: a column has a type that tables do not support.
@@ -101,7 +115,10 @@ def typed_table(table: pa.Table) -> tuple[pa.Table, dict[str, ColumnType]]:
     forms = column_forms(RawTable(table.column_names, lambda: iter([columns]), declared), sys.maxsize)
     named = zip(table.column_names, forms, columns, strict=True)
     typed = {name: form.convert(name, column) for name, form, column in named}
-    return pa.table(typed), dict(zip(typed, (form.type for form in forms), strict=True))
+    read = [
+        ModelColumn(name=name, type=form.type, decimal=form.decimal) for name, form in zip(typed, forms, strict=True)
+    ]
+    return pa.table(typed), read
 
 
 def _contiguous(column: pa.ChunkedArray) -> pa.Array:
@@ -131,6 +148,7 @@ class _Inference:
     declared: bool
     guessed: bool
     missing: tuple[str, ...] | None
+    format: NumberFormat = field(default_factory=NumberFormat)
     known: ColumnType | None = None
     number: bool = True
     boolean: bool = True
@@ -162,10 +180,15 @@ class _Inference:
     def type(self) -> ColumnType:
         if self.known is not None:
             return self.known
-        return "numeric" if self.number else "boolean" if self.boolean and self.any_value else "categorical"
+        if self.number or (self.any_value and self.format.possible and not self.boolean):
+            return "numeric"
+        return "boolean" if self.boolean and self.any_value else "categorical"
 
-    @property
-    def form(self) -> ColumnForm:
+    def form(self, mark: DecimalMark) -> ColumnForm:
+        """Return the form of the column. ``mark``: the decimal mark of the table."""
+        own = None if self.known is not None else self.format.mark(mark, plain=self.number)
+        if self.type == "numeric" and own is not None:
+            return ColumnForm("numeric", values.ARROW_TYPES["numeric"], keeps_texts=True, decimal=own)
         if self.rounded and self.type == "numeric":
             stored = next((kind for kind in WIDE_INTEGERS if kind in self.integers), None)
             if stored is not None:
@@ -177,7 +200,8 @@ class _Inference:
             # where the caller names the missing words, all other texts are values
             declared = self.declared or self.missing is not None
             return ColumnForm(self.type, values.DECLARED if declared else values.ARROW_TYPES[self.type])
-        return ColumnForm(self.type, self.plain if self.type == "numeric" else pa.bool_(), self.differ)
+        empty = self.known is None and not self.any_value
+        return ColumnForm(self.type, self.plain if self.type == "numeric" else pa.bool_(), self.differ, empty)
 
     def update(self, column: pa.Array) -> None:
         """Take the cells of one batch into account."""
@@ -192,7 +216,7 @@ class _Inference:
             self.repetitive = 4 * len(column.unique()) <= 3 * len(column)
             self.alike = looks_alike(self.name, column) if self.guessed else None
         self.repeated = self.repeated or (self.guessed and bool(self.repetitive) and holds_name(self.name, column))
-        if not self.number and not self.boolean:
+        if not self.number and not self.boolean and not self.format.possible:
             return
         cells = values.typed(self.name, column, "categorical")
         texts = values.without_missing(cells, self.missing)
@@ -206,6 +230,8 @@ class _Inference:
                 numbers = None
             self.number = numbers is not None
             self.rounded = self.rounded or (numbers is not None and _is_rounded(numbers))
+        if self.format.possible:
+            self.format.update(texts, dashes=self.missing is None, plain=self.number)
         if not self.differ and (self.number or self.boolean):
             parsed = numbers if self.number else values.parsed(texts, "boolean")
             self.differ = written.any_differs(cells, parsed)

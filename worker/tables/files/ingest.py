@@ -1,17 +1,20 @@
 """From an uploaded file to the typed table and the statistics of its columns."""
 
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from worker.contracts.errors import UnreadableTable
-from worker.contracts.resources import Column
+from worker.contracts.reading import ReadingOptions
+from worker.contracts.resources import Column, DroppedColumn, Reading
+from worker.tables.delimited.header import FirstRowIsData
 from worker.tables.files.describe import Blocks, describe
 from worker.tables.files.inference import ColumnForm, check_cells, column_forms
 from worker.tables.files.raw_table import NO_HEADER, Limits, RawTable
-from worker.tables.files.readers import read
+from worker.tables.files.readers import OPEN, read
 from worker.tables.storage import ROW_GROUP, iter_column, open_table
 from worker.tables.values import canonical
 
@@ -22,6 +25,7 @@ GROUP_BYTES = 2**23
 class IngestedTable:
     rows: int
     columns: list[Column]
+    reading: Reading | None = None
 
 
 def ingest(
@@ -31,19 +35,25 @@ def ingest(
     *,
     max_cells: int,
     max_bytes: int,
-    header: bool | None = None,
-    missing: tuple[str, ...] | None = None,
+    options: ReadingOptions = OPEN,
 ) -> IngestedTable:
     """Write the typed table of ``source`` to ``destination`` as Parquet, and describe its columns.
 
-    Memory is bounded by a row group, whatever the length of the table. ``header``, ``missing``: see ``readers.read``.
+    Memory is bounded by a row group, whatever the length of the table. ``options``: see ``readers.read``; a first row
+    of data is a row unless they say that it holds the names.
 
     Raises:
         UnreadableTable: naming row and column if they are known.
         TableTooLarge: more than ``max_cells`` cells or ``max_bytes`` bytes.
     """
-    raw = read(source, media_type, Limits(max_bytes, max_cells), header=header, missing=missing)
-    forms = column_forms(raw, max_cells)
+    limits = Limits(max_bytes, max_cells)
+    raw = read(source, media_type, limits, options)
+    try:
+        forms = column_forms(raw, max_cells)
+    except FirstRowIsData:
+        raw = read(source, media_type, limits, options.model_copy(update={"header": False}))
+        forms = column_forms(raw, max_cells)
+    raw, forms = _without_empty(raw, forms)
     rows = _write(raw, forms, destination, max_cells)
     if rows == 0:
         raise UnreadableTable(f"the table has a header and no rows{f'; {NO_HEADER}' if raw.guessed_header else ''}")
@@ -52,7 +62,39 @@ def ingest(
             describe(name, form.type, _blocks(file, name, rows), destination.parent, index=name in raw.index)
             for name, form in zip(raw.names, forms, strict=True)
         ]
-    return IngestedTable(rows, [column.model_copy(update={"missing_words": missing}) for column in columns])
+    columns = [
+        column.model_copy(update={"missing_words": options.missing, "decimal": form.decimal})
+        for column, form in zip(_indexed(columns, rows, raw.unnamed), forms, strict=True)
+    ]
+    return IngestedTable(rows, columns, raw.reading)
+
+
+def _without_empty(raw: RawTable, forms: list[ColumnForm]) -> tuple[RawTable, list[ColumnForm]]:
+    """Return a table and its forms without the columns that have neither a name nor a value."""
+    empty = [name for name, form in zip(raw.names, forms, strict=True) if form.empty and name in raw.unnamed]
+    if raw.reading is None or not empty or len(empty) == len(forms):
+        return raw, forms
+    places = [place for place, name in enumerate(raw.names) if name not in empty]
+    reading = raw.reading.model_copy(
+        update={
+            "dropped_columns": [DroppedColumn(column=name, reason="it has no name and no value") for name in empty],
+            "renamed": {name: old for name, old in raw.reading.renamed.items() if name not in empty},
+        }
+    )
+    table = replace(
+        raw,
+        names=[raw.names[place] for place in places],
+        batches=lambda: ([batch[place] for place in places] for batch in raw.batches()),
+        reading=reading,
+    )
+    return table, [forms[place] for place in places]
+
+
+def _indexed(columns: list[Column], rows: int, unnamed: Container[str]) -> list[Column]:
+    """Return columns of which a first one without a name, whose values name the rows, is the index of a data frame."""
+    first, *others = columns
+    names_rows = first.distinct == rows > 1 and (first.integer or first.type == "categorical")
+    return [first.model_copy(update={"index": True}), *others] if first.name in unnamed and names_rows else columns
 
 
 def _blocks(file: pq.ParquetFile, name: str, rows: int) -> Blocks:

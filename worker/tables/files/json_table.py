@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.contracts.json_text import numbers_as_written, shorten_number
+from worker.tables.cells.json_cells import mistake
 from worker.tables.files.json_parts import JSON_SHAPE, Row, json_parts
 from worker.tables.files.size_limits import MAX_TEXT_LENGTH, check_columns
-from worker.tables.json_cells import mistake
 from worker.tables.values import EXACT_INTEGERS, cell_text, float_is_exact, whole_digits
 
 

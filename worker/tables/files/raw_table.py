@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from worker.contracts.base import DecimalMark
 from worker.contracts.errors import UnreadableTable
+from worker.contracts.resources import Reading
 from worker.tables.files.size_limits import check_columns
 
 MAX_NAME_LENGTH = 1000
@@ -26,7 +28,8 @@ class RawTable:
 
     ``declared``: columns that the file declares as categories. ``index``: columns of a data frame's index.
     ``guessed_header``: the caller did not say whether the first row holds the names. ``missing``: the caller's words
-    for missing values, which the batches no longer hold.
+    for missing values, which the batches no longer hold. ``reading``: how a text was read; ``unnamed``: its columns
+    that have no name in the file. ``decimal``: the mark that the caller says.
     """
 
     names: list[str]
@@ -35,6 +38,9 @@ class RawTable:
     index: frozenset[str] = frozenset()
     guessed_header: bool = False
     missing: tuple[str, ...] | None = None
+    decimal: DecimalMark | None = None
+    reading: Reading | None = None
+    unnamed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -20,18 +20,20 @@ import pyarrow.parquet as pq
 
 from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import TableTooLarge, UnreadableTable, is_disk_full
+from worker.contracts.reading import ReadingOptions
 from worker.tables import media
-from worker.tables.delimited.reader import read_csv
+from worker.tables.cells.missing_words import missing_words
+from worker.tables.delimited.reader import read_delimited
 from worker.tables.files.arrow_footer import check_arrow_file
 from worker.tables.files.declarations import check_types, declared_categories, index_columns
 from worker.tables.files.json_table import JsonTable
 from worker.tables.files.npz import arrays
 from worker.tables.files.raw_table import Limits, RawTable, check_names
 from worker.tables.files.size_limits import check_arrow, check_columns, check_parquet, check_texts
-from worker.tables.missing_words import missing_words
 from worker.tables.storage import open_table
 from worker.tables.values import ALLOWED_CELLS, decoded, is_text, type_of
 
+OPEN = ReadingOptions()
 BATCH_ROWS = 16_384
 BATCH_CELLS = 2**22
 MAX_FOOTER_BYTES = 16 * 2**20
@@ -58,14 +60,13 @@ def read(
     source: Path,
     media_type: str,
     limits: Limits,
-    *,
-    header: bool | None = None,
-    missing: tuple[str, ...] | None = None,
+    options: ReadingOptions = OPEN,
 ) -> RawTable:
     """Open a file. Reading its batches may raise the same errors later.
 
-    ``header``: whether the first row of a text holds the names; if not they are ``column_1`` and so on. None: it does
-    unless it looks like data. ``missing``: see ``MissingWords``.
+    Options of texts: ``header``, whether the first row holds the names; if not they are ``column_1`` and so on; None:
+    it does, and ``check_header`` tells if it looks like data. ``separator`` of cells, and ``encoding`` by the names of
+    Python. ``missing``, of all formats: see ``MissingWords``.
 
     Raises:
         UnreadableTable: the file does not match ``media_type``, or its column names are invalid.
@@ -79,8 +80,8 @@ def read(
     if looks != media_type and (looks is not None or media_type not in (media.CSV, media.TSV, media.JSON)):
         raise UnreadableTable(f"the Content-Type says {media_type}, but the body looks like {looks or 'text'}")
     readers: dict[str, Callable[[], RawTable]] = {
-        media.CSV: lambda: read_csv(source, ",", header),
-        media.TSV: lambda: read_csv(source, "\t", header),
+        media.CSV: lambda: read_delimited(source, ",", options),
+        media.TSV: lambda: read_delimited(source, "\t", options),
         media.PARQUET: lambda: _parquet(source, limits),
         media.ARROW_STREAM: lambda: _arrow_stream(source, limits),
         media.ARROW_FILE: lambda: _arrow_file(source, limits),
@@ -90,7 +91,10 @@ def read(
     with _errors_named(media_type):
         table = readers[media_type]()
     check_names(table)
-    return replace(table, batches=lambda: _checked_batches(table, media_type, missing), missing=missing)
+    missing = options.missing
+    return replace(
+        table, batches=lambda: _checked_batches(table, media_type, missing), missing=missing, decimal=options.decimal
+    )
 
 
 def _checked_batches(table: RawTable, media_type: str, missing: tuple[str, ...] | None) -> Iterator[list[pa.Array]]:

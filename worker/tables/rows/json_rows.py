@@ -13,9 +13,9 @@ from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
 from worker.contracts.json_text import parse_json, shorten_number
 from worker.contracts.resources import ModelColumn
+from worker.tables.cells.json_cells import CELL_TYPES, LARGEST, mistake
 from worker.tables.files.raw_table import MAX_NAME_LENGTH
 from worker.tables.files.size_limits import check_columns
-from worker.tables.json_cells import CELL_TYPES, LARGEST, mistake
 from worker.tables.rows.matching import WrongCell, check_rows, match_columns, selected
 from worker.tables.rows.plain import PlainColumns, PlainRows, plain_rows
 from worker.tables.values import ARROW_TYPES, cell_text

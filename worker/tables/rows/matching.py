@@ -6,11 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from worker.contracts.base import DecimalMark
 from worker.contracts.errors import ColumnMismatch, FieldError, InvalidRequest, pointer
 from worker.contracts.resources import ModelColumn
 from worker.tables import values
+from worker.tables.cells import number_formats
+from worker.tables.cells.missing_words import missing_words
 from worker.tables.close_names import close_names, shown
-from worker.tables.missing_words import missing_words
 
 SHOWN = 3
 NOT_NUMERIC = "is not numeric"
@@ -137,7 +139,8 @@ def _from_texts(feature: ModelColumn, array: pa.Array) -> pa.Array:
     texts = values.without_missing(array, feature.missing_words)
     if feature.type == "boolean":
         return _booleans_of_texts(feature.name, texts)
-    numbers = _numbers_of_texts(feature.name, texts, NOT_NUMERIC)
+    dashes = feature.missing_words is None
+    numbers = _numbers_of_texts(feature.name, texts, NOT_NUMERIC, feature.decimal or ".", dashes=dashes)
     if feature.missing_words is not None and (row := pc.index(pc.is_nan(numbers), True).as_py()) >= 0:
         raise WrongCell(row, feature.name, f"{texts[row].as_py()!r} {NOT_NUMERIC}")
     return numbers
@@ -151,12 +154,14 @@ def _booleans_of_texts(name: str, texts: pa.Array) -> pa.Array:
     return pc.if_else(truth, values.parsed(texts, "boolean"), _as_booleans(name, numbers))
 
 
-def _numbers_of_texts(name: str, texts: pa.Array, otherwise: str) -> pa.Array:
-    numbers = values.numbers(texts)
+def _numbers_of_texts(
+    name: str, texts: pa.Array, otherwise: str, decimal: DecimalMark = ".", *, dashes: bool = False
+) -> pa.Array:
+    numbers = number_formats.numbers(texts, decimal, dashes=dashes)
     if numbers is not None:
         return numbers
     for row, text in enumerate(texts.to_pylist()):
-        if text is not None and not values.could_be_number(pa.array([text])):
+        if text is not None and number_formats.numbers(pa.array([text]), decimal, dashes=dashes) is None:
             raise WrongCell(row, name, f"{text[:80]!r} {otherwise}")
     raise InvalidRequest(f"a cell of column {name!r} {otherwise}")
 

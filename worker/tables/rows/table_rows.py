@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from worker.contracts.base import MAX_COLUMNS
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
+from worker.contracts.reading import ReadingOptions
 from worker.contracts.resources import ModelColumn
 from worker.tables import media
 from worker.tables.files.raw_table import Limits, is_numbered
@@ -24,10 +25,6 @@ MAX_BYTES = 2**28
 """Per file of rows, once decompressed."""
 FEW_ROWS = 64
 """For more rows a table is faster than plain rows."""
-NUMBERED_COLUMNS = (
-    "the model learned from a file without a header; where the first row of this one is data too, send it with "
-    "?header=false"
-)
 
 
 class RowReader:
@@ -56,14 +53,14 @@ class RowReader:
             return json_rows.table_of(document, self._features, max_rows=max_rows) if rows is None else rows
         if media_type == media.NPY:
             return self.fit_matrix(_matrix(body, len(self._features)), max_rows=max_rows)
-        table = _file_table(body, media_type, max_rows, header)
         try:
-            return self.fit(table, max_rows=max_rows)
-        except ColumnMismatch as error:
+            return self.fit(_file_table(body, media_type, max_rows, header), max_rows=max_rows)
+        except (ColumnMismatch, InvalidRequest):
+            # the model may have learned from a text without names, and this is one too
             unnamed = all(is_numbered(feature.name) for feature in self._features)
-            if media_type in media.TEXTS and header is None and unnamed:
-                raise ColumnMismatch(f"{error.detail}; {NUMBERED_COLUMNS}") from error
-            raise
+            if media_type not in media.TEXTS or header is not None or not unnamed:
+                raise
+            return self.fit(_file_table(body, media_type, max_rows, header=False), max_rows=max_rows)
 
     def fit(self, table: pa.Table, *, max_rows: int) -> Rows:
         """Return the rows of any table.
@@ -169,7 +166,7 @@ def read_rows(source: Path, media_type: str, max_rows: int, header: bool | None 
         UnreadableTable, TableTooLarge: see ``readers.read``.
         InvalidRequest: there are no rows, or more than ``max_rows``.
     """
-    raw = read(source, media_type, Limits(MAX_BYTES, max_rows * MAX_COLUMNS), header=header)
+    raw = read(source, media_type, Limits(MAX_BYTES, max_rows * MAX_COLUMNS), ReadingOptions(header=header))
     batches: list[list[pa.Array]] = []
     rows = 0
     for batch in raw.batches():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.contracts.reading import ReadingOptions
 from worker.contracts.resources import ModelColumn
 from worker.tables import media
 from worker.tables.delimited import blank_lines
@@ -47,7 +48,14 @@ def test_a_blank_line_between_others_is_a_missing_cell(tmp_path, text, kind, lin
 def test_without_a_header_blank_lines_at_the_beginning_are_rows_and_before_a_header_none(tmp_path):
     for body, header, rows in [("\n1\n\n2\n", False, 4), ("\n\na\n1\n\n2\n", True, 3), ("\ufeff\na\n1\n", True, 1)]:
         (tmp_path / "file").write_bytes(body.encode())
-        stored = ingest(tmp_path / "file", media.CSV, tmp_path / "table", max_cells=99, max_bytes=10**6, header=header)
+        stored = ingest(
+            tmp_path / "file",
+            media.CSV,
+            tmp_path / "table",
+            max_cells=99,
+            max_bytes=10**6,
+            options=ReadingOptions(header=header),
+        )
         assert stored.rows == rows, body
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.contracts.errors import UnreadableTable
+from worker.contracts.reading import ReadingOptions
 from worker.tables import media
 from worker.tables.files.ingest import ingest
 
@@ -42,17 +42,24 @@ NAMED = {
 
 def _ingested(tmp_path, text, kind=media.CSV, **options):
     (tmp_path / "body").write_text(text.replace(",", "\t") if kind == media.TSV else text)
-    return ingest(tmp_path / "body", kind, tmp_path / "table", max_cells=10**6, max_bytes=10**8, **options)
+    return ingest(
+        tmp_path / "body",
+        kind,
+        tmp_path / "table",
+        max_cells=10**6,
+        max_bytes=10**8,
+        options=ReadingOptions(**options),
+    )
 
 
+@pytest.mark.parametrize("header", [None, False])
 @pytest.mark.parametrize("kind", [media.CSV, media.TSV])
 @pytest.mark.parametrize("text", HEADERLESS.values(), ids=HEADERLESS)
-def test_a_first_row_of_data_is_refused_with_the_way_out(tmp_path, text, kind):
-    with pytest.raises(UnreadableTable, match=r"\?header=false"):
-        _ingested(tmp_path, text, kind)
-    found = _ingested(tmp_path, text, kind, header=False)
+def test_a_first_row_of_data_is_a_row(tmp_path, text, kind, header):
+    found = _ingested(tmp_path, text, kind, header=header)
     assert found.rows == text.count("\n")
     assert [column.name for column in found.columns] == [f"column_{k + 1}" for k in range(len(found.columns))]
+    assert not found.reading.header
 
 
 @pytest.mark.parametrize("text", NAMED.values(), ids=NAMED)

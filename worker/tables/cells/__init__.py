@@ -1,0 +1,1 @@
+"""Single cells: their words for missing values, moments, and how numbers are written."""
