@@ -154,7 +154,8 @@ def with_parameters(options: UploadOptions, content_type: str) -> UploadOptions:
         if "decimal" in parameters:
             values.setdefault("decimal", unquote(parameters["decimal"]))
         # many clients name utf-8 whatever they send
-        if parameters.get("charset", UTF8).lower() not in (UTF8, "utf8"):
+        is_text = message.get_content_type() in TEXTS
+        if is_text and parameters.get("charset", UTF8).lower() not in (UTF8, "utf8"):
             values.setdefault("encoding", parameters["charset"])
         return UploadOptions.model_validate(values)
     except ValueError as error:

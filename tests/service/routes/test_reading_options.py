@@ -100,6 +100,13 @@ def test_an_option_of_texts_is_for_texts(client: TestClient, name: str) -> None:
     assert answer.json()["errors"][0]["pointer"] == f"query:{name}"
 
 
+def test_a_charset_of_json_says_nothing(client: TestClient) -> None:
+    kind = {"Content-Type": "application/json; charset=iso-8859-1"}
+    made = client.post("/v1/datasets", content='{"columns": ["ä"], "rows": [[1], [2]]}'.encode(), headers=kind)
+    assert made.status_code == 201, made.text
+    assert made.json()["columns"][0]["name"] == "ä"
+
+
 def test_other_options_are_another_dataset(client: TestClient) -> None:
     first = client.post("/v1/datasets", content=b"a;b,c\n1;2,3\n", headers=CSV).json()
     other = client.post("/v1/datasets?separator=,", content=b"a;b,c\n1;2,3\n", headers=CSV).json()

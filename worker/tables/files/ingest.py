@@ -1,6 +1,5 @@
 """From an uploaded file to the typed table and the statistics of its columns."""
 
-from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -64,7 +63,7 @@ def ingest(
         ]
     columns = [
         column.model_copy(update={"missing_words": options.missing, "decimal": form.decimal})
-        for column, form in zip(_indexed(columns, rows, raw.unnamed), forms, strict=True)
+        for column, form in zip(_indexed(columns, rows, raw), forms, strict=True)
     ]
     return IngestedTable(rows, columns, raw.reading)
 
@@ -90,11 +89,13 @@ def _without_empty(raw: RawTable, forms: list[ColumnForm]) -> tuple[RawTable, li
     return table, [forms[place] for place in places]
 
 
-def _indexed(columns: list[Column], rows: int, unnamed: Container[str]) -> list[Column]:
+def _indexed(columns: list[Column], rows: int, raw: RawTable) -> list[Column]:
     """Return columns of which a first one without a name, whose values name the rows, is the index of a data frame."""
     first, *others = columns
     names_rows = first.distinct == rows > 1 and (first.integer or first.type == "categorical")
-    return [first.model_copy(update={"index": True}), *others] if first.name in unnamed and names_rows else columns
+    if raw.reading is None or not raw.reading.header or first.name not in raw.unnamed or not names_rows:
+        return columns
+    return [first.model_copy(update={"index": True}), *others]
 
 
 def _blocks(file: pq.ParquetFile, name: str, rows: int) -> Blocks:

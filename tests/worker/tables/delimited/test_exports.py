@@ -155,6 +155,21 @@ def test_the_index_of_a_data_frame_is_no_feature(read):
     assert [column.index for column in described.columns] == [True, False, False]
 
 
+def test_a_first_column_of_a_table_without_names_is_a_feature(read):
+    _, _, described = read(PLAIN.encode())
+    assert [column.index for column in described.columns] == [False, False, False]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_ragged_row_below_a_title_is_named_by_its_number_in_the_file(read, encoding):
+    text = "Sales\n\nn;half;side\n" + PLAIN.replace(",", ";")
+    names, cells, _ = read(text.encode(encoding))
+    assert names == ["n", "half", "side"]
+    _same(cells, ROWS_OF)
+    with pytest.raises(UnreadableTable, match="row 34 has 2 values"):
+        read((text + "1;2\n").encode(encoding))
+
+
 def test_columns_without_a_name_and_a_value_are_told(read):
     _, _, described = read(("n,half,side,,\n" + PLAIN.replace("\n", ",,\n")).encode())
     assert [column.column for column in described.reading.dropped_columns] == ["column_4", "column_5"]
