@@ -20,7 +20,9 @@ SHOWN_VALUES = 5
 @remote
 def upload(
     session: Session,
-    files: Annotated[list[Path], typer.Argument(help="CSV, TSV, Parquet, Arrow, NPZ or JSON files, also .gz or .zst.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="CSV, TSV, Parquet, Arrow, NPZ, JSON or NDJSON files, also .gz or .zst.")
+    ],
     name: Annotated[str | None, typer.Option(help="What to call the dataset. Default: the file's name.")] = None,
     header: HeaderRow = None,
     resume: Annotated[

@@ -21,7 +21,8 @@ from service.http.request_headers import header
 from service.runtime.context import Context
 from service.runtime.predictor import ModelEntry
 from worker.contracts.reading import FileRowsOrder, RowsOrder
-from worker.tables.media import JSON, PARQUET, ROW_TYPES
+from worker.tables.media import JSON, NDJSON, PARQUET, ROW_TYPES
+from worker.tables.rows.json_rows import of_lines
 from worker.tables.rows.plain import Rows
 from worker.tables.storage import load_arrow
 
@@ -47,6 +48,8 @@ async def rows_of(
     encoding = header(request.scope, b"content-encoding")
     if encoding is not None:
         body = await to_thread.run_sync(decoded, body, encoding, context.settings.max_json_bytes)
+    if kind == NDJSON:
+        kind, body = JSON, await to_thread.run_sync(of_lines, body)
     max_rows = context.settings.max_predict_rows
     table = None
     if kind == PARQUET:

@@ -66,7 +66,10 @@ def _add_bounds(paths: dict[str, Any], schemas: dict[str, Any], settings: Servic
     }
     for path, limit in max_rows.items():
         for shape in json_of(path)["anyOf"]:
-            shape["properties"]["data" if "data" in shape["properties"] else "rows"]["maxItems"] = limit
+            # a list is the rows themselves
+            named = shape.get("properties", {})
+            rows = named.get("data") or named.get("rows") or shape
+            rows["maxItems"] = limit
     schemas["UploadRequest"]["properties"]["bytes"]["maximum"] = settings.max_body_bytes
     for path in [template for template in paths if template.endswith("/infer")]:
         # every value takes at least a byte

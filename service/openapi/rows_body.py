@@ -26,6 +26,7 @@ OBJECTS: dict[str, Any] = {
 }
 TABLE: dict[str, Any] = {
     "anyOf": [
+        deepcopy(OBJECTS),
         {
             "type": "object",
             "required": ["rows"],

@@ -8,12 +8,16 @@ ARROW_FILE = "application/vnd.apache.arrow.file"
 NPZ = "application/x-npz"
 NPY = "application/x-npy"
 JSON = "application/json"
+NDJSON = "application/x-ndjson"
 
-DATASET_TYPES = (CSV, TSV, PARQUET, ARROW_STREAM, ARROW_FILE, NPZ, JSON)
-ROW_TYPES = (JSON, CSV, TSV, PARQUET, ARROW_STREAM, ARROW_FILE, NPY)
+DATASET_TYPES = (CSV, TSV, PARQUET, ARROW_STREAM, ARROW_FILE, NPZ, JSON, NDJSON)
+ROW_TYPES = (JSON, NDJSON, CSV, TSV, PARQUET, ARROW_STREAM, ARROW_FILE, NPY)
 
 TEXTS = (CSV, TSV)
 """Text formats, whose first row may hold the names."""
+
+UNMARKED = (*TEXTS, JSON, NDJSON)
+"""Formats whose first bytes tell nothing."""
 
 SUFFIXES = {
     ".csv": CSV,
@@ -24,6 +28,8 @@ SUFFIXES = {
     ".npz": NPZ,
     ".npy": NPY,
     ".json": JSON,
+    ".ndjson": NDJSON,
+    ".jsonl": NDJSON,
 }
 """Media types by the suffix of the file name."""
 

@@ -12,7 +12,10 @@ from worker.contracts.json_text import MAX_JSON_DEPTH, MAX_SHOWN_LENGTH, parse_j
 
 ROWS = ("rows", "data")
 """Keys for the list of rows; pandas calls it data, and writes the index of the frame beside it."""
-JSON_SHAPE = 'a JSON table is {"columns": ["a", "b"], "rows": [[1, 2], [3, 4]]} or {"rows": [{"a": 1, "b": 2}]}'
+JSON_SHAPE = (
+    'a JSON table is {"columns": ["a", "b"], "rows": [[1, 2], [3, 4]]}, {"rows": [{"a": 1, "b": 2}]} or '
+    '[{"a": 1, "b": 2}]'
+)
 BLOCK = 2**20
 MAX_PIECE_CHARACTERS = 2**24
 """Bytes of one row, or of one other member of the table."""
@@ -41,8 +44,12 @@ def json_parts(source: Path) -> Iterator[tuple[str, Any]]:
     """
     with source.open("rb") as file:
         pieces = _Pieces(file)
+        if pieces.next() == b"[":
+            yield from (("rows", rows) for rows in _rows(pieces))
+            pieces.check_end()
+            return
         if pieces.next() != b"{":
-            raise UnreadableTable(f"the body is not an object; {JSON_SHAPE}")
+            raise UnreadableTable(f"the body is neither an object nor a list; {JSON_SHAPE}")
         pieces.take(b"{")
         keys: set[str] = set()
         more = pieces.next() != b"}"
@@ -61,6 +68,27 @@ def json_parts(source: Path) -> Iterator[tuple[str, Any]]:
                 pieces.take(b",")
         pieces.take(b"}")
         pieces.check_end()
+
+
+def json_lines(source: Path) -> Iterator[tuple[str, Any]]:
+    """Yield ("rows", some rows) of a file of JSON values one after another, each a row.
+
+    Raises:
+        UnreadableTable: something is no JSON value.
+        TableTooLarge: a value is too long.
+    """
+    with source.open("rb") as file:
+        pieces = _Pieces(file)
+        first, size = 1, 0
+        waiting: list[bytes] = []
+        while pieces.next():
+            waiting.append(pieces.value())
+            size += len(waiting[-1])
+            if size >= BLOCK:
+                yield "rows", _parsed_rows(waiting, first)
+                first, size, waiting = first + len(waiting), 0, []
+        if waiting:
+            yield "rows", _parsed_rows(waiting, first)
 
 
 def _member(pieces: "_Pieces", keys: set[str]) -> str:

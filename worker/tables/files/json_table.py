@@ -12,17 +12,17 @@ import pyarrow as pa
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.contracts.json_text import numbers_as_written, shorten_number
 from worker.tables.cells.json_cells import mistake
-from worker.tables.files.json_parts import JSON_SHAPE, Row, json_parts
+from worker.tables.files.json_parts import JSON_SHAPE, Row, json_lines, json_parts
 from worker.tables.files.size_limits import MAX_TEXT_LENGTH, check_columns
 from worker.tables.values import EXACT_INTEGERS, cell_text, float_is_exact, whole_digits
 
 
 class JsonTable:
-    """``names`` of the columns; ``batches`` reads their cells."""
+    """``names`` of the columns; ``batches`` reads their cells. ``lines``: each row is a JSON value of its own."""
 
-    def __init__(self, source: Path) -> None:
-        self._source = source
-        self.names, self._listed = _names(source)
+    def __init__(self, source: Path, *, lines: bool = False) -> None:
+        self._source, self._lines = source, lines
+        self.names, self._listed = _names(self._parts())
 
     def batches(self, rows_at_once: int) -> Iterator[list[pa.Array]]:
         """Yield the columns of ``rows_at_once`` rows at a time.
@@ -47,9 +47,12 @@ class JsonTable:
                     exact[index] = False
         return [_maker(kind - {type(None)}, is_exact) for kind, is_exact in zip(kinds, exact, strict=True)]
 
+    def _parts(self) -> Iterator[tuple[str, Any]]:
+        return json_lines(self._source) if self._lines else json_parts(self._source)
+
     def _rows(self) -> Iterator[list[Any]]:
         number = 0
-        for part, value in json_parts(self._source):
+        for part, value in self._parts():
             if part == "rows":
                 for row in value:
                     number += 1
@@ -93,9 +96,9 @@ class JsonTable:
         return cells
 
 
-def _names(source: Path) -> tuple[list[str], bool]:
+def _names(parts: Iterator[tuple[str, Any]]) -> tuple[list[str], bool]:
     """Return the names of the columns, and whether rows are lists."""
-    for part, value in json_parts(source):
+    for part, value in parts:
         if part == "rows" and isinstance(value[0][1], dict):
             return list(value[0][1]), False
         if part == "columns":

@@ -77,7 +77,7 @@ def read(
     if not start:
         raise UnreadableTable("the body is empty; a table has a header and at least one row")
     looks = media.sniff(start)
-    if looks != media_type and (looks is not None or media_type not in (media.CSV, media.TSV, media.JSON)):
+    if looks != media_type and (looks is not None or media_type not in media.UNMARKED):
         raise UnreadableTable(f"the Content-Type says {media_type}, but the body looks like {looks or 'text'}")
     readers: dict[str, Callable[[], RawTable]] = {
         media.CSV: lambda: read_delimited(source, ",", options),
@@ -87,6 +87,7 @@ def read(
         media.ARROW_FILE: lambda: _arrow_file(source, limits),
         media.NPZ: lambda: _npz(source, limits.max_bytes),
         media.JSON: lambda: _json(source),
+        media.NDJSON: lambda: _json(source, lines=True),
     }
     with _errors_named(media_type):
         table = readers[media_type]()
@@ -280,6 +281,6 @@ def _native(block: np.ndarray) -> np.ndarray:
     return block.astype("M8[s]") if coarse else block
 
 
-def _json(source: Path) -> RawTable:
-    table = JsonTable(source)
+def _json(source: Path, *, lines: bool = False) -> RawTable:
+    table = JsonTable(source, lines=lines)
     return RawTable(table.names, lambda: table.batches(_rows_at_once(len(table.names))))

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from worker.contracts.base import MAX_COLUMNS
-from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable
+from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable, pointer
 from worker.contracts.json_text import parse_json, shorten_number
 from worker.contracts.resources import ModelColumn
 from worker.tables.cells.json_cells import CELL_TYPES, LARGEST, mistake
@@ -23,7 +23,27 @@ from worker.tables.values import ARROW_TYPES, cell_text
 NUMBERS, BOOLEANS, TEXTS = (ARROW_TYPES[kind] for kind in ("numeric", "boolean", "categorical"))
 LISTS = ("data", "rows")
 """Keys for rows that are lists, beside the names of their columns."""
-SHAPES = '{"rows": [{"column": value}]} or {"columns": ["a", "b"], "rows": [[1, 2]]}, or "data" for "rows" of lists'
+SHAPES = (
+    '{"rows": [{"column": value}]}, [{"column": value}] or {"columns": ["a", "b"], "rows": [[1, 2]]}, or "data" for '
+    '"rows" of lists'
+)
+
+
+class Records(dict[str, Any]):
+    """A document that is only its list of rows, as the object that it stands for."""
+
+
+def of_lines(body: bytes) -> bytes:
+    """Return the JSON list of the objects that are the lines of a text.
+
+    Raises:
+        UnreadableTable: a line is no object.
+    """
+    lines = [line for line in body.splitlines() if line.strip()]
+    for number, line in enumerate(lines, 1):
+        if not (line.lstrip().startswith(b"{") and line.rstrip().endswith(b"}")):
+            raise UnreadableTable(f"line {number} is not a JSON object")
+    return b"[" + b",".join(lines) + b"]"
 
 
 def parsed(body: bytes) -> dict[str, Any]:
@@ -37,8 +57,10 @@ def parsed(body: bytes) -> dict[str, Any]:
         document = parse_json(body, long_numbers=True)
     except ValueError as error:
         raise UnreadableTable(f"the body is not JSON: {error}; send {SHAPES}") from error
+    if isinstance(document, list):
+        return Records(rows=document)
     if not isinstance(document, dict):
-        raise InvalidRequest(f"the body must be an object: {SHAPES}")
+        raise InvalidRequest(f"the body must be an object or a list: {SHAPES}")
     if "rows" in document and "data" in document:
         raise InvalidRequest(f"the body has both 'rows' and 'data'; it must be {SHAPES}")
     if "rows" not in document and not ("columns" in document and "data" in document):
@@ -99,7 +121,8 @@ def table_of(document: Mapping[str, Any], features: Sequence[ModelColumn], *, ma
     """
     key = _lists_key(document)
     names = None if key is None else document["columns"]
-    columns = _columns_of_objects(document["rows"]) if key is None else _columns_of_lists(names, key, document[key])
+    at = () if isinstance(document, Records) else (key or "rows",)
+    columns = _columns_of_objects(document["rows"], at) if key is None else _columns_of_lists(names, key, document[key])
     check_columns(len(columns))
     try:
         for name, cells in columns.items():
@@ -109,12 +132,12 @@ def table_of(document: Mapping[str, Any], features: Sequence[ModelColumn], *, ma
         arrays = {column.name: _array(column, columns[column.name]) for column in features}
         return match_columns(pa.table(arrays), features)
     except WrongCell as error:
-        raise error.pointed(key or "rows", names) from error
+        raise error.pointed(at, names) from error
 
 
-def _columns_of_objects(rows: Any) -> dict[str, list[Any]]:
+def _columns_of_objects(rows: Any, at: tuple[str, ...]) -> dict[str, list[Any]]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InvalidRequest.at("/rows", "rows must be a list of objects, one a row")
+        raise InvalidRequest.at(pointer(*at), "rows must be a list of objects, one a row")
     names: dict[str, None] = {}
     for row in rows:
         names.update(dict.fromkeys(row))
@@ -122,7 +145,7 @@ def _columns_of_objects(rows: Any) -> dict[str, list[Any]]:
         if len(row) != len(names):
             lacking = next(name for name in names if name not in row)
             raise ColumnMismatch.at(
-                f"/rows/{index}",
+                pointer(*at, index),
                 f"row {index + 1} has no {lacking!r}, which another row has; write null for a missing value",
             )
     return {name: [row[name] for row in rows] for name in names}

@@ -40,12 +40,13 @@ class WrongCell(WrongRow):
         self.column = column
         self.message = message
 
-    def pointed(self, rows: str, listed: Sequence[str] | None) -> InvalidRequest:
+    def pointed(self, rows: tuple[str, ...], listed: Sequence[str] | None) -> InvalidRequest:
         """Return the error with the JSON pointer of the cell.
 
-        ``rows``: the key of the rows. ``listed``: the names in the order of its lists; None if its rows are objects.
+        ``rows``: the keys that lead to the rows. ``listed``: the names in the order of its lists; None if its rows are
+        objects.
         """
-        place = pointer(rows, self.row, self.column if listed is None else listed.index(self.column))
+        place = pointer(*rows, self.row, self.column if listed is None else listed.index(self.column))
         return InvalidRequest(self.detail, errors=(FieldError(place, self.message),))
 
 

@@ -47,8 +47,8 @@ class RowReader:
             InvalidRequest: there are no rows or more than ``max_rows``, they are not a table, or a cell does not fit
                 its column; in JSON the message names its place.
         """
-        if media_type == media.JSON:
-            document = json_rows.parsed(body)
+        if media_type in (media.JSON, media.NDJSON):
+            document = json_rows.parsed(json_rows.of_lines(body) if media_type == media.NDJSON else body)
             rows = json_rows.plain_of(document, self._columns, max_rows=max_rows) if self._may_be_plain else None
             return json_rows.table_of(document, self._features, max_rows=max_rows) if rows is None else rows
         if media_type == media.NPY:

@@ -47,6 +47,11 @@ BODIES = {
         b'{"rows": [{"new": true, "size": 1, "city": "Rome"}, {"size": null, "city": "7", "new": false}]}',
     ),
     "lists": (media.JSON, b'{"columns": ["city", "new", "size"], "data": [["Rome", true, 1], ["7", false, null]]}'),
+    "records": (media.JSON, b'[{"new": true, "size": 1, "city": "Rome"}, {"size": null, "city": "7", "new": false}]'),
+    "lines": (
+        media.NDJSON,
+        b'{"new": true, "size": 1, "city": "Rome"}\n{"size": null, "city": "7", "new": false}\n',
+    ),
     "csv": (media.CSV, b"more,city,size,new\nx,Rome,1,True\ny,7,,false\n"),
     "tsv": (media.TSV, b"more\tcity\tsize\tnew\nx\tRome\t1\tTrue\ny\t7\t\tfalse\n"),
     "parquet": (media.PARQUET, _file(EXPECTED, pq.ParquetWriter)),
@@ -240,7 +245,7 @@ def test_no_rows_and_too_many_rows_are_refused():
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
-        ([1], "must be an object"),
+        ([1], "list of objects"),
         ({"data": [[1]]}, "must be"),
         ({"rows": {"a": 1}}, "list of objects"),
         ({"rows": [{"a": 1}], "columns": ["a"]}, "row 1 must be a list of 1 values"),
