@@ -54,6 +54,9 @@ def test_the_bytes_of_lines_come_back_as_they_were(client: TestClient) -> None:
         ("application/x-ndjson", "[1]\n[2]\n", "columns"),
         ("application/x-ndjson", '{"a": 1}\n{a: 2}\n', "row 2 is not JSON"),
         ("application/x-ndjson", "\n\n", "columns"),
+        ("application/x-ndjson", '{"a": 1},\n{"a": 2},\n', "row 2 is no object"),
+        ("application/x-ndjson", "]", "row 1 is no object"),
+        ("application/x-ndjson", ":", "row 1 is no object"),
     ],
 )
 def test_what_is_no_table_is_refused_with_its_row(client: TestClient, kind: str, body: str, reason: str) -> None:

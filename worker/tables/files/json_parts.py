@@ -82,8 +82,12 @@ def json_lines(source: Path) -> Iterator[tuple[str, Any]]:
         first, size = 1, 0
         waiting: list[bytes] = []
         while pieces.next():
-            waiting.append(pieces.value())
-            size += len(waiting[-1])
+            row = pieces.value()
+            if not row:
+                # a mark that begins no value
+                raise UnreadableTable(f"the body is not JSON: row {first + len(waiting)} is no object")
+            waiting.append(row)
+            size += len(row)
             if size >= BLOCK:
                 yield "rows", _parsed_rows(waiting, first)
                 first, size, waiting = first + len(waiting), 0, []

@@ -43,6 +43,7 @@ def _npz(**arrays):
 NO_CHARACTER = np.array([2**31 - 1], "<u4").view("<U1")
 SMALL = pa.table({"a": [1.0, 2.0, 3.0], "b": ["x", "y", "z"]})
 BODIES = {
+    media.NDJSON: b'{"a": 1, "b": "x"}\n{"a": 2.5, "b": null}\n',
     media.CSV: b"a,b\n1,x\n2,y\n3,z\n",
     media.TSV: b"a\tb\n1\tx\n2\ty\n3\tz\n",
     media.PARQUET: _parquet(SMALL),
