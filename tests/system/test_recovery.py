@@ -95,7 +95,7 @@ def test_a_stopped_worker_gives_its_job_back_at_once(start_system: Start) -> Non
     system = start_system(workers=2, lease_seconds="60")
     job = system.submit(dataset=_slow_table(system), spec=SLOW)
     system.wait_for_iteration(job, 1)
-    owner = next(worker for worker in system.workers if _children(worker.pid))
+    owner = next(worker for worker in system.workers if job in worker.log.read_text())
     owner.stop()
     ended = system.wait(job, 40)
     assert ended["state"] == "succeeded", ended["error"]
