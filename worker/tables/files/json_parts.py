@@ -45,7 +45,7 @@ def json_parts(source: Path) -> Iterator[tuple[str, Any]]:
     with source.open("rb") as file:
         pieces = _Pieces(file)
         if pieces.next() == b"[":
-            yield from (("rows", rows) for rows in _rows(pieces))
+            yield from (("rows", rows) for rows in _in_blocks(_rows(pieces)))
             pieces.check_end()
             return
         if pieces.next() != b"{":
@@ -58,7 +58,7 @@ def json_parts(source: Path) -> Iterator[tuple[str, Any]]:
             if name in ROWS:
                 if pieces.next() != b"[":
                     raise UnreadableTable(f"{name!r} is not a list; {JSON_SHAPE}")
-                yield from (("rows", rows) for rows in _rows(pieces))
+                yield from (("rows", rows) for rows in _in_blocks(_rows(pieces)))
             else:
                 value = _parsed(pieces.value())
                 if name == "columns":
@@ -78,21 +78,7 @@ def json_lines(source: Path) -> Iterator[tuple[str, Any]]:
         TableTooLarge: a value is too long.
     """
     with source.open("rb") as file:
-        pieces = _Pieces(file)
-        first, size = 1, 0
-        waiting: list[bytes] = []
-        while pieces.next():
-            row = pieces.value()
-            if not row:
-                # a mark that begins no value
-                raise UnreadableTable(f"the body is not JSON: row {first + len(waiting)} is no object")
-            waiting.append(row)
-            size += len(row)
-            if size >= BLOCK:
-                yield "rows", _parsed_rows(waiting, first)
-                first, size, waiting = first + len(waiting), 0, []
-        if waiting:
-            yield "rows", _parsed_rows(waiting, first)
+        yield from (("rows", rows) for rows in _in_blocks(_values(_Pieces(file))))
 
 
 def _member(pieces: "_Pieces", keys: set[str]) -> str:
@@ -111,20 +97,43 @@ def _member(pieces: "_Pieces", keys: set[str]) -> str:
     return name
 
 
-def _rows(pieces: "_Pieces") -> Iterator[list[Row]]:
+def _rows(pieces: "_Pieces") -> Iterator[bytes]:
+    """Yield the values of a list, as written."""
     pieces.take(b"[")
     if pieces.next() == b"]":
         pieces.take(b"]")
         return
-    first, size, mark = 1, 0, b","
-    waiting: list[bytes] = []
+    number, mark = 0, b","
     while mark == b",":
-        row, mark = pieces.row(first + len(waiting))
+        number += 1
+        row, mark = pieces.row(number)
+        yield row
+
+
+def _values(pieces: "_Pieces") -> Iterator[bytes]:
+    """Yield values that follow one another to the end, as written."""
+    number = 0
+    while pieces.next():
+        number += 1
+        row = pieces.value()
+        if not row:
+            # a mark that begins no value
+            raise UnreadableTable(f"the body is not JSON: row {number} is no object")
+        yield row
+
+
+def _in_blocks(rows: Iterator[bytes]) -> Iterator[list[Row]]:
+    """Yield rows parsed, about ``BLOCK`` bytes at a time."""
+    first, size = 1, 0
+    waiting: list[bytes] = []
+    for row in rows:
         waiting.append(row)
         size += len(row)
-        if size >= BLOCK or mark != b",":
+        if size >= BLOCK:
             yield _parsed_rows(waiting, first)
             first, size, waiting = first + len(waiting), 0, []
+    if waiting:
+        yield _parsed_rows(waiting, first)
 
 
 def _parsed_rows(rows: list[bytes], first: int) -> list[Row]:
