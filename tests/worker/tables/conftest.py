@@ -23,6 +23,7 @@ class Ingested:
 
     def __init__(self, described: IngestedTable, table: pa.Table) -> None:
         self.rows = described.rows
+        self.reading = described.reading
         self.columns: dict[str, Column] = {column.name: column for column in described.columns}
         self.table = table
 

@@ -9,9 +9,6 @@ import pytest
 from worker.contracts.errors import UnreadableTable
 from worker.contracts.reading import ReadingOptions
 from worker.tables import media
-from worker.tables.files.ingest import ingest
-from worker.tables.storage import load_table
-from worker.tables.values import shown
 
 ROWS = 30
 CITIES = {
@@ -54,22 +51,12 @@ def _text(rows, separator, end="\r\n", quoting=csv.QUOTE_MINIMAL):
 
 
 @pytest.fixture
-def read(tmp_path):
-    """Return what reads bytes as a table: the names and cells as texts, and how it was read."""
+def read(take):
+    """Return what reads bytes as a table: the names and cells, and how it was read."""
 
     def read_body(body, kind=media.CSV, **options):
-        (tmp_path / "body").write_bytes(body)
-        found = ingest(
-            tmp_path / "body",
-            kind,
-            tmp_path / "table",
-            max_cells=10**6,
-            max_bytes=10**8,
-            options=ReadingOptions(**options),
-        )
-        names = [column.name for column in found.columns]
-        table = shown(load_table(tmp_path / "table")).select(names)
-        return names, [list(row.values()) for row in table.to_pylist()], found
+        found = take(body, kind, ReadingOptions(**options))
+        return list(found.columns), [list(row.values()) for row in found.table.to_pylist()], found
 
     return read_body
 
@@ -150,14 +137,14 @@ def test_the_table_in_a_text_is_found(read, shape):
 
 def test_the_index_of_a_data_frame_is_no_feature(read):
     _, _, described = read((",half,side\n" + PLAIN).encode())
-    assert [column.index for column in described.columns] == [True, False, False]
+    assert [column.index for column in described.columns.values()] == [True, False, False]
     _, _, described = read(("half,side\n" + PLAIN).encode())
-    assert [column.index for column in described.columns] == [True, False, False]
+    assert [column.index for column in described.columns.values()] == [True, False, False]
 
 
 def test_a_first_column_of_a_table_without_names_is_a_feature(read):
     _, _, described = read(PLAIN.encode())
-    assert [column.index for column in described.columns] == [False, False, False]
+    assert [column.index for column in described.columns.values()] == [False, False, False]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

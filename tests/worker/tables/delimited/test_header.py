@@ -4,7 +4,6 @@ import pytest
 
 from worker.contracts.reading import ReadingOptions
 from worker.tables import media
-from worker.tables.files.ingest import ingest
 
 HEADERLESS = {
     "numbers": "-1.7,-0.3,kind-b\n0.3,1.3,kind-a\n0.2,0.8,kind-a\n",
@@ -40,36 +39,28 @@ NAMED = {
 }
 
 
-def _ingested(tmp_path, text, kind=media.CSV, **options):
-    (tmp_path / "body").write_text(text.replace(",", "\t") if kind == media.TSV else text)
-    return ingest(
-        tmp_path / "body",
-        kind,
-        tmp_path / "table",
-        max_cells=10**6,
-        max_bytes=10**8,
-        options=ReadingOptions(**options),
-    )
+def _ingested(take, text, kind=media.CSV, **options):
+    return take(text.replace(",", "\t") if kind == media.TSV else text, kind, ReadingOptions(**options))
 
 
 @pytest.mark.parametrize("header", [None, False])
 @pytest.mark.parametrize("kind", [media.CSV, media.TSV])
 @pytest.mark.parametrize("text", HEADERLESS.values(), ids=HEADERLESS)
-def test_a_first_row_of_data_is_a_row(tmp_path, text, kind, header):
-    found = _ingested(tmp_path, text, kind, header=header)
+def test_a_first_row_of_data_is_a_row(take, text, kind, header):
+    found = _ingested(take, text, kind, header=header)
     assert found.rows == text.count("\n")
-    assert [column.name for column in found.columns] == [f"column_{k + 1}" for k in range(len(found.columns))]
+    assert list(found.columns) == [f"column_{k + 1}" for k in range(len(found.columns))]
     assert not found.reading.header
 
 
 @pytest.mark.parametrize("text", NAMED.values(), ids=NAMED)
-def test_names_are_taken_for_names(tmp_path, text):
-    found = _ingested(tmp_path, text)
-    assert [column.name for column in found.columns] == text.partition("\n")[0].split(",")
+def test_names_are_taken_for_names(take, text):
+    found = _ingested(take, text)
+    assert list(found.columns) == text.partition("\n")[0].split(",")
     assert found.rows == text.count("\n") - 1
 
 
-def test_who_says_that_the_first_row_holds_names_is_believed(tmp_path):
-    found = _ingested(tmp_path, "1.5,2.5\n3,4\n", header=True)
-    assert [column.name for column in found.columns] == ["1.5", "2.5"]
+def test_who_says_that_the_first_row_holds_names_is_believed(take):
+    found = _ingested(take, "1.5,2.5\n3,4\n", header=True)
+    assert list(found.columns) == ["1.5", "2.5"]
     assert found.rows == 1
