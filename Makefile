@@ -8,7 +8,7 @@ PEERS := $(VENV)/.peers-installed
 HOME_DIR ?= .factrfm
 PORT ?= 8000
 
-.PHONY: demo serve test arithmetic lint client docs pictures bench faults fuzz screenshots
+.PHONY: demo serve test properties arithmetic lint client docs pictures bench faults fuzz screenshots
 
 demo: $(STAMP)
 	$(BIN)/factrfm demo
@@ -21,6 +21,10 @@ WHOLE := tests/system tests/faults tests/service/local/test_embedded.py
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(WHOLE))
 	$(BIN)/python -m pytest $(WHOLE)
+
+# tests that draw their inputs, with other draws each time
+properties: $(STAMP)
+	$(BIN)/python -m pytest --hypothesis-profile other -m hypothesis tests/worker tests/service
 
 # make arithmetic [TESTS=tests/system]: tests with the arithmetic of other processors, 18 times or more; needs cc
 TESTS ?= tests/worker/engine tests/worker/runs tests/worker/training tests/worker/serving $(wildcard tests/worker/test_*.py)
