@@ -1,7 +1,4 @@
-"""scikit-learn estimators over the engine: what a fit job does, on rows in memory.
-
-They need the extra ``sklearn``.
-"""
+"""What the estimators have in common: parameters, a fit, files, and the attributes that follow."""
 
 import warnings
 from collections.abc import Sequence
@@ -12,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from worker.contracts.errors import ArtifactCorrupt, DoesNotFit, InvalidRequest, UnknownCategories, UnreadableTable
@@ -23,13 +20,13 @@ from worker.engine import summary
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
 from worker.engine.recursion import FitState
+from worker.estimators.inputs import array_table, check_dates, typed_frame
+from worker.estimators.parameters import check_device, spec_of
 from worker.serving.model import Answer, ServedModel, load
 from worker.store.files.safetensors_io import pack
 from worker.tables.encoding import splits
 from worker.tables.frames import frame_table, is_frame
 from worker.tables.rows.matching import match_columns
-from worker.training.estimator_inputs import array_table, check_dates, check_device, history_line, spec_of, typed_frame
-from worker.training.estimator_targets import class_targets, encode_labels, exact_labels, regression_array
 from worker.training.machine import Machine
 from worker.training.model_selection import Choice, choose, run_summaries
 from worker.training.pipeline import LastSolve, chosen_by, last_solve, model_of, recurse, solver_for
@@ -40,7 +37,7 @@ MIN_ROWS = 3
 """With fewer rows none is held out."""
 
 
-class _FactRFM(BaseEstimator):  # type: ignore[misc]
+class FactRFM(BaseEstimator):  # type: ignore[misc]
     """Base class of the two estimators."""
 
     def __init__(
@@ -224,7 +221,7 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         self.refitted_ = solved.refitted
         self.spec_ = choice.spec.model_dump()
         self.choices_ = [run.model_dump() for run in run_summaries(choice.runs)]
-        self.history_ = [history_line(state) for state in states]
+        self.history_ = [_history_line(state) for state in states]
         self.best_iteration_ = best.iteration
         self.chosen_by_ = chosen_by(choice.rows, best)
         self.n_iter_ = states[-1].current.iteration + 1
@@ -275,73 +272,12 @@ class _FactRFM(BaseEstimator):  # type: ignore[misc]
         raise NotImplementedError
 
 
-class FactRFMRegressor(RegressorMixin, _FactRFM):  # type: ignore[misc]
-    """FACT-RFM for one or several outputs. The parameters are those of the service's training spec.
-
-    Learned: ``feature_matrix_`` (d, d) over ``encoded_feature_names_``, ``feature_importances_`` by column, summing to
-    1, ``features_learned_``, whether ``feature_matrix_`` is another one than the identity that a fit begins with,
-    ``history_`` by iteration, ``best_iteration_`` and what it was ``chosen_by_``, ``spec_`` with every choice made
-    before the first iteration, ``choices_`` that led there, and ``refitted_``, whether validation rows joined the last
-    solve, and ``validation_chose_``, what those rows also chose: their figures in ``history_`` are then too good.
-    """
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return (n,) or, for several outputs, (n, c), in the units of y."""
-        check_is_fitted(self, "model_")
-        outputs: np.ndarray = self._answer(X).predictions.astype(np.float64)
-        return outputs[:, 0] if self._flat else outputs
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        tags.target_tags.single_output = True
-        return tags
-
-    def _targets(self, y: Any) -> tuple[np.ndarray, list[Any] | None]:
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
-        Y = regression_array(y)
-        self._flat = Y.ndim == 1
-        Y = Y.reshape(len(Y), -1)
-        return Y, None
-
-    def _codes(self, y: Any, classes: list[Any] | None) -> np.ndarray:
-        Y: np.ndarray = regression_array(y)
-        return Y.reshape(len(Y), -1)
-
-    def _set_model_attributes(self, model: ServedModel) -> None:
-        self._flat = getattr(self, "_flat", len(model.targets) == 1)
-        super()._set_model_attributes(model)
-
-
-class FactRFMClassifier(ClassifierMixin, _FactRFM):  # type: ignore[misc]
-    """FACT-RFM for classes. The parameters are those of the service's training spec.
-
-    Learned: ``classes_``, and what ``FactRFMRegressor`` learns.
-    """
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of every row, (n,)."""
-        places = self.predict_proba(X).argmax(axis=1)
-        predicted: np.ndarray = self.classes_[places]
-        return predicted
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return probabilities (n, classes) in the order of ``classes_``."""
-        check_is_fitted(self, "model_")
-        probabilities = self._answer(X).probabilities
-        if probabilities is None:
-            raise TypeError("the model is a regression")
-        return probabilities
-
-    def _targets(self, y: Any) -> tuple[np.ndarray, list[Any] | None]:
-        self.classes_, codes = class_targets(y)
-        return codes, self.classes_.tolist()
-
-    def _codes(self, y: Any, classes: list[Any] | None) -> np.ndarray:
-        return encode_labels(self.classes_, y)
-
-    def _set_model_attributes(self, model: ServedModel) -> None:
-        if not hasattr(self, "classes_"):
-            self.classes_ = exact_labels(model.classes or [])
-        super()._set_model_attributes(model)
+def _history_line(state: FitState) -> dict[str, Any]:
+    """Return an estimator's history entry for one iteration."""
+    return {
+        "iteration": state.current.iteration,
+        "ridge": state.current.ridge,
+        "bandwidth": state.current.bandwidth,
+        "seconds": sum(state.timings.values()),
+        **state.current.metrics,
+    }

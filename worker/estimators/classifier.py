@@ -1,0 +1,44 @@
+"""The estimator of classes."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from worker.estimators.base import FactRFM
+from worker.estimators.targets import class_targets, encode_labels, exact_labels
+from worker.serving.model import ServedModel
+
+
+class FactRFMClassifier(ClassifierMixin, FactRFM):  # type: ignore[misc]
+    """FACT-RFM for classes. The parameters are those of the service's training spec.
+
+    Learned: ``classes_``, and what ``FactRFMRegressor`` learns.
+    """
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of every row, (n,)."""
+        places = self.predict_proba(X).argmax(axis=1)
+        predicted: np.ndarray = self.classes_[places]
+        return predicted
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return probabilities (n, classes) in the order of ``classes_``."""
+        check_is_fitted(self, "model_")
+        probabilities = self._answer(X).probabilities
+        if probabilities is None:
+            raise TypeError("the model is a regression")
+        return probabilities
+
+    def _targets(self, y: Any) -> tuple[np.ndarray, list[Any] | None]:
+        self.classes_, codes = class_targets(y)
+        return codes, self.classes_.tolist()
+
+    def _codes(self, y: Any, classes: list[Any] | None) -> np.ndarray:
+        return encode_labels(self.classes_, y)
+
+    def _set_model_attributes(self, model: ServedModel) -> None:
+        if not hasattr(self, "classes_"):
+            self.classes_ = exact_labels(model.classes or [])
+        super()._set_model_attributes(model)
