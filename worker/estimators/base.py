@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import torch
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -20,7 +19,7 @@ from worker.engine import summary
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
 from worker.engine.recursion import FitState
-from worker.estimators.inputs import array_table, check_dates, typed_frame
+from worker.estimators.inputs import array_table, by_position, check_dates, check_dense, typed_frame
 from worker.estimators.parameters import check_device, spec_of
 from worker.serving.model import Answer, ServedModel, load
 from worker.store.files.safetensors_io import pack
@@ -99,7 +98,6 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
             ValueError: naming the parameter or the input, its value and what would be right.
         """
         spec = self._spec()
-        self._fitted_on_frame = is_frame(X)
         table, self._columns = self._table(X, fitting=True)
         Y, classes = self._targets(y)
         if table.num_rows != len(Y):
@@ -163,9 +161,12 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
 
     def _table(self, X: Any, *, fitting: bool) -> tuple[pa.Table, list[ModelColumn]]:
         """Return the columns, and as a model reads them; an array has only numbers."""
-        if is_frame(X) != self._fitted_on_frame:
+        check_dense(X, "X")
+        if fitting:
+            self._fitted_on_frame = is_frame(X)
+        elif is_frame(X) != self._fitted_on_frame:
             # as everywhere in scikit-learn, unnamed columns match by position
-            X = self._by_position(X)
+            X = by_position(X, [column.name for column in self._columns] if self._fitted_on_frame else None)
         if is_frame(X):
             table = frame_table(X)
             validate_data(self, X, reset=fitting, skip_check_array=True)
@@ -187,15 +188,6 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
             raise ValueError("Input X contains infinity; missing values are NaN")
         table = array_table(X)
         return table, [ModelColumn(name=name, type="numeric") for name in table.column_names]
-
-    def _by_position(self, X: Any) -> Any:
-        """Return an array as the DataFrame that was fitted, or a DataFrame as an array."""
-        if not self._fitted_on_frame:
-            return X.to_numpy()
-        X = np.asarray(X)
-        if X.ndim != 2 or X.shape[1] != len(self._columns):
-            raise ValueError(f"X must have {len(self._columns)} columns, not the shape {X.shape}")
-        return pd.DataFrame(X, columns=[column.name for column in self._columns]).infer_objects()
 
     def _split(
         self, table: pa.Table, Y: np.ndarray, classes: list[Any] | None, validation: Rows | None

@@ -1,12 +1,48 @@
 """Columns of the estimators' inputs: arrays of numbers, and data frames in the form of an uploaded table."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
+from scipy.sparse import issparse
 
 from worker.contracts.resources import ModelColumn
 from worker.tables import values
 from worker.tables.files.inference import typed_table
+from worker.tables.frames import frame_table
+
+
+def check_dense(data: Any, name: str) -> None:
+    """Check that an input called ``name`` is in memory, with all its cells.
+
+    Raises:
+        TypeError: it is a sparse matrix of scipy, a sparse tensor, or a lazy frame of polars.
+    """
+    refused = f"Sparse data was passed for {name}, but dense data is required. "
+    if issparse(data):
+        raise TypeError(f"{refused}Use '.toarray()' to convert to a dense numpy array.")
+    if isinstance(data, torch.Tensor) and data.layout != torch.strided:
+        raise TypeError(f"{refused}Use '.to_dense()' to convert to a dense tensor.")
+    if hasattr(data, "collect_schema") and not hasattr(data, "to_arrow"):
+        raise TypeError(f"{name} is a polars {type(data).__name__}, which has no rows yet; call .collect() first")
+
+
+def by_position(X: Any, columns: Sequence[str] | None) -> Any:
+    """Return an array as the data frame with these ``columns`` that was fitted, or for None a data frame as an array.
+
+    Raises:
+        ValueError: an array has another number of columns.
+    """
+    if columns is None:
+        return X.to_numpy() if hasattr(X, "to_numpy") else frame_table(X).to_pandas().to_numpy()
+    X = np.asarray(X)
+    if X.ndim != 2 or X.shape[1] != len(columns):
+        raise ValueError(f"X must have {len(columns)} columns, not the shape {X.shape}")
+    return pd.DataFrame(X, columns=columns).infer_objects()
 
 
 def array_table(X: np.ndarray) -> pa.Table:

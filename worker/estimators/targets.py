@@ -11,6 +11,7 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from worker.contracts.base import Label
+from worker.estimators.inputs import check_dense
 from worker.tables import values
 from worker.tables.encoding.targets import integer_labels
 from worker.tables.frames import arrow_column, frame_table
@@ -69,6 +70,7 @@ def exact_labels(classes: Sequence[Label]) -> np.ndarray:
 
 def _array(y: Any) -> Any:
     """Return targets of Arrow or polars as a numpy array; others unchanged."""
+    check_dense(y, "y")
     if not isinstance(y, pa.Array | pa.ChunkedArray) and hasattr(y, "to_arrow") and not hasattr(y, "columns"):
         y = arrow_column("y", y)
     if not isinstance(y, pa.Array | pa.ChunkedArray):
