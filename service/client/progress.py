@@ -21,15 +21,8 @@ from service.client.errors import ClientError
 from service.client.events import AnyEvent
 from worker.contracts.events import IterationEvent, LogEvent, StateEvent, StepEvent
 from worker.contracts.resources import Job, Upload
+from worker.contracts.validation import leading_metric
 
-SHOWN = (
-    "validation_accuracy",
-    "validation_rmse",
-    "leave_one_out_accuracy",
-    "leave_one_out_rmse",
-    "train_accuracy",
-    "train_rmse",
-)
 LOOK_SECONDS = 1.0
 
 
@@ -81,7 +74,7 @@ class ProgressBar:
                 self._progress.update(self._task, completed=total)
             self._progress.update(self._task, note=event.data.state)
         else:
-            self._measured = _note(event.data.metrics)
+            self._measured = leading_metric(event.data.metrics)
             if self._look is None:
                 done, total = _position(event)
                 self._progress.update(self._task, completed=done, total=total, note=self._measured)
@@ -149,8 +142,3 @@ def _position(event: AnyEvent) -> tuple[int, int]:
         return event.data.step, event.data.steps
     assert event.type == "trial"  # noqa: S101 - the other types are handled above
     return event.data.trial, event.data.trials
-
-
-def _note(metrics: dict[str, float]) -> str:
-    name = next((metric for metric in SHOWN if metric in metrics), None)
-    return "" if name is None else f"{name.replace('_', ' ')} {metrics[name]:.4g}"

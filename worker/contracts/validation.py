@@ -17,6 +17,15 @@ ROWS_OF: dict[ChosenBy, str] = {
     "folds": "on the rows held out, averaged over the folds",
     "leave_one_out": "on the training rows, each left out of the solve in turn",
 }
+LEADING = (
+    "validation_accuracy",
+    "validation_rmse",
+    "leave_one_out_accuracy",
+    "leave_one_out_rmse",
+    "train_accuracy",
+    "train_rmse",
+)
+"""From the first choice to the last of the metric that stands for all."""
 
 
 def validation_chose(request: Mapping[str, Any]) -> list[str]:
@@ -114,6 +123,12 @@ def selection_notes(record: Model | Job) -> list[str]:
     if record.left_out_chose:
         notes.append(f"Training rows, left out in turn, also chose {in_words(record.left_out_chose)}, {OPTIMISTIC}.")
     return notes
+
+
+def leading_metric(metrics: Mapping[str, float]) -> str:
+    """Return the leading metric in words with its value, such as "validation rmse 0.31"; without any an empty text."""
+    name = next((metric for metric in LEADING if metric in metrics), None)
+    return "" if name is None else f"{name.replace('_', ' ')} {metrics[name]:.4g}"
 
 
 def _any_begins(names: Iterable[str], prefix: str) -> bool:

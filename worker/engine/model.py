@@ -62,6 +62,16 @@ class Model(Protocol):
             raise EngineError("a regression has no probabilities")
         return self.targets.probabilities(self.raw(X))
 
+    def scores(self, X: Tensor) -> Tensor:
+        """Return class scores (m, c) float64, whose nearest point of the simplex the probabilities are.
+
+        Raises:
+            EngineError: the model is a regression.
+        """
+        if not isinstance(self.targets, ClassTargets):
+            raise EngineError("a regression has no class scores")
+        return self.targets.scores(self.raw(X))
+
     def importance(self) -> Tensor:
         """Return each column's share of the mean squared distance between training rows, (d,) float64."""
 

@@ -121,14 +121,14 @@ class ClassTargets:
 
     def decode(self, F: Tensor) -> Tensor:
         """Scores (m, c) → codes (m,): the most probable class."""
-        return self._uncentred(F).argmax(1)
+        return self.scores(F).argmax(1)
 
     def probabilities(self, F: Tensor) -> Tensor:
         """Scores (m, c) → probabilities (m, c), float64.
 
         They are the nearest point of the simplex, mixed with a little of the uniform distribution.
         """
-        return on_simplex(self._uncentred(F)) * (1 - UNIFORM_SHARE) + UNIFORM_SHARE / self.n_classes
+        return on_simplex(self.scores(F)) * (1 - UNIFORM_SHARE) + UNIFORM_SHARE / self.n_classes
 
     def metrics(self, F: Tensor, codes: Tensor) -> dict[str, float]:
         """Return accuracy and the Brier score of the probabilities.
@@ -150,7 +150,8 @@ class ClassTargets:
         """
         return (self.metrics(F, codes)["brier"],)
 
-    def _uncentred(self, F: Tensor) -> Tensor:
+    def scores(self, F: Tensor) -> Tensor:
+        """Scores less the frequencies (m, c) → scores (m, c), float64: ``probabilities`` projects them."""
         return F.double() if self.frequencies is None else F.double() + self.frequencies
 
 

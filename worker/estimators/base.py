@@ -18,9 +18,9 @@ from worker.contracts.validation import validation_chose
 from worker.engine import summary
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
-from worker.engine.recursion import FitState
+from worker.estimators.following import Callback, Followed, Progress, follow, full_matrix
 from worker.estimators.inputs import array_table, by_position, check_dates, check_dense, typed_frame
-from worker.estimators.parameters import check_device, spec_of
+from worker.estimators.parameters import check_device, check_following, seed_of, spec_of
 from worker.serving.model import Answer, ServedModel, load
 from worker.store.files.safetensors_io import pack
 from worker.tables.encoding import splits
@@ -32,6 +32,8 @@ from worker.training.pipeline import LastSolve, chosen_by, last_solve, model_of,
 from worker.training.rows import TrainingRows, encoded_rows
 
 Rows = tuple[Any, Any]
+Coded = tuple[pa.Table, np.ndarray]
+"""Rows as columns of a table, and their targets: (n, c) outputs or (n,) class codes."""
 MIN_ROWS = 3
 """With fewer rows none is held out."""
 
@@ -64,6 +66,10 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
         seed: int = 0,
         validation_fraction: float | None = 0.2,
         device: str = "cpu",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        callbacks: Sequence[Callback] | None = None,
+        keep_feature_matrices: bool = True,
     ) -> None:
         self.update = update
         self.geometric_average = geometric_average
@@ -87,6 +93,10 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
         self.seed = seed
         self.validation_fraction = validation_fraction
         self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.callbacks = callbacks
+        self.keep_feature_matrices = keep_feature_matrices
 
     def fit(self, X: Any, y: Any, *, validation: Rows | None = None) -> Self:
         """Train on X (n, columns), an array or a DataFrame, and y.
@@ -104,31 +114,39 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"X has {table.num_rows} rows and y has {len(Y)}")
         if len(Y) < 2:
             raise ValueError(f"a fit needs at least 2 rows, not {len(Y)} (n_samples = {len(Y)})")
-        training, held_out = self._split(table, Y, classes, validation)
+        training, held_out = self._split(spec, table, Y, classes, validation)
+        try:
+            with Progress(int(self.verbose), spec.iterations) as progress:
+                self._train(spec, classes, training, held_out, progress)
+        except (EngineError, InvalidRequest, DoesNotFit) as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def _train(
+        self, spec: FitSpec, classes: list[Any] | None, training: Coded, held_out: Coded | None, progress: Progress
+    ) -> None:
+        """Choose what the spec leaves open, run the recursion and set all fitted attributes."""
 
         def load(candidate: FitSpec) -> TrainingRows:
             return encoded_rows(candidate, self._columns, classes, training, held_out)
 
         machine = Machine(torch.device(self.device), memory_bytes=None)
-        try:
-            choice = choose(spec, load, device=machine.device)
-            refits = self.refit and held_out is not None
-            solver, self.solver_reason_ = solver_for(choice, self.solver, machine, refits=refits)
-            options = choice.spec.model_copy(update={"solver": solver}).engine_options()
-            config = FitConfig(**options, raise_ridge=self.ridge == "auto")
-            states = list(recurse(choice.rows, config, machine))
-            solved = last_solve(choice.rows, config, states[-1].best, machine, refits=refits)
-            if solved.refused is not None:
-                warnings.warn(f"the validation rows could not join the last solve: {solved.refused}", stacklevel=2)
-            outputs = [ModelColumn(name=f"y{index}", type="numeric") for index in range(choice.rows.targets.n_outputs)]
-            targets = outputs if classes is None else [ModelColumn(name="y", type="categorical")]
-            self._set_fit_attributes(choice, states, solved)
-            self._set_model_attributes(model_of(choice.rows, solved, config, self._columns, targets))
-            request = {"kind": "fit", "validation": held_out, "spec": spec.resolved().model_dump()}
-            self.validation_chose_ = validation_chose(request)
-        except (EngineError, InvalidRequest, DoesNotFit) as error:
-            raise ValueError(str(error)) from error
-        return self
+        choice = choose(spec, load, device=machine.device, ended=progress.run)
+        refits = self.refit and held_out is not None
+        solver, self.solver_reason_ = solver_for(choice, self.solver, machine, refits=refits)
+        options = choice.spec.model_copy(update={"solver": solver}).engine_options()
+        config = FitConfig(**options, raise_ridge=self.ridge == "auto")
+        states = recurse(choice.rows, config, machine)
+        followed = follow(states, progress, self.callbacks or (), keep=self.keep_feature_matrices)
+        solved = last_solve(choice.rows, config, followed.last.best, machine, refits=refits)
+        if solved.refused is not None:
+            warnings.warn(f"the validation rows could not join the last solve: {solved.refused}", stacklevel=3)
+        outputs = [ModelColumn(name=f"y{index}", type="numeric") for index in range(choice.rows.targets.n_outputs)]
+        targets = outputs if classes is None else [ModelColumn(name="y", type="categorical")]
+        self._set_fit_attributes(choice, followed, solved)
+        self._set_model_attributes(model_of(choice.rows, solved, config, self._columns, targets))
+        request = {"kind": "fit", "validation": held_out, "spec": spec.resolved().model_dump()}
+        self.validation_chose_ = validation_chose(request)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted model to a safetensors file, in the format of the service's export."""
@@ -153,10 +171,12 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
 
     def _spec(self) -> FitSpec:
         options = {name: getattr(self, name) for name in FitSpec.model_fields if name != "blocks"}
+        options["seed"] = seed_of(self.random_state, self.seed)
         fraction = self.validation_fraction
         if fraction is not None and not (isinstance(fraction, int | float) and 0 < fraction < 1):
             raise ValueError(f"validation_fraction must be None or lie in (0, 1), not {self.validation_fraction!r}")
         check_device(self.device)
+        check_following(self.verbose, self.callbacks)
         return spec_of(options)
 
     def _table(self, X: Any, *, fitting: bool) -> tuple[pa.Table, list[ModelColumn]]:
@@ -190,8 +210,8 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
         return table, [ModelColumn(name=name, type="numeric") for name in table.column_names]
 
     def _split(
-        self, table: pa.Table, Y: np.ndarray, classes: list[Any] | None, validation: Rows | None
-    ) -> tuple[tuple[pa.Table, np.ndarray], tuple[pa.Table, np.ndarray] | None]:
+        self, spec: FitSpec, table: pa.Table, Y: np.ndarray, classes: list[Any] | None, validation: Rows | None
+    ) -> tuple[Coded, Coded | None]:
         if validation is not None:
             if not isinstance(validation, tuple | list) or len(validation) != 2:
                 raise ValueError(f"validation must be a pair of X and y, not {type(validation).__name__}")
@@ -204,19 +224,20 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
             return (table, Y), (held_out, held_Y)
         if self.validation_fraction is None or len(Y) < MIN_ROWS:
             return (table, Y), None
-        fitted, held = splits.holdout(len(Y), self.validation_fraction, self.seed, None if classes is None else Y)
+        fitted, held = splits.holdout(len(Y), self.validation_fraction, spec.seed, None if classes is None else Y)
         return (table.take(fitted), Y[fitted]), (table.take(held), Y[held])
 
-    def _set_fit_attributes(self, choice: Choice, states: Sequence[FitState], solved: LastSolve) -> None:
+    def _set_fit_attributes(self, choice: Choice, followed: Followed, solved: LastSolve) -> None:
         """Set the fitted attributes that are not part of the model."""
         best = solved.best
         self.refitted_ = solved.refitted
         self.spec_ = choice.spec.model_dump()
         self.choices_ = [run.model_dump() for run in run_summaries(choice.runs)]
-        self.history_ = [_history_line(state) for state in states]
+        self.history_ = followed.history
+        self._matrices = followed.matrices
         self.best_iteration_ = best.iteration
         self.chosen_by_ = chosen_by(choice.rows, best)
-        self.n_iter_ = states[-1].current.iteration + 1
+        self.n_iter_ = len(followed.history)
 
     def _set_model_attributes(self, model: ServedModel) -> None:
         """Set the fitted attributes that follow from the model."""
@@ -224,7 +245,7 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
         self._columns = list(model.features)
         self.n_features_in_ = len(model.features)
         M = model.fitted.M
-        self.feature_matrix_ = (torch.diag(M) if M.ndim == 1 else M).double().cpu().numpy()
+        self.feature_matrix_ = full_matrix(M)
         self.encoded_feature_names_ = list(model.encoder.names)
         self.features_learned_ = not summary.is_identity(M)
         place = {column.name: index for index, column in enumerate(model.features)}
@@ -232,6 +253,18 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
         shares = model.fitted.importance().cpu().tolist()
         for source, share in zip(model.encoder.sources, shares, strict=True):
             self._importances[place[source]] += share
+
+    @property
+    def feature_matrices_(self) -> np.ndarray:
+        """Feature matrix of every iteration, (n_iter_, d, d) float64, in the order of ``history_``.
+
+        AttributeError: they were not kept, as in an estimator that was loaded from a file.
+        """
+        check_is_fitted(self, "model_")
+        matrices = getattr(self, "_matrices", None)
+        if matrices is None:
+            raise AttributeError("the matrices of the iterations were not kept; fit with keep_feature_matrices=True")
+        return np.stack([full_matrix(M) for M in matrices])
 
     @property
     def feature_importances_(self) -> np.ndarray:
@@ -245,12 +278,21 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
             )
         return self._importances
 
-    def _answer(self, X: Any) -> Answer:
+    def _answer(self, X: Any, *, stacklevel: int = 2) -> Answer:
+        """Return what the model says of X. ``stacklevel``: as of a warning here, that of the user's call."""
+        table = self._rows_to_answer(X, stacklevel + 1)
+        return self.model_.predict(table)
+
+    def _scores(self, X: Any) -> np.ndarray:
+        table = self._rows_to_answer(X, 3)
+        return self.model_.scores(table)
+
+    def _rows_to_answer(self, X: Any, stacklevel: int) -> pa.Table:
+        check_is_fitted(self, "model_")
         table, _ = self._table(X, fitting=False)
-        answer = self.model_.predict(table)
-        if answer.unknown:
-            warnings.warn(UnknownCategories.of(answer.unknown), stacklevel=3)
-        return answer
+        if unknown := self.model_.unknown_categories(table):
+            warnings.warn(UnknownCategories.of(unknown), stacklevel=stacklevel + 1)
+        return table
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -262,14 +304,3 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
 
     def _codes(self, y: Any, classes: list[Any] | None) -> np.ndarray:
         raise NotImplementedError
-
-
-def _history_line(state: FitState) -> dict[str, Any]:
-    """Return an estimator's history entry for one iteration."""
-    return {
-        "iteration": state.current.iteration,
-        "ridge": state.current.ridge,
-        "bandwidth": state.current.bandwidth,
-        "seconds": sum(state.timings.values()),
-        **state.current.metrics,
-    }

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
 
 from worker.estimators.base import FactRFM
 from worker.estimators.targets import class_targets, encode_labels, exact_labels
@@ -19,14 +18,29 @@ class FactRFMClassifier(ClassifierMixin, FactRFM):  # type: ignore[misc]
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of every row, (n,)."""
-        places = self.predict_proba(X).argmax(axis=1)
+        places = self._probabilities(X).argmax(axis=1)
         predicted: np.ndarray = self.classes_[places]
         return predicted
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities (n, classes) in the order of ``classes_``."""
-        check_is_fitted(self, "model_")
-        probabilities = self._answer(X).probabilities
+        return self._probabilities(X)
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return the natural logarithms of ``predict_proba``, (n, classes)."""
+        logarithms: np.ndarray = np.log(self._probabilities(X))
+        return logarithms
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Return scores: of two classes (n,), above 0 for the second, else (n, classes), the largest for the predicted.
+
+        ``predict_proba`` is the nearest point of the simplex, which cuts scores off that are far on one side.
+        """
+        scores = self._scores(X)
+        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def _probabilities(self, X: Any) -> np.ndarray:
+        probabilities = self._answer(X, stacklevel=3).probabilities
         if probabilities is None:
             raise TypeError("the model is a regression")
         return probabilities

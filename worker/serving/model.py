@@ -37,8 +37,7 @@ class Answer:
     @property
     def unknown(self) -> dict[str, int]:
         """Return how many rows hold an unknown category, by column."""
-        counts = {name: int(rows.sum()) for name, rows in self.unknown_categories.items()}
-        return {name: count for name, count in counts.items() if count}
+        return _counted(self.unknown_categories)
 
     def part(self, start: int, stop: int) -> "Answer":
         """Return what is said of the rows from ``start`` to ``stop``, not included."""
@@ -139,6 +138,19 @@ class ServedModel:
         labels[:] = self.classes
         return Answer(labels[probabilities.argmax(axis=1)], probabilities, unknown_categories)
 
+    def unknown_categories(self, rows: Rows) -> dict[str, int]:
+        """Return how many rows hold a category that no training row had, by column; rows as of ``predict``."""
+        return _counted(self.encoder.unknown_categories(rows))
+
+    def scores(self, rows: Rows) -> np.ndarray:
+        """Return class scores (n, classes) float64, as ``engine.model.Model.scores``, for rows as of ``predict``.
+
+        Raises:
+            InvalidRequest: a row holds numbers too large to compute with.
+            EngineError: the model is a regression.
+        """
+        return _finite(self.fitted.scores(torch.from_numpy(self.encoder.encode(rows))).cpu().numpy())
+
     def to_tensors(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return named arrays and JSON-able metadata from which ``from_tensors`` makes the same model."""
         tensors, engine = self.fitted.to_tensors()
@@ -213,3 +225,8 @@ def _finite(answers: np.ndarray) -> np.ndarray:
             int(broken[0]), " holds numbers so far from the training rows that no prediction can be computed"
         )
     return answers
+
+
+def _counted(unknown_categories: Mapping[str, np.ndarray]) -> dict[str, int]:
+    counts = {name: int(rows.sum()) for name, rows in unknown_categories.items()}
+    return {name: count for name, count in counts.items() if count}

@@ -33,6 +33,8 @@ def test_parameters_and_defaults_are_those_of_the_spec():
     defaults = {name: one.default for name, one in parameters.items()}
     assert defaults.pop("validation_fraction") == 0.2
     assert defaults.pop("device") == "cpu"
+    assert [defaults.pop(name) for name in ("random_state", "verbose", "callbacks")] == [None, 0, None]
+    assert defaults.pop("keep_feature_matrices") is True
     assert defaults == FitSpec().model_dump()
 
 
