@@ -18,6 +18,7 @@ from worker.engine.errors import EngineError, InvalidConfig, NonFiniteValues
 from worker.engine.problem import UNSOLVED
 from worker.engine.recursion import iterate
 from worker.engine.targets import ClassTargets, Targets
+from worker.engine.weights import RowWeights
 
 RUNGS = ((1 / 3, 2, 1.0), (1 / 2, 3, 1 / 3))
 """Of every rung: the share of rows that train, the updates of M, the share of candidates that run it."""
@@ -72,24 +73,26 @@ def successive_halving(
     validation: tuple[Mapping[str, Tensor], Tensor] | None = None,
     seed: int = 0,
     clock: Callable[[], float] | None = None,
+    weights: RowWeights | None = None,
 ) -> Iterator[CandidateRun]:
     """Yield every run as it ends; ``winner`` reads the result off all of them.
 
     ``encoded``: X (n, d) by encoding; Y raw, as ``iterate`` takes it. ``validation``: rows by encoding and raw targets.
+    ``weights``: as of ``iterate``.
 
     Raises:
         InvalidConfig: there is no row left to judge on.
         EngineError: every candidate broke down; the message is that of the first.
     """
     drawn = drawn_rows(Y, targets, seed)
+    own = None if weights is None else replace(weights, training=weights.training[drawn])
     ended: list[CandidateRun] = []
     while planned := next_rung(candidates, ended):
         for run in planned:
             encoding = run.candidate.encoding
             judging = None if validation is None else (validation[0][encoding], validation[1])
-            ended.append(
-                carry_out(run, encoded[encoding][drawn], Y[drawn], targets, len(Y), validation=judging, clock=clock)
-            )
+            X = encoded[encoding][drawn]
+            ended.append(carry_out(run, X, Y[drawn], targets, len(Y), validation=judging, clock=clock, weights=own))
             yield ended[-1]
 
 
@@ -120,8 +123,9 @@ def carry_out(
     *,
     validation: tuple[Tensor, Tensor] | None = None,
     clock: Callable[[], float] | None = None,
+    weights: RowWeights | None = None,
 ) -> CandidateRun:
-    """Return what a run comes to. X (k, d) and Y: the rows that ``drawn_rows`` gives of ``n``.
+    """Return what a run comes to. X (k, d) and Y, with ``weights``: the rows that ``drawn_rows`` gives of ``n``.
 
     Raises:
         InvalidConfig: there is no row left to judge on.
@@ -142,13 +146,21 @@ def carry_out(
     loss: tuple[float, ...] = (math.inf,)
     iteration, ridge, failed = 0, math.nan, None
     try:
-        for state in iterate(X[:training], Y[:training], targets, config, validation=judging):
+        own = None if weights is None else _weights_of_run(weights, training, len(judging[1]))
+        for state in iterate(X[:training], Y[:training], targets, config, validation=judging, weights=own):
             if state.best.loss is not None:
                 loss, iteration, ridge = state.best.loss, state.best.iteration, state.best.ridge
     except (NonFiniteValues, *UNSOLVED) as error:
         loss, iteration, ridge, failed = (math.inf,), 0, math.nan, str(error)
     seconds = None if clock is None else clock() - began
     return CandidateRun(run.candidate, run.rung, training, loss, iteration, ridge, seconds, failed)
+
+
+def _weights_of_run(weights: RowWeights, training: int, judging: int) -> RowWeights:
+    """Return the weights of the rows that train, and of those that judge: drawn ones, then those to validate on."""
+    drawn = weights.training[training : training + JUDGING_ROWS]
+    validation = drawn.new_ones(judging - len(drawn)) if weights.validation is None else weights.validation
+    return RowWeights(weights.training[:training], torch.cat([drawn, validation]))
 
 
 def drawn_rows(Y: Tensor, targets: Targets, seed: int) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from worker.engine.errors import NonFiniteValues
 from worker.engine.kernels import KernelPoints, outputs, part
+from worker.engine.weights import weighted_mean
 
 BLOCK_ROWS = 256
 """AGOP takes the gradients of so many rows at a time, unless its caller says otherwise."""
@@ -49,9 +50,12 @@ def agop(
     bandwidth: float | None,
     *,
     centered: bool = False,
+    weights: Tensor | None = None,
     block_rows: int = BLOCK_ROWS,
 ) -> Tensor:
     """Return AGOP = (1/n) Σᵢ J_f(xᵢ)ᵀJ_f(xᵢ), (d, d), or its diagonal (d,) when M is diagonal.
+
+    With ``weights`` (n,) each row counts so many times, and n is their sum.
 
     ``centered`` subtracts each output's mean gradient first. One output and one block of rows at a time: memory is a
     block of the n × n weights, work n²·c·d.
@@ -70,11 +74,13 @@ def agop(
             G = outputs(profile, alpha[:, k : k + 1] * X)
             if kernel.radial:
                 G = degrees[:, k : k + 1] * X[rows] - G
-            means[k] += G.sum(0)
-            total += G.square().sum(0) if diagonal else G.T @ G
-    total = total / n
+            copies = G if weights is None else weights[rows].unsqueeze(1) * G
+            means[k] += copies.sum(0)
+            total += (G * copies).sum(0) if diagonal else G.T @ copies
+    count = n if weights is None else weights.sum()
+    total = total / count
     if centered:
-        means = means / n
+        means = means / count
         total = total - (means.square().sum(0) if diagonal else means.T @ means)
     return M * total * M if diagonal else M @ total @ M
 
@@ -104,7 +110,13 @@ def next_from_few_rows(
 
 
 def agop_power_of_few_rows(
-    points: KernelPoints, alpha: Tensor, bandwidth: float | None, power: float, *, centered: bool = False
+    points: KernelPoints,
+    alpha: Tensor,
+    bandwidth: float | None,
+    power: float,
+    *,
+    centered: bool = False,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Return AGOP^power, (d, d), as ``matrix_power`` makes it of ``agop``, by matrices of (n, n): for n < d.
 
@@ -118,10 +130,11 @@ def agop_power_of_few_rows(
         if points.kernel.radial:
             W = torch.diag(W.sum(1)) - W
         if centered:
-            W = W - W.mean(0)
-        T += W.T @ W
+            W = W - weighted_mean(W, weights)
+        T += W.T @ (W if weights is None else weights.double().unsqueeze(1) * W)
+    count = n if weights is None else weights.double().sum()
     Q, R = torch.linalg.qr(points.XM.T.double())
-    values, vectors = _eigen(R @ (T / n) @ R.T)
+    values, vectors = _eigen(R @ (T / count) @ R.T)
     return _from_root(Q @ vectors, values.clamp(min=0).pow(power))
 
 

@@ -88,7 +88,10 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class FittedModel(Model):
-    """Training rows X (n, d), alpha (n, c), M (d, d) or (d,) float64, and the kernel between rows."""
+    """Training rows X (n, d), alpha (n, c), M (d, d) or (d,) float64, and the kernel between rows.
+
+    ``row_weights`` (n,) float64, if the rows have any: for the spread of the columns, alpha has them already.
+    """
 
     X: Tensor
     alpha: Tensor
@@ -96,6 +99,7 @@ class FittedModel(Model):
     kernel: Kernel
     bandwidth: float | None
     targets: Targets
+    row_weights: Tensor | None = None
 
     @property
     def nbytes(self) -> int:
@@ -103,12 +107,14 @@ class FittedModel(Model):
         return sum(tensor.nbytes for tensor in self.to_tensors()[0].values())
 
     @classmethod
-    def from_iterate(cls, X: Tensor, iterate: Iterate, config: FitConfig, targets: Targets) -> Self:
-        """Return the model of one iterate of a fit on rows X."""
+    def from_iterate(
+        cls, X: Tensor, iterate: Iterate, config: FitConfig, targets: Targets, weights: Tensor | None = None
+    ) -> Self:
+        """Return the model of one iterate of a fit on rows X (n, d) with ``weights`` (n,)."""
         # rounding depends on the layout in memory: as it is laid out here it comes back from a file
         alpha = iterate.alpha.contiguous()
         X = X.to(alpha.dtype).contiguous()
-        return cls(X, alpha, iterate.M.contiguous(), config.kernel_function, iterate.bandwidth, targets)
+        return cls(X, alpha, iterate.M.contiguous(), config.kernel_function, iterate.bandwidth, targets, weights)
 
     def raw(self, X: Tensor) -> Tensor:
         """Return standardised outputs, or class scores less the classes' frequencies, (m, c).
@@ -127,7 +133,7 @@ class FittedModel(Model):
 
     def importance(self) -> Tensor:
         """Return each column's share of the mean squared distance between training rows, (d,) float64."""
-        return summary.importance(self.M, summary.variances(self.X))
+        return summary.importance(self.M, summary.variances(self.X, weights=self.row_weights))
 
     def to(self, device: torch.device) -> Self:
         """Return the same model on ``device``."""
@@ -138,11 +144,14 @@ class FittedModel(Model):
             self.kernel,
             self.bandwidth,
             self.targets.to(device),
+            None if self.row_weights is None else self.row_weights.to(device),
         )
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return named tensors and JSON-able metadata from which ``from_tensors`` makes the same model."""
         tensors = {"X": self.X, "alpha": self.alpha, "M": self.M}
+        if self.row_weights is not None:
+            tensors["row_weights"] = self.row_weights
         metadata: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "kernel": self.kernel.name,
@@ -171,7 +180,8 @@ class FittedModel(Model):
         if metadata["kernel"] not in KERNELS:
             raise DamagedFile(f"the model's kernel is {metadata['kernel']!r}, which is none")
         kernel = kernel_of(metadata["kernel"], metadata["exponent"])
-        model = cls(tensors["X"], tensors["alpha"], tensors["M"], kernel, metadata["bandwidth"], targets)
+        weights = tensors.get("row_weights")
+        model = cls(tensors["X"], tensors["alpha"], tensors["M"], kernel, metadata["bandwidth"], targets, weights)
         _check(model)
         return model
 
@@ -225,6 +235,7 @@ def _check(model: FittedModel) -> None:
     if (
         tuple(M.shape) not in ((d, d), (d,))
         or any(tuple(alpha.shape) != (n, side) for side in sides)
+        or (model.row_weights is not None and tuple(model.row_weights.shape) != (n,))
         or not X.dtype == alpha.dtype in (torch.float32, torch.float64)
     ):
         shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in model.to_tensors()[0].items())

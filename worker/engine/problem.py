@@ -14,6 +14,7 @@ from worker.engine.kernels.points import predict_rows
 from worker.engine.solvers.ridge_solvers import PreparedSystem, Solution, ridge_solver
 from worker.engine.targets import Targets
 from worker.engine.updates import first_metric, scaled, update_of
+from worker.engine.weights import RowWeights
 
 MEDIAN_ROWS = 1000
 """The median distance is taken between so many rows at most, drawn by the seed."""
@@ -49,6 +50,7 @@ class Problem:
         *,
         choose: bool = False,
         judge: bool = False,
+        weights: RowWeights | None = None,
     ) -> None:
         self.config = config
         # with one iterate there is nothing to choose, but its loss may be wanted all the same
@@ -72,8 +74,10 @@ class Problem:
         self._marks: list[tuple[str, float]] = []
         self._last_points: tuple[Tensor, KernelPoints] | None = None
         leave_one_out = validation is None and (self.choosing or config.ridge == "auto")
-        self._update = update_of(config)
-        self._solver = ridge_solver(config, leave_one_out=leave_one_out)
+        self._weights = weights
+        self.weights = None if weights is None else weights.training.to(X.device, config.dtype)
+        self._update = update_of(config, self.weights)
+        self._solver = ridge_solver(config, leave_one_out=leave_one_out, weights=self.weights)
 
     def start_timing(self) -> None:
         self._marks = []
@@ -145,7 +149,7 @@ class Problem:
     ) -> tuple[KernelPoints, float | None, list["_Fit"], tuple[float, ...]]:
         M = metric.to(self.X.dtype)
         bandwidth = (
-            median_bandwidth(self.X, M, self.kernel, self.config.bandwidth_factor, self.median_rows)
+            median_bandwidth(self.X, M, self.kernel, self.config.bandwidth_factor, self.median_rows, self.weights)
             if self.config.bandwidth == "median"
             else float(self.config.bandwidth)
         )
@@ -158,14 +162,14 @@ class Problem:
         return points, bandwidth, *self._each_ridge(system)
 
     def check(self, solved: Iterate) -> None:
-        """Compare what a solution predicts for some of its own rows with what it was solved for, Y − λ alpha.
+        """Compare what a solution predicts for some of its own rows with what it was solved for, Y − λ W⁻¹ alpha.
 
         Raises:
             Inconsistent: they differ by more than a tenth of the targets' deviation.
         """
         some = self.median_rows
         answers = predict_rows(self.X[some], self._points_under(solved.M), solved.alpha, solved.bandwidth)
-        missed = answers - (self.Y[some] - solved.ridge * solved.alpha[some])
+        missed = answers - (self.Y - self._missed(solved.ridge, solved.alpha))[some]
         apart = float(missed.square().mean().sqrt())
         if not apart <= INCONSISTENT:
             raise Inconsistent(
@@ -205,25 +209,34 @@ class Problem:
     def _loss(self, fit: "_Fit") -> tuple[float, ...]:
         """Return the loss on validation rows, or else of the rows left out."""
         if self.validation is not None and fit.validation_outputs is not None:
-            return self.targets.loss(fit.validation_outputs, self.validation[1])
+            return self.targets.loss(fit.validation_outputs, self.validation[1], self._validation_weights)
         if fit.solution.leave_one_out is not None:
-            return self.targets.loss(self.Y - fit.solution.leave_one_out, self.raw_Y)
+            return self.targets.loss(self.Y - fit.solution.leave_one_out, self.raw_Y, self.weights)
         raise ValueError("a fit without validation rows and leave-one-out residuals has no loss")
 
     def _metrics(self, fit: "_Fit") -> dict[str, float]:
-        # the residual is free: Y − f(X) = λ alpha, and what the solver left over
-        outputs = self.Y - fit.solution.ridge * fit.solution.alpha
+        # the residual is free, with what the solver left over
+        outputs = self.Y - self._missed(fit.solution.ridge, fit.solution.alpha)
         if fit.solution.residual is not None:
             outputs -= fit.solution.residual
-        metrics = {f"train_{name}": value for name, value in self.targets.metrics(outputs, self.raw_Y).items()}
+        own = self.targets.metrics(outputs, self.raw_Y, self.weights)
+        metrics = {f"train_{name}": value for name, value in own.items()}
         metrics |= fit.solution.stats
         if self.validation is not None and fit.validation_outputs is not None:
-            held_out = self.targets.metrics(fit.validation_outputs, self.validation[1])
+            held_out = self.targets.metrics(fit.validation_outputs, self.validation[1], self._validation_weights)
             metrics |= {f"validation_{name}": value for name, value in held_out.items()}
         if fit.solution.leave_one_out is not None:
-            leave_one_out = self.targets.metrics(self.Y - fit.solution.leave_one_out, self.raw_Y)
+            leave_one_out = self.targets.metrics(self.Y - fit.solution.leave_one_out, self.raw_Y, self.weights)
             metrics |= {f"leave_one_out_{name}": value for name, value in leave_one_out.items()}
         return metrics
+
+    def _missed(self, ridge: float, alpha: Tensor) -> Tensor:
+        """Return Y − f(X) of a solution, (n, c): λ W⁻¹ alpha."""
+        return ridge * (alpha if self.weights is None else alpha / self.weights.unsqueeze(1))
+
+    @property
+    def _validation_weights(self) -> Tensor | None:
+        return None if self._weights is None else self._weights.validation
 
     def _mark(self, name: str) -> None:
         if self._clock is not None:

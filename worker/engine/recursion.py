@@ -11,6 +11,7 @@ from worker.engine.config import FitConfig
 from worker.engine.errors import Inconsistent
 from worker.engine.problem import UNSOLVED, Iterate, Problem
 from worker.engine.targets import Targets
+from worker.engine.weights import RowWeights
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,15 @@ def iterate(
     M: Tensor | None = None,
     choose: bool = True,
     clock: Callable[[], float] | None = None,
+    weights: RowWeights | None = None,
 ) -> Iterator[FitState]:
     """Yield a state after every solve; the caller may stop there and go on from it later, with the same result.
 
     X (n, d). Y raw: outputs (n, c), or class codes (n,). ``validation``: rows and raw targets that choose the best
     iterate (and an automatic ridge); without any, the error of rows left out does, where the solver has a factor to
     tell it from, and with solver 'cg' the last iterate is the best. ``choose``: false where the last is wanted. ``M``:
-    where to start instead of the identity. ``clock``: seconds, for ``timings``.
+    where to start instead of the identity. ``clock``: seconds, for ``timings``. ``weights``: whole numbers give the
+    result of so many copies of each row; alpha is of all copies of a row together.
 
     A system that float32 cannot solve is solved in float64, and so are all that follow, where precision is 'auto'.
 
@@ -60,7 +63,7 @@ def iterate(
     """
     if state is not None and state.current.alpha.dtype == torch.float64:
         config = config.precise
-    problem = Problem(X, Y, targets, config, validation, clock, choose=choose)
+    problem = Problem(X, Y, targets, config, validation, clock, choose=choose, weights=weights)
     if state is None:
         iteration, metric, best, since_best = 0, problem.first_metric(M), None, 0
     else:
@@ -81,7 +84,7 @@ def iterate(
         if solved is None:
             # not in the handler: there the error still holds the memory of the solve that failed
             config = config.precise
-            problem = Problem(X, Y, targets, config, validation, clock, choose=choose)
+            problem = Problem(X, Y, targets, config, validation, clock, choose=choose, weights=weights)
             problem.start_timing()
             solved = problem.solve(metric, iteration)
         current, skipped = solved
@@ -103,7 +106,9 @@ def iterate(
         iteration, metric = iteration + 1, following
 
 
-def refit(X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, chosen: Iterate) -> Iterate:
+def refit(
+    X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, chosen: Iterate, weights: RowWeights | None = None
+) -> Iterate:
     """Return ``chosen`` solved again on other rows, its M, ridge and bandwidth kept; the loss stays that of ``chosen``.
 
     X (n, d) and Y raw, as ``iterate`` takes them: as a rule the rows that trained and those that chose, together.
@@ -117,13 +122,15 @@ def refit(X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, chosen: Ite
     bandwidth: float | Literal["median"] = "median" if chosen.bandwidth is None else chosen.bandwidth
     precision = str(chosen.alpha.dtype).removeprefix("torch.")
     closed = replace(config, ridge=chosen.ridge, raise_ridge=False, bandwidth=bandwidth, precision=precision)
-    problem = Problem(X, Y, targets, closed, None, None)
+    problem = Problem(X, Y, targets, closed, None, None, weights=weights)
     solved, _ = problem.solve(chosen.M, chosen.iteration)
     problem.check(solved)
     return replace(solved, loss=chosen.loss, metrics=chosen.metrics)
 
 
-def verified(X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, chosen: Iterate) -> Iterate:
+def verified(
+    X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, chosen: Iterate, weights: RowWeights | None = None
+) -> Iterate:
     """Return an iterate of a fit on these rows that answers them as it was solved to; arguments as of ``iterate``.
 
     It is ``chosen``, or, where rounding has eaten that one and precision is 'auto', the same solved in float64.
@@ -134,11 +141,11 @@ def verified(X: Tensor, Y: Tensor, targets: Targets, config: FitConfig, chosen: 
     """
     same_precision = replace(config, precision=str(chosen.alpha.dtype).removeprefix("torch."))
     try:
-        Problem(X, Y, targets, same_precision, None, None).check(chosen)
+        Problem(X, Y, targets, same_precision, None, None, weights=weights).check(chosen)
     except Inconsistent:
         if same_precision.dtype == torch.float64 or not config.may_be_precise:
             raise
     else:
         return chosen
     precise = replace(chosen, alpha=chosen.alpha.double())
-    return refit(X, Y, targets, config.precise, precise)
+    return refit(X, Y, targets, config.precise, precise, weights)

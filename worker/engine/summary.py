@@ -53,13 +53,18 @@ def effective_rank(eigenvalues: Tensor) -> float:
     return float(torch.exp(-(shares * shares.log()).sum()))
 
 
-def variances(X: Tensor, block_rows: int = BLOCK_ROWS) -> Tensor:
-    """Return the variance of each column of the rows X (n, d), (d,) float64, divided by n."""
-    mean = X.mean(0, dtype=torch.float64)
-    total = torch.zeros_like(mean)
-    for block in torch.split(X, block_rows):
-        total += (block.double() - mean).square().sum(0)
-    return total / len(X)
+def variances(X: Tensor, block_rows: int = BLOCK_ROWS, weights: Tensor | None = None) -> Tensor:
+    """Return the variance of each column of the rows X (n, d), with ``weights`` (n,), (d,) float64, divided by n."""
+    if weights is None:
+        mean = X.mean(0, dtype=torch.float64)
+        total = torch.zeros_like(mean)
+        for block in torch.split(X, block_rows):
+            total += (block.double() - mean).square().sum(0)
+        return total / len(X)
+    shares = weights.double() / weights.double().sum()
+    blocks = list(zip(torch.split(X, block_rows), torch.split(shares, block_rows), strict=True))
+    middle = sum((share @ block.double() for block, share in blocks), X.new_zeros(X.shape[1], dtype=torch.float64))
+    return sum((share @ (block.double() - middle).square() for block, share in blocks), torch.zeros_like(middle))
 
 
 def checked(variances: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from worker.engine.errors import NonFiniteValues
+from worker.engine.weights import weighted_mean
 
 SMALLEST = torch.finfo(torch.float64).tiny
 """Smaller numbers have fewer digits."""
@@ -25,8 +26,8 @@ class RegressionTargets:
     scale: Tensor
 
     @classmethod
-    def fit(cls, Y: Tensor) -> "RegressionTargets":
-        """Return the coding of training outputs Y, (n, c). A constant output keeps scale 1.
+    def fit(cls, Y: Tensor, weights: Tensor | None = None) -> "RegressionTargets":
+        """Return the coding of training outputs Y, (n, c), with ``weights`` (n,). A constant output keeps scale 1.
 
         Raises:
             NonFiniteValues: the outputs are too large to be squared, or differ by too little to be told apart.
@@ -39,14 +40,18 @@ class RegressionTargets:
             )
         # a power of two changes no digit, and squares of tiny numbers stay above 0
         unit = Y.new_tensor([2.0 ** (math.frexp(largest)[1] - 1) for largest in Y.abs().amax(0).tolist()])
-        scale = (Y / unit).std(0, correction=0) * unit
+        mean = weighted_mean(Y / unit, weights)
+        if weights is None:
+            scale = (Y / unit).std(0, correction=0) * unit
+        else:
+            scale = weighted_mean((Y / unit - mean).square(), weights).sqrt() * unit
         constant = Y.amax(0) == Y.amin(0)
         if not bool((constant | (scale >= SMALLEST)).all()):
             raise NonFiniteValues(
                 f"the targets cannot be learned from: they differ by less than {SMALLEST:g}, the smallest number with "
                 "all its digits; give them in a smaller unit"
             )
-        return cls((Y / unit).mean(0) * unit, torch.where(constant, torch.ones_like(scale), scale))
+        return cls(mean * unit, torch.where(constant, torch.ones_like(scale), scale))
 
     @property
     def n_outputs(self) -> int:
@@ -64,16 +69,18 @@ class RegressionTargets:
         """Standardised (m, c) → original units (m, c), float64."""
         return F.double() * self.scale + self.mean
 
-    def metrics(self, F: Tensor, Y: Tensor) -> dict[str, float]:
+    def metrics(self, F: Tensor, Y: Tensor, weights: Tensor | None = None) -> dict[str, float]:
         """Return rmse and r2 in original units, averaged over outputs. r2 of a constant truth is 0, or 1 if met.
+
+        ``weights`` (m,): of the rows.
 
         Raises:
             NonFiniteValues: the answers are so far off that their squares are beyond all numbers.
         """
         # squares of standardised numbers: in original units they could overflow, or vanish
         truth = self.encode(Y)
-        misses = (F.double() - truth).square().mean(0)
-        spread = (truth - truth.mean(0)).square().mean(0)
+        misses = weighted_mean((F.double() - truth).square(), weights)
+        spread = weighted_mean((truth - weighted_mean(truth, weights)).square(), weights)
         r2 = torch.where(spread > 0, 1 - misses / spread.clamp(min=1e-300), (misses == 0).double())
         found = {"rmse": float((misses.sqrt() * self.scale).mean()), "r2": float(r2.mean())}
         if not all(map(math.isfinite, found.values())):
@@ -83,9 +90,10 @@ class RegressionTargets:
             )
         return found
 
-    def loss(self, F: Tensor, Y: Tensor) -> tuple[float, ...]:
+    def loss(self, F: Tensor, Y: Tensor, weights: Tensor | None = None) -> tuple[float, ...]:
         """Return what chooses between models, lower is better: the mean squared error of standardised outputs."""
-        return (float((F.double() - self.encode(Y)).square().mean()),)
+        misses = (F.double() - self.encode(Y)).square()
+        return (float(misses.mean() if weights is None else weighted_mean(misses, weights).mean()),)
 
 
 @dataclass(frozen=True)
@@ -101,10 +109,10 @@ class ClassTargets:
     frequencies: Tensor | None = None
 
     @classmethod
-    def fit(cls, codes: Tensor, n_classes: int) -> "ClassTargets":
-        """Return the coding of training codes (n,)."""
-        counts = torch.bincount(codes, minlength=n_classes).double()
-        return cls(n_classes, counts / len(codes))
+    def fit(cls, codes: Tensor, n_classes: int, weights: Tensor | None = None) -> "ClassTargets":
+        """Return the coding of training codes (n,) with ``weights`` (n,)."""
+        counts = torch.bincount(codes, weights, minlength=n_classes).double()
+        return cls(n_classes, counts / (len(codes) if weights is None else weights.sum()))
 
     @property
     def n_outputs(self) -> int:
@@ -130,8 +138,8 @@ class ClassTargets:
         """
         return on_simplex(self.scores(F)) * (1 - UNIFORM_SHARE) + UNIFORM_SHARE / self.n_classes
 
-    def metrics(self, F: Tensor, codes: Tensor) -> dict[str, float]:
-        """Return accuracy and the Brier score of the probabilities.
+    def metrics(self, F: Tensor, codes: Tensor, weights: Tensor | None = None) -> dict[str, float]:
+        """Return accuracy and the Brier score of the probabilities. ``weights`` (m,): of the rows.
 
         Of two classes it is the mean squared error of the probability of the second one, the positive class; of more it
         is the sum of the squared errors over all classes (Brier 1950), which for two would be twice as large.
@@ -139,16 +147,16 @@ class ClassTargets:
         probabilities = self.probabilities(F)
         misses = (probabilities - torch.nn.functional.one_hot(codes, self.n_classes)).square()
         return {
-            "accuracy": float((self.decode(F) == codes).double().mean()),
-            "brier": float((misses[:, 1] if self.n_classes == 2 else misses.sum(1)).mean()),
+            "accuracy": float(weighted_mean((self.decode(F) == codes).double(), weights)),
+            "brier": float(weighted_mean(misses[:, 1] if self.n_classes == 2 else misses.sum(1), weights)),
         }
 
-    def loss(self, F: Tensor, codes: Tensor) -> tuple[float, ...]:
+    def loss(self, F: Tensor, codes: Tensor, weights: Tensor | None = None) -> tuple[float, ...]:
         """Return what chooses between models, lower is better: the Brier score.
 
         It uses how sure every row is, where the error moves only when a row changes sides, and so chooses better.
         """
-        return (self.metrics(F, codes)["brier"],)
+        return (self.metrics(F, codes, weights)["brier"],)
 
     def scores(self, F: Tensor) -> Tensor:
         """Scores less the frequencies (m, c) → scores (m, c), float64: ``probabilities`` projects them."""

@@ -51,29 +51,36 @@ class Fact:
 
 @dataclass(frozen=True)
 class Nfa:
-    """M' = AGOP^power, of gradients less their mean where ``centered``."""
+    """M' = AGOP^power, of gradients less their mean where ``centered``; ``weights`` (n,): of the rows."""
 
     power: float
     centered: bool
+    weights: Tensor | None = None
 
     def __call__(self, points: KernelPoints, alpha: Tensor, bandwidth: float | None, M: Tensor) -> Tensor:
         if _few_rows(points, M):
-            return features.agop_power_of_few_rows(points, alpha, bandwidth, self.power, centered=self.centered)
+            return features.agop_power_of_few_rows(
+                points, alpha, bandwidth, self.power, centered=self.centered, weights=self.weights
+            )
         return self.metric(self.feature(points, alpha, bandwidth), M)
 
     def feature(self, points: KernelPoints, alpha: Tensor, bandwidth: float | None) -> Tensor:
         """Return AGOP."""
-        return features.agop(points, alpha, bandwidth, centered=self.centered)
+        return features.agop(points, alpha, bandwidth, centered=self.centered, weights=self.weights)
 
     def metric(self, feature: Tensor, M: Tensor) -> Tensor:
         """See ``Update``."""
         return features.matrix_power(feature, self.power)
 
 
-def update_of(config: FitConfig) -> Update:
-    """Return the update that a config names. To add one, write its class, name it here and in ``config.ALLOWED``."""
+def update_of(config: FitConfig, weights: Tensor | None = None) -> Update:
+    """Return the update that a config names, for rows with ``weights`` (n,).
+
+    FACT needs no weights, for alpha has them already. To add one, write its class, name it here and in
+    ``config.ALLOWED``.
+    """
     if config.update == "nfa":
-        return Nfa(1.0 if config.agop_power is None else config.agop_power, config.center_gradients)
+        return Nfa(1.0 if config.agop_power is None else config.agop_power, config.center_gradients, weights)
     return Fact(config.geometric_average)
 
 

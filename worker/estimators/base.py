@@ -21,6 +21,7 @@ from worker.engine.errors import EngineError
 from worker.estimators.following import Callback, Followed, Progress, follow, full_matrix
 from worker.estimators.inputs import array_table, by_position, check_dates, check_dense, typed_frame
 from worker.estimators.parameters import check_device, check_following, seed_of, spec_of
+from worker.estimators.weights import CodedRows, engine_weights, sample_weights
 from worker.serving.model import Answer, ServedModel, load
 from worker.store.files.safetensors_io import pack
 from worker.tables.encoding import splits
@@ -31,9 +32,7 @@ from worker.training.model_selection import Choice, choose, run_summaries
 from worker.training.pipeline import LastSolve, chosen_by, last_solve, model_of, recurse, solver_for
 from worker.training.rows import TrainingRows, encoded_rows
 
-Rows = tuple[Any, Any]
-Coded = tuple[pa.Table, np.ndarray]
-"""Rows as columns of a table, and their targets: (n, c) outputs or (n,) class codes."""
+Rows = tuple[Any, Any] | tuple[Any, Any, Any]
 MIN_ROWS = 3
 """With fewer rows none is held out."""
 
@@ -98,11 +97,12 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
         self.callbacks = callbacks
         self.keep_feature_matrices = keep_feature_matrices
 
-    def fit(self, X: Any, y: Any, *, validation: Rows | None = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation: Rows | None = None) -> Self:
         """Train on X (n, columns), an array or a DataFrame, and y.
 
-        ``validation`` (X, y) selects the iteration instead of the share ``validation_fraction`` of the rows; with
-        ``refit`` these rows join the last solve too.
+        ``sample_weight`` (n,), at least 0: a whole number counts as so many copies of the row, 0 as none; solver 'cg'
+        takes none. ``validation`` (X, y) or (X, y, sample_weight) selects the iteration instead of the share
+        ``validation_fraction`` of the rows; with ``refit`` these rows join the last solve too.
 
         Raises:
             ValueError: naming the parameter or the input, its value and what would be right.
@@ -112,9 +112,10 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
         Y, classes = self._targets(y)
         if table.num_rows != len(Y):
             raise ValueError(f"X has {table.num_rows} rows and y has {len(Y)}")
-        if len(Y) < 2:
-            raise ValueError(f"a fit needs at least 2 rows, not {len(Y)} (n_samples = {len(Y)})")
-        training, held_out = self._split(spec, table, Y, classes, validation)
+        rows, classes = self._weighed(CodedRows(table, Y, sample_weights(sample_weight, Y)), classes)
+        if len(rows) < 2:
+            raise ValueError(f"a fit needs at least 2 rows, not {len(rows)} (n_samples = {len(rows)})")
+        training, held_out = self._split(spec, rows, classes, validation)
         try:
             with Progress(int(self.verbose), spec.iterations) as progress:
                 self._train(spec, classes, training, held_out, progress)
@@ -123,12 +124,20 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _train(
-        self, spec: FitSpec, classes: list[Any] | None, training: Coded, held_out: Coded | None, progress: Progress
+        self,
+        spec: FitSpec,
+        classes: list[Any] | None,
+        training: CodedRows,
+        held_out: CodedRows | None,
+        progress: Progress,
     ) -> None:
         """Choose what the spec leaves open, run the recursion and set all fitted attributes."""
+        weights = engine_weights(training, held_out)
+        validating = None if held_out is None else (held_out.table, held_out.Y)
 
         def load(candidate: FitSpec) -> TrainingRows:
-            return encoded_rows(candidate, self._columns, classes, training, held_out)
+            own = training.table, training.Y
+            return encoded_rows(candidate, self._columns, classes, own, validating, weights=weights)
 
         machine = Machine(torch.device(self.device), memory_bytes=None)
         choice = choose(spec, load, device=machine.device, ended=progress.run)
@@ -210,22 +219,34 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
         return table, [ModelColumn(name=name, type="numeric") for name in table.column_names]
 
     def _split(
-        self, spec: FitSpec, table: pa.Table, Y: np.ndarray, classes: list[Any] | None, validation: Rows | None
-    ) -> tuple[Coded, Coded | None]:
+        self, spec: FitSpec, rows: CodedRows, classes: list[Any] | None, validation: Rows | None
+    ) -> tuple[CodedRows, CodedRows | None]:
         if validation is not None:
-            if not isinstance(validation, tuple | list) or len(validation) != 2:
-                raise ValueError(f"validation must be a pair of X and y, not {type(validation).__name__}")
-            held_out, _ = self._table(validation[0], fitting=False)
-            held_Y = self._codes(validation[1], classes)
-            if len(held_Y) != held_out.num_rows:
-                raise ValueError(f"X of the validation rows has {held_out.num_rows} rows and y has {len(held_Y)}")
-            if held_Y.shape[1:] != Y.shape[1:]:
-                raise ValueError(f"y of the validation rows has the shape {held_Y.shape}, and y has {Y.shape}")
-            return (table, Y), (held_out, held_Y)
-        if self.validation_fraction is None or len(Y) < MIN_ROWS:
-            return (table, Y), None
-        fitted, held = splits.holdout(len(Y), self.validation_fraction, spec.seed, None if classes is None else Y)
-        return (table.take(fitted), Y[fitted]), (table.take(held), Y[held])
+            return rows, self._held_out(rows, classes, validation)
+        if self.validation_fraction is None or len(rows) < MIN_ROWS:
+            return rows, None
+        codes = None if classes is None else rows.Y
+        fitted, held = splits.holdout(len(rows), self.validation_fraction, spec.seed, codes)
+        return rows.take(fitted), rows.take(held)
+
+    def _held_out(self, rows: CodedRows, classes: list[Any] | None, validation: Rows) -> CodedRows:
+        if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
+            raise ValueError(f"validation must be a pair of X and y, not {type(validation).__name__}")
+        table, _ = self._table(validation[0], fitting=False)
+        Y = self._codes(validation[1], classes)
+        if len(Y) != table.num_rows:
+            raise ValueError(f"X of the validation rows has {table.num_rows} rows and y has {len(Y)}")
+        if Y.shape[1:] != rows.Y.shape[1:]:
+            raise ValueError(f"y of the validation rows has the shape {Y.shape}, and y has {rows.Y.shape}")
+        weights = sample_weights(validation[2] if len(validation) == 3 else None, Y)
+        return self._times_class_weights(CodedRows(table, Y, weights)).weighing
+
+    def _weighed(self, rows: CodedRows, classes: list[Any] | None) -> tuple[CodedRows, list[Any] | None]:
+        """Return the rows that take part, with their classes."""
+        return rows.weighing, classes
+
+    def _times_class_weights(self, rows: CodedRows) -> CodedRows:
+        return rows
 
     def _set_fit_attributes(self, choice: Choice, followed: Followed, solved: LastSolve) -> None:
         """Set the fitted attributes that are not part of the model."""

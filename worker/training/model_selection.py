@@ -58,6 +58,7 @@ def choose(
         validation=_held_out(candidates.rows, device),
         seed=spec.seed,
         clock=time.perf_counter,
+        weights=first.weights if first.weights is None or device is None else first.weights.to(device),
     ):
         runs.append(run)
         ended(run, len(runs), total)

@@ -30,6 +30,8 @@ def solver_for(choice: Choice, solver: str, machine: Machine, *, refits: bool) -
     """
     if solver != "auto":
         return solver, f"{solver}: as asked for"
+    if choice.rows.weights is not None:
+        return "cholesky", "cholesky: it alone takes weights of rows"
     rows = choice.rows
     n, d = rows.X.shape
     m = rows.validating
@@ -63,6 +65,7 @@ def recurse(
         state=state,
         choose=choose,
         clock=time.perf_counter,
+        weights=None if rows.weights is None else rows.weights.to(device),
     )
 
 
@@ -71,12 +74,14 @@ class LastSolve:
     """What becomes the model: an iterate and the rows X (n, d) that it was solved on, on the machine's device.
 
     ``refitted``: rows to validate on are among them. ``refused``: why they are not, though they should be.
+    ``weights`` (n,): of the rows, if they have any.
     """
 
     best: Iterate
     X: Tensor
     refitted: bool
     refused: str | None = None
+    weights: Tensor | None = None
 
 
 def last_solve(rows: TrainingRows, config: FitConfig, best: Iterate, machine: Machine, *, refits: bool) -> LastSolve:
@@ -93,16 +98,19 @@ def last_solve(rows: TrainingRows, config: FitConfig, best: Iterate, machine: Ma
         X, Y = (part.to(device) for part in rows.together)
         try:
             fixed = _bounded(*_size(X), outputs, 0, replace(config, ridge=best.ridge), machine)
-            refitted = refit(X, Y, targets, fixed, best)
+            weights = None if rows.weights_together is None else rows.weights_together.to(device)
+            refitted = refit(X, Y, targets, fixed, best, weights)
             # a row that is beyond all numbers may be solved for on some processors, and none could be stored
             summary.checked(summary.variances(X.to(refitted.alpha.dtype)))
-            return LastSolve(refitted, X, refitted=True)
+            return LastSolve(refitted, X, refitted=True, weights=None if weights is None else weights.training)
         except (EngineError, DoesNotFit) as error:
             # what was chosen is a good model without them
             refused = str(error)
     X = rows.X.to(device)
     bounded = within(*_size(X), outputs, 0, config, machine.available_bytes())
-    return LastSolve(verified(X, rows.Y.to(device), targets, bounded, best), X, refitted=False, refused=refused)
+    own = None if rows.weights is None else rows.weights.to(device)
+    solved = verified(X, rows.Y.to(device), targets, bounded, best, own)
+    return LastSolve(solved, X, refitted=False, refused=refused, weights=None if own is None else own.training)
 
 
 def model_of(
@@ -114,7 +122,9 @@ def model_of(
     origin: Origin | None = None,
 ) -> ServedModel:
     """Return the model that a training ends with."""
-    fitted = FittedModel.from_iterate(solved.X, solved.best, config, rows.targets.to(solved.X.device))
+    fitted = FittedModel.from_iterate(
+        solved.X, solved.best, config, rows.targets.to(solved.X.device), weights=solved.weights
+    )
     task: Task = "regression" if rows.classes is None else "classification"
     return ServedModel(rows.encoder, fitted, task, rows.classes, list(features), list(targets), origin)
 

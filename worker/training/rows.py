@@ -12,6 +12,7 @@ from worker.contracts.base import Label
 from worker.contracts.resources import ModelColumn
 from worker.contracts.specs import FitSpec, NetworkSpec
 from worker.engine.targets import ClassTargets, RegressionTargets, Targets
+from worker.engine.weights import RowWeights
 from worker.tables.encoding.encoder import Encoder, check_finite, check_width
 
 
@@ -20,6 +21,7 @@ class TrainingRows:
     """Encoded rows X (n, d) float64 and raw targets Y, (n, c) outputs or (n,) class codes; and ``validation`` rows.
 
     ``numbers``: row numbers of the training and of the validation rows in their dataset, if they come from one.
+    ``weights``: above 0, of the training and of the validation rows, if they have any.
     """
 
     X: Tensor
@@ -29,6 +31,7 @@ class TrainingRows:
     encoder: Encoder
     validation: tuple[Tensor, Tensor] | None
     numbers: tuple[np.ndarray, np.ndarray] | None = None
+    weights: RowWeights | None = None
 
     @property
     def validating(self) -> int:
@@ -42,6 +45,15 @@ class TrainingRows:
             return self.X, self.Y
         return torch.cat([self.X, self.validation[0]]), torch.cat([self.Y, self.validation[1]])
 
+    @property
+    def weights_together(self) -> RowWeights | None:
+        """Weights of all rows, in the order of ``together``."""
+        if self.weights is None or self.validation is None:
+            return self.weights
+        held_out = self.weights.validation
+        more = self.weights.training.new_ones(self.validating) if held_out is None else held_out
+        return RowWeights(torch.cat([self.weights.training, more]))
+
 
 def encoded_rows(
     spec: FitSpec | NetworkSpec,
@@ -50,8 +62,9 @@ def encoded_rows(
     training: tuple[pa.Table, np.ndarray],
     validation: tuple[pa.Table, np.ndarray] | None,
     numbers: tuple[np.ndarray, np.ndarray] | None = None,
+    weights: RowWeights | None = None,
 ) -> TrainingRows:
-    """Encode the rows of a table for a spec, with raw targets (n, c) or class codes (n,).
+    """Encode the rows of a table for a spec, with raw targets (n, c) or class codes (n,), and weights above 0.
 
     Raises:
         InvalidRequest: every column is constant, or a column holds numbers that are too large.
@@ -64,21 +77,25 @@ def encoded_rows(
         standardize=spec.standardize,
         normalize_rows=spec.normalize_rows,
         expanded=spec.encoding == "expanded",
+        weights=None if weights is None else weights.training.numpy(),
     )
     check_width(encoder)
     X = encoder.encode(table)
     check_finite(encoder, X)
     raw = torch.tensor(Y)
     # a network has biases instead
-    targets = fitted_targets(raw, classes, centred=isinstance(spec, FitSpec))
+    own = None if weights is None else weights.training
+    targets = fitted_targets(raw, classes, centred=isinstance(spec, FitSpec), weights=own)
     held_out = None
     if validation is not None:
         held_out = (torch.from_numpy(encoder.encode(validation[0])), torch.tensor(validation[1]))
-    return TrainingRows(torch.from_numpy(X), raw, targets, classes, encoder, held_out, numbers)
+    return TrainingRows(torch.from_numpy(X), raw, targets, classes, encoder, held_out, numbers, weights)
 
 
-def fitted_targets(raw: Tensor, classes: list[Label] | None, *, centred: bool) -> Targets:
+def fitted_targets(
+    raw: Tensor, classes: list[Label] | None, *, centred: bool, weights: Tensor | None = None
+) -> Targets:
     """Return the coding of raw targets, (n, c) outputs or (n,) class codes. ``centred``: less the classes' shares."""
     if classes is None:
-        return RegressionTargets.fit(raw)
-    return ClassTargets.fit(raw, len(classes)) if centred else ClassTargets(len(classes))
+        return RegressionTargets.fit(raw, weights)
+    return ClassTargets.fit(raw, len(classes), weights) if centred else ClassTargets(len(classes))

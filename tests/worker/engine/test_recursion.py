@@ -70,7 +70,7 @@ def test_few_rows_of_many_columns_learn_what_the_whole_matrices_would_and_resume
     def dense(points, alpha, bandwidth, M, *, geometric):
         return features.next_from_fact(features.fact(points, alpha, bandwidth), M, geometric=geometric)
 
-    def dense_agop(points, alpha, bandwidth, power, *, centered):
+    def dense_agop(points, alpha, bandwidth, power, *, centered, weights):
         return features.matrix_power(features.agop(points, alpha, bandwidth, centered=centered), power)
 
     monkeypatch.setattr(features, "next_from_few_rows", dense)

@@ -23,7 +23,15 @@ from worker.tables.encoding import splits
 CLOSED = {"encoding": "plain", "feature_matrix": "full", "exponent": 1.3, "ridge": 0.1}
 
 
-@parametrize_with_checks([FactRFMClassifier(), FactRFMRegressor()])
+NOT_WITH_ROWS_HELD_OUT = {
+    "check_sample_weight_equivalence_on_dense_data": "which rows are held out depends on how many there are; "
+    "without rows held out and choices it passes, see test_weights"
+}
+
+
+@parametrize_with_checks(
+    [FactRFMClassifier(), FactRFMRegressor()], expected_failed_checks=lambda estimator: NOT_WITH_ROWS_HELD_OUT
+)
 def test_conventions_of_scikit_learn_are_kept(estimator, check):
     check(estimator)
 

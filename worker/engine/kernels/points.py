@@ -110,6 +110,17 @@ class KernelPoints:
             pairs.append(P.masked_select(above.triu_(1) if rows.start == columns.start else above))
         return torch.cat(pairs).sqrt_()
 
+    def own_pairs(self) -> tuple[Tensor, Tensor]:
+        """Return both rows of every pair, in the order of ``own_distances``."""
+        first, second = [], []
+        for rows, columns in self.tiles():
+            i = torch.arange(rows.start, rows.stop, device=self.X.device).unsqueeze(1)
+            j = torch.arange(columns.start, columns.stop, device=self.X.device)
+            above = j > i if rows.start == columns.start else torch.ones(len(i), len(j), dtype=torch.bool).to(i.device)
+            first.append(i.expand_as(above).masked_select(above))
+            second.append(j.expand_as(above).masked_select(above))
+        return torch.cat(first), torch.cat(second)
+
     def tiles(self) -> Iterator[tuple[slice, slice]]:
         """Yield rows and columns of tiles that cover every pair once.
 

@@ -50,6 +50,17 @@ def leave_one_out_residuals(factor: Tensor, alpha: Tensor) -> Tensor:
     return alpha / inverse_diagonal(factor).unsqueeze(1)
 
 
+def weighted_leave_one_out_residuals(factor: Tensor, alpha: Tensor, ridge: float, weights: Tensor) -> Tensor:
+    """Return what each row misses when one copy of it is left out, or all of a weight up to 1, (n, c).
+
+    ``factor``: of S K S + λI with S the roots of ``weights`` (n,); alpha is of all copies of a row together. The
+    inverse of the system of all copies follows from it by the Woodbury identity.
+    """
+    inverse = inverse_diagonal(factor)
+    left = torch.where(weights > 1, (weights - 1) / ridge + inverse, weights * inverse)
+    return alpha / left.unsqueeze(1)
+
+
 def inverse_diagonal(factor: Tensor, block_columns: int = INVERSE_BLOCK) -> Tensor:
     """Return the diagonal of (L Lᵀ)⁻¹, (n,): the squared lengths of the columns of L⁻¹.
 

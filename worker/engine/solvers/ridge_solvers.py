@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from worker.engine.config import FitConfig
+from worker.engine.errors import InvalidConfig
 from worker.engine.kernels import KernelPoints
 from worker.engine.kernels.points import TILE
 from worker.engine.solvers import cholesky, conjugate
@@ -20,7 +21,7 @@ EXPECTED_STEPS = 40
 
 @dataclass(frozen=True)
 class Solution:
-    """``alpha`` (n, c) of one ridge.
+    """``alpha`` (n, c) of one ridge; of a row with a weight, that of all its copies together.
 
     ``leave_one_out``: residuals of each row by the fit of all others, (n, c), where they were asked for and the solver
     has a factor to tell them from. ``residual``: what an iterative solver left over of Y, (n, c). ``stats``: what a
@@ -68,9 +69,12 @@ class Cholesky:
     """By a factorisation in K's own memory, which is taken once: fresh pages at every solve cost as much as K.
 
     ``several``: more than one ridge will be tried. ``leave_one_out``: residuals of rows left out are wanted.
+    ``weights`` (n,): of the rows; the system is then (K + λ W⁻¹) alpha = Y, with W of the weights, solved as
+    (S K S + λI) S⁻¹ alpha = S Y with S of their roots. It is that of all copies, where each has its share of alpha.
     """
 
-    def __init__(self, *, several: bool, leave_one_out: bool) -> None:
+    def __init__(self, *, several: bool, leave_one_out: bool, weights: Tensor | None = None) -> None:
+        self._weights = weights
         self._several = several
         self._leave_one_out = leave_one_out
         self._memory: tuple[Tensor, Tensor | None] | None = None
@@ -83,13 +87,19 @@ class Cholesky:
             self._memory = points.X.new_empty((n, n)), copy
         memory, copy = self._memory
         if copy is not None:
-            points.triangle(bandwidth, copy)
+            self._scaled_(points.triangle(bandwidth, copy))
 
         def kernel_matrix() -> Tensor:
             # a factorisation destroys its kernel matrix
-            return points.triangle(bandwidth, memory) if copy is None else memory.copy_(copy)
+            return self._scaled_(points.triangle(bandwidth, memory)) if copy is None else memory.copy_(copy)
 
-        return _Factored(kernel_matrix, self._leave_one_out)
+        return _Factored(kernel_matrix, self._leave_one_out, self._weights)
+
+    def _scaled_(self, K: Tensor) -> Tensor:
+        if self._weights is None:
+            return K
+        roots = self._weights.sqrt()
+        return K.mul_(roots).mul_(roots.unsqueeze(1))
 
     def cost(self, n: int, d: int, c: int, ridges: int) -> Cost:
         """Return what ``RidgeSolver.cost`` does."""
@@ -104,11 +114,23 @@ class Cholesky:
 class _Factored:
     kernel_matrix: Callable[[], Tensor]
     leave_one_out: bool
+    weights: Tensor | None
 
     def solve(self, ridge: float, Y: Tensor) -> Solution:
+        if self.weights is not None:
+            return self._solve_weighted(ridge, Y, self.weights)
         factor = cholesky.cholesky_(self.kernel_matrix(), ridge)
         alpha = cholesky.solve(factor, Y)
         left_out = cholesky.leave_one_out_residuals(factor, alpha) if self.leave_one_out else None
+        return Solution(ridge, alpha, left_out)
+
+    def _solve_weighted(self, ridge: float, Y: Tensor, weights: Tensor) -> Solution:
+        factor = cholesky.cholesky_(self.kernel_matrix(), ridge)
+        roots = weights.sqrt().unsqueeze(1)
+        alpha = roots * cholesky.solve(factor, roots * Y)
+        left_out = None
+        if self.leave_one_out:
+            left_out = cholesky.weighted_leave_one_out_residuals(factor, alpha, ridge, weights)
         return Solution(ridge, alpha, left_out)
 
 
@@ -153,10 +175,17 @@ class _Preconditioned:
         return Solution(ridge, solved.alpha, residual=solved.residual, stats=stats)
 
 
-def ridge_solver(config: FitConfig, *, leave_one_out: bool) -> RidgeSolver:
-    """Return the solver that a config names. To add one, write its class, name it here and in ``config.ALLOWED``."""
+def ridge_solver(config: FitConfig, *, leave_one_out: bool, weights: Tensor | None = None) -> RidgeSolver:
+    """Return the solver that a config names. To add one, write its class, name it here and in ``config.ALLOWED``.
+
+    Raises:
+        InvalidConfig: the solver cannot take ``weights`` (n,) of the rows.
+    """
+    if config.solver == "cg" and weights is not None:
+        raise InvalidConfig("solver 'cg' takes no weights of rows; use solver 'cholesky'")
     if config.solver == "cg":
         return ConjugateGradients(
             config.tolerance, config.max_steps, config.rank, config.kept_bytes, config.dtype.itemsize
         )
-    return Cholesky(several=config.ridge == "auto" and len(config.ridges) > 1, leave_one_out=leave_one_out)
+    several = config.ridge == "auto" and len(config.ridges) > 1
+    return Cholesky(several=several, leave_one_out=leave_one_out, weights=weights)

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from worker.contracts.base import ColumnType
 from worker.contracts.resources import ModelColumn
+from worker.tables.encoding import copies
 from worker.tables.encoding.categories import Categories
 from worker.tables.values import as_floats, canonical
 
@@ -75,23 +76,25 @@ class Expansion:
         return edges[:-1], edges[1:], np.array(self.bin_means)
 
     @classmethod
-    def fit(cls, values: np.ndarray, bins: int) -> Self:
-        """Learn from the values (n,) of training rows, of which at least two differ."""
-        levels = np.linspace(0, 1, min(KNOTS, len(values)))
-        knots = np.quantile(values, levels)
+    def fit(cls, values: np.ndarray, bins: int, weights: np.ndarray | None = None) -> Self:
+        """Learn from the values (n,) of training rows, of which at least two differ, with ``weights`` (n,)."""
+        repeated = None if weights is None else copies.counts(weights)
+        n = copies.number(values, repeated)
+        levels = np.linspace(0, 1, min(KNOTS, n))
+        knots = copies.quantiles(values, levels, repeated)
         # the outermost values stand for the middle of the first and the last 1/n
-        inside = np.clip(levels, 0.5 / len(values), 1 - 0.5 / len(values))
+        inside = np.clip(levels, 0.5 / n, 1 - 0.5 / n)
         scores = np.array([NormalDist().inv_cdf(level) for level in inside])
-        edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
+        edges = np.unique(copies.quantiles(values, np.linspace(0, 1, bins + 1), repeated))
         shares = bin_shares(values[:, None], edges[:-1], edges[1:])
         raw = cls(tuple(knots), tuple(scores), 0.0, 1.0, tuple(edges), (), 1.0)
         middles = raw.middles(values)
         return replace(
             raw,
-            score_shift=float(middles.mean()),
-            score_scale=float(middles.std()) or 1.0,
-            bin_means=tuple(shares.mean(0)),
-            bin_scale=float(np.sqrt(shares.var(0).sum())) or 1.0,
+            score_shift=float(copies.mean(middles, weights)),
+            score_scale=float(np.sqrt(copies.variance(middles, weights))) or 1.0,
+            bin_means=tuple(copies.mean(shares, weights)),
+            bin_scale=float(np.sqrt(copies.variance(shares, weights).sum())) or 1.0,
         )
 
     def middles(self, values: np.ndarray) -> np.ndarray:
@@ -166,7 +169,13 @@ def _tuples(document: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in document.items()}
 
 
-def learn(column: pa.ChunkedArray, described: ModelColumn, standardize: bool, bins: int | None) -> ColumnCode | None:
+def learn(
+    column: pa.ChunkedArray,
+    described: ModelColumn,
+    standardize: bool,
+    bins: int | None,
+    weights: np.ndarray | None = None,
+) -> ColumnCode | None:
     column = canonical(column)
     missing = 0 < column.null_count < len(column)
     if described.type == "categorical":
@@ -181,16 +190,19 @@ def learn(column: pa.ChunkedArray, described: ModelColumn, standardize: bool, bi
             missing_words=described.missing_words,
         )
     values = as_floats(column.drop_null()).to_numpy()
+    if weights is not None:
+        weights = weights[column.is_valid().to_numpy()]
     if len(values) == 0 or (values.min() == values.max() and not missing):
         return None
     # a power of two changes no digit, and squares of huge numbers stay finite
     unit = 2.0 ** (int(np.frexp(np.abs(values).max())[1]) - 1)
-    mean, deviation = float((values / unit).mean() * unit), float((values / unit).std() * unit)
+    mean = float(copies.mean(values / unit, weights)) * unit
+    deviation = float(np.sqrt(copies.variance(values / unit, weights))) * unit
     scale = deviation if standardize and deviation > 0 else 1.0
     shift = mean if standardize else 0.0
     expansion = None
     if bins is not None and described.type == "numeric" and _can_expand(np.unique(values)):
-        expansion = Expansion.fit(values, bins)
+        expansion = Expansion.fit(values, bins, weights)
     return ColumnCode(
         described.name,
         described.type,

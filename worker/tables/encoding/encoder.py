@@ -52,14 +52,17 @@ class Encoder:
         standardize: bool,
         normalize_rows: bool,
         expanded: bool = False,
+        weights: np.ndarray | None = None,
     ) -> Self:
-        """Learn from training rows.
+        """Learn from training rows. ``weights`` (n,), above 0: whole numbers count as so many copies of each row.
 
         Raises:
             InvalidRequest: no column tells the rows apart.
         """
         bins = bins_among(sum(column.type == "numeric" for column in features)) if expanded else None
-        codes = {column.name: learn(table.column(column.name), column, standardize, bins) for column in features}
+        codes = {
+            column.name: learn(table.column(column.name), column, standardize, bins, weights) for column in features
+        }
         varying = tuple(code for code in codes.values() if code is not None)
         if not varying:
             raise InvalidRequest.at("/features", "every feature column is constant or empty in the training rows")

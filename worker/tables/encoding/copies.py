@@ -1,0 +1,43 @@
+"""Means, deviations and quantiles of values that count several times each, as if every copy were there."""
+
+import numpy as np
+
+
+def mean(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Return the mean of values (n,) or (n, k) over the rows, () or (k,)."""
+    found: np.ndarray = np.asarray(values.mean(0) if weights is None else weights @ values / weights.sum())
+    return found
+
+
+def variance(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Return the variance of values (n,) or (n, k) over the rows, divided by their number, () or (k,)."""
+    return np.asarray(values.var(0)) if weights is None else mean((values - mean(values, weights)) ** 2, weights)
+
+
+def counts(weights: np.ndarray) -> np.ndarray:
+    """Return how many copies weights (n,) stand for: whole numbers themselves, others scaled to one copy a row."""
+    whole = bool((weights == np.floor(weights)).all())
+    return weights if whole else weights * (len(weights) / weights.sum())
+
+
+def number(values: np.ndarray, copies: np.ndarray | None) -> int:
+    """Return how many values there are with all ``copies`` (n,) of each."""
+    return len(values) if copies is None else max(round(float(copies.sum())), 1)
+
+
+def quantiles(values: np.ndarray, levels: np.ndarray, copies: np.ndarray | None) -> np.ndarray:
+    """Return what ``np.quantile`` does of all ``copies`` (n,) of values (n,)."""
+    if copies is None:
+        found: np.ndarray = np.quantile(values, levels)
+        return found
+    order = np.argsort(values, kind="stable")
+    ordered, ends = values[order], np.cumsum(copies[order])
+    places = levels * (number(values, copies) - 1)
+    below = np.floor(places)
+    low, high = (
+        ordered[np.searchsorted(ends, place, side="right").clip(max=len(ordered) - 1)] for place in (below, below + 1)
+    )
+    share, gap = places - below, high - low
+    # from the nearer end, as numpy does, so that quantiles of copies come out in the same bits
+    between: np.ndarray = np.where(share >= 0.5, high - gap * (1 - share), low + gap * share)
+    return between
