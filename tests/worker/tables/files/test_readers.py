@@ -1,7 +1,5 @@
-import faulthandler
 import io
 import json
-import os
 import pickle
 import signal
 import zipfile
@@ -14,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from support.apart import apart
 
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.tables import media
@@ -326,7 +325,7 @@ def _table_or_error(folder, body, kind):
     source.write_bytes(body)
     if kind == media.PARQUET:
         # over some footers pyarrow ends its process, which is why the service reads tables in processes of their own
-        assert _apart(_read_or_refuse, source, kind, folder) in (0, -signal.SIGABRT)
+        assert apart(_read_or_refuse, source, kind, folder) in (0, -signal.SIGABRT)
     else:
         _read_or_refuse(source, kind, folder)
 
@@ -334,18 +333,3 @@ def _table_or_error(folder, body, kind):
 def _read_or_refuse(source, kind, folder):
     with suppress(UnreadableTable, TableTooLarge):
         assert ingest(source, kind, folder / "table.parquet", max_cells=10_000, max_bytes=1_000_000).rows > 0
-
-
-def _apart(do, *arguments):
-    """Return how a process ends that does this: 0, 1 for an exception, or the number of its signal below 0."""
-    child = os.fork()
-    if child == 0:
-        faulthandler.disable()
-        signal.alarm(60)
-        code = 1
-        try:
-            do(*arguments)
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -1,5 +1,6 @@
 import io
 import json
+import signal
 from contextlib import suppress
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.apart import apart
 
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, TableTooLarge, UnreadableTable
 from worker.contracts.resources import ModelColumn
@@ -284,9 +286,17 @@ def test_damaged_bodies_are_rows_or_a_clear_error(kind, data):
     place = data.draw(st.integers(0, len(whole[kind])))
     noise = data.draw(st.binary(max_size=4))
     cut = data.draw(st.integers(0, 4))
+    body = whole[kind][:place] + noise + whole[kind][place + cut :]
+    if kind == media.PARQUET:
+        # over some footers pyarrow ends its process, which is why the service reads Parquet in processes of their own
+        assert apart(_read_or_refuse, body, kind) in (0, -signal.SIGABRT)
+    else:
+        _read_or_refuse(body, kind)
+
+
+def _read_or_refuse(body, kind):
     with suppress(InvalidRequest, UnreadableTable, TableTooLarge):
-        table = _read(whole[kind][:place] + noise + whole[kind][place + cut :], kind)
-        assert table.column_names == ["size", "city", "new"]
+        assert _read(body, kind).column_names == ["size", "city", "new"]
 
 
 @pytest.mark.parametrize("kind", [media.CSV, media.NPY, media.JSON])
