@@ -6,7 +6,7 @@ import numpy as np
 
 from worker.serving.onnx.graph import DOUBLE, FLOAT, INT64, Graph
 from worker.tables.cells.missing_words import missing_words
-from worker.tables.encoding.categories import GAP
+from worker.tables.encoding.categories import GAP, RARE
 from worker.tables.encoding.column_code import VIEWS, ColumnCode, Expansion
 from worker.tables.encoding.encoder import Encoder
 
@@ -27,7 +27,8 @@ def encoded_rows(graph: Graph, encoder: Encoder) -> str:
 def _categorical(graph: Graph, code: ColumnCode) -> str:
     other = len(code.categories)
     absent = other + 1 if code.missing else other
-    places = {text: absent if place == GAP else place for text, place in code.known.keys.items()}
+    special = {GAP: absent, RARE: other}
+    places = {text: special.get(place, place) for text, place in code.known.keys.items()}
     place = graph.add(
         "LabelEncoder",
         code.name,

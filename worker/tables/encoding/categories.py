@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from worker.tables.values import MISSING, NUMBER, number_text, spelling
 
-UNKNOWN, GAP = -1, -2
-"""In the place of a category: none that is known, and no value."""
+UNKNOWN, GAP, RARE = -1, -2, -3
+"""In the place of a category: none that is known, no value, and one with too few training rows for a place."""
 TRUTH_VALUES = {"true": "1", "false": "0"}
 
 
@@ -20,17 +20,21 @@ class Categories:
     is a category that is written in another way: 1.50 for 1.5, TRUE for true, T for the blank between date and time,
     1 for true where all categories are truth values, and 0.10000000149011612 for 0.1, which it is in float32.
     So whatever a training row held is found, also in models whose files were read before all texts were trimmed.
-    ``missing_words``: see ``values.without_missing``.
+    ``missing_words``: see ``values.without_missing``. ``rare``: further categories that training rows had.
     """
 
-    def __init__(self, categories: Sequence[str], missing_words: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, categories: Sequence[str], missing_words: Sequence[str] | None = None, rare: Sequence[str] = ()
+    ) -> None:
         self._gaps = frozenset(MISSING if missing_words is None else ("", *missing_words))
-        self._places: dict[str | None, int] = {text: place for place, text in enumerate(categories)}
-        spelled = [spelling(text) for text in categories]
+        self._places: dict[str | None, int] = dict.fromkeys(rare, RARE)
+        self._places.update((text, place) for place, text in enumerate(categories))
+        texts = [*categories, *rare]
+        spelled = [spelling(text) for text in texts]
         counts = Counter(spelled)
         self._spelled = {
-            written: place
-            for place, (written, text) in enumerate(zip(spelled, categories, strict=True))
+            written: self._places[text]
+            for written, text in zip(spelled, texts, strict=True)
             # of several ways to write one number that are categories each, only the plain one stands for others
             if counts[written] == 1 or written == text
         }
@@ -45,7 +49,7 @@ class Categories:
         return {**self._spelled, **words, **{text: place for text, place in self._places.items() if text is not None}}
 
     def place(self, text: str | None) -> int:
-        """Return the place of the category that ``text`` stands for, UNKNOWN or GAP."""
+        """Return the place of the category that ``text`` stands for, RARE, UNKNOWN or GAP."""
         place = self._places.get(text)
         return self._place_of_other(text) if place is None and text is not None else place  # type: ignore[return-value]
 

@@ -19,6 +19,9 @@ from worker.tables.values import as_floats, canonical
 KNOTS = 257
 """The normal score of a value is read off so many quantiles of the training rows."""
 VIEWS = 3
+MANY, LEAST_ROWS, MOST = 40, 2, 512
+"""Of a column with more than ``MANY`` categories, those with fewer training rows than ``LEAST_ROWS``, and all but the
+``MOST`` with the most rows, are rare."""
 SMALLEST_GAP = 1e-290
 """Slopes between values that are nearer to each other are beyond all numbers."""
 
@@ -109,6 +112,8 @@ class Expansion:
 class ColumnCode:
     """How one column is encoded: (value − shift) / scale, a missing value as ``fill``; or ``categories`` as 0/1.
 
+    ``rare``: categories that training rows had and that count as other.
+
     ``deviation``: standard deviation of the training rows; None in files of the first versions, and for categories.
     """
 
@@ -122,6 +127,7 @@ class ColumnCode:
     expansion: Expansion | None = None
     deviation: float | None = None
     missing_words: tuple[str, ...] | None = None
+    rare: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -137,14 +143,14 @@ class ColumnCode:
 
     @property
     def indicators(self) -> np.ndarray:
-        """Which encoded column is 1 for each category; the last two are for GAP and UNKNOWN, counted from the end."""
+        """Which encoded column is 1 for each category; the last are for RARE, GAP and UNKNOWN, counted from the end."""
         other = len(self.categories)
-        return np.array([*range(other), other + self.missing, other])
+        return np.array([*range(other), other, other + self.missing, other])
 
     @cached_property
     def known(self) -> Categories:
         """The categories that training rows had."""
-        return Categories(self.categories, self.missing_words)
+        return Categories(self.categories, self.missing_words, self.rare)
 
 
 def bin_shares(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -179,14 +185,15 @@ def learn(
     column = canonical(column)
     missing = 0 < column.null_count < len(column)
     if described.type == "categorical":
-        categories = sorted(value for value in pc.unique(column).to_pylist() if value is not None)
-        if len(categories) + missing < 2:
+        categories, rare = _categories(column)
+        if len(categories) + bool(rare) + missing < 2:
             return None
         return ColumnCode(
             described.name,
             described.type,
             missing,
-            categories=tuple(categories),
+            categories=categories,
+            rare=rare,
             missing_words=described.missing_words,
         )
     values = as_floats(column.drop_null()).to_numpy()
@@ -214,6 +221,17 @@ def learn(
         deviation=deviation,
         missing_words=described.missing_words,
     )
+
+
+def _categories(column: pa.ChunkedArray) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the categories that have a place each, and the rare ones that share one, both sorted."""
+    counts = pc.value_counts(column.drop_null())
+    rows = dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
+    frequent = sorted(rows)
+    if len(rows) > MANY:
+        frequent = sorted(frequent, key=lambda text: -rows[text])[:MOST]
+        frequent = sorted(text for text in frequent if rows[text] >= LEAST_ROWS)
+    return tuple(frequent), tuple(sorted(rows.keys() - frequent))
 
 
 def _can_expand(distinct: np.ndarray) -> bool:

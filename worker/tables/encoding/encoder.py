@@ -4,7 +4,8 @@ numeric, boolean   one column, mean-imputed, standardised; `name:missing` beside
                    expanded: a numeric column of more than two values is followed by `name:rank`, its normal score, and
                    `name:bin1`…, how much of each quantile bin lies below the value (arXiv 2203.05556);
                    the three views share the weight of one column
-categorical        one 0/1 column a category, `name=category`, and `name:other` for any value not seen in training;
+categorical        one 0/1 column a category, `name=category`, and `name:other` for any value not seen in training, and
+                   for rare ones of a column of many;
                    `name:missing` when training rows lacked values, else a missing value counts as other
 constant           dropped: nothing can be learned from it
 """

@@ -331,3 +331,45 @@ def test_numbers_that_float32_cannot_tell_apart_stay_apart():
     cells = [1.7e9, 1.7e9, 1.7e9 + 1, 1.7e9 + 1, 1.7e9 + 2, 1.7e9 + 3]
     expansion = Expansion.fit(np.array(cells), 2)
     assert np.diff(expansion.middles(np.unique(cells))).min() > 0
+
+
+def _many(counts, *, gaps=0):
+    """Return a column in which the k-th category has counts[k] rows."""
+    texts = [f"c{k:03}" for k, count in enumerate(counts) for _ in range(count)] + [None] * gaps
+    return pa.table({"city": pa.array(texts, pa.string())})
+
+
+CITY = [ModelColumn(name="city", type="categorical")]
+
+
+def test_rare_categories_of_a_column_of_many_share_one_place():
+    encoder = _fit(_many([5] * 40 + [1] * 30), CITY)
+    assert encoder.names == [*(f"city=c{k:03}" for k in range(40)), "city:other"]
+    X = encoder.encode(pa.table({"city": ["c000", "c069", "Lima"]}))
+    assert [_column(encoder, X, "city=c000").tolist(), _column(encoder, X, "city:other").tolist()] == [
+        [1, 0, 0],
+        [0, 1, 1],
+    ]
+
+
+def test_only_what_no_training_row_had_is_unknown():
+    encoder = Encoder.from_json(json.loads(json.dumps(_fit(_many([5] * 40 + [1] * 30), CITY).to_json())))
+    unknown = encoder.unknown_categories(pa.table({"city": ["c000", "c069", " c069 ", "Lima", None]}))
+    assert unknown["city"].tolist() == [False, False, False, True, False]
+
+
+def test_few_categories_have_a_place_each_however_rare():
+    assert len(_fit(_many([1] * 40), CITY).names) == 41
+
+
+def test_the_most_frequent_of_very_many_categories_have_a_place():
+    encoder = _fit(_many([2] * 300 + [3] * 512), CITY)
+    assert encoder.names == [*(f"city=c{k:03}" for k in range(300, 812)), "city:other"]
+
+
+@pytest.mark.parametrize("gaps", [0, 3])
+def test_a_column_of_another_text_in_each_row_tells_no_rows_apart_but_by_its_gaps(gaps):
+    table = _many([1] * 60, gaps=gaps).append_column("size", pa.array(np.arange(60.0 + gaps)))
+    encoder = _fit(table, [*CITY, FEATURES[0]])
+    assert encoder.names == (["city:other", "city:missing", "size"] if gaps else ["size"])
+    assert encoder.dropped == (() if gaps else ("city",))
