@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from worker.contracts.base import ColumnType
 from worker.contracts.resources import ModelColumn
@@ -185,7 +184,7 @@ def learn(
     column = canonical(column)
     missing = 0 < column.null_count < len(column)
     if described.type == "categorical":
-        categories, rare = _categories(column)
+        categories, rare = _categories(column, weights)
         if len(categories) + bool(rare) + missing < 2:
             return None
         return ColumnCode(
@@ -223,10 +222,11 @@ def learn(
     )
 
 
-def _categories(column: pa.ChunkedArray) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _categories(column: pa.ChunkedArray, weights: np.ndarray | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the categories that have a place each, and the rare ones that share one, both sorted."""
-    counts = pc.value_counts(column.drop_null())
-    rows = dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
+    present = column.drop_null().combine_chunks().dictionary_encode()
+    counted = None if weights is None else weights[column.is_valid().to_numpy()]
+    rows = dict(zip(present.dictionary.to_pylist(), np.bincount(present.indices, counted), strict=True))
     frequent = sorted(rows)
     if len(rows) > MANY:
         frequent = sorted(frequent, key=lambda text: -rows[text])[:MOST]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from worker.contracts.errors import InvalidRequest
 from worker.contracts.resources import ModelColumn
 from worker.tables.encoding.categories import Categories
-from worker.tables.encoding.column_code import VIEWS, Expansion
+from worker.tables.encoding.column_code import VIEWS, Expansion, learn
 from worker.tables.encoding.encoder import Encoder, check_finite
 
 FEATURES = [
@@ -373,3 +373,11 @@ def test_a_column_of_another_text_in_each_row_tells_no_rows_apart_but_by_its_gap
     encoder = _fit(table, [*CITY, FEATURES[0]])
     assert encoder.names == (["city:other", "city:missing", "size"] if gaps else ["size"])
     assert encoder.dropped == (() if gaps else ("city",))
+
+
+def test_a_row_of_weight_two_counts_as_two_rows_of_its_category():
+    column = pa.chunked_array([[f"c{k}" for k in range(60)]])
+    weights = np.where(np.arange(60) < 7, 2.0, 1.0)
+    code = learn(column, CITY[0], True, None, weights)
+    assert code is not None
+    assert code.categories == tuple(f"c{k}" for k in range(7))
