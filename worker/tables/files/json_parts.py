@@ -59,10 +59,14 @@ def json_parts(source: Path) -> Iterator[tuple[str, Any]]:
                 if pieces.next() != b"[":
                     raise UnreadableTable(f"{name!r} is not a list; {JSON_SHAPE}")
                 yield from (("rows", rows) for rows in _in_blocks(_rows(pieces)))
+            elif name == "columns":
+                yield "columns", _parsed(pieces.value())
+            elif pieces.next() == b"[":
+                # as long as the table is the index that pandas writes beside it
+                for _ in _in_blocks(_rows(pieces)):
+                    continue
             else:
-                value = _parsed(pieces.value())
-                if name == "columns":
-                    yield "columns", value
+                _parsed(pieces.value())
             more = pieces.next() == b","
             if more:
                 pieces.take(b",")

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from worker.contracts.base import MAX_COLUMNS
-from worker.contracts.errors import ColumnMismatch, InvalidRequest, UnreadableTable, pointer
+from worker.contracts.errors import InvalidRequest, UnreadableTable, pointer
 from worker.contracts.json_text import parse_json, shorten_number
 from worker.contracts.resources import ModelColumn
 from worker.tables.cells.json_cells import CELL_TYPES, LARGEST, mistake
@@ -21,6 +21,8 @@ from worker.tables.rows.plain import PlainColumns, PlainRows, plain_rows
 from worker.tables.values import ARROW_TYPES, cell_text
 
 NUMBERS, BOOLEANS, TEXTS = (ARROW_TYPES[kind] for kind in ("numeric", "boolean", "categorical"))
+MAX_ABSENT = 2**22
+"""Cells that rows of objects lack: so many small objects would else make a table far larger than the body."""
 LISTS = ("data", "rows")
 """Keys for rows that are lists, beside the names of their columns."""
 SHAPES = (
@@ -136,19 +138,21 @@ def table_of(document: Mapping[str, Any], features: Sequence[ModelColumn], *, ma
 
 
 def _columns_of_objects(rows: Any, at: tuple[str, ...]) -> dict[str, list[Any]]:
+    """Return the cells of all keys; a key that a row lacks has no value there."""
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise InvalidRequest.at(pointer(*at), "rows must be a list of objects, one a row")
     names: dict[str, None] = {}
     for row in rows:
         names.update(dict.fromkeys(row))
-    for index, row in enumerate(rows):
-        if len(row) != len(names):
-            lacking = next(name for name in names if name not in row)
-            raise ColumnMismatch.at(
-                pointer(*at, index),
-                f"row {index + 1} has no {lacking!r}, which another row has; write null for a missing value",
-            )
-    return {name: [row[name] for row in rows] for name in names}
+        check_columns(len(names))
+    absent = len(rows) * len(names) - sum(map(len, rows))
+    if absent > MAX_ABSENT:
+        raise InvalidRequest.at(
+            pointer(*at),
+            f"the rows lack {absent} values of keys that other rows have, and at most {MAX_ABSENT} may be absent; "
+            "leave out what the model does not read, or send columns and rows of lists",
+        )
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def _columns_of_lists(names: Any, key: str, data: Any) -> dict[str, list[Any]]:
