@@ -68,6 +68,7 @@ class ReadingOptions(TypedDict, total=False):
     separator: str | None
     decimal: str | None
     encoding: str | None
+    sheet: str | None
 
 
 def upload(

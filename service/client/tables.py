@@ -11,9 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from worker.tables.frames import checked, frame_table, mapping_table
-from worker.tables.media import NPY, NPZ, PARQUET, SUFFIXES
-
-ENCODINGS = {".gz": "gzip", ".zst": "zstd"}
+from worker.tables.media import COMPRESSED, NPY, NPZ, PARQUET, SUFFIXES, form_of
 
 
 @dataclass(frozen=True)
@@ -108,16 +106,15 @@ def read_answer(content: bytes, body: Body, *, probabilities: bool) -> Any:
 
 
 def _of_file(path: Path) -> Body:
-    encoding = ENCODINGS.get(path.suffix.lower())
-    suffix = (Path(path.stem) if encoding else path).suffix.lower()
-    if suffix not in SUFFIXES:
+    media_type, encoding = form_of(path.name)
+    if media_type is None:
         raise ValueError(
-            f"{path}: the name must end in {', '.join(SUFFIXES)}, or one of these and .gz or .zst; "
+            f"{path}: the name must end in {', '.join(SUFFIXES)}, or one of these and {' or '.join(COMPRESSED)}; "
             "a dataset that is there is named by its id, ds_…"
         )
     with path.open("rb"):
         # raises OSError now, and not in the middle of a request
-        return Body(lambda: path.open("rb"), SUFFIXES[suffix], encoding, path.name.partition(".")[0] or None)
+        return Body(lambda: path.open("rb"), media_type, encoding, path.name.partition(".")[0] or None)
 
 
 def _of_arrays(X: Any, y: Any) -> Body:

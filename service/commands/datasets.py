@@ -21,7 +21,7 @@ SHOWN_VALUES = 5
 def upload(
     session: Session,
     files: Annotated[
-        list[Path], typer.Argument(help="CSV, TSV, Parquet, Arrow, NPZ, JSON or NDJSON files, also .gz or .zst.")
+        list[Path], typer.Argument(help="CSV, TSV, XLSX, Parquet, Arrow, NPZ, JSON or NDJSON files, also .gz or .zst.")
     ],
     name: Annotated[str | None, typer.Option(help="What to call the dataset. Default: the file's name.")] = None,
     header: HeaderRow = None,
@@ -41,6 +41,9 @@ def upload(
     encoding: Annotated[
         str | None, typer.Option(help="The encoding of a text, such as cp1252. Default: it is detected.")
     ] = None,
+    sheet: Annotated[
+        str | None, typer.Option(help="The sheet of a workbook. Default: the first visible one with cells.")
+    ] = None,
 ) -> None:
     """Upload tables, large ones in parts. The same bytes again are the same dataset."""
     if name is not None and len(files) > 1:
@@ -59,6 +62,7 @@ def upload(
                     separator=separator,
                     decimal=decimal,
                     encoding=encoding,
+                    sheet=sheet,
                     resume=resume,
                     progress=bar,
                 )

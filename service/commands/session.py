@@ -28,7 +28,7 @@ P = ParamSpec("P")
 Limit = Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")]
 HeaderRow = Annotated[
     bool | None,
-    typer.Option("--header/--no-header", help="Whether the first row of a CSV or TSV holds the names."),
+    typer.Option("--header/--no-header", help="Whether the first row of a text or a sheet holds the names."),
 ]
 PROFILE = "FACTRFM_PROFILE"
 WRONG_USE = (400, 404, 409, 413, 415, 416, 422)

@@ -11,6 +11,7 @@ from service.http.pagination import AfterDataset
 from service.runtime.context import CurrentContext
 from service.settings import ServiceSettings
 from worker.store import datasets
+from worker.tables.media import COMPRESSED
 
 router = page_router()
 
@@ -34,4 +35,4 @@ def show_dataset(context: CurrentContext, request: Request, dataset_id: str) -> 
 
 def upload_hints(settings: ServiceSettings) -> dict[str, Any]:
     """Return the file types and the size limit for the upload area."""
-    return {"suffixes": list(SUFFIXES), "most_bytes": settings.max_body_bytes}
+    return {"suffixes": [*SUFFIXES, *COMPRESSED], "most_bytes": settings.max_body_bytes}

@@ -40,7 +40,7 @@ from worker.store import datasets, locks, uploads
 from worker.store.ids import new_id
 from worker.store.uploads import UploadRecord
 from worker.tables.close_names import shown
-from worker.tables.media import DATASET_TYPES
+from worker.tables.media import COMPRESSED, DATASET_TYPES, form_of
 
 log = structlog.get_logger()
 
@@ -69,7 +69,9 @@ class UploadRequest(CommonOptions):
         AfterValidator(_known_type),
         Field(json_schema_extra={"enum": [*DATASET_TYPES, None]}),
     ] = Field(None, description="Default: that of the ending of the file's name.")
-    encoding: Literal["gzip", "zstd"] | None = Field(None, description="How the file is compressed.")
+    encoding: Literal["gzip", "zstd"] | None = Field(
+        None, description="How the file is compressed. Default: as the ending of its name says."
+    )
     text_encoding: TextEncoding = Field(default=None)
     bytes: int = Field(ge=1, description="Of the file as it is sent, compressed or not.")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="Of the same bytes; checked at the end.")
@@ -88,17 +90,20 @@ def begin(context: Context, request: UploadRequest) -> Upload:
             "/bytes", f"the file has {request.bytes} bytes, and an upload at most {settings.max_body_bytes}"
         )
     name = request.filename
-    media_type = request.media_type or SUFFIXES.get(Path(name or "").suffix.lower())
-    if media_type is None:
+    named, encoding = form_of(name or "")
+    media_type = request.media_type or named
+    if media_type not in DATASET_TYPES:
         raise InvalidRequest.at(
             "/media_type",
             f"the file's name {shown(name or '')!r} tells no form; tell the media_type, one of "
-            f"{', '.join(DATASET_TYPES)}, or a name that ends in {', '.join(SUFFIXES)}",
+            f"{', '.join(DATASET_TYPES)}, or a name that ends in {', '.join(SUFFIXES)}, or one of these and "
+            f"{' or '.join(COMPRESSED)}",
         )
-    check_options(request.model_dump(include={"header", "separator", "text_encoding"}), media_type, "/")
+    check_options(request.model_dump(), media_type, "/")
     now = context.now()
     upload = Upload(
-        **request.model_dump(exclude={"media_type"}),
+        **request.model_dump(exclude={"media_type", "encoding"}),
+        encoding=request.encoding or encoding,
         id=new_id("upl", now),
         state="open",
         media_type=media_type,

@@ -15,7 +15,7 @@ from worker.contracts.errors import InvalidRequest, pointer
 from worker.contracts.reading import ReadingOptions
 from worker.tables.close_names import shown
 from worker.tables.delimited.text_encoding import ENCODINGS, known_encoding
-from worker.tables.media import TEXTS
+from worker.tables.media import TEXTS, WITH_HEADER, XLSX
 
 Name = Annotated[
     str | None,
@@ -24,8 +24,8 @@ Name = Annotated[
 HeaderRow = Annotated[
     bool | None,
     Query(
-        description="CSV and TSV: whether the first row holds the names. Without them columns are named column_1, "
-        "column_2, … Default: it does unless it looks like data."
+        description="CSV, TSV and XLSX: whether the first row holds the names. Without them columns are named "
+        "column_1, column_2, … Default: it does unless it looks like data."
     ),
 ]
 
@@ -58,6 +58,8 @@ TextEncoding = Annotated[
         "detected."
     ),
 ]
+MAX_SHEET_LENGTH = 100
+"""Of the name of a sheet; Excel takes 31 characters."""
 MAX_WORDS_LENGTH = 200
 """Of all words together: they are stored with every column of a dataset and a model."""
 
@@ -91,6 +93,12 @@ Decimal = Annotated[
 ]
 
 
+Sheet = Annotated[
+    Annotated[str, StringConstraints(min_length=1, max_length=MAX_SHEET_LENGTH, pattern=r"^[^\x00-\x1f\x7f]*$")] | None,
+    Query(description="XLSX: the name of the sheet that is the table. Default: the first visible one with cells."),
+]
+
+
 class CommonOptions(Contract):
     """Options of an upload, whether it is sent at once or in parts.
 
@@ -102,6 +110,7 @@ class CommonOptions(Contract):
     missing: Missing = Field(default=None)
     separator: Separator = Field(default=None)
     decimal: Decimal = Field(default=None)
+    sheet: Sheet = Field(default=None)
 
 
 class UploadOptions(CommonOptions):
@@ -130,6 +139,8 @@ class UploadOptions(CommonOptions):
             media_type += f";decimal={quote(self.decimal)}"
         if self.encoding is not None:
             media_type += f";charset={self.encoding}"
+        if self.sheet is not None:
+            media_type += f";sheet={quote(self.sheet)}"
         return media_type
 
 
@@ -151,8 +162,9 @@ def with_parameters(options: UploadOptions, content_type: str) -> UploadOptions:
             values.setdefault("missing", json.loads(unquote(parameters["missing"])))
         if "separator" in parameters:
             values.setdefault("separator", unquote(parameters["separator"]))
-        if "decimal" in parameters:
-            values.setdefault("decimal", unquote(parameters["decimal"]))
+        for name in ("decimal", "sheet"):
+            if name in parameters:
+                values.setdefault(name, unquote(parameters[name]))
         # many clients name utf-8 whatever they send
         is_text = message.get_content_type() in TEXTS
         if is_text and parameters.get("charset", UTF8).lower() not in (UTF8, "utf8"):
@@ -162,7 +174,7 @@ def with_parameters(options: UploadOptions, content_type: str) -> UploadOptions:
         raise InvalidRequest.at(
             "header:content-type",
             f"the parameters of the Content-Type {shown(content_type)!r} are none of an upload: header=present or "
-            "absent, missing with a list of words in JSON, percent-encoded, separator, decimal, charset",
+            "absent, missing with a list of words in JSON, percent-encoded, separator, decimal, charset, sheet",
         ) from error
 
 
@@ -186,12 +198,22 @@ def with_fields(options: UploadOptions, fields: Iterable[tuple[str, str]]) -> Up
         raise invalid_request(field_errors(values, error.errors(include_url=False))) from error
 
 
+TAKEN_BY = {
+    "header": WITH_HEADER,
+    "separator": TEXTS,
+    "encoding": TEXTS,
+    "text_encoding": TEXTS,
+    "sheet": (XLSX,),
+}
+"""Options that some formats take, and those formats."""
+
+
 def check_options(options: Mapping[str, object], media_type: str, place: str = "query:") -> None:
-    """Check that options of texts, which the caller gave at ``place``, are given for CSV and TSV only.
+    """Check that options of some formats, which the caller gave at ``place``, are given for these only.
 
     Raises:
         InvalidRequest: one is given for another format.
     """
-    for name, value in options.items():
-        if value is not None and media_type not in TEXTS:
-            raise InvalidRequest.at(f"{place}{name}", f"{name} is for {' and '.join(TEXTS)}, not {media_type}")
+    for name, formats in TAKEN_BY.items():
+        if options.get(name) is not None and media_type not in formats:
+            raise InvalidRequest.at(f"{place}{name}", f"{name} is for {' and '.join(formats)}, not {media_type}")

@@ -44,6 +44,13 @@ class Received:
     filename: str | None
     options: UploadOptions
 
+    @property
+    def encoding(self) -> Literal["gzip", "zstd"] | None:
+        """How the file is compressed, as its name says and its first bytes confirm."""
+        _, named = media.form_of(self.filename or "")
+        with self.path.open("rb") as file:
+            return named if media.sniff(file.read(8)) == f"application/{named}" else None
+
 
 async def receive(request: Request, folder: Path, options: UploadOptions) -> Received:
     """Write the body, or the file of a form, to ``folder``. Form fields are options too.
@@ -74,11 +81,11 @@ def store(context: Context, received: Received, encoding: str | None) -> tuple[D
         UnreadableTable, TableTooLarge, StorageFull: see ``TableReaders.read``.
     """
     settings = context.settings
-    path = _decompressed(received.path, encoding, settings.max_body_bytes)
+    path = _decompressed(received.path, encoding or received.encoding, settings.max_body_bytes)
     with path.open("rb") as body:
         sha256 = hashlib.file_digest(body, "sha256").hexdigest()
     options = received.options
-    check_options(options.model_dump(include={"header", "separator", "encoding"}), received.media_type)
+    check_options(options.model_dump(), received.media_type)
     media_type = options.full_media_type(received.media_type)
     existing = datasets.find_by_sha256(context.database, sha256, media_type)
     if existing is not None and _is_intact(context, existing):
@@ -179,12 +186,13 @@ async def _receive_form(request: Request, path: Path, options: UploadOptions) ->
             )
             filename = Path((file.filename or "").replace("\\", "/")).name[:200] or None
             declared = (file.content_type or "").partition(";")[0].strip().lower()
-            suffix = Path(filename or "").suffix.lower()
-            media_type = declared if declared in DATASET_TYPES else SUFFIXES.get(suffix)
-            if media_type is None:
+            named, _ = media.form_of(filename or "")
+            media_type = declared if declared in DATASET_TYPES else named
+            if media_type not in DATASET_TYPES:
                 raise UnsupportedMediaType(
                     f"the file's type {declared!r} and name {filename!r} tell no form; send {', '.join(DATASET_TYPES)} "
-                    f"or a name that ends in {', '.join(SUFFIXES)}"
+                    f"or a name that ends in {', '.join(SUFFIXES)}, or one of these and "
+                    f"{' or '.join(media.COMPRESSED)}"
                 )
             with path.open("wb") as target:
                 while block := await file.read(BLOCK):

@@ -6,10 +6,10 @@ from collections.abc import Container, Sequence
 from worker.contracts.resources import Column, Dataset, Reading
 from worker.tables import schema
 from worker.tables.close_names import shown
-from worker.tables.media import CSV, TSV
+from worker.tables.media import WITH_HEADER
 
 SHOWN = 3
-GUESSED = (CSV, TSV)
+GUESSED = WITH_HEADER
 """Media types without the parameter ``header``: whether the first row holds names was guessed."""
 MANY, MAX_SHARE = 50, 0.5
 COSTLY = 500
@@ -57,11 +57,15 @@ def column_warnings(columns: Sequence[Column], rows: int, *, expanded: bool = Fa
 
 
 def reading_text(reading: Reading) -> str:
-    """Return how a text was read, in a sentence or two."""
-    separator = NAMED_SEPARATORS.get(reading.separator, reading.separator)
-    parts = [f"Read as {reading.encoding} with cells between {separator}"]
+    """Return how a text or a workbook was read, in a sentence or two."""
+    if reading.sheet is not None:
+        parts = [f"Read from the sheet {shown(reading.sheet)}"]
+    else:
+        separator = NAMED_SEPARATORS.get(reading.separator or "", reading.separator)
+        parts = [f"Read as {reading.encoding} with cells between {separator}"]
     if reading.skipped_rows:
-        lines = "1 line" if reading.skipped_rows == 1 else f"{reading.skipped_rows} lines"
+        what = "line" if reading.sheet is None else "row"
+        lines = f"1 {what}" if reading.skipped_rows == 1 else f"{reading.skipped_rows} {what}s"
         parts.append(f"{lines} in front of the table skipped")
     if not reading.header:
         parts.append("no row of names")

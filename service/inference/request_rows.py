@@ -1,6 +1,7 @@
 """Reading rows from a request's body.
 
-A reader process reads Parquet, because damaged footers can crash pyarrow, and long JSON, because its parser holds the
+A reader process reads Parquet, because damaged footers can crash pyarrow, workbooks, of which few bytes can take much
+memory, and long JSON, because its parser holds the
 GIL (a third of a second for 16 MiB). Other forms are read in this process, which damaged files do not crash:
 ``benchmarks/results/fuzz.md`` counts those tried.
 """
@@ -21,7 +22,7 @@ from service.http.request_headers import header
 from service.runtime.context import Context
 from service.runtime.predictor import ModelEntry
 from worker.contracts.reading import FileRowsOrder, RowsOrder
-from worker.tables.media import JSON, NDJSON, PARQUET, ROW_TYPES
+from worker.tables.media import JSON, NDJSON, PARQUET, ROW_TYPES, XLSX
 from worker.tables.rows.json_rows import of_lines
 from worker.tables.rows.plain import Rows
 from worker.tables.storage import load_arrow
@@ -34,7 +35,7 @@ async def rows_of(
 ) -> tuple[int, Callable[[ModelEntry], Rows]]:
     """Return the length of the body, and a function that reads its rows for a model.
 
-    ``header_row``: whether the first row of CSV or TSV holds the names.
+    ``header_row``: whether the first row of a text or a sheet holds the names.
 
     Raises:
         InvalidRequest: see ``check_options``.
@@ -53,11 +54,15 @@ async def rows_of(
     max_rows = context.settings.max_predict_rows
     table = None
     if kind == PARQUET:
-        table = await context.row_readers.run(partial(parquet_rows, context, body), request, context.database.project)
+        table = await context.row_readers.run(
+            partial(file_rows, context, body, PARQUET), request, context.database.project
+        )
 
     def read(entry: ModelEntry) -> Rows:
         if table is not None:
             return entry.reader.fit(table, max_rows=max_rows)
+        if kind == XLSX:
+            return entry.reader.fit_with_header(partial(file_rows, context, body, XLSX), header_row, max_rows=max_rows)
         if kind == JSON and len(body) > LONG_JSON and context.row_readers.isolated:
             return _long_rows(context, body, entry)
         return entry.reader.read(body, kind, max_rows=max_rows, header=header_row)
@@ -82,8 +87,8 @@ def _long_rows(context: Context, body: bytes, entry: ModelEntry) -> pa.Table:
         return load_arrow(destination)
 
 
-def parquet_rows(context: Context, body: bytes) -> pa.Table:
-    """Return the rows of a Parquet file. Runs in a thread of ``context.row_readers.run``.
+def file_rows(context: Context, body: bytes, media_type: str, header_row: bool | None = None) -> pa.Table:
+    """Return the rows of a file, read by a reader process. Runs in a thread of ``row_readers.run`` or of predictions.
 
     Raises:
         UnreadableTable, TableTooLarge, StorageFull: see ``TableReaders.read``.
@@ -94,7 +99,11 @@ def parquet_rows(context: Context, body: bytes) -> pa.Table:
         source.write_bytes(body)
         context.row_readers.read(
             FileRowsOrder(
-                source=source, media_type=PARQUET, destination=destination, max_rows=settings.max_predict_rows
+                source=source,
+                media_type=media_type,
+                destination=destination,
+                max_rows=settings.max_predict_rows,
+                header=header_row,
             )
         )
         return load_arrow(destination)

@@ -9,7 +9,17 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from service.datasets import uploads
 from service.datasets.upload_folder import upload_folder
-from service.datasets.upload_options import Decimal, HeaderRow, Missing, Name, Separator, TextEncoding, UploadOptions
+from service.datasets.upload_options import (
+    MAX_SHEET_LENGTH,
+    Decimal,
+    HeaderRow,
+    Missing,
+    Name,
+    Separator,
+    Sheet,
+    TextEncoding,
+    UploadOptions,
+)
 from service.datasets.warnings import dataset_warnings
 from service.http.downloads import PARAMETERS, downloads, send_artifact
 from service.http.pagination import AfterDataset, Id, Limit
@@ -59,6 +69,12 @@ BODY: dict[str, Any] = {
                         "separator": {"type": "string", "maxLength": 3, "description": "As in the query."},
                         "decimal": {"enum": [".", ","], "description": "As in the query."},
                         "encoding": {"type": "string", "maxLength": 40, "description": "As in the query."},
+                        "sheet": {
+                            "type": "string",
+                            "minLength": 1,
+                            "maxLength": MAX_SHEET_LENGTH,
+                            "description": "As in the query.",
+                        },
                         "missing": {
                             "type": "array",
                             "items": {"type": "string", "maxLength": 50},
@@ -94,11 +110,18 @@ async def upload_dataset(
     separator: Separator = None,
     decimal: Decimal = None,
     encoding: TextEncoding = None,
+    sheet: Sheet = None,
 ) -> Dataset:
     """Upload a table. The same bytes again give the dataset that they made first."""
     compression = uploads.check_encoding(request)
     options = UploadOptions(
-        name=name, header=header, missing=missing, separator=separator, decimal=decimal, encoding=encoding
+        name=name,
+        header=header,
+        missing=missing,
+        separator=separator,
+        decimal=decimal,
+        encoding=encoding,
+        sheet=sheet,
     )
     with upload_folder(context.settings.home) as folder:
         received = await uploads.receive(request, folder, options)

@@ -18,8 +18,8 @@ HeaderOfRows = Annotated[
     bool | None,
     Query(
         alias="header",
-        description="CSV and TSV: whether the first row holds the names. false for a model that learned from a file "
-        "without them: columns are column_1, column_2, … Default: it does.",
+        description="CSV, TSV and XLSX: whether the first row holds the names. false for a model that learned from a "
+        "file without them: columns are column_1, column_2, … Default: it does.",
     ),
 ]
 

@@ -17,6 +17,7 @@ class ReadingOptions(Contract):
     separator: str | None = None
     encoding: str | None = None
     decimal: DecimalMark | None = None
+    sheet: str | None = None
 
 
 class ReadOrder(Contract):
@@ -49,6 +50,7 @@ class FileRowsOrder(Contract):
     media_type: str
     destination: Path
     max_rows: int
+    header: bool | None = None
 
 
 AnyOrder = Annotated[ReadOrder | RowsOrder | FileRowsOrder, Field(discriminator="kind")]

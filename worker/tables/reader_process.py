@@ -72,7 +72,7 @@ def carry_out(order: AnyOrder) -> ReadDone:
         UnreadableTable, InvalidRequest: see ``json_rows``.
     """
     if isinstance(order, FileRowsOrder):
-        rows = read_rows(order.source, order.media_type, order.max_rows)
+        rows = read_rows(order.source, order.media_type, order.max_rows, order.header)
         save_arrow(rows, order.destination)
         return ReadDone(rows=rows.num_rows)
     if isinstance(order, RowsOrder):

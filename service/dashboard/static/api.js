@@ -47,11 +47,14 @@ export function unknownCategories(headers) {
 const TYPES = {
   csv: "text/csv",
   tsv: "text/tab-separated-values",
+  xlsx: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
   parquet: "application/vnd.apache.parquet",
   arrow: "application/vnd.apache.arrow.file",
   arrows: "application/vnd.apache.arrow.stream",
   npz: "application/x-npz",
   json: "application/json",
+  ndjson: "application/x-ndjson",
+  jsonl: "application/x-ndjson",
 };
 
 /** The media type of a file by the end of its name; a name that tells nothing is a Problem. */

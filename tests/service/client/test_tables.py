@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from service.client.tables import body_of, read_answer, rows_of
+from worker.tables.media import XLSX
 
 
 def _answer(**columns: list[object]) -> bytes:
@@ -56,6 +57,8 @@ def test_columns_and_arrow_tables_keep_their_kind() -> None:
         ("houses.CSV.gz", "text/csv", "gzip"),
         ("houses.parquet", "application/vnd.apache.parquet", None),
         ("houses.npz", "application/x-npz", None),
+        ("houses.XLSX", XLSX, None),
+        ("houses.ndjson.zst", "application/x-ndjson", "zstd"),
     ],
 )
 def test_a_file_is_told_by_its_name(tmp_path: Path, name: str, media_type: str, encoding: str | None) -> None:
@@ -68,9 +71,9 @@ def test_a_file_is_told_by_its_name(tmp_path: Path, name: str, media_type: str, 
 
 
 def test_what_is_no_table_is_named(tmp_path: Path) -> None:
-    (tmp_path / "houses.xlsx").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"houses\.xlsx"):
-        body_of(tmp_path / "houses.xlsx")
+    (tmp_path / "houses.xls").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"houses\.xls: .*\.xlsx, .* and \.gz or \.zst"):
+        body_of(tmp_path / "houses.xls")
     with pytest.raises(FileNotFoundError):
         body_of(tmp_path / "missing.csv")
     with pytest.raises(TypeError, match="not int"):

@@ -11,6 +11,7 @@ CSV = {"Content-Type": "text/csv"}
 TOLD = {
     "separator": ";",
     "encoding": "cp1252",
+    "sheet": None,
     "header": True,
     "skipped_rows": 2,
     "renamed": {},

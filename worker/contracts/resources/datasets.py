@@ -56,12 +56,13 @@ class DroppedColumn(Contract):
 
 
 class Reading(Contract):
-    """How the text of a dataset was read, as the caller said or as its cells tell."""
+    """How the text or the workbook of a dataset was read, as the caller said or as its cells tell."""
 
-    separator: str = Field(description="Between two cells.")
-    encoding: str = Field(description="Of the characters.")
+    separator: str | None = Field(description="Between two cells. Null for workbooks.")
+    encoding: str | None = Field(description="Of the characters. Null for workbooks.")
+    sheet: str | None = Field(None, description="Of a workbook: the name of the sheet that is the table.")
     header: bool = Field(description="Whether the first row holds the names. If not, they are column_1, column_2, ….")
-    skipped_rows: int = Field(description="Lines in front of the table, such as a title.")
+    skipped_rows: int = Field(description="Lines or rows in front of the table, such as a title.")
     renamed: dict[str, str] = Field(
         description="Column → its name in the file, where that is missing, or is an earlier column's too."
     )
@@ -79,7 +80,9 @@ class Dataset(Contract):
     rows: int
     columns: list[Column]
     created_at: UtcDatetime
-    reading: Reading | None = Field(None, description="Of texts. Null for other formats, and in datasets of before.")
+    reading: Reading | None = Field(
+        None, description="Of texts and workbooks. Null for other formats, and in datasets of before."
+    )
     remarks: list[str] | None = Field(
         None,
         description="What should be looked at before a fit, a sentence each: columns that name rows, what they cost, "

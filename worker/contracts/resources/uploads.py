@@ -36,6 +36,7 @@ class Upload(Contract):
     separator: str | None = None
     decimal: DecimalMark | None = None
     text_encoding: str | None = Field(None, description="Of the characters of a text.")
+    sheet: str | None = Field(None, description="Of a workbook.")
     part_bytes: int = Field(description="Of every part but the last, which has the rest.")
     total_parts: int
     parts: list[UploadPart] = Field(description="Those that are there, by number; none once the upload is complete.")

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,21 +44,45 @@ def read_delimited(source: Path, usual: str, options: ReadingOptions) -> RawTabl
     if dialect.separator == BLANKS:
         text, kept = with_tabs(text)
         cut = replace(dialect, separator="\t")
-    header = options.header is not False
-    cells, behind = _names(text, cut, header=header)
+    return open_cut_text(CutText(text, kept, cut), header=options.header, told=(dialect.separator, encoding))
+
+
+@dataclass(frozen=True)
+class CutText:
+    """A UTF-8 text and how it is cut into cells. ``kept`` holds its file."""
+
+    path: Path
+    kept: object
+    dialect: Dialect
+
+
+def open_cut_text(
+    text: CutText, *, header: bool | None, told: tuple[str | None, str | None] = (None, None)
+) -> RawTable:
+    """Open a text of which is known how it is cut. ``header``: see ``readers.read``.
+
+    ``told``: the separator and the encoding of the file that it is made of.
+
+    Raises:
+        UnreadableTable: it has no header, or one that cannot be read.
+    """
+    named_by_row = header is not False
+    cells, behind = _names(text.path, text.dialect, header=named_by_row)
     named = named_columns(cells)
+    skipped = text.dialect.skipped
+    separator, encoding = told
     reading = Reading(
-        separator=dialect.separator,
+        separator=separator,
         encoding=encoding,
-        header=header,
-        skipped_rows=dialect.skipped,
-        renamed=named.renamed if header else {},
+        header=named_by_row,
+        skipped_rows=skipped,
+        renamed=named.renamed if named_by_row else {},
         dropped_columns=[],
     )
     return RawTable(
         named.names,
-        lambda: _batches(text, kept, cut, len(named.names), dialect.skipped + behind, header=header and not behind),
-        guessed_header=options.header is None,
+        lambda: _batches(text, len(named.names), skipped + behind, header=named_by_row and not behind),
+        guessed_header=header is None,
         reading=reading,
         unnamed=named.unnamed,
     )
@@ -94,10 +118,9 @@ def _names(text: Path, dialect: Dialect, *, header: bool) -> tuple[list[str], in
     return first, 0
 
 
-def _batches(
-    text: Path, kept: object, dialect: Dialect, width: int, skipped: int, *, header: bool
-) -> Iterator[list[pa.Array]]:
-    """Yield the cells of a text behind so many lines and, where it has one, its header. ``kept`` holds the file."""
+def _batches(source: CutText, width: int, skipped: int, *, header: bool) -> Iterator[list[pa.Array]]:
+    """Yield the cells of a text behind so many lines and, where it has one, its header."""
+    text, dialect = source.path, source.dialect
     placeholders = [str(index) for index in range(width)]
     block = CSV_BLOCK * max(1, width // CSV_BLOCK_COLUMNS)
     try:

@@ -95,7 +95,8 @@ def column_forms(raw: RawTable, max_cells: int) -> list[ColumnForm]:
         types = [inference.type for inference in inferences]
         repeated, alike = zip(*((inference.repeated, inference.alike) for inference in inferences), strict=True)
         repetitive = sum(bool(inference.repetitive) and inference.type == "categorical" for inference in inferences)
-        check_header(raw.names, types, repeated, repetitive, alike)
+        renamed = {} if raw.reading is None else raw.reading.renamed
+        check_header([renamed.get(name, name) for name in raw.names], types, repeated, repetitive, alike)
     if any(inference.rounded for inference in inferences):
         for batch in raw.batches():
             for inference, column in zip(inferences, batch, strict=True):

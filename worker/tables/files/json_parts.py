@@ -82,7 +82,9 @@ def json_lines(source: Path) -> Iterator[tuple[str, Any]]:
         TableTooLarge: a value is too long.
     """
     with source.open("rb") as file:
-        yield from (("rows", rows) for rows in _in_blocks(_values(_Pieces(file))))
+        # the pieces outlive the file, which they would else close with a warning
+        pieces = _Pieces(file)
+        yield from (("rows", rows) for rows in _in_blocks(_values(pieces)))
 
 
 def _member(pieces: "_Pieces", keys: set[str]) -> str:

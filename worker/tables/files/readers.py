@@ -32,6 +32,8 @@ from worker.tables.files.raw_table import Limits, RawTable, check_names
 from worker.tables.files.size_limits import check_arrow, check_columns, check_parquet, check_texts
 from worker.tables.storage import open_table
 from worker.tables.values import ALLOWED_CELLS, decoded, is_text, type_of
+from worker.tables.workbooks.package import zip_type
+from worker.tables.workbooks.reader import read_workbook
 
 OPEN = ReadingOptions()
 BATCH_ROWS = 16_384
@@ -66,7 +68,7 @@ def read(
 
     Options of texts: ``header``, whether the first row holds the names; if not they are ``column_1`` and so on; None:
     it does, and ``check_header`` tells if it looks like data. ``separator`` of cells, and ``encoding`` by the names of
-    Python. ``missing``, of all formats: see ``MissingWords``.
+    Python. ``sheet``, of a workbook, by its name. ``missing``, of all formats: see ``MissingWords``.
 
     Raises:
         UnreadableTable: the file does not match ``media_type``, or its column names are invalid.
@@ -77,11 +79,17 @@ def read(
     if not start:
         raise UnreadableTable("the body is empty; a table has a header and at least one row")
     looks = media.sniff(start)
+    if looks == media.NPZ:
+        # any zip file begins alike
+        looks = zip_type(source) or (media_type if media_type == media.XLSX else looks)
+    elif looks == media.OLD_WORKBOOK and media_type == media.XLSX:
+        looks = media_type
     if looks != media_type and (looks is not None or media_type not in media.UNMARKED):
         raise UnreadableTable(f"the Content-Type says {media_type}, but the body looks like {looks or 'text'}")
     readers: dict[str, Callable[[], RawTable]] = {
         media.CSV: lambda: read_delimited(source, ",", options),
         media.TSV: lambda: read_delimited(source, "\t", options),
+        media.XLSX: lambda: read_workbook(source, options, limits),
         media.PARQUET: lambda: _parquet(source, limits),
         media.ARROW_STREAM: lambda: _arrow_stream(source, limits),
         media.ARROW_FILE: lambda: _arrow_file(source, limits),

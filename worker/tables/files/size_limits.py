@@ -131,7 +131,9 @@ def check_directory(source: Path) -> None:
         return  # not a zip file: the reader reports it
     [size] = struct.unpack_from("<I", tail, end + 12)
     if size > MAX_DIRECTORY_BYTES or _END_64 in tail:
-        raise TableTooLarge(f"the npz has too many members: its directory is longer than {MAX_DIRECTORY_BYTES} bytes")
+        raise TableTooLarge(
+            f"the zip file has too many members: its directory is longer than {MAX_DIRECTORY_BYTES} bytes"
+        )
 
 
 def _check_piece(size: int) -> None:

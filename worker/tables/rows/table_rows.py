@@ -2,7 +2,7 @@
 
 import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -53,14 +53,26 @@ class RowReader:
             return json_rows.table_of(document, self._features, max_rows=max_rows) if rows is None else rows
         if media_type == media.NPY:
             return self.fit_matrix(_matrix(body, len(self._features)), max_rows=max_rows)
-        try:
+        if media_type not in media.WITH_HEADER:
             return self.fit(_file_table(body, media_type, max_rows, header), max_rows=max_rows)
+        return self.fit_with_header(lambda row: _file_table(body, media_type, max_rows, row), header, max_rows=max_rows)
+
+    def fit_with_header(
+        self, table_of: Callable[[bool | None], pa.Table], header: bool | None, *, max_rows: int
+    ) -> Rows:
+        """Return the rows of a file whose first row may hold the names. ``table_of`` reads it with this ``header``.
+
+        Raises:
+            ColumnMismatch, InvalidRequest: see ``fit``.
+        """
+        try:
+            return self.fit(table_of(header), max_rows=max_rows)
         except (ColumnMismatch, InvalidRequest):
-            # the model may have learned from a text without names, and this is one too
+            # the model may have learned from a file without names, and this is one too
             unnamed = all(is_numbered(feature.name) for feature in self._features)
-            if media_type not in media.TEXTS or header is not None or not unnamed:
+            if header is not None or not unnamed:
                 raise
-            return self.fit(_file_table(body, media_type, max_rows, header=False), max_rows=max_rows)
+            return self.fit(table_of(False), max_rows=max_rows)
 
     def fit(self, table: pa.Table, *, max_rows: int) -> Rows:
         """Return the rows of any table.

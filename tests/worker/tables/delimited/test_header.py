@@ -8,6 +8,8 @@ from worker.tables import media
 HEADERLESS = {
     "numbers": "-1.7,-0.3,kind-b\n0.3,1.3,kind-a\n0.2,0.8,kind-a\n",
     "a missing value among them": "5.1,?,Iris\n4.9,3.1,Iris\n4.7,3.2,Rose\n",
+    "a gap among them": "5.1,,Iris\n4.9,3.1,Iris\n4.7,3.2,Rose\n",
+    "the same number twice": "1,1,Iris\n4.9,3.1,Iris\n4.7,3.2,Rose\n",
     "letters": "p,x,s\ne,x,y\np,b,s\ne,x,s\n",
     "words that come twice": "vhigh,vhigh,2\nhigh,low,2\nlow,vhigh,4\n",
     "truth values": "true,x1\nfalse,x2\ntrue,x3\n",

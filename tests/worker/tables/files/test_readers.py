@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.apart import apart
+from support.workbooks import workbook
 
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.tables import media
@@ -50,6 +51,7 @@ BODIES = {
     media.ARROW_STREAM: _arrow(SMALL, media.ARROW_STREAM),
     media.JSON: b'{"columns": ["a", "b"], "rows": [[1, "x"], [2, "y"], [3, "z"]]}',
     media.NPZ: _npz(X=np.arange(6.0).reshape(3, 2), y=np.arange(3)),
+    media.XLSX: workbook([["a", "b"], [1, "x"], [2, "y"], [3, "z"]]),
 }
 
 
@@ -255,14 +257,14 @@ def test_json_rows_may_come_before_their_columns(take):
 
 
 @pytest.mark.parametrize("said", media.DATASET_TYPES)
-@pytest.mark.parametrize("sent", [media.PARQUET, media.ARROW_FILE, media.ARROW_STREAM, media.NPZ])
+@pytest.mark.parametrize("sent", [media.PARQUET, media.ARROW_FILE, media.ARROW_STREAM, media.NPZ, media.XLSX])
 def test_a_body_of_another_type_than_it_says_is_named_for_what_it_is(take, said, sent):
     if said != sent:
         with pytest.raises(UnreadableTable, match=f"says {said}, but the body looks like {sent}"):
             take(BODIES[sent], said)
 
 
-@pytest.mark.parametrize("said", [media.PARQUET, media.ARROW_FILE, media.ARROW_STREAM, media.NPZ])
+@pytest.mark.parametrize("said", [media.PARQUET, media.ARROW_FILE, media.ARROW_STREAM, media.NPZ, media.XLSX])
 def test_text_that_says_it_is_binary_is_named_so(take, said):
     with pytest.raises(UnreadableTable, match="looks like text"):
         take(BODIES[media.CSV], said)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.apart import apart
+from support.workbooks import workbook
 
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, TableTooLarge, UnreadableTable
 from worker.contracts.resources import ModelColumn
@@ -56,6 +57,7 @@ BODIES = {
     ),
     "csv": (media.CSV, b"more,city,size,new\nx,Rome,1,True\ny,7,,false\n"),
     "tsv": (media.TSV, b"more\tcity\tsize\tnew\nx\tRome\t1\tTrue\ny\t7\t\tfalse\n"),
+    "workbook": (media.XLSX, workbook([["size", "city", "new"], [1, "Rome", True], [None, "7", False]])),
     "parquet": (media.PARQUET, _file(EXPECTED, pq.ParquetWriter)),
     "stream": (media.ARROW_STREAM, _file(EXPECTED, pa.ipc.new_stream)),
     "file": (media.ARROW_FILE, _file(EXPECTED, pa.ipc.new_file)),

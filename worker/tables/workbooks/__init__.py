@@ -1,0 +1,1 @@
+"""Workbooks of spreadsheet programs, of which one sheet is a table."""
