@@ -85,9 +85,8 @@ class Client:
 
         The same bytes again give the dataset that they made first. ``header``: whether the first row of a text or a
         sheet holds the names. ``missing``: the words that mean no value, so that others, such as None, are values.
-        ``separator``, ``decimal`` mark and ``encoding`` of a text are detected where they are not given. ``sheet``: of
-        a workbook, by its name; else the first with cells.
-        A large table is sent in parts. ``resume``: the id of such an upload, of which the missing parts are sent.
+        ``separator``, ``decimal`` mark and ``encoding`` of a text, and the ``sheet`` of a workbook are detected where
+        not given. A large table is sent in parts. ``resume``: the id of such an upload; its missing parts are sent.
         ``progress`` is called with the upload and the bytes that are there.
 
         Raises:
