@@ -82,11 +82,10 @@ class AsyncClient:
     ) -> Dataset:
         """Upload a table: a path, a pandas or polars DataFrame, an Arrow table, a mapping of columns, or arrays (X, y).
 
-        The same bytes again give the dataset that they made first. ``header``: whether the first row of a text or a
-        sheet holds the names. ``missing``: the words that mean no value, so that others, such as None, are values.
-        ``separator``, ``decimal`` mark and ``encoding`` of a text, and the ``sheet`` of a workbook are detected where
-        not given. A large table is sent in parts. ``resume``: the id of such an upload; its missing parts are sent.
-        ``progress`` is called with the upload and the bytes that are there.
+        The same bytes again give the same dataset. ``header``: whether the first row of a text or a sheet holds the
+        names. ``missing``: the words that mean no value; others, such as None, are values. ``separator``, ``decimal``
+        mark and ``encoding`` of a text and the ``sheet`` of a workbook are detected if not given. A large table is sent
+        in parts. ``resume``: the id of such an upload. ``progress`` is called with the upload and the bytes sent.
 
         Raises:
             UploadInterrupted: an upload in parts ended before it was complete; its ``upload_id`` resumes it.
@@ -147,13 +146,15 @@ class AsyncClient:
         """Train a multilayer perceptron and return how the theorem holds for its layers."""
         return await self._run(flows.network(data, target, options, timeout, report))
 
-    async def predict(self, ref: str, data: Any, *, probabilities: bool = False, header: bool | None = None) -> Any:
+    async def predict(
+        self, ref: str, data: Any, *, probabilities: bool = False, header: bool | None = None, keep: Sequence[str] = ()
+    ) -> Any:
         """Predict rows. A data frame gives a data frame with its index, an array an array, a file an Arrow table.
 
-        With ``probabilities`` a classification has a column ``probability:<class>`` for each class. Categories that no
-        training row had are warned of: ``UnknownCategories``. ``header``: as of ``upload``.
+        With ``probabilities`` a classification has a column ``probability:<class>`` for each. ``UnknownCategories``
+        warns of those that no training row had. ``header``: as of ``upload``. ``keep``: columns of the rows to repeat.
         """
-        return await self._run(flows.predict(ref, data, probabilities=probabilities, header=header))
+        return await self._run(flows.predict(ref, data, probabilities=probabilities, header=header, keep=keep))
 
     async def predict_dataset(
         self,
@@ -166,10 +167,9 @@ class AsyncClient:
         timeout: float | None = None,
         report: Report | None = None,
     ) -> bytes:
-        """Predict a stored table of any length by a job; return the file.
+        """Predict a stored table of any length by a job; return the file. ``header``: as of ``upload``.
 
-        With ``spreadsheet`` a CSV has an apostrophe before texts that a spreadsheet takes for formulas. ``header``: as
-        of ``upload``.
+        With ``spreadsheet`` a CSV has an apostrophe before texts that a spreadsheet takes for formulas.
         """
         return await self._run(flows.predict_dataset(ref, data, form, spreadsheet, header, timeout, report))
 

@@ -224,12 +224,12 @@ def compare(ref: str, others: Sequence[str]) -> Call[Comparison]:
     return Call("GET", path("/v1/models/{model}/compare", model=ref), model(Comparison), params={"with": list(others)})
 
 
-def predict(ref: str, body: Body, header: bool | None) -> Call[tuple[bytes, Mapping[str, int]]]:
+def predict(ref: str, body: Body, header: bool | None, keep: Sequence[str]) -> Call[tuple[bytes, Mapping[str, int]]]:
     return Call(
         "POST",
         path("/v1/models/{model}/predict", model=ref),
         predicted,
-        params=_header(header),
+        params=_header(header) | ({"keep": list(keep)} if keep else {}),
         body=body,
         headers={"Accept": ARROW_STREAM},
     )

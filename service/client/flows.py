@@ -120,10 +120,10 @@ def network(
     return result
 
 
-def predict(ref: str, data: Any, *, probabilities: bool, header: bool | None) -> Flow[Any]:
+def predict(ref: str, data: Any, *, probabilities: bool, header: bool | None, keep: Sequence[str] = ()) -> Flow[Any]:
     """Predict rows in one call."""
     body = rows_of(data)
-    content, unknown = yield calls.predict(ref, body, header)
+    content, unknown = yield calls.predict(ref, body, header, keep)
     if unknown:
         # points at the caller of the client
         warnings.warn(UnknownCategories.of(unknown), stacklevel=4)

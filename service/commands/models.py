@@ -134,6 +134,9 @@ def predict(
         bool, typer.Option("--spreadsheet", help="Of CSV: mark texts that a spreadsheet would take for formulas.")
     ] = False,
     header: HeaderRow = None,
+    keep: Annotated[
+        str | None, typer.Option(help="Columns of the rows to repeat in front of the predictions, as in id,name.")
+    ] = None,
 ) -> None:
     """Predict the rows of a table. Columns are matched by name, others are ignored."""
     if session.as_json and out != STANDARD:
@@ -142,6 +145,8 @@ def predict(
     if job:
         if data == STANDARD:
             raise WrongSetting("--job needs a file: it is uploaded as a dataset")
+        if keep is not None:
+            raise WrongSetting("--keep is for predictions without --job")
         if probabilities and session.client.model(ref).task == "regression":
             raise WrongSetting("the model is a regression and has no probabilities")
         with ProgressBar("predict", session.notes) as bar:
@@ -155,7 +160,9 @@ def predict(
         body = _standard_input() if data == STANDARD else Path(data)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UnknownCategories)
-            answer: pa.Table = session.client.predict(ref, body, probabilities=probabilities, header=header)
+            answer: pa.Table = session.client.predict(
+                ref, body, probabilities=probabilities, header=header, keep=[] if keep is None else [keep]
+            )
         for warning in caught:
             session.note(str(warning.message))
         if session.as_json:

@@ -19,6 +19,7 @@ from service.http.content_encoding import decoded
 from service.http.negotiation import content_type
 from service.http.request_body import whole_body
 from service.http.request_headers import header
+from service.inference.kept_columns import KeptColumns
 from service.runtime.context import Context
 from service.runtime.predictor import ModelEntry
 from worker.contracts.reading import FileRowsOrder, RowsOrder
@@ -31,11 +32,12 @@ LONG_JSON = 2**20
 
 
 async def rows_of(
-    context: Context, request: Request, header_row: bool | None
+    context: Context, request: Request, header_row: bool | None, kept: KeptColumns | None = None
 ) -> tuple[int, Callable[[ModelEntry], Rows]]:
     """Return the length of the body, and a function that reads its rows for a model.
 
-    ``header_row``: whether the first row of a text or a sheet holds the names.
+    ``header_row``: whether the first row of a text or a sheet holds the names. ``kept`` takes its columns as the rows
+    are read.
 
     Raises:
         InvalidRequest: see ``check_options``.
@@ -59,10 +61,22 @@ async def rows_of(
         )
 
     def read(entry: ModelEntry) -> Rows:
+        if kept is not None and kind != XLSX:
+            if table is None:
+                kept.read(body, kind, header_row, max_rows)
+            else:
+                kept.take(table)
         if table is not None:
             return entry.reader.fit(table, max_rows=max_rows)
         if kind == XLSX:
-            return entry.reader.fit_with_header(partial(file_rows, context, body, XLSX), header_row, max_rows=max_rows)
+
+            def sheet(header: bool | None) -> pa.Table:
+                rows = file_rows(context, body, XLSX, header)
+                if kept is not None:
+                    kept.take(rows)
+                return rows
+
+            return entry.reader.fit_with_header(sheet, header_row, max_rows=max_rows)
         if kind == JSON and len(body) > LONG_JSON and context.row_readers.isolated:
             return _long_rows(context, body, entry)
         return entry.reader.read(body, kind, max_rows=max_rows, header=header_row)

@@ -14,11 +14,13 @@ from service.http.problems import problems
 from service.http.request_headers import header
 from service.inference import unknown_categories
 from service.inference.direct_route import DirectRoute
+from service.inference.kept_columns import Keep, KeptColumns
 from service.inference.request_rows import rows_of
 from service.openapi.rows_body import BODY
 from service.routes.parameters import HeaderOfRows, Ref
 from service.runtime.context import CurrentContext
 from service.runtime.predictor import PendingPrediction
+from worker.contracts.errors import InvalidRequest
 from worker.contracts.resources import Predictions
 from worker.store.models import ModelRecord
 from worker.tables.media import ARROW_STREAM, CSV, JSON, NPY
@@ -58,6 +60,7 @@ async def predict(
     ref: Ref,
     spreadsheet: Spreadsheet = False,
     header_row: HeaderOfRows = None,
+    keep: Keep = None,
 ) -> Response:
     """Predict rows. Columns are matched by name; others are ignored; null is a missing value.
 
@@ -67,22 +70,34 @@ async def predict(
     (n, targets), or the probabilities (n, classes) in the order of the model's classes.
     """
     form = choose(header(request.scope, b"accept"), ANSWER_TYPES)
+    kept = KeptColumns(keep) if keep else None
+    if kept is not None and form == NPY:
+        raise InvalidRequest.at(
+            "query:keep", "an npy answer holds numbers alone; accept JSON, CSV or Arrow to keep columns"
+        )
     with context.predictor.admission():
-        size, read = await rows_of(context, request, header_row)
-        pending = PendingPrediction(size, read, lambda record, answer: _response(record, answer, form, spreadsheet))
+        size, read = await rows_of(context, request, header_row, kept)
+        pending = PendingPrediction(
+            size, read, lambda record, answer: _response(record, answer, form, spreadsheet, kept)
+        )
         return await context.predictor.answer(context.database, ref, pending)
 
 
-def _response(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:
-    response = _encoded(record, answer, form, spreadsheet)
+def _response(
+    record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool, kept: KeptColumns | None
+) -> Response:
+    response = _encoded(record, answer, form, spreadsheet, kept)
     if answer.unknown_categories and (text := unknown_categories.as_text(answer.unknown)):
         response.headers[unknown_categories.HEADER] = text
     return response
 
 
-def _encoded(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool) -> Response:
+def _encoded(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool, kept: KeptColumns | None) -> Response:
     if form == JSON:
-        return Response(_document(record, answer).model_dump_json(), media_type=JSON)
+        document = _document(record, answer)
+        if kept is None:
+            return Response(document.model_dump_json(exclude={"kept"}), media_type=JSON)
+        return Response(document.model_copy(update={"kept": kept.cells()}).model_dump_json(), media_type=JSON)
     target = io.BytesIO()
     if form == NPY:
         values = answer.predictions if answer.probabilities is None else answer.probabilities
@@ -90,6 +105,7 @@ def _encoded(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool
         return Response(target.getvalue(), media_type=NPY)
     names = [column.name for column in record.resource.targets]
     table = prediction_table(names, record.resource.classes, answer.predictions, answer.probabilities)
+    table = table if kept is None else kept.beside(table)
     if form == CSV:
         pa_csv.write_csv(shown_table(table) if spreadsheet else table, target)
         return Response(target.getvalue(), media_type=f"{CSV}; charset=utf-8")

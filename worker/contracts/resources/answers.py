@@ -16,6 +16,7 @@ class Predictions(Contract):
     predictions: list[Label | list[float]]
     classes: list[Label] | None = None
     probabilities: list[list[float]] | None = None
+    kept: dict[str, list[RowValue]] | None = Field(None, description="Cells of the columns that the request keeps.")
 
 
 class Page(Contract, Generic[T]):

@@ -124,7 +124,7 @@ def table_of(document: Mapping[str, Any], features: Sequence[ModelColumn], *, ma
     key = _lists_key(document)
     names = None if key is None else document["columns"]
     at = () if isinstance(document, Records) else (key or "rows",)
-    columns = _columns_of_objects(document["rows"], at) if key is None else _columns_of_lists(names, key, document[key])
+    columns = columns_of(document)
     check_columns(len(columns))
     try:
         for name, cells in columns.items():
@@ -135,6 +135,36 @@ def table_of(document: Mapping[str, Any], features: Sequence[ModelColumn], *, ma
         return match_columns(pa.table(arrays), features)
     except WrongCell as error:
         raise error.pointed(at, names) from error
+
+
+def columns_of(document: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the cells of all columns of a document.
+
+    Raises:
+        InvalidRequest: the rows are not a table.
+    """
+    key = _lists_key(document)
+    if key is None:
+        return _columns_of_objects(document["rows"], () if isinstance(document, Records) else ("rows",))
+    return _columns_of_lists(document["columns"], key, document[key])
+
+
+def column_of(name: str, cells: Sequence[Any]) -> pa.Array:
+    """Return cells as they are, or as texts where they are of several kinds.
+
+    Raises:
+        InvalidRequest: a cell is none of a table.
+    """
+    _check_cells(name, cells)
+    present = set(map(type, cells)) - {NoneType}
+    try:
+        if len(present) < 2 or present == {int, float}:
+            return pa.array(cells)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+        pass
+    if (row := next((row for row, cell in enumerate(cells) if mistake(cell) is not None), None)) is not None:
+        raise WrongCell(row, name, mistake(cells[row]) or "")
+    return pa.array([None if cell is None else cell_text(cell) for cell in cells], TEXTS)
 
 
 def _columns_of_objects(rows: Any, at: tuple[str, ...]) -> dict[str, list[Any]]:

@@ -54,8 +54,8 @@ class RowReader:
         if media_type == media.NPY:
             return self.fit_matrix(_matrix(body, len(self._features)), max_rows=max_rows)
         if media_type not in media.WITH_HEADER:
-            return self.fit(_file_table(body, media_type, max_rows, header), max_rows=max_rows)
-        return self.fit_with_header(lambda row: _file_table(body, media_type, max_rows, row), header, max_rows=max_rows)
+            return self.fit(file_table(body, media_type, max_rows, header), max_rows=max_rows)
+        return self.fit_with_header(lambda row: file_table(body, media_type, max_rows, row), header, max_rows=max_rows)
 
     def fit_with_header(
         self, table_of: Callable[[bool | None], pa.Table], header: bool | None, *, max_rows: int
@@ -164,7 +164,8 @@ def _matrix(body: bytes, columns: int) -> np.ndarray:
     return X.astype(np.float64, copy=False)
 
 
-def _file_table(body: bytes, media_type: str, max_rows: int, header: bool | None) -> pa.Table:
+def file_table(body: bytes, media_type: str, max_rows: int, header: bool | None) -> pa.Table:
+    """Return the rows of a file in memory, as ``read_rows`` does."""
     with tempfile.NamedTemporaryFile(prefix="factrfm-rows-") as file:
         file.write(body)
         file.flush()
