@@ -294,8 +294,7 @@ def test_what_is_no_json_is_unreadable(body):
 # numpy reads a damaged header as one of long ago, and says so
 @pytest.mark.filterwarnings("ignore:Reading `.npy` or `.npz` file required additional header parsing")
 @settings(max_examples=200)
-# pyarrow ends its process over some footers of Parquet, whose rows the service reads in another one
-@given(kind=st.sampled_from([kind for kind in media.ROW_TYPES if kind != media.PARQUET]), data=st.data())
+@given(kind=st.sampled_from(media.ROW_TYPES), data=st.data())
 def test_damaged_bodies_are_rows_or_a_clear_error(kind, data):
     matrix = io.BytesIO()
     np.save(matrix, np.ones((2, 3)))
