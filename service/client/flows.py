@@ -33,6 +33,7 @@ class NetworkOptions(TypedDict, total=False):
     exclude: Sequence[str]
     task: Literal["auto", "regression", "classification"]
     validation: Mapping[str, Any] | Validation | None
+    missing_target: Literal["drop", "error"]
 
 
 class TrainOptions(NetworkOptions, total=False):

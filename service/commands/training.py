@@ -32,6 +32,9 @@ Task = Annotated[str | None, typer.Option(help="regression or classification. De
 ValidationRows = Annotated[
     str | None, typer.Option("--validation", help="A share (0.2), folds (5), a dataset's id, or none. Default: 0.2.")
 ]
+MissingTargets = Annotated[
+    str | None, typer.Option("--missing-target", help="Rows without a target: drop or error. Default: drop.")
+]
 Timeout = Annotated[float | None, typer.Option(min=0, help="Seconds to wait at most; the job goes on.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Submit, print the job, and do not wait.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Also save the model as this safetensors file.")]
@@ -54,6 +57,7 @@ def fit(
     exclude: Exclude = None,
     task: Task = None,
     validation: ValidationRows = None,
+    missing_target: MissingTargets = None,
     timeout: Timeout = None,
     no_wait: NoWait = False,
     out: Out = None,
@@ -61,7 +65,7 @@ def fit(
     """Train a model on a table, and show what it learned."""
     flags = {"kernel": kernel, "update": update, "ridge": ridge, "iterations": iterations, "seed": seed}
     body = _body(FitRequest, data, target, model, read_spec(spec, settings or (), flags), features, exclude, task)
-    _train(session, body | read_validation(validation), timeout, no_wait, out)
+    _train(session, body | _rows(validation, missing_target), timeout, no_wait, out)
 
 
 @remote
@@ -81,6 +85,7 @@ def tune(
     exclude: Exclude = None,
     task: Task = None,
     validation: ValidationRows = None,
+    missing_target: MissingTargets = None,
     timeout: Timeout = None,
     no_wait: NoWait = False,
     out: Out = None,
@@ -92,7 +97,7 @@ def tune(
         search["space"] = read_document(space)
     if seed is not None:
         search["seed"] = seed
-    _train(session, {**body, "search": search} | read_validation(validation), timeout, no_wait, out)
+    _train(session, {**body, "search": search} | _rows(validation, missing_target), timeout, no_wait, out)
 
 
 @remote
@@ -115,6 +120,7 @@ def network(
     validation: Annotated[
         str | None, typer.Option("--validation", help="A share (0.2), a dataset's id, or none. Default: 0.2.")
     ] = None,
+    missing_target: MissingTargets = None,
     timeout: Timeout = None,
     no_wait: NoWait = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Also save every step of the report as JSON.")] = None,
@@ -128,7 +134,8 @@ def network(
         "seed": seed,
     }
     options = read_spec(spec, settings or (), flags)
-    body = _body(NetworkRequest, data, target, None, options, features, exclude, task) | read_validation(validation)
+    body = _body(NetworkRequest, data, target, None, options, features, exclude, task)
+    body |= _rows(validation, missing_target)
     job = _run(session, body, timeout, no_wait)
     if job is None:
         return
@@ -179,6 +186,11 @@ def _body(
     return {**required, "spec": spec, **body}
 
 
+def _rows(validation: str | None, missing_target: str | None) -> dict[str, Any]:
+    """Return the fields of a job that say which rows do what."""
+    return read_validation(validation) | ({} if missing_target is None else {"missing_target": missing_target})
+
+
 def _train(session: Session, body: dict[str, Any], timeout: float | None, no_wait: bool, out: Path | None) -> None:
     job = _run(session, body, timeout, no_wait)
     if job is None:
@@ -208,6 +220,8 @@ def _run(session: Session, body: dict[str, Any], timeout: float | None, no_wait:
 def _model_table(model: Model) -> Any:
     rows = [("model", f"{model.name}@{model.version}"), ("id", model.id), ("task", model.task)]
     rows += [("iteration", f"{model.iteration} of {model.iterations}"), ("rows", str(model.training_rows))]
+    dropped = ((model.dropped_rows, "rows"), (model.dropped_validation_rows, "validation rows"))
+    rows += [(f"{what} without a target", str(count)) for count, what in dropped if count]
     rows += [(name.replace("_", " "), f"{value:.4g}") for name, value in model.metrics.items()]
     return table(("", ""), [*rows, *chosen_lines(model)])
 

@@ -7,7 +7,7 @@ from service.datasets.warnings import column_warnings, header_warning
 from service.runtime.context import Context
 from worker.contracts.base import Task
 from worker.contracts.errors import NotFound, UnknownReference
-from worker.contracts.requests import TableRequest
+from worker.contracts.requests import MissingTarget, TableRequest
 from worker.contracts.resources import Column, Dataset, Model
 from worker.store import datasets, models
 from worker.tables import schema
@@ -56,19 +56,27 @@ class ColumnSelection:
         columns = column_warnings(self.features, self._dataset.rows, expanded=expanded)
         return columns if header is None else [header, *columns]
 
-    def check(self, task: Task, most: int, expanded: bool) -> None:
+    def check(self, task: Task, most: int, expanded: bool, missing_target: MissingTarget) -> None:
         """See ``schema.check_columns``."""
         self._memo.get_or_add(
-            ("check", task, most, expanded),
-            lambda: schema.check_columns(self.features, self.targets, task, max_encoded=most, expanded=expanded),
+            ("check", task, most, expanded, missing_target),
+            lambda: schema.check_columns(
+                self.features,
+                self.targets,
+                task,
+                max_encoded=most,
+                expanded=expanded,
+                missing_target=missing_target,
+            ),
         )
 
-    def check_validation(self, other: Table) -> None:
-        """See ``schema.check_validation_dataset``."""
+    def check_validation(self, other: Table, missing_target: MissingTarget) -> None:
+        """See ``schema.check_validation_dataset`` and ``schema.check_validation_targets``."""
         self._memo.get_or_add(
             ("validation", other.dataset.id),
             lambda: schema.check_validation_dataset(self.features + self.targets, other.columns),
         )
+        schema.check_validation_targets(self.targets, other.columns, missing_target)
 
 
 class LookupCache:

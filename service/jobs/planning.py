@@ -46,8 +46,9 @@ def plan(context: Context, request: AnyRequest, cache: LookupCache | None = None
 def _plan_training(cache: LookupCache, request: Training, settings: ServiceSettings) -> Plan:
     limit = settings.max_encoded_columns
     table = cache.table(request.dataset, "/dataset")
-    rows = table.dataset.rows
     selection = cache.selection(request, table)
+    dropped = schema.rows_without_target(selection.targets)
+    rows = table.dataset.rows - dropped
     task = schema.resolve_task(request.task, selection.targets)
     resolved = resolve(request, selection.names, task)
     wide, notes = selection.width(True), []
@@ -55,14 +56,17 @@ def _plan_training(cache: LookupCache, request: Training, settings: ServiceSetti
         resolved = without_expanded(resolved)
         notes = [f"encoding 'expanded' would make {wide} columns, and at most {limit} are allowed: it is not tried"]
     expanded = may_expand(resolved)
-    schema.check_rows(request, rows)
-    selection.check(task, limit, expanded)
+    selection.check(task, limit, expanded, request.missing_target)
+    schema.check_rows(request, rows, dropped)
+    notes += schema.missing_target_notes(selection.targets, table.dataset.rows)
     held_out = None
     dataset_ids = [table.dataset.id]
     if request.validation is not None and request.validation.dataset is not None:
         other = cache.table(request.validation.dataset, "/validation/dataset")
-        selection.check_validation(other)
-        held_out = other.dataset.rows
+        selection.check_validation(other, request.missing_target)
+        judging = [other.columns[target.name] for target in selection.targets]
+        held_out = other.dataset.rows - schema.rows_without_target(judging)
+        notes += schema.missing_target_notes(judging, other.dataset.rows, "validation rows")
         dataset_ids.append(other.dataset.id)
     width = selection.width(expanded)
     outputs = selection.targets[0].distinct if task == "classification" else len(selection.targets)
@@ -79,7 +83,8 @@ def _plan_training(cache: LookupCache, request: Training, settings: ServiceSetti
         DryRun(
             request=resolved.model_dump(mode="json"),
             task=task,
-            rows=rows,
+            rows=table.dataset.rows,
+            dropped_rows=dropped,
             encoded_columns=width,
             outputs=outputs,
             estimate=cost,

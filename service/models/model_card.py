@@ -67,6 +67,7 @@ def _about(facts: CardFacts) -> list[str]:
         "",
         f"- Id: `{model.id}`, made by job `{model.job}` at {model.created_at:%Y-%m-%d %H:%M} UTC",
         f"- Trained on {model.training_rows} rows of dataset {_dataset(facts)}",
+        *_dropped(model),
         f"- {how_chosen(model)} Ridge {model.ridge:g}, {model.precision}",
         f"- File: {model.bytes} bytes, sha256 `{model.sha256}`. The training rows are in it, encoded.",
     ]
@@ -79,6 +80,11 @@ def _about(facts: CardFacts) -> list[str]:
     if model.versions:
         lines.append(f"- Trained by {', '.join(f'{name} {version}' for name, version in model.versions.items())}")
     return lines
+
+
+def _dropped(model: Model) -> list[str]:
+    counts = ((model.dropped_rows, ""), (model.dropped_validation_rows, " of the validation dataset"))
+    return [f"- {count} rows without a target{where} were left out" for count, where in counts if count]
 
 
 def _dataset(facts: CardFacts) -> str:
@@ -227,6 +233,7 @@ def _reproduction(facts: CardFacts) -> list[str]:
     }
     if request is not None:
         body["validation"] = request.get("validation")
+        body["missing_target"] = request.get("missing_target", "drop")
     lines = ["## Make it again", ""]
     if facts.dataset is None:
         lines += ["The dataset was deleted: upload it again and put its new id here.", ""]

@@ -26,6 +26,11 @@ class TableRef(Contract):
     rows: int
     columns: list[Column]
 
+    def most_rows_with(self, targets: Iterable[str]) -> int:
+        """Return how many rows have every target, at most: which rows lack one of several is not known."""
+        names = set(targets)
+        return self.rows - max(column.missing for column in self.columns if column.name in names)
+
     def model_columns(self, names: Iterable[str]) -> list[ModelColumn]:
         """Return the named columns as a model's features or targets."""
         known = {column.name: column for column in self.columns}

@@ -291,6 +291,7 @@ class FittedModelSummary(Contract):
     refitted: bool = False
     choices: list[HeatSummary] = Field(default_factory=list)
     training_rows: int
+    dropped: tuple[int, int] = Field((0, 0), description="Rows without a target, also of the validation dataset.")
     history: list[IterationSummary]
     versions: dict[str, str] = Field(default_factory=dict)
 

@@ -32,6 +32,7 @@ DatasetId = Annotated[
 ColumnName = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
+MissingTarget = Literal["drop", "error"]
 Tag = Annotated[str, Field(pattern=TAG, examples=["production", "team=risk"])]
 
 
@@ -75,6 +76,11 @@ class TableRequest(Contract):
         description="Which rows choose the iteration, the ridge and what the spec leaves to 'auto'. Of a network they "
         "choose nothing. Not given: a fraction of 0.2. Null: all rows train, and those of a fit choose, each left out "
         "of the solve in turn; with solver cg the last iteration is kept.",
+    )
+    missing_target: MissingTarget = Field(
+        "drop",
+        description="Rows without a value of the target, or of one of several: drop leaves them out, those of a "
+        "validation dataset too, and the result says how many; error refuses the table.",
     )
 
     @property

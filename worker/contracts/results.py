@@ -46,5 +46,7 @@ class NetworkReport(Contract):
     task: Task
     spec: dict[str, Any]
     rows: int = Field(description="Rows that trained.")
+    dropped_rows: int = Field(0, description="Rows of the dataset without a target, which were left out.")
+    dropped_validation_rows: int = Field(0, description="The same of the dataset of the validation rows.")
     features: list[str] = Field(description="The encoded columns: the inputs of layer 1.")
     steps: list[StepData]

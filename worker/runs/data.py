@@ -1,7 +1,8 @@
 """From the stored table to encoded training and validation rows."""
 
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,15 @@ import pyarrow as pa
 
 from worker.contracts.artifacts import TableRef
 from worker.contracts.base import Label
+from worker.contracts.errors import InvalidRequest
 from worker.contracts.messages import BlocksOrder, FitOrder, NetworkOrder
+from worker.contracts.resources import ModelColumn
 from worker.serving.model import Origin
 from worker.store.files.artifacts import Artifacts
 from worker.tables.encoding import splits
-from worker.tables.encoding.targets import class_codes, regression_targets
-from worker.tables.rows.matching import match_columns
+from worker.tables.encoding.targets import class_codes, regression_targets, rows_with_targets
+from worker.tables.rows.matching import WrongRow, match_columns
+from worker.tables.schema import check_rows
 from worker.tables.storage import load_table
 from worker.tables.written import categories_among
 from worker.training.rows import TrainingRows, encoded_rows
@@ -30,20 +34,25 @@ def load_rows(order: RowsOrder, artifacts: Artifacts, fold: int | None) -> Train
     """
     request = order.request
     table = _read(order.table, artifacts, [*(request.features or ()), *request.targets])
-    Y, classes = raw_targets(order, table, None)
-    fitted, held_out = split_rows(order, Y, fold)
+    told = told_rows(order, table)
+    fitted, held_out = split_rows(order, told.Y, fold)
     features = order.table.model_columns(request.features or ())
-    training = (table.take(fitted), Y[fitted])
-    validation, numbers = None, np.arange(0)
+    training = (table.take(told.numbers[fitted]), told.Y[fitted])
+    validation, judging = None, np.arange(0)
+    dropped_there = 0
     if held_out is not None:
-        validation, numbers = (table.take(held_out), Y[held_out]), held_out
+        judging = told.numbers[held_out]
+        validation = (table.take(judging), told.Y[held_out])
     elif order.validation is not None:
         columns = [*features, *order.table.model_columns(request.targets)]
         names = [column.name for column in columns]
         other = _read(order.validation, artifacts, names, categories_among(columns))
-        other_Y, _ = raw_targets(order, other, classes)
-        validation, numbers = (match_columns(other, features), other_Y), np.arange(other.num_rows)
-    return encoded_rows(request.spec, features, classes, training, validation, (fitted, numbers))
+        judges = judging_rows(order, other, told.classes)
+        judging, dropped_there = judges.numbers, judges.dropped
+        validation = (matched(other.take(judging), features, judging), judges.Y)
+    numbers = (told.numbers[fitted], judging)
+    rows = encoded_rows(request.spec, features, told.classes, training, validation, numbers)
+    return replace(rows, dropped=(told.dropped, dropped_there))
 
 
 def origin_of(order: FitOrder, rows: TrainingRows, *, together: bool) -> Origin | None:
@@ -64,17 +73,69 @@ def _read(ref: TableRef, artifacts: Artifacts, names: list[str], as_texts: Colle
         return load_table(artifacts.local_copy(ref.table, Path(folder)), names, as_texts)
 
 
-def raw_targets(
-    order: RowsOrder, table: pa.Table, classes: list[Label] | None
-) -> tuple[np.ndarray, list[Label] | None]:
-    """Return raw targets, (n, c) outputs or (n,) codes, and the classes. ``classes``: those that codes are of.
+@dataclass(frozen=True)
+class ToldRows:
+    """The rows of a table that have every target.
+
+    ``numbers`` (n,) int64: of these rows in the table, ascending. ``Y``: their raw targets, (n, c) outputs or (n,)
+    codes of ``classes``. ``dropped``: how many other rows the table has.
+    """
+
+    numbers: np.ndarray
+    Y: np.ndarray
+    classes: list[Label] | None
+    dropped: int
+
+
+def told_rows(order: RowsOrder, table: pa.Table) -> ToldRows:
+    """Return the rows of the training table that have every target.
 
     Raises:
-        InvalidRequest: a value is missing, or a label is none of the classes.
+        InvalidRequest: a value is missing and may not be, or is infinite; or too few rows are left to learn from.
     """
+    told = _told(order, table, None)
+    if told.dropped:
+        check_rows(order.request, len(told.Y), told.dropped)
+        for name, column in zip(order.request.targets, told.Y.reshape(len(told.Y), -1).T, strict=True):
+            if (column == column[0]).all():
+                raise InvalidRequest.at("/target", f"target {name!r} has only one value in the rows with every target")
+    return told
+
+
+def judging_rows(order: RowsOrder, table: pa.Table, classes: list[Label] | None) -> ToldRows:
+    """Return the rows of the validation dataset that have every target. ``classes``: of the training rows.
+
+    Raises:
+        InvalidRequest: as of ``told_rows``; or no row is left, or a label is none of the classes.
+    """
+    told = _told(order, table, classes)
+    if not len(told.Y):
+        raise InvalidRequest.at("/validation/dataset", "no row of the validation dataset has every target")
+    return told
+
+
+def _told(order: RowsOrder, table: pa.Table, classes: list[Label] | None) -> ToldRows:
+    request, rows = order.request, np.arange(table.num_rows)
+    words = order.table.model_columns(request.targets)[0].missing_words
+    if request.missing_target == "drop":
+        rows = rows_with_targets(table, request.targets, classes, words)
+    dropped = table.num_rows - len(rows)
     if order.task == "regression":
-        return regression_targets(table, order.request.targets), None
-    return class_codes(table, order.request.targets[0], classes)
+        return ToldRows(rows, regression_targets(table, request.targets, rows), None, dropped)
+    Y, classes = class_codes(table, request.targets[0], classes, rows, words)
+    return ToldRows(rows, Y, classes, dropped)
+
+
+def matched(table: pa.Table, features: Sequence[ModelColumn], numbers: np.ndarray) -> pa.Table:
+    """Return the features of rows of another table, as ``match_columns``. ``numbers``: of the rows in that table.
+
+    Raises:
+        InvalidRequest: a cell does not fit its column; its row is counted in that table.
+    """
+    try:
+        return match_columns(table, features)
+    except WrongRow as error:
+        raise error.counted_from(int(numbers[error.row]) - error.row) from error
 
 
 def split_rows(order: RowsOrder, Y: np.ndarray, fold: int | None) -> tuple[np.ndarray, np.ndarray | None]:

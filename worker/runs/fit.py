@@ -15,7 +15,6 @@ from worker.contracts.messages import (
     AnyReport,
     FitDone,
     FitOrder,
-    FittedModelSummary,
     IterationReport,
     LogReport,
     ProgressReport,
@@ -24,18 +23,18 @@ from worker.contracts.messages import (
 from worker.contracts.parts import FoldDone, Score
 from worker.contracts.resources import ChosenBy, IterationSummary, Progress
 from worker.contracts.specs import FitSpec
-from worker.contracts.validation import left_out_chose, validation_chose
 from worker.engine import summary
 from worker.engine.choice import CandidateRun, number_of_runs
 from worker.engine.config import FitConfig
 from worker.engine.recursion import FitState
 from worker.runs.checkpoints import Checkpoints, Trail, drop_outdated_checkpoint
 from worker.runs.data import load_rows, origin_of
+from worker.runs.fitted import fitted_summary
 from worker.runs.folds import chosen_by_folds, plan_folds, worth_parts
 from worker.runs.iterations import Iterations
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import pack
-from worker.training.machine import Machine, versions
+from worker.training.machine import Machine
 from worker.training.model_selection import choose, chosen_options, run_summaries
 from worker.training.pipeline import chosen_by, last_solve, model_of, recurse, solver_for
 from worker.training.rows import TrainingRows
@@ -109,8 +108,7 @@ class _Fit:
         if isinstance(checkpoint, Checkpoint):
             resumed_fold = checkpoint.fold
             state, trail = self._checkpoints.load(checkpoint, self._machine.device)
-            message = f"going on from the checkpoint of iteration {state.current.iteration}"
-            self._report(LogReport(data=LogData(message=message)))
+            self._log(f"going on from the checkpoint of iteration {state.current.iteration}")
         elif checkpoint is not None:
             self._shared_round = checkpoint.round
             trail = Trail(checkpoint.spec, checkpoint.runs, checkpoint.solver, folds=self._fitted_folds())
@@ -170,10 +168,9 @@ class _Fit:
         ridge = self._spec.ridge if self._folds else choice.spec.ridge
         trail.spec = choice.spec.model_copy(update={"ridge": ridge, "solver": solver, "blocks": None})
         if trail.runs:
-            message = (
+            self._log(
                 f"{chosen_options(trail.spec)} and ridge {trail.spec.ridge} did best in {len(trail.runs)} short runs"
             )
-            self._report(LogReport(data=LogData(message=message)))
         self._decided(trail.spec, bool(trail.runs))
         if not self._folds:
             return choice.rows
@@ -182,6 +179,9 @@ class _Fit:
             # a beginning that was given up keeps its number, and its parts
             self._shared_round = self._order.round + 1
         return None
+
+    def _log(self, message: str) -> None:
+        self._report(LogReport(data=LogData(message=message)))
 
     def _read(self) -> None:
         done = self._shown.fraction
@@ -307,43 +307,13 @@ class _Fit:
         model = model_of(rows, solved, config, features, targets, origin)
         folder = f"models/{self._order.prefix}"
         chosen: ChosenBy = "folds" if self._folds else chosen_by(rows, state.best)
-        self._report(LogReport(data=LogData(message=f"{REASONS[chosen].format(best.iteration)}; storing the model")))
+        self._log(f"{REASONS[chosen].format(best.iteration)}; storing the model")
         stored = self._artifacts.put_bytes(f"{folder}/model.safetensors", pack(*model.to_tensors()))
         variances = summary.variances(model.kernel_machine("a fit").X).tolist()
         content = self._checkpoints.matrices(trail, state.best, variances)
         matrices = self._artifacts.put_bytes(f"{folder}/matrices.safetensors", content)
-        history = [
-            line.model_copy(update={"matrix": True}) if line.iteration == best.iteration else line
-            for line in trail.history
-        ]
-        return FitDone(
-            model=stored,
-            matrices=matrices,
-            summary=FittedModelSummary(
-                task=self._order.task,
-                classes=rows.classes,
-                features=features,
-                targets=targets,
-                encoded_names=list(rows.encoder.names),
-                encoded_sources=list(rows.encoder.sources),
-                spec=self._spec.model_dump(mode="json"),
-                metrics=best.metrics,
-                chosen_by=chosen,
-                validation_chose=validation_chose(self._original_request),
-                left_out_chose=left_out_chose(self._original_request, best.metrics),
-                iteration=best.iteration,
-                iterations=state.current.iteration,
-                ridge=best.ridge,
-                bandwidth=best.bandwidth,
-                precision=str(best.alpha.dtype).removeprefix("torch."),
-                solver=trail.solver,
-                refitted=solved.refitted,
-                choices=trail.runs,
-                training_rows=len(solved.X),
-                history=history,
-                versions=versions(),
-            ),
-        )
+        made = fitted_summary(self._order, self._original_request, rows, solved, state, trail, chosen)
+        return FitDone(model=stored, matrices=matrices, summary=made)
 
 
 def _with_spec(order: FitOrder, spec: FitSpec) -> FitOrder:

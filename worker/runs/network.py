@@ -169,6 +169,8 @@ class _Network:
             task=self._order.task,
             spec=self._spec.model_dump(mode="json"),
             rows=rows.X.shape[0],
+            dropped_rows=rows.dropped[0],
+            dropped_validation_rows=rows.dropped[1],
             features=list(rows.encoder.names),
             steps=self._steps,
         )

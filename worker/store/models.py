@@ -310,34 +310,22 @@ def to_record(row: ModelRow, default_version: int | None = None) -> ModelRecord:
     """Return the model of a row, and its files. ``default_version``: of its name."""
     summary = FittedModelSummary.model_validate(row.summary)
     model = ArtifactRef.model_validate(row.model)
+    alike = {
+        name: getattr(summary, name) for name in Model.model_fields.keys() & FittedModelSummary.model_fields.keys()
+    }
+    chose = {"validation_chose": _validation_chose(summary), "left_out_chose": _left_out_chose(summary)}
     return ModelRecord(
         resource=Model(
+            **alike | chose,
             id=row.id,
             name=row.name,
             version=row.version,
             default_version=default_version,
             description=row.description or "",
             tags=row.tags or [],
-            task=summary.task,
-            classes=summary.classes,
-            features=summary.features,
-            targets=summary.targets,
             encoded_features=len(summary.encoded_names),
-            spec=summary.spec,
-            metrics=summary.metrics,
-            validation_chose=_validation_chose(summary),
-            left_out_chose=_left_out_chose(summary),
-            iteration=summary.iteration,
-            chosen_by=summary.chosen_by,
-            iterations=summary.iterations,
-            ridge=summary.ridge,
-            bandwidth=summary.bandwidth,
-            precision=summary.precision,
-            solver=summary.solver,
-            refitted=summary.refitted,
-            choices=summary.choices,
-            training_rows=summary.training_rows,
-            versions=summary.versions,
+            dropped_rows=summary.dropped[0],
+            dropped_validation_rows=summary.dropped[1],
             bytes=model.bytes,
             sha256=model.sha256,
             dataset=row.dataset_id,

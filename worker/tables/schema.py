@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from worker.contracts.base import Task
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, TooWide
-from worker.contracts.requests import TableRequest
+from worker.contracts.requests import MissingTarget, TableRequest
 from worker.contracts.resources import Column, ModelColumn
 from worker.tables import values
 from worker.tables.close_names import did_you_mean, shown
@@ -93,15 +93,23 @@ def resolve_task(requested: str, targets: Sequence[Column]) -> Task:
 
 
 def check_columns(
-    features: Sequence[Column], targets: Sequence[Column], task: Task, *, max_encoded: int, expanded: bool = False
+    features: Sequence[Column],
+    targets: Sequence[Column],
+    task: Task,
+    *,
+    max_encoded: int,
+    expanded: bool = False,
+    missing_target: MissingTarget = "error",
 ) -> None:
     """Check features and targets by their statistics. ``expanded``: the encoding may be 'expanded'.
+
+    ``missing_target``: see ``TableRequest``.
 
     Raises:
         InvalidRequest: naming the column, what is wrong with it, and what would be right.
     """
     for target in targets:
-        _check_target(target, task)
+        _check_target(target, task, missing_target)
     for column in features:
         if column.infinite:
             raise InvalidRequest.at(
@@ -192,8 +200,26 @@ def _width(column: Column, bins: int) -> int:
     return width + (1 if column.missing else 0)
 
 
-def check_rows(request: TableRequest, rows: int) -> None:
-    """Check that there are enough rows for training and validation.
+def rows_without_target(targets: Sequence[Column]) -> int:
+    """Return how many rows lack one of the targets, at least: which rows lack one of several is not known."""
+    return max(target.missing for target in targets)
+
+
+def missing_target_notes(targets: Sequence[Column], rows: int, what: str = "rows") -> list[str]:
+    """Return what is to know of rows that are left out. ``what``: how the ``rows`` of the table are called."""
+    missing = rows_without_target(targets)
+    if not missing:
+        return []
+    if len(targets) > 1:
+        lack = f"at least {missing} of {rows} {what} lack one of the targets"
+    else:
+        lack = f"{missing} of {rows} {what} have no value in target {targets[0].name!r}"
+    words = any(target.missing and _may_be_words(target) for target in targets)
+    return [f"{lack}: they are left out ('missing_target': 'error' refuses them){MISSING_WORDS if words else ''}"]
+
+
+def check_rows(request: TableRequest, rows: int, dropped: int = 0) -> None:
+    """Check that there are enough rows for training and validation. ``dropped``: others that have no target.
 
     Raises:
         InvalidRequest: there are too few.
@@ -205,25 +231,42 @@ def check_rows(request: TableRequest, rows: int) -> None:
     if validation is not None and validation.folds is not None:
         needed = max(2 * validation.folds, 3)
     if rows < needed:
+        which = f" with every target, and {dropped} without" if dropped else ""
         raise InvalidRequest.at(
-            "/dataset", f"the dataset has {rows} rows; this fit needs at least {needed} to train and validate on"
+            "/dataset",
+            f"the dataset has {rows} rows{which}; this fit needs at least {needed} to train and validate on",
         )
 
 
-def _check_target(target: Column, task: Task) -> None:
-    # a column of only missing words is numeric
-    words = target.type == "categorical" or not target.distinct
-    for count, what in ((target.missing, "missing"), (target.infinite, "infinite")):
-        if count:
-            row = target.first_missing if what == "missing" else None
-            where = "" if row is None else f", the first in row {row}"
-            raise InvalidRequest.at(
-                "/target",
-                f"target {target.name!r} has {count} {what} values{where}; every row needs a finite one"
-                f"{MISSING_WORDS if what == 'missing' and words else ''}",
-            )
+def check_validation_targets(
+    targets: Sequence[Column], columns: Mapping[str, Column], missing_target: MissingTarget
+) -> None:
+    """Check the targets of another dataset that serves for validation and has them.
+
+    Raises:
+        InvalidRequest: no row has a value, or one has none and may not be left out.
+    """
+    for target in targets:
+        other = columns[target.name]
+        # which texts mean no value is a matter of the training dataset
+        alike = target.missing_words == other.missing_words or target.type != "categorical"
+        if alike and other.missing and (missing_target == "error" or not (other.distinct or other.infinite)):
+            raise InvalidRequest.at("/validation/dataset", _missing(other, missing_target))
+
+
+def _check_target(target: Column, task: Task, missing_target: MissingTarget) -> None:
+    if target.infinite:
+        raise InvalidRequest.at(
+            "/target", f"target {target.name!r} has {target.infinite} infinite values; every row needs a finite one"
+        )
+    if target.missing and (missing_target == "error" or not target.distinct):
+        raise InvalidRequest.at("/target", _missing(target, missing_target))
     if target.distinct < 2:
-        raise InvalidRequest.at("/target", f"target {target.name!r} has only one value; there is nothing to learn")
+        hint = MISSING_WORDS if target.missing and _may_be_words(target) else ""
+        beside = f" beside {target.missing} missing ones" if target.missing else ""
+        raise InvalidRequest.at(
+            "/target", f"target {target.name!r} has only one value{beside}; there is nothing to learn{hint}"
+        )
     largest = max(abs(target.min or 0), abs(target.max or 0))
     if task == "classification" and target.type == "numeric" and not target.integer and largest >= EXACT_INTEGERS:
         raise InvalidRequest.at(
@@ -236,6 +279,22 @@ def _check_target(target: Column, task: Task) -> None:
             "/target",
             f"target {target.name!r} has {target.distinct} distinct values and a classification at most {MAX_CLASSES}",
         )
+
+
+def _missing(target: Column, missing_target: MissingTarget) -> str:
+    """Return what is wrong with a target that has missing values."""
+    where = "" if target.first_missing is None else f", the first in row {target.first_missing}"
+    remedy = "; 'missing_target': 'drop' leaves such rows out" if missing_target == "error" and target.distinct else ""
+    hint = MISSING_WORDS if _may_be_words(target) else ""
+    return (
+        f"target {target.name!r} has {target.missing} missing values{where}; every row needs a finite one{remedy}{hint}"
+    )
+
+
+def _may_be_words(target: Column) -> bool:
+    """Return whether missing values of a target may be words that the reader took for nothing."""
+    # a column of only missing words is numeric
+    return target.type == "categorical" or not target.distinct
 
 
 def _pick(names: Sequence[str], pointers: Sequence[str], columns: Mapping[str, Column], what: str) -> list[Column]:

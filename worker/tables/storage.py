@@ -59,17 +59,19 @@ def iter_tables(
     *,
     first: int = 0,
     rows: int | None = None,
+    numbers: np.ndarray | None = None,
 ) -> Iterator[pa.Table]:
     """Yield the table, or some of its columns, in blocks of ``batch_rows`` rows; the last one may have fewer.
 
     ``first``: the row to begin with, from 0, and ``rows``: how many there will be, None for all. Row groups in front
-    of the first row and behind the last one are not read.
+    of the first row and behind the last one are not read. ``numbers``: instead, the ascending numbers of the rows.
     """
     with open_table(source) as file:
         names = columns_to_read(file.schema_arrow.names, columns, as_texts)
         groups, skipped = _row_groups(file, first, rows)
         batches = file.iter_batches(batch_size=batch_rows, row_groups=groups, columns=names)
-        for table in _blocks(batches, first - skipped, rows, batch_rows):
+        chosen = batches if numbers is None else _numbered(batches, numbers)
+        for table in _blocks(chosen, first - skipped, rows, batch_rows):
             yield restore_texts(table)
 
 
@@ -84,6 +86,17 @@ def _row_groups(file: pq.ParquetFile, first: int, rows: int | None) -> tuple[lis
             groups.append(group)
         begin = end
     return groups, skipped
+
+
+def _numbered(batches: Iterator[pa.RecordBatch], numbers: np.ndarray) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of batches that have one of the ascending ``numbers``."""
+    first = 0
+    for batch in batches:
+        after = first + batch.num_rows
+        inside = numbers[np.searchsorted(numbers, first) : np.searchsorted(numbers, after)]
+        if len(inside):
+            yield batch if len(inside) == batch.num_rows else batch.take(pa.array(inside - first))
+        first = after
 
 
 def _blocks(batches: Iterator[pa.RecordBatch], skip: int, rows: int | None, block_rows: int) -> Iterator[pa.Table]:

@@ -22,6 +22,7 @@ class TrainingRows:
 
     ``numbers``: row numbers of the training and of the validation rows in their dataset, if they come from one.
     ``weights``: above 0, of the training and of the validation rows, if they have any.
+    ``dropped``: how many rows of the training and of the validation dataset have no target.
     """
 
     X: Tensor
@@ -32,6 +33,7 @@ class TrainingRows:
     validation: tuple[Tensor, Tensor] | None
     numbers: tuple[np.ndarray, np.ndarray] | None = None
     weights: RowWeights | None = None
+    dropped: tuple[int, int] = (0, 0)
 
     @property
     def validating(self) -> int:

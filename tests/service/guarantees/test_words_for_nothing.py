@@ -301,5 +301,7 @@ def test_a_missing_label_is_named_by_its_row(client: TestClient) -> None:
     table = "x,y\n1,a\n2,b\n3,\n4,a\n5,\n"
     dataset = client.post("/v1/datasets", content=table, headers={"Content-Type": "text/csv"}).json()
     assert dataset["columns"][1]["first_missing"] == 3
-    answer = client.post("/v1/jobs", json={"kind": "fit", "dataset": dataset["id"], "target": "y"})
+    answer = client.post(
+        "/v1/jobs", json={"kind": "fit", "dataset": dataset["id"], "target": "y", "missing_target": "error"}
+    )
     assert "target 'y' has 2 missing values, the first in row 3" in answer.json()["detail"]

@@ -115,7 +115,11 @@ class DryRun(Contract):
 
     request: dict[str, Any] = Field(description="The body with every default resolved.")
     task: Task | None = None
-    rows: int
+    rows: int = Field(description="Of the dataset.")
+    dropped_rows: int = Field(
+        0,
+        description="Of these, rows without a target, which would be left out. Of several targets at least so many.",
+    )
     encoded_columns: int
     outputs: int
     estimate: Estimate

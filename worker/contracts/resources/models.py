@@ -96,6 +96,8 @@ class Model(Contract):
     refitted: bool = Field(False, description="The last solve has the held-out rows too; the metrics are from before.")
     choices: list[HeatSummary] = Field(default_factory=list, description="The short runs that selected 'auto' options.")
     training_rows: int
+    dropped_rows: int = Field(0, description="Rows of the dataset without a target, which were left out.")
+    dropped_validation_rows: int = Field(0, description="The same of the dataset of the validation rows.")
     versions: dict[str, str] = Field(
         default_factory=dict, description="Versions of the programs that trained it: factrfm, torch, python."
     )

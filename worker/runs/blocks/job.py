@@ -78,7 +78,7 @@ def fit_within_memory(
     try:
         return fit(order, artifacts, machine, report)
     except DoesNotFit as error:
-        rows, blocks = order.table.rows, order.request.spec.blocks or Blocks()
+        rows, blocks = order.table.most_rows_with(order.request.targets), order.request.spec.blocks or Blocks()
         # one block would be the whole again
         taken = by_blocks(order.request, rows, most=blocks.rows) is not order.request
         if not taken or blocks.leaves(rows) > MAX_LEAVES:
@@ -166,7 +166,7 @@ class _FitByBlocks:
         encoder = rows.encoder(spec)
         n, d = len(rows.training), len(encoder.names)
         if self._machine.device.type == "cpu":
-            self._machine.check_fits(blocks_job_bytes(self._order.table.rows, d, rows.outputs))
+            self._machine.check_fits(blocks_job_bytes(rows.count, d, rows.outputs))
         drawn = block_rows_of(n, self._blocks.rows, self._blocks.learn, spec.seed)
         own = rows.blocks(drawn)
         columns = Columns(d, rows.outputs)
@@ -174,7 +174,7 @@ class _FitByBlocks:
         variances = Variances()
         for where, X, held_out in rows.encoded(encoder):
             variances.add(X[~held_out])
-            packed = columns.packed(X, rows.raw(where), where.start, own[where], held_out)
+            packed = columns.packed(X, rows.raw(where), rows.numbers(where), own[where], held_out)
             for number in sorted(set(own[where].tolist())):
                 if number >= 0:
                     files[number].append(packed[own[where] == number].numpy())
@@ -188,6 +188,7 @@ class _FitByBlocks:
         state = BlocksState(
             spec, runs, encoder, rows.classes, size, rows.targets, shown, config.ridges, [first_metric(d, config)]
         )
+        state.dropped = rows.dropped
         validation = rows.validation(spec, blending_rows(d))
         if validation is not None:
             X, Y = validation
@@ -278,7 +279,7 @@ class _FitByBlocks:
             columns = Columns(len(state.encoder.names), rows.outputs)
             every = RowFile(folder / "rows", columns.width)
             for where, X, held_out in rows.encoded(state.encoder):
-                packed = columns.packed(X, rows.raw(where), where.start, own[where], held_out)
+                packed = columns.packed(X, rows.raw(where), rows.numbers(where), own[where], held_out)
                 # a row that is held out and beyond all numbers joins no leaf
                 joins = ~held_out | (torch.isfinite(X).all(1) if state.refits else False)
                 every.append(packed[joins].numpy())

@@ -107,6 +107,7 @@ def stored_model(
             refitted=state.refits,
             choices=state.runs,
             training_rows=training + held_out if state.refits else training,
+            dropped=state.dropped,
             history=state.history,
             versions=versions(),
         ),

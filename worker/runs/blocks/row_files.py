@@ -75,12 +75,8 @@ class Columns:
         """Numbers of a row."""
         return self.d + self.c + 3
 
-    def packed(self, X: Tensor, Y: Tensor, first: int, own: Tensor, held_out: Tensor) -> Tensor:
-        """Return rows of a file (n, width): X (n, d), Y (n, c), own (n,), held_out (n,) beside each other.
-
-        ``first``: the number of the first of them in the dataset.
-        """
-        numbers = torch.arange(first, first + len(X))
+    def packed(self, X: Tensor, Y: Tensor, numbers: Tensor, own: Tensor, held_out: Tensor) -> Tensor:
+        """Return rows of a file (n, width): X (n, d), Y (n, c), numbers, own, held_out (n,) beside each other."""
         return torch.cat([X, Y, *(marks.double().unsqueeze(1) for marks in (numbers, own, held_out))], 1)
 
     def X(self, rows: Tensor) -> Tensor:  # noqa: N802 - the matrix's name

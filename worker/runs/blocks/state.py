@@ -27,7 +27,8 @@ from worker.tables.encoding.encoder import Encoder
 class BlocksState:
     """What the job knows between two rounds.
 
-    ``rows``: how many train, and how many are held out to join them in the end. ``matrices``: M of iteration 0, 1, …;
+    ``rows``: how many train, and how many are held out to join them in the end; ``dropped``: how many of the dataset,
+    and of the validation dataset, have no target. ``matrices``: M of iteration 0, 1, …;
     ``ridges``: what the next blocks try; ``columns``: see ``save_matrix``; ``validation``: the file of rows that choose
     M, None where rows left out do, and ``blending``: of those that choose the blend; ``chosen``: the ridge of every
     block at every iteration; ``machines``: the files of the blocks' machines at the best M, None before they are
@@ -53,6 +54,7 @@ class BlocksState:
     leaves: list[LeafDone] = field(default_factory=list)
     blend: Blend | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    dropped: tuple[int, int] = (0, 0)
 
     @property
     def config(self) -> FitConfig:
@@ -131,6 +133,7 @@ class BlocksState:
             "leaves": [leaf.model_dump(mode="json") for leaf in self.leaves],
             "blend": None if self.blend is None else asdict(self.blend),
             "metrics": self.metrics,
+            "dropped": self.dropped,
         }
         return pack({name: tensor.cpu().numpy() for name, tensor in tensors.items()}, metadata)
 
@@ -160,6 +163,8 @@ class BlocksState:
             leaves=[LeafDone.model_validate(leaf) for leaf in metadata["leaves"]],
             blend=None if blend is None else Blend(blend["temperature"], blend["share"]),
             metrics=metadata["metrics"],
+            # states of before have none
+            dropped=tuple(metadata.get("dropped", (0, 0))),
         )
 
 

@@ -4,7 +4,7 @@ Held for all rows are only their targets and the numbers of those that train: a 
 encoder are learned one at a time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -19,10 +19,9 @@ from worker.contracts.messages import BlocksOrder
 from worker.contracts.specs import FitSpec
 from worker.engine.blocks.machines import at_most
 from worker.engine.targets import Targets
-from worker.runs.data import raw_targets, split_rows
+from worker.runs.data import ToldRows, judging_rows, matched, split_rows, told_rows
 from worker.store.files.artifacts import Artifacts
 from worker.tables.encoding.encoder import Encoder, check_finite, check_width
-from worker.tables.rows.matching import match_columns
 from worker.tables.storage import ROW_GROUP, iter_tables, load_table
 from worker.tables.written import categories_among
 from worker.training.rows import TrainingRows, fitted_targets
@@ -37,8 +36,8 @@ ENCODED_BYTES = 64 * 2**20
 class StreamedRows:
     """The rows of an order. ``folder``: for a copy of the table, where storage is not local.
 
-    ``targets``: the coding of the training rows' targets. ``training``: the numbers of these rows in the dataset;
-    ``held_out``: of those that a fraction holds out, None without.
+    Rows are counted among those that have every target; the others never come. ``targets``: the coding of the training
+    rows' targets. ``training``: which rows these are; ``held_out``: those that a fraction holds out, None without.
 
     Raises:
         InvalidRequest: nothing is left to learn from, or a validation label is unknown.
@@ -50,12 +49,23 @@ class StreamedRows:
         self._source = artifacts.local_copy(order.table.table, folder)
         self._features = order.table.model_columns(request.features or ())
         self._categorical = set(categories_among(self._features))
-        raw, self.classes = raw_targets(order, load_table(self._source, list(request.targets)), None)
-        self._raw = torch.tensor(raw)
-        self.training, self.held_out = split_rows(order, raw, None)
+        told = told_rows(order, load_table(self._source, list(request.targets)))
+        self.classes, self._numbers, self._dropped = told.classes, told.numbers, told.dropped
+        self._raw = torch.tensor(told.Y)
+        self.training, self.held_out = split_rows(order, told.Y, None)
         own = self._raw[torch.from_numpy(self.training)]
         self.targets: Targets = fitted_targets(own, self.classes, centred=True)
         self._encoders: dict[str | None, Encoder] = {}
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return len(self._raw)
+
+    @property
+    def dropped(self) -> tuple[int, int]:
+        """How many rows of the dataset, and of the validation dataset, have no target."""
+        return self._dropped, 0 if self._order.validation is None else self._judging.dropped
 
     @property
     def outputs(self) -> int:
@@ -63,7 +73,7 @@ class StreamedRows:
         return 1 if self._raw.ndim == 1 else self._raw.shape[1]
 
     def blocks(self, drawn: Sequence[Tensor]) -> Tensor:
-        """Return which block each row of the dataset trains, (rows,) int16, −1 for none.
+        """Return which block each row trains, (rows,) int16, −1 for none.
 
         ``drawn``: of each block, which of the training rows are its own.
         """
@@ -98,7 +108,7 @@ class StreamedRows:
     def column(self, name: str) -> pa.ChunkedArray:
         """Return the training rows of a column, as ``Encoder.fit`` asks for them of a table."""
         column = self._file.read(columns=[name]).column(0)
-        rows = self.training if name in self._categorical else self._drawn
+        rows = self._numbers[self.training if name in self._categorical else self._drawn]
         return column if len(rows) == len(column) else column.take(pa.array(rows))
 
     @cached_property
@@ -120,7 +130,7 @@ class StreamedRows:
         """
         encoder = self.encoder(spec)
         chosen = at_most(torch.from_numpy(self.training), training, spec.seed)
-        X = encoder.encode(self._gathered(self._order.table, chosen.numpy()))
+        X = encoder.encode(self._gathered(self._order.table, self._numbers[chosen]))
         check_finite(encoder, X)
         validation = self.validation(spec, validating)
         return TrainingRows(
@@ -132,20 +142,31 @@ class StreamedRows:
         encoder, order = self.encoder(spec), self._order
         if self.held_out is not None:
             chosen = at_most(torch.from_numpy(self.held_out), most, spec.seed)
-            return torch.from_numpy(encoder.encode(self._gathered(order.table, chosen.numpy()))), self._raw[chosen]
+            return torch.from_numpy(encoder.encode(self._gathered(order.table, self._numbers[chosen]))), self._raw[
+                chosen
+            ]
         if order.validation is None:
             return None
+        judging = self._judging
+        chosen = at_most(torch.arange(len(judging.Y)), most, spec.seed)
+        numbers = judging.numbers[chosen]
+        table = matched(
+            self._gathered(order.validation, numbers, categories_among(self._features)), self._features, numbers
+        )
+        return torch.from_numpy(encoder.encode(table)), torch.tensor(judging.Y[chosen])
+
+    @cached_property
+    def _judging(self) -> ToldRows:
+        """The rows of the validation dataset that have every target."""
+        order = self._order
+        assert order.validation is not None  # noqa: S101 - as the callers see to
         targets = order.table.model_columns(order.request.targets)
-        columns = [*self._features, *targets]
-        every = np.arange(order.validation.rows)
-        chosen = at_most(torch.from_numpy(every), most, spec.seed)
-        names, as_texts = [column.name for column in columns], categories_among(columns)
-        table = self._gathered(order.validation, chosen.numpy(), names, as_texts)
-        raw, _ = raw_targets(order, table, self.classes)
-        return torch.from_numpy(encoder.encode(match_columns(table, self._features))), torch.tensor(raw)
+        source = self._artifacts.local_copy(order.validation.table, self._folder)
+        table = load_table(source, list(order.request.targets), categories_among(targets))
+        return judging_rows(order, table, self.classes)
 
     def encoded(self, encoder: Encoder) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Yield which rows of the dataset come, these rows encoded, (k, d) float64, and which of them are held out.
+        """Yield which rows come, these rows encoded, (k, d) float64, and which of them are held out.
 
         All rows come once, in order.
 
@@ -158,7 +179,7 @@ class StreamedRows:
             held_out[torch.from_numpy(self.held_out)] = True
         start = 0
         names = [column.name for column in self._features]
-        for table in iter_tables(self._source, names, min(most, ROW_GROUP)):
+        for table in iter_tables(self._source, names, min(most, ROW_GROUP), numbers=self._numbers):
             X = encoder.encode(table)
             where = slice(start, start + len(X))
             check_finite(encoder, X[~held_out[where].numpy()])
@@ -166,24 +187,19 @@ class StreamedRows:
             start = where.stop
 
     def raw(self, rows: slice) -> Tensor:
-        """Return the raw targets of some rows of the dataset as float64, (k, outputs)."""
+        """Return the raw targets of some rows as float64, (k, outputs)."""
         return self._raw[rows].double().reshape(-1, self.outputs)
+
+    def numbers(self, rows: slice) -> Tensor:
+        """Return the numbers of some rows in the dataset, (k,) int64."""
+        return torch.from_numpy(self._numbers[rows])
 
     def targets_of(self, raw: Tensor) -> Tensor:
         """Return raw targets (k, outputs) float64 as the coding takes them: codes are (k,) int64."""
         return raw if self.classes is None else raw.squeeze(1).long()
 
-    def _gathered(
-        self, ref: TableRef, numbers: np.ndarray, names: list[str] | None = None, as_texts: list[str] | None = None
-    ) -> pa.Table:
-        """Return rows of a table by their ascending numbers. Memory holds one batch beside them."""
+    def _gathered(self, ref: TableRef, numbers: np.ndarray, as_texts: Collection[str] = ()) -> pa.Table:
+        """Return the features of rows by their ascending numbers in a table. Memory holds one batch beside them."""
         source = self._source if ref == self._order.table else self._artifacts.local_copy(ref.table, self._folder)
-        columns = names or [column.name for column in self._features]
-        parts = []
-        first = 0
-        for table in iter_tables(source, columns, ROW_GROUP, as_texts or ()):
-            after = first + table.num_rows
-            inside = numbers[np.searchsorted(numbers, first) : np.searchsorted(numbers, after)]
-            parts.append(table.take(pa.array(inside - first)))
-            first = after
-        return pa.concat_tables(parts)
+        names = [column.name for column in self._features]
+        return pa.concat_tables(iter_tables(source, names, ROW_GROUP, as_texts, numbers=numbers))

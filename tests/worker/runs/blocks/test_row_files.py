@@ -40,7 +40,7 @@ def test_rows_come_as_they_were_written(tmp_path, batch):
     assert columns.own(rows[:3]).tolist() == [-1, 0, 1]
     assert columns.held_out(rows[:6]).tolist() == [True, False, False, False, False, True]
     assert torch.equal(columns.X(rows), rows[:, :D])
-    parts = (columns.X(rows), columns.Y(rows), 0, columns.own(rows), columns.held_out(rows))
+    parts = (columns.X(rows), columns.Y(rows), columns.numbers(rows), columns.own(rows), columns.held_out(rows))
     assert torch.equal(columns.packed(*parts), rows)
 
 
