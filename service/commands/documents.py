@@ -52,26 +52,31 @@ def read_spec(path: Path | None, settings: Sequence[str], flags: Mapping[str, An
     return spec | {name: value for name, value in flags.items() if value is not None}
 
 
-def read_validation(text: str | None) -> dict[str, Any]:
-    """Return the field ``validation`` of a job: a share of the rows, folds, another dataset, or none.
+def read_validation(text: str | None, group: str | None = None, time: str | None = None) -> dict[str, Any]:
+    """Return the field ``validation`` of a job: a share of the rows, folds, another dataset, a column, or none.
+
+    ``group`` and ``time``: columns by which rows are split; a share of 0.2 unless the text has another.
 
     Raises:
         WrongSetting: it is none of these.
     """
+    by = {name: column for name, column in (("group", group), ("time", time)) if column is not None}
     if text is None:
-        return {}
-    if text == "none":
+        return {"validation": {**by, "fraction": 0.2}} if by else {}
+    if text == "none" and not by:
         return {"validation": None}
     if text.startswith("ds_"):
-        return {"validation": {"dataset": text}}
+        return {"validation": {**by, "dataset": text}}
+    if text.startswith("column="):
+        return {"validation": {**by, "column": text.removeprefix("column=")}}
     try:
         number = float(text)
     except ValueError:
         number = 0.0
     if 0 < number < 1:
-        return {"validation": {"fraction": number}}
+        return {"validation": {**by, "fraction": number}}
     if number >= 2 and number.is_integer():
-        return {"validation": {"folds": int(number)}}
-    raise WrongSetting(
-        f"--validation is {text!r}: it must be a share such as 0.2, folds such as 5, a dataset's id, or none"
-    )
+        return {"validation": {**by, "folds": int(number)}}
+    choices = "a share such as 0.2, or folds such as 5"
+    others = "" if by else ", a dataset's id, column=NAME, or none"
+    raise WrongSetting(f"--validation is {text!r}: it must be {choices}{others}")

@@ -30,8 +30,16 @@ Features = Annotated[list[str] | None, typer.Option("--feature", help="Learn fro
 Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="Leave this column out; may be repeated.")]
 Task = Annotated[str | None, typer.Option(help="regression or classification. Default: by the target.")]
 ValidationRows = Annotated[
-    str | None, typer.Option("--validation", help="A share (0.2), folds (5), a dataset's id, or none. Default: 0.2.")
+    str | None,
+    typer.Option(
+        "--validation",
+        help="A share (0.2), folds (5), a dataset's id, column=NAME for rows that it marks, or none. Default: 0.2.",
+    ),
 ]
+Group = Annotated[
+    str | None, typer.Option("--group", help="Rows alike in this column stay together, in training or in validation.")
+]
+Time = Annotated[str | None, typer.Option("--time", help="The rows latest by this column validate.")]
 MissingTargets = Annotated[
     str | None, typer.Option("--missing-target", help="Rows without a target: drop or error. Default: drop.")
 ]
@@ -57,6 +65,8 @@ def fit(
     exclude: Exclude = None,
     task: Task = None,
     validation: ValidationRows = None,
+    group: Group = None,
+    time: Time = None,
     missing_target: MissingTargets = None,
     timeout: Timeout = None,
     no_wait: NoWait = False,
@@ -65,7 +75,7 @@ def fit(
     """Train a model on a table, and show what it learned."""
     flags = {"kernel": kernel, "update": update, "ridge": ridge, "iterations": iterations, "seed": seed}
     body = _body(FitRequest, data, target, model, read_spec(spec, settings or (), flags), features, exclude, task)
-    _train(session, body | _rows(validation, missing_target), timeout, no_wait, out)
+    _train(session, body | _rows(validation, group, time, missing_target), timeout, no_wait, out)
 
 
 @remote
@@ -85,6 +95,8 @@ def tune(
     exclude: Exclude = None,
     task: Task = None,
     validation: ValidationRows = None,
+    group: Group = None,
+    time: Time = None,
     missing_target: MissingTargets = None,
     timeout: Timeout = None,
     no_wait: NoWait = False,
@@ -97,7 +109,7 @@ def tune(
         search["space"] = read_document(space)
     if seed is not None:
         search["seed"] = seed
-    _train(session, {**body, "search": search} | _rows(validation, missing_target), timeout, no_wait, out)
+    _train(session, {**body, "search": search} | _rows(validation, group, time, missing_target), timeout, no_wait, out)
 
 
 @remote
@@ -118,8 +130,11 @@ def network(
     exclude: Exclude = None,
     task: Task = None,
     validation: Annotated[
-        str | None, typer.Option("--validation", help="A share (0.2), a dataset's id, or none. Default: 0.2.")
+        str | None,
+        typer.Option("--validation", help="A share (0.2), a dataset's id, column=NAME, or none. Default: 0.2."),
     ] = None,
+    group: Group = None,
+    time: Time = None,
     missing_target: MissingTargets = None,
     timeout: Timeout = None,
     no_wait: NoWait = False,
@@ -135,7 +150,7 @@ def network(
     }
     options = read_spec(spec, settings or (), flags)
     body = _body(NetworkRequest, data, target, None, options, features, exclude, task)
-    body |= _rows(validation, missing_target)
+    body |= _rows(validation, group, time, missing_target)
     job = _run(session, body, timeout, no_wait)
     if job is None:
         return
@@ -186,9 +201,11 @@ def _body(
     return {**required, "spec": spec, **body}
 
 
-def _rows(validation: str | None, missing_target: str | None) -> dict[str, Any]:
+def _rows(validation: str | None, group: str | None, time: str | None, missing_target: str | None) -> dict[str, Any]:
     """Return the fields of a job that say which rows do what."""
-    return read_validation(validation) | ({} if missing_target is None else {"missing_target": missing_target})
+    return read_validation(validation, group, time) | (
+        {} if missing_target is None else {"missing_target": missing_target}
+    )
 
 
 def _train(session: Session, body: dict[str, Any], timeout: float | None, no_wait: bool, out: Path | None) -> None:
@@ -223,6 +240,12 @@ def _model_table(model: Model) -> Any:
     dropped = ((model.dropped_rows, "rows"), (model.dropped_validation_rows, "validation rows"))
     rows += [(f"{what} without a target", str(count)) for count, what in dropped if count]
     rows += [(name.replace("_", " "), f"{value:.4g}") for name, value in model.metrics.items()]
+    if (figures := model.validation) is not None:
+        over = f"over {len(figures.folds)} folds"
+        rows += [
+            (f"{name.replace('_', ' ')}, {over}", f"{mean:.4g} ± {figures.deviation[name]:.2g}")
+            for name, mean in figures.mean.items()
+        ]
     return table(("", ""), [*rows, *chosen_lines(model)])
 
 

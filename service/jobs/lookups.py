@@ -117,7 +117,7 @@ class LookupCache:
         features = None if request.features is None else tuple(request.features)
         # a target and a list of one target differ in the pointers of errors
         target = request.target if isinstance(request.target, str) else tuple(request.target)
-        key = ("choice", table.dataset.id, target, features, tuple(request.exclude))
+        key = ("choice", table.dataset.id, target, features, tuple(request.exclude), request.split_only)
         return self._memo.get_or_add(key, lambda: ColumnSelection(request, table))
 
     def check_predict(self, model: Model, table: Table) -> None:

@@ -8,6 +8,7 @@ from service.settings import ServiceSettings
 from worker.contracts.requests import AnyRequest, FitRequest, NetworkRequest, PredictRequest
 from worker.contracts.resources import DryRun
 from worker.tables import schema
+from worker.tables.split_columns import marked, split_column
 from worker.training.resolve import (
     Training,
     by_blocks,
@@ -58,6 +59,7 @@ def _plan_training(cache: LookupCache, request: Training, settings: ServiceSetti
     expanded = may_expand(resolved)
     selection.check(task, limit, expanded, request.missing_target)
     schema.check_rows(request, rows, dropped)
+    splits_by = split_column(request.validation, request.targets, table.columns, table.dataset.rows, dropped)
     notes += schema.missing_target_notes(selection.targets, table.dataset.rows)
     held_out = None
     dataset_ids = [table.dataset.id]
@@ -70,7 +72,11 @@ def _plan_training(cache: LookupCache, request: Training, settings: ServiceSetti
         dataset_ids.append(other.dataset.id)
     width = selection.width(expanded)
     outputs = selection.targets[0].distinct if task == "classification" else len(selection.targets)
-    fitted, scored = split_sizes(request, rows, held_out)
+    if splits_by is not None and request.validation is not None and request.validation.column is not None:
+        scored = min(marked(splits_by, table.dataset.rows), rows - 1)
+        fitted = rows - scored
+    else:
+        fitted, scored = split_sizes(request, rows, held_out)
     trained = fitted + (scored if joined(resolved) else 0)
     asked, resolved = resolved, by_blocks(resolved, trained, settings.blocks_rows)
     notes += _solver_notes(asked, resolved, trained, settings.blocks_rows)

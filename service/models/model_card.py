@@ -167,6 +167,26 @@ def _metrics(facts: CardFacts) -> list[str]:
         "| metric | value |",
         "|---|---|",
         *(f"| {_metric(name, model)} | {value:.6g} |" for name, value in model.metrics.items()),
+        *_fold_lines(model),
+    ]
+
+
+def _fold_lines(model: Model) -> list[str]:
+    figures = model.validation
+    if figures is None:
+        return []
+    cells = ((name, mean, figures.deviation[name], figures.folds) for name, mean in figures.mean.items())
+    return [
+        "",
+        f"Of {len(figures.folds)} folds, each on the rows that it held out:",
+        "",
+        "| metric | mean | deviation | folds |",
+        "|---|---|---|---|",
+        *(
+            f"| {_metric(name, model)} | {mean:.6g} | {deviation:.2g} | "
+            f"{', '.join(f'{fold[name]:.6g}' for fold in folds)} |"
+            for name, mean, deviation, folds in cells
+        ),
     ]
 
 

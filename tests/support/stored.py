@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from worker.contracts.artifacts import ArtifactRef, Checkpoint, ResultFile
-from worker.contracts.messages import FitDone, FittedModelSummary, PredictDone
+from worker.contracts.messages import FitDone, PredictDone
 from worker.contracts.requests import FitRequest, PredictRequest
 from worker.contracts.resources import Column, Dataset, ModelColumn, Upload
+from worker.contracts.resources.fitted import FittedModelSummary
 from worker.store import datasets, jobs, uploads
 from worker.store.database import Database
 from worker.store.ids import new_id

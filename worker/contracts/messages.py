@@ -1,6 +1,6 @@
 """Messages between processes: service to worker, supervisor to child, child to supervisor."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -16,7 +16,7 @@ from worker.contracts.artifacts import (
     TableRef,
     TuneCheckpoint,
 )
-from worker.contracts.base import Contract, Label, Task
+from worker.contracts.base import Contract, Task
 from worker.contracts.events import IterationData, LogData, StepData, TrialData
 from worker.contracts.parts import (
     BlockWork,
@@ -31,7 +31,11 @@ from worker.contracts.parts import (
     TrialWork,
 )
 from worker.contracts.requests import FitRequest, NetworkRequest, PredictRequest, TuneRequest
-from worker.contracts.resources import ChosenBy, HeatSummary, IterationSummary, JobError, ModelColumn, Progress
+from worker.contracts.resources import (
+    JobError,
+    Progress,
+)
+from worker.contracts.resources.fitted import FittedModelSummary
 
 LOOK_AT_JOB = "worker.look_at_job"
 """Name of the only Celery task. Its argument is a job's id; it asks a worker to check whether the job is queued."""
@@ -266,34 +270,6 @@ class PartDone(Contract):
 class LogReport(Contract):
     kind: Literal["log"] = "log"
     data: LogData
-
-
-class FittedModelSummary(Contract):
-    """Content of a model's row beside its name, version and origin."""
-
-    task: Task
-    classes: list[Label] | None = None
-    features: list[ModelColumn]
-    targets: list[ModelColumn]
-    encoded_names: list[str]
-    encoded_sources: list[str] = Field(description="The original column of each encoded one.")
-    spec: dict[str, Any]
-    metrics: dict[str, float]
-    chosen_by: ChosenBy | None = None
-    validation_chose: list[str] | None = Field(None, description="None in rows of before.")
-    left_out_chose: list[str] | None = Field(None, description="None in rows of before.")
-    iteration: int
-    iterations: int
-    ridge: float
-    bandwidth: float | None = None
-    precision: str
-    solver: str | None = None
-    refitted: bool = False
-    choices: list[HeatSummary] = Field(default_factory=list)
-    training_rows: int
-    dropped: tuple[int, int] = Field((0, 0), description="Rows without a target, also of the validation dataset.")
-    history: list[IterationSummary]
-    versions: dict[str, str] = Field(default_factory=dict)
 
 
 class FitDone(Contract):

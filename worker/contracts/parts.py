@@ -116,10 +116,14 @@ class CandidateDone(Contract):
 
 
 class Score(Contract):
-    """Result of one iteration of a fold: the validation loss (parts in order of weight) and the chosen ridge."""
+    """Result of one iteration of a fold: the validation loss (parts in order of weight) and the chosen ridge.
+
+    ``metrics``: of its training and validation rows; none in checkpoints of before.
+    """
 
     loss: tuple[float, ...]
     ridge: float
+    metrics: dict[str, float] = Field(default_factory=dict)
 
 
 class FoldDone(Contract):

@@ -37,19 +37,59 @@ Tag = Annotated[str, Field(pattern=TAG, examples=["production", "team=risk"])]
 
 
 class Validation(Contract):
-    """Which rows select the iteration (and the ridge): exactly one field is given."""
+    """Which rows select the iteration (and the ridge).
+
+    Exactly one of fraction, dataset, folds and column is given; with group also a fraction or folds, with time also a
+    fraction.
+    """
 
     fraction: float | None = Field(None, gt=0, lt=1, description="Share of the rows held out, by the spec's seed.")
     dataset: DatasetId | None = Field(None, description="Another dataset with the same columns.")
     folds: int | None = Field(
-        None, ge=2, le=20, description="Cross-validation chooses; the model is then fitted on all rows."
+        None,
+        ge=2,
+        le=20,
+        description="Cross-validation chooses; the model is then fitted on all rows. Of a classification each fold has "
+        "about the same share of every class.",
+    )
+    group: ColumnName | None = Field(
+        None,
+        # programs of before do not know it, nor the next two, and read what is stored
+        exclude_if=lambda name: name is None,
+        description="A column whose values are groups: rows of one group are never both in training and in validation, "
+        "and those without a value are one group. It is no feature. The fraction is that of the rows, as near as whole "
+        "groups come.",
+    )
+    time: ColumnName | None = Field(
+        None,
+        exclude_if=lambda name: name is None,
+        description="A column of numbers, or of dates such as 2026-01-31: the latest rows validate, and every training "
+        "row is earlier than all of them. It is a feature too, unless it is excluded.",
+    )
+    column: ColumnName | None = Field(
+        None,
+        exclude_if=lambda name: name is None,
+        description="A column of truth values: rows marked true validate and never train. It is no feature.",
     )
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if sum(value is not None for value in (self.fraction, self.dataset, self.folds)) != 1:
-            raise ValueError("give exactly one of fraction, dataset and folds")
+        if self.group is not None and self.fraction is None and self.folds is None:
+            raise ValueError("give a fraction or folds with group")
+        if self.time is not None and (self.fraction is None or self.group is not None):
+            raise ValueError("give a fraction with time, and neither folds nor group: only the latest rows judge")
+        if sum(value is not None for value in (self.fraction, self.dataset, self.folds, self.column)) != 1:
+            raise ValueError("give exactly one of fraction, dataset, folds and column")
         return self
+
+    @property
+    def by(self) -> tuple[Literal["group", "time", "column"], str] | None:
+        """The field that names a column by which rows are split, and that column. None: no column splits them."""
+        if self.group is not None:
+            return "group", self.group
+        if self.time is not None:
+            return "time", self.time
+        return None if self.column is None else ("column", self.column)
 
 
 class TableRequest(Contract):
@@ -82,6 +122,11 @@ class TableRequest(Contract):
         description="Rows without a value of the target, or of one of several: drop leaves them out, those of a "
         "validation dataset too, and the result says how many; error refuses the table.",
     )
+
+    @property
+    def split_only(self) -> str | None:
+        """The column that splits the rows and is no feature, None without."""
+        return None if self.validation is None else self.validation.group or self.validation.column
 
     @property
     def targets(self) -> list[str]:

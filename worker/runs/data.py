@@ -19,6 +19,7 @@ from worker.tables.encoding import splits
 from worker.tables.encoding.targets import class_codes, regression_targets, rows_with_targets
 from worker.tables.rows.matching import WrongRow, match_columns
 from worker.tables.schema import check_rows
+from worker.tables.split_columns import split_keys
 from worker.tables.storage import load_table
 from worker.tables.written import categories_among
 from worker.training.rows import TrainingRows, encoded_rows
@@ -33,9 +34,9 @@ def load_rows(order: RowsOrder, artifacts: Artifacts, fold: int | None) -> Train
         InvalidRequest: nothing is left to learn from, or a validation label is unknown.
     """
     request = order.request
-    table = _read(order.table, artifacts, [*(request.features or ()), *request.targets])
+    table = _read(order.table, artifacts, list(dict.fromkeys([*(request.features or ()), *judged_by(order)])))
     told = told_rows(order, table)
-    fitted, held_out = split_rows(order, told.Y, fold)
+    fitted, held_out = split_rows(order, told, fold)
     features = order.table.model_columns(request.features or ())
     training = (table.take(told.numbers[fitted]), told.Y[fitted])
     validation, judging = None, np.arange(0)
@@ -78,13 +79,22 @@ class ToldRows:
     """The rows of a table that have every target.
 
     ``numbers`` (n,) int64: of these rows in the table, ascending. ``Y``: their raw targets, (n, c) outputs or (n,)
-    codes of ``classes``. ``dropped``: how many other rows the table has.
+    codes of ``classes``. ``dropped``: how many other rows the table has. ``keys`` (n,): of the column that splits them,
+    None without, see ``split_keys``.
     """
 
     numbers: np.ndarray
     Y: np.ndarray
     classes: list[Label] | None
     dropped: int
+    keys: np.ndarray | None = None
+
+
+def judged_by(order: RowsOrder) -> list[str]:
+    """Return the columns that ``told_rows`` reads: the targets, and that which splits the rows."""
+    validation = order.request.validation
+    by = None if validation is None else validation.by
+    return [*order.request.targets, *(() if by is None else by[1:])]
 
 
 def told_rows(order: RowsOrder, table: pa.Table) -> ToldRows:
@@ -99,7 +109,10 @@ def told_rows(order: RowsOrder, table: pa.Table) -> ToldRows:
         for name, column in zip(order.request.targets, told.Y.reshape(len(told.Y), -1).T, strict=True):
             if (column == column[0]).all():
                 raise InvalidRequest.at("/target", f"target {name!r} has only one value in the rows with every target")
-    return told
+    validation = order.request.validation
+    if validation is None or validation.by is None:
+        return told
+    return replace(told, keys=split_keys(validation, table.column(validation.by[1]), told.numbers))
 
 
 def judging_rows(order: RowsOrder, table: pa.Table, classes: list[Label] | None) -> ToldRows:
@@ -138,13 +151,23 @@ def matched(table: pa.Table, features: Sequence[ModelColumn], numbers: np.ndarra
         raise error.counted_from(int(numbers[error.row]) - error.row) from error
 
 
-def split_rows(order: RowsOrder, Y: np.ndarray, fold: int | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the training and the validation rows of this table, None without validation rows."""
-    validation = order.request.validation
+def split_rows(order: RowsOrder, told: ToldRows, fold: int | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return which of the rows train and which validate, None without validation rows."""
+    validation, keys, n = order.request.validation, told.keys, len(told.Y)
     seed = order.request.spec.seed
-    codes = Y if order.task == "classification" else None
-    if validation is not None and validation.fraction is not None:
-        return splits.holdout(len(Y), validation.fraction, seed, codes)
-    if validation is not None and validation.folds is not None and fold is not None:
-        return splits.folds(len(Y), validation.folds, seed, codes)[fold - 1]
-    return np.arange(len(Y)), None
+    codes = told.Y if order.task == "classification" else None
+    if validation is None:
+        return np.arange(n), None
+    if validation.column is not None and keys is not None:
+        return splits.marked(keys)
+    if validation.time is not None and validation.fraction is not None and keys is not None:
+        return splits.latest(keys, validation.fraction)
+    if validation.fraction is not None:
+        if keys is not None:
+            return splits.group_holdout(keys, validation.fraction, seed)
+        return splits.holdout(n, validation.fraction, seed, codes)
+    if validation.folds is not None and fold is not None:
+        if keys is not None:
+            return splits.group_folds(keys, validation.folds, seed)[fold - 1]
+        return splits.folds(n, validation.folds, seed, codes)[fold - 1]
+    return np.arange(n), None

@@ -239,7 +239,7 @@ class _Fit:
         if stage == FINAL:
             self._remember(state, trail, seen.columns, data)
         else:
-            trail.scores.append(Score(loss=current.loss or (), ridge=current.ridge))
+            trail.scores.append(Score(loss=current.loss or (), ridge=current.ridge, metrics=current.metrics))
         for remark in seen.remarks(state):
             self._report(LogReport(data=remark))
         fold = data.fold

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from worker.contracts.messages import FitOrder, FittedModelSummary
+from worker.contracts.messages import FitOrder
 from worker.contracts.resources import ChosenBy
+from worker.contracts.resources.fitted import FittedModelSummary
 from worker.contracts.validation import left_out_chose, validation_chose
 from worker.engine.recursion import FitState
 from worker.runs.checkpoints import Trail
+from worker.runs.folds import figures_of_folds
 from worker.training.machine import versions
 from worker.training.pipeline import LastSolve
 from worker.training.rows import TrainingRows
@@ -40,6 +42,7 @@ def fitted_summary(
         encoded_sources=list(rows.encoder.sources),
         spec=request.spec.model_dump(mode="json"),
         metrics=best.metrics,
+        validation=figures_of_folds(trail.folds, best.iteration),
         chosen_by=chosen,
         validation_chose=validation_chose(asked),
         left_out_chose=left_out_chose(asked, best.metrics),

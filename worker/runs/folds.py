@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean, stdev
 
 from worker.contracts.artifacts import FoldsCheckpoint
 from worker.contracts.messages import RoundPlanned
 from worker.contracts.parts import FoldWork, Score
-from worker.contracts.resources import PartCounts, Progress
+from worker.contracts.resources import FoldFigures, PartCounts, Progress
+from worker.contracts.validation import PREFIX
 from worker.engine.config import FitConfig
 from worker.engine.estimate import estimate
 from worker.training.cost import TRAINING_RATE
@@ -46,3 +48,20 @@ def chosen_by_folds(config: FitConfig, folds: Sequence[Sequence[Score]]) -> FitC
     best = min(range(reached), key=lambda t: means[t])
     ridges = sorted(scores[best].ridge for scores in folds)
     return replace(config, iterations=best, ridge=ridges[(len(ridges) - 1) // 2], patience=None)
+
+
+def figures_of_folds(folds: Sequence[Sequence[Score]], iteration: int) -> FoldFigures | None:
+    """Return the figures of every fold at an iteration that all reached; None without folds, and of older ones."""
+    figures = [
+        {name: value for name, value in scores[iteration].metrics.items() if name.startswith(PREFIX)}
+        for scores in folds
+    ]
+    if not any(figures):
+        return None
+    names = [name for name in figures[0] if all(name in fold for fold in figures)]
+    by_name = {name: [fold[name] for fold in figures] for name in names}
+    return FoldFigures(
+        folds=figures,
+        mean={name: fmean(values) for name, values in by_name.items()},
+        deviation={name: stdev(values) for name, values in by_name.items()},
+    )

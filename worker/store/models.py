@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 
 from worker.contracts.artifacts import ArtifactRef
 from worker.contracts.errors import ArtifactMissing, Conflict, InvalidRequest, NotFound
-from worker.contracts.messages import FitDone, FittedModelSummary
+from worker.contracts.messages import FitDone
 from worker.contracts.requests import ModelChange
 from worker.contracts.resources import Model, Page
+from worker.contracts.resources.fitted import FittedModelSummary
 from worker.contracts.validation import left_out_chose_before, validation_chose_before
 from worker.store.database import Database, insert_into, is_foreign_key_violation, owner
 from worker.store.ids import new_id

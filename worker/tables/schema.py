@@ -46,7 +46,7 @@ def resolve_features(request: TableRequest, columns: Mapping[str, Column]) -> li
     """
     targets = set(request.targets)
     excluded = _pick(request.exclude, [f"/exclude/{i}" for i in range(len(request.exclude))], columns, "column")
-    unwanted = {column.name for column in excluded}
+    unwanted = {column.name for column in excluded} | {request.split_only}
     if request.features is None:
         left_out = targets | unwanted
         chosen = [column for name, column in columns.items() if name not in left_out and not column.index]
@@ -56,6 +56,8 @@ def resolve_features(request: TableRequest, columns: Mapping[str, Column]) -> li
         for pointer, column in zip(pointers, chosen, strict=True):
             if column.name in targets:
                 raise InvalidRequest.at(pointer, f"{column.name!r} is the target and cannot be a feature too")
+            if column.name == request.split_only:
+                raise InvalidRequest.at(pointer, f"{column.name!r} splits the rows and cannot be a feature too")
         chosen = [column for column in chosen if column.name not in unwanted]
     if not chosen:
         raise InvalidRequest.at("/features", "no column is left to learn from beside the target and the excluded ones")
@@ -226,7 +228,7 @@ def check_rows(request: TableRequest, rows: int, dropped: int = 0) -> None:
     """
     validation = request.validation
     needed = 2
-    if validation is not None and validation.fraction is not None:
+    if validation is not None and (validation.fraction is not None or validation.column is not None):
         needed = 3
     if validation is not None and validation.folds is not None:
         needed = max(2 * validation.folds, 3)

@@ -8,7 +8,7 @@ import * as space from "./space.js";
 export function start(form) {
   const way = form.querySelector("[data-validation]");
   const show = () => {
-    for (const field of form.querySelectorAll("[data-way]")) field.hidden = field.dataset.way !== way.value;
+    for (const field of form.querySelectorAll("[data-way]")) field.hidden = !field.dataset.way.split(" ").includes(way.value);
   };
   way.addEventListener("change", show);
   show();
@@ -65,8 +65,11 @@ function body(form) {
 function validation(form) {
   const way = form.querySelector("[data-validation]").value;
   if (way === "none") return null;
-  const input = form.querySelector(`#validation-${way}`);
-  return { [way]: way === "dataset" ? input.value : value(input.value.trim()) };
+  const given = (name) => form.querySelector(`#validation-${name}`).value.trim();
+  if (way === "time") return { time: given("time"), fraction: value(given("fraction")) };
+  if (way === "column" || way === "dataset") return { [way]: given(way) };
+  const group = given("group");
+  return { ...(group ? { group } : {}), [way]: value(given(way)) };
 }
 
 function read(input, given) {

@@ -49,6 +49,7 @@ from worker.contracts.resources.leaves import (
 )
 from worker.contracts.resources.models import (
     ChosenBy,
+    FoldFigures,
     HeatSummary,
     IterationSummary,
     Model,
@@ -77,6 +78,7 @@ __all__ = [
     "FeatureMatrix",
     "FeatureShare",
     "Features",
+    "FoldFigures",
     "HeatSummary",
     "Histogram",
     "IterationSummary",

@@ -50,6 +50,14 @@ class HeatSummary(Contract):
     failed: str | None = Field(None, description="Why it could not run to its end.")
 
 
+class FoldFigures(Contract):
+    """How a cross-validation judges the chosen iteration: each fold on its own rows, with its own ridge."""
+
+    folds: list[dict[str, float]] = Field(description="The validation_ metrics of each fold, in order.")
+    mean: dict[str, float] = Field(description="Over the folds.")
+    deviation: dict[str, float] = Field(description="Standard deviation over the folds, with their number less one.")
+
+
 class Model(Contract):
     """A trained model: named, versioned, immutable. Only its description, tags and default version may change."""
 
@@ -71,6 +79,9 @@ class Model(Contract):
         description="Of the chosen iteration. brier is the Brier score of the probabilities that are served: of two "
         "classes the mean squared error of the probability of the second one, of more the sum over all classes. Models "
         "that older versions stored have it of raw scores, over all classes also where there are two."
+    )
+    validation: FoldFigures | None = Field(
+        None, description="The figures of each fold. Null without folds, and in models of before."
     )
     validation_chose: list[str] = Field(
         default_factory=list,

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from worker.contracts.messages import BlocksOrder, FitDone, FittedModelSummary
+from worker.contracts.messages import BlocksOrder, FitDone
 from worker.contracts.parts import LeafDone
+from worker.contracts.resources.fitted import FittedModelSummary
 from worker.contracts.validation import left_out_chose, validation_chose
 from worker.engine.blocks.answers import MachineList
 from worker.engine.blocks.machines import Machine

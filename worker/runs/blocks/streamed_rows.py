@@ -19,7 +19,7 @@ from worker.contracts.messages import BlocksOrder
 from worker.contracts.specs import FitSpec
 from worker.engine.blocks.machines import at_most
 from worker.engine.targets import Targets
-from worker.runs.data import ToldRows, judging_rows, matched, split_rows, told_rows
+from worker.runs.data import ToldRows, judged_by, judging_rows, matched, split_rows, told_rows
 from worker.store.files.artifacts import Artifacts
 from worker.tables.encoding.encoder import Encoder, check_finite, check_width
 from worker.tables.storage import ROW_GROUP, iter_tables, load_table
@@ -49,10 +49,10 @@ class StreamedRows:
         self._source = artifacts.local_copy(order.table.table, folder)
         self._features = order.table.model_columns(request.features or ())
         self._categorical = set(categories_among(self._features))
-        told = told_rows(order, load_table(self._source, list(request.targets)))
+        told = told_rows(order, load_table(self._source, judged_by(order)))
         self.classes, self._numbers, self._dropped = told.classes, told.numbers, told.dropped
         self._raw = torch.tensor(told.Y)
-        self.training, self.held_out = split_rows(order, told.Y, None)
+        self.training, self.held_out = split_rows(order, told, None)
         own = self._raw[torch.from_numpy(self.training)]
         self.targets: Targets = fitted_targets(own, self.classes, centred=True)
         self._encoders: dict[str | None, Encoder] = {}

@@ -36,7 +36,7 @@ def fold(order: FoldOrder, artifacts: Artifacts, machine: Machine, report: Calla
     events: list[IterationData | LogData] = []
     for state in recurse(rows, config, machine):
         current = state.current
-        scores.append(Score(loss=current.loss or (), ridge=current.ridge))
+        scores.append(Score(loss=current.loss or (), ridge=current.ridge, metrics=current.metrics))
         events += [*seen.remarks(state), seen.data(state)]
         progress = Progress(
             stage="fitting a fold",

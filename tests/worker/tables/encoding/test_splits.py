@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.tables.encoding.splits import folds, holdout
+from worker.tables.encoding.splits import folds, group_folds, group_holdout, holdout, latest
 
 CODES = st.lists(st.integers(0, 4), min_size=2, max_size=60).map(np.array)
 
@@ -66,3 +66,49 @@ def test_the_same_seed_splits_the_same_and_another_otherwise(codes):
     first, again, other = (folds(200, 4, seed, codes)[0][1] for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+SEVERAL = CODES.filter(lambda codes: len(np.unique(codes)) > 1)
+
+
+@settings(max_examples=100)
+@given(groups=SEVERAL, fraction=st.floats(0.01, 0.99), seed=st.integers(0, 1000))
+def test_no_group_is_on_both_sides_of_a_holdout(groups, fraction, seed):
+    train, held_out = group_holdout(groups, fraction, seed)
+    assert sorted([*train, *held_out]) == list(range(len(groups)))
+    assert len(train) >= 1
+    assert len(held_out) >= 1
+    assert not set(groups[train]) & set(groups[held_out])
+    # no group fewer or more would be nearer by more than the largest group
+    largest = np.unique(groups, return_counts=True)[1].max()
+    assert abs(len(held_out) - fraction * len(groups)) <= largest
+
+
+@settings(max_examples=100)
+@given(groups=SEVERAL, seed=st.integers(0, 1000), data=st.data())
+def test_every_group_validates_in_one_fold_and_folds_are_about_as_large(groups, seed, data):
+    k = data.draw(st.integers(2, len(np.unique(groups))))
+    pairs = group_folds(groups, k, seed)
+    assert sorted(row for _, held_out in pairs for row in held_out) == list(range(len(groups)))
+    for train, held_out in pairs:
+        assert len(held_out) >= 1
+        assert sorted([*train, *held_out]) == list(range(len(groups)))
+        assert not set(groups[train]) & set(groups[held_out])
+    sizes = [len(held_out) for _, held_out in pairs]
+    assert max(sizes) - min(sizes) <= np.unique(groups, return_counts=True)[1].max()
+
+
+@settings(max_examples=100)
+@given(times=SEVERAL, fraction=st.floats(0.01, 0.99))
+def test_every_training_row_is_earlier_than_all_that_validate(times, fraction):
+    train, held_out = latest(times, fraction)
+    assert sorted([*train, *held_out]) == list(range(len(times)))
+    assert times[train].max() < times[held_out].min()
+
+
+def test_other_groups_are_drawn_by_another_seed():
+    groups = np.arange(400) // 4
+    drawn = {tuple(group_holdout(groups, 0.2, seed)[1]) for seed in range(5)}
+    assert len(drawn) == 5
+    assert {len(rows) for rows in drawn} == {80}
+    assert np.array_equal(group_folds(groups, 4, 1)[0][1], group_folds(groups, 4, 1)[0][1])
