@@ -192,3 +192,15 @@ def test_what_only_the_rows_tell_is_said_of_their_column(
     with pytest.raises(Exception, match=words) as raised:
         run_job(answer.json()["id"])
     assert type(raised.value).__name__ == "InvalidRequest"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_form_of_a_job_like_another_splits_alike(client: TestClient, way: str) -> None:
+    body = {"kind": "fit", "dataset": _upload(client, _table(60)), "target": "y", "missing_target": "drop"}
+    job = client.post("/v1/jobs", json={**body, "validation": WAYS[way]}).json()
+    page = client.get(f"/jobs/new?like={job['id']}").text
+    [(by, column)] = [(name, given) for name, given in WAYS[way].items() if name != "fraction"]
+    shown = page.split(f'id="validation-{by}"')[1].split("</select>")[0]
+    assert f'<option selected value="{column}">' in shown
+    assert f'<option value="{"fraction" if by == "group" else by}" selected>' in page
+    assert client.get(f"/jobs/{job['id']}").status_code == 200
