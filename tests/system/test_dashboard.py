@@ -289,8 +289,12 @@ def test_the_space_of_a_search_is_edited_by_keyboard_and_what_is_wrong_is_said_w
     ridge.get_by_label("Given as").select_option("a list")
     ridge.get_by_label("Choices").fill("0.1, 1")
     kernel.get_by_label("Choices").fill("laplace, gaussian")
+    page.get_by_label("Validation", exact=True).select_option("cross-validation")
+    group = page.get_by_label("Keep together")
+    group.select_option("d")
     with page.expect_request("**/v1/jobs?dry_run=true") as sent:
         page.get_by_role("button", name="Check without starting").press("Enter")
+    assert sent.value.post_data_json["validation"] == {"group": "d", "folds": 5}
     assert sent.value.post_data_json["search"]["space"] == {
         "bandwidth_factor": {"low": 0.3, "high": 30, "log": True},
         "encoding": {"choices": ["plain", "expanded"]},
