@@ -14,7 +14,7 @@ from service.client.part_uploads import Pause, Read, UploadReport
 from service.client.tables import read_answer, rows_of, table_of
 from worker.contracts.base import Contract
 from worker.contracts.errors import UnknownCategories
-from worker.contracts.requests import NetworkRequest, TableRequest, Validation
+from worker.contracts.requests import NetworkRequest, TableRequest, TypeOfColumn, Validation
 from worker.contracts.resources import Dataset, Job, Model
 from worker.contracts.results import NetworkReport
 from worker.contracts.search import Search
@@ -31,6 +31,7 @@ class NetworkOptions(TypedDict, total=False):
     spec: Mapping[str, Any] | FitSpec | NetworkSpec
     features: Sequence[str]
     exclude: Sequence[str]
+    columns: Mapping[str, TypeOfColumn]
     task: Literal["auto", "regression", "classification"]
     validation: Mapping[str, Any] | Validation | None
     missing_target: Literal["drop", "error"]

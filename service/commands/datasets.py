@@ -106,6 +106,8 @@ def _columns(dataset: Dataset) -> Any:
 def _values(column: Column) -> str:
     if column.top is not None:
         return ", ".join(str(value.value) for value in column.top[:SHOWN_VALUES])
+    if column.type == "datetime":
+        return "" if column.min is None else f"{column.min} to {column.max}"
     return "" if column.min is None or column.max is None else f"{column.min:g} to {column.max:g}"
 
 

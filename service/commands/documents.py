@@ -52,6 +52,23 @@ def read_spec(path: Path | None, settings: Sequence[str], flags: Mapping[str, An
     return spec | {name: value for name, value in flags.items() if value is not None}
 
 
+def read_columns(settings: Sequence[str]) -> dict[str, str]:
+    """Return the field ``columns`` of a job from ``name=type`` settings; a name may hold = itself.
+
+    Raises:
+        WrongSetting: a setting has no name or no type, or two of them name one column.
+    """
+    types: dict[str, str] = {}
+    for setting in settings:
+        name, mark, kind = setting.rpartition("=")
+        if not mark or not name or not kind.strip():
+            raise WrongSetting(f"--column is {setting!r}: it must look like zip=categorical or note=ignore")
+        if name in types:
+            raise WrongSetting(f"--column names {name!r} twice: as {types[name]} and as {kind.strip()}")
+        types[name] = kind.strip()
+    return types
+
+
 def read_validation(text: str | None, group: str | None = None, time: str | None = None) -> dict[str, Any]:
     """Return the field ``validation`` of a job: a share of the rows, folds, another dataset, a column, or none.
 

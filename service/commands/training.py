@@ -9,7 +9,7 @@ import typer
 from service.client.flows import Kind, kind_name
 from service.client.progress import ProgressBar
 from service.commands.datasets import note_warnings
-from service.commands.documents import read_document, read_spec, read_validation
+from service.commands.documents import read_columns, read_document, read_spec, read_validation
 from service.commands.models import chosen_lines
 from service.commands.results import report_table
 from service.commands.session import Session, Unsuccessful, remote, table
@@ -28,6 +28,10 @@ Settings = Annotated[
 ]
 Features = Annotated[list[str] | None, typer.Option("--feature", help="Learn from this column; may be repeated.")]
 Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="Leave this column out; may be repeated.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", help="Type of a column as name=type: zip=categorical, note=ignore; may be repeated."),
+]
 Task = Annotated[str | None, typer.Option(help="regression or classification. Default: by the target.")]
 ValidationRows = Annotated[
     str | None,
@@ -63,6 +67,7 @@ def fit(
     settings: Settings = None,
     features: Features = None,
     exclude: Exclude = None,
+    columns: Columns = None,
     task: Task = None,
     validation: ValidationRows = None,
     group: Group = None,
@@ -74,7 +79,8 @@ def fit(
 ) -> None:
     """Train a model on a table, and show what it learned."""
     flags = {"kernel": kernel, "update": update, "ridge": ridge, "iterations": iterations, "seed": seed}
-    body = _body(FitRequest, data, target, model, read_spec(spec, settings or (), flags), features, exclude, task)
+    options = read_spec(spec, settings or (), flags)
+    body = _body(FitRequest, data, target, model, options, features, exclude, columns, task)
     _train(session, body | _rows(validation, group, time, missing_target), timeout, no_wait, out)
 
 
@@ -93,6 +99,7 @@ def tune(
     settings: Settings = None,
     features: Features = None,
     exclude: Exclude = None,
+    columns: Columns = None,
     task: Task = None,
     validation: ValidationRows = None,
     group: Group = None,
@@ -103,7 +110,9 @@ def tune(
     out: Out = None,
 ) -> None:
     """Search for the best spec; its model is kept."""
-    body = _body(TuneRequest, data, target, model, read_spec(spec, settings or (), {}), features, exclude, task)
+    body = _body(
+        TuneRequest, data, target, model, read_spec(spec, settings or (), {}), features, exclude, columns, task
+    )
     search: dict[str, Any] = {"trials": trials}
     if space is not None:
         search["space"] = read_document(space)
@@ -128,6 +137,7 @@ def network(
     settings: Settings = None,
     features: Features = None,
     exclude: Exclude = None,
+    columns: Columns = None,
     task: Task = None,
     validation: Annotated[
         str | None,
@@ -149,7 +159,7 @@ def network(
         "seed": seed,
     }
     options = read_spec(spec, settings or (), flags)
-    body = _body(NetworkRequest, data, target, None, options, features, exclude, task)
+    body = _body(NetworkRequest, data, target, None, options, features, exclude, columns, task)
     body |= _rows(validation, group, time, missing_target)
     job = _run(session, body, timeout, no_wait)
     if job is None:
@@ -193,9 +203,11 @@ def _body(
     spec: dict[str, Any],
     features: list[str] | None,
     exclude: list[str] | None,
+    columns: list[str] | None,
     task: str | None,
 ) -> dict[str, Any]:
-    optional = {"model": model, "features": features, "exclude": exclude, "task": task}
+    types = read_columns(columns or ())
+    optional = {"model": model, "features": features, "exclude": exclude, "columns": types, "task": task}
     body: dict[str, Any] = {name: value for name, value in optional.items() if value}
     required = {"kind": kind_name(kind), "dataset": data, "target": target[0] if len(target) == 1 else target}
     return {**required, "spec": spec, **body}
@@ -224,7 +236,8 @@ def _run(session: Session, body: dict[str, Any], timeout: float | None, no_wait:
     if not body["dataset"].startswith("ds_"):
         uploaded = session.client.upload(body["dataset"])
         targets = [body["target"]] if isinstance(body["target"], str) else body["target"]
-        note_warnings(session, uploaded, [*body.get("exclude", ()), *targets])
+        ignored = [name for name, kind in body.get("columns", {}).items() if kind == "ignore"]
+        note_warnings(session, uploaded, [*body.get("exclude", ()), *ignored, *targets])
         body["dataset"] = uploaded.id
     job = session.client.submit(body)
     if no_wait:

@@ -6,7 +6,7 @@ from fastapi import Request, Response
 
 from service.dashboard.pages import page_router, render
 from service.datasets.uploads import SUFFIXES
-from service.datasets.warnings import dataset_warnings, reading_text
+from service.datasets.warnings import reading_text, table_warnings, warning_of_each
 from service.http.pagination import AfterDataset
 from service.runtime.context import CurrentContext
 from service.settings import ServiceSettings
@@ -30,7 +30,8 @@ def show_dataset(context: CurrentContext, request: Request, dataset_id: str) -> 
     """Show the columns of a dataset and the distributions of their values."""
     dataset = datasets.get(context.database, dataset_id)
     told = None if dataset.reading is None else reading_text(dataset.reading)
-    return render(request, "dataset.html", dataset=dataset, warnings=dataset_warnings(dataset), reading=told)
+    warnings, notes = table_warnings(dataset), warning_of_each(dataset)
+    return render(request, "dataset.html", dataset=dataset, warnings=warnings, notes=notes, reading=told)
 
 
 def upload_hints(settings: ServiceSettings) -> dict[str, Any]:

@@ -21,10 +21,12 @@ PARTS: dict[PartKind, tuple[str, str]] = {
 """What a part is called in front of its number, and what all of a round are called."""
 
 
-def number(value: float | None, digits: int = 4) -> str:
-    """Return a number with ``digits`` significant digits; whole numbers in full."""
+def number(value: float | str | None, digits: int = 4) -> str:
+    """Return a number with ``digits`` significant digits; whole numbers in full, dates as they are."""
     if value is None:
         return NOTHING
+    if isinstance(value, str):
+        return value
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}".replace(",", "\u202f")
     return f"{value:.{digits}g}"

@@ -128,6 +128,8 @@ def _usual(column: Column | None) -> str:
         return str(column.top[0].value) if column.top else ""
     if column.type == "categorical":
         return next(iter(_offered(column)), "")
+    if column.type == "datetime":
+        return str(column.max or "")
     if column.mean is None:
         return ""
     return f"{column.mean:.0f}" if column.integer else f"{column.mean:.4g}"

@@ -1,7 +1,7 @@
 """Pages of jobs and batches."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from fastapi import Query, Request, Response
 
@@ -11,6 +11,7 @@ from service.dashboard.search_space import meanings, space_form
 from service.http.pagination import AfterBatch, AfterJob
 from service.jobs.trials import trials_of
 from service.runtime.context import Context, CurrentContext
+from worker.contracts.base import ColumnType
 from worker.contracts.errors import NotFound
 from worker.contracts.requests import FitRequest, NetworkRequest, TuneRequest
 from worker.contracts.resources import FINAL_STATES, Job, JobKind, JobState
@@ -73,6 +74,7 @@ def new_job(
         others=[other for other in datasets.list_page(context.database, limit=PAGE).items if other.id != dataset],
         kind=kind,
         previous=previous,
+        types=get_args(ColumnType),
         groups=grouped(spec, "/spec", groups, of_spec) | of_blocks,
         search=grouped(Search, "/search", {"search": ("trials", "seed")}, previous.get("search", {}))["search"],
         explained={name: field.description for name, field in FitRequest.model_fields.items()},

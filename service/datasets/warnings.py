@@ -15,6 +15,7 @@ MANY, MAX_SHARE = 50, 0.5
 COSTLY = 500
 """More distinct categories always give a warning, however often each occurs."""
 MAX_WARNINGS = 10
+CONSTANT = "it holds the same in every row, or nothing, and tells no row from another"
 MIB = 2**20
 NAMES_ROWS = re.compile(r"(^|[\s_.-])(?i:id|uuid|guid|key|nr|no|index|row)$|[a-z]I[dD]$|^(?i:unnamed: \d+)$")
 LOOKS = (
@@ -40,13 +41,27 @@ def dataset_warnings(dataset: Dataset, without: Container[str] = ()) -> list[str
     return [*([] if headless is None else [headless]), *column_warnings(columns, dataset.rows)]
 
 
+def table_warnings(dataset: Dataset) -> list[str]:
+    """Return the warnings that are about no single column."""
+    headless = header_warning(dataset)
+    return [] if headless is None else [headless]
+
+
+def warning_of_each(dataset: Dataset) -> dict[str, str]:
+    """Return the warning about each column that has one, in a sentence."""
+    width = schema.encoded_width(dataset.columns)
+    found = {column.name: _column_warning(column, dataset.rows, width) for column in dataset.columns}
+    constant = dict.fromkeys((column.name for column in dataset.columns if _is_constant(column)), CONSTANT)
+    return constant | {name: warning for name, warning in found.items() if warning is not None}
+
+
 def column_warnings(columns: Sequence[Column], rows: int, *, expanded: bool = False) -> list[str]:
     """Return warnings about feature columns. ``expanded``: whether the expanded encoding may be used."""
     width = schema.encoded_width(columns, expanded)
     messages = [warning for column in columns if (warning := _column_warning(column, rows, width)) is not None]
     left = len(messages) - MAX_WARNINGS
     more = [] if left <= 0 else [f"{left} more columns are like these"]
-    constant = [column.name for column in columns if column.distinct <= 1 and not (column.distinct and column.missing)]
+    constant = [column.name for column in columns if _is_constant(column)]
     if constant:
         single = len(constant) == 1
         more.append(
@@ -107,10 +122,20 @@ def _number(text: str) -> bool:
     return True
 
 
+def _is_constant(column: Column) -> bool:
+    return column.distinct <= 1 and not (column.distinct and column.missing)
+
+
 def _column_warning(column: Column, rows: int, width: int) -> str | None:
     name = shown(column.name)
     if column.type == "numeric":
         return _identifier_warning(column, rows)
+    if column.date_order is not None and column.inferred_from != f"dates, {column.date_order} first":
+        other = "day" if column.date_order == "month" else "month"
+        return (
+            f"{name!r} is read as dates with the {column.date_order} first, and no cell tells whether the {other} is. "
+            "Where it is, write the year first, as in 2024-02-28"
+        )
     unique = column.type == "categorical" and column.distinct > max(MANY, MAX_SHARE * rows)
     cost = _cost(column, rows, width) if unique or column.distinct > COSTLY else ""
     if column.not_numbers:
@@ -133,7 +158,9 @@ def _column_warning(column: Column, rows: int, width: int) -> str | None:
 
 def _identifier_warning(column: Column, rows: int) -> str | None:
     """Warn about integers that identify rows: each is unique, and they are consecutive or named like ids."""
-    if not column.integer or rows <= MANY or column.distinct < rows or column.min is None or column.max is None:
+    if not column.integer or rows <= MANY or column.distinct < rows:
+        return None
+    if not isinstance(column.min, float) or not isinstance(column.max, float):
         return None
     counts = column.max - column.min == rows - 1
     if not counts and not NAMES_ROWS.search(column.name):

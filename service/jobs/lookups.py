@@ -4,13 +4,17 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
 from service.datasets.warnings import column_warnings, header_warning
+from service.jobs.cell_checks import check_cells
 from service.runtime.context import Context
 from worker.contracts.base import Task
 from worker.contracts.errors import NotFound, UnknownReference
 from worker.contracts.requests import MissingTarget, TableRequest
-from worker.contracts.resources import Column, Dataset, Model
+from worker.contracts.resources import Column, Model
 from worker.store import datasets, models
+from worker.store.datasets import DatasetRecord
+from worker.store.files.artifacts import Artifacts
 from worker.tables import schema
+from worker.tables.column_types import types_of, with_types
 
 R = TypeVar("R")
 
@@ -26,20 +30,25 @@ class _Memo(dict[tuple[object, ...], object]):
 
 
 class Table:
-    """A dataset with its columns by name."""
+    """A dataset with its columns by name, and its table in storage."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-        self.columns: Mapping[str, Column] = schema.by_name(dataset.columns)
+    def __init__(self, record: DatasetRecord) -> None:
+        self.dataset = record.resource
+        self.content = record.table
+        self.columns: Mapping[str, Column] = schema.by_name(record.resource.columns)
 
 
 class ColumnSelection:
     """The features and targets that a request selects from a table, with cached checks."""
 
     def __init__(self, request: TableRequest, table: Table) -> None:
-        self.features = schema.resolve_features(request, table.columns)
-        self.targets = schema.resolve_targets(request, table.columns)
+        types = types_of(request, table.columns)
+        columns = with_types(table.columns, types)
+        self.features = schema.resolve_features(request, columns)
+        self.targets = schema.resolve_targets(request, columns)
         self.names = [column.name for column in self.features]
+        self._types = types
+        self._table = table
         self._dataset = table.dataset
         self._memo = _Memo()
 
@@ -70,6 +79,15 @@ class ColumnSelection:
             ),
         )
 
+    def check_cells(self, artifacts: Artifacts) -> None:
+        """See ``cell_checks.check_cells``."""
+        names = [*self.names, *(target.name for target in self.targets)]
+        table, types = self._table, self._types
+        self._memo.get_or_add(
+            ("cells",),
+            lambda: check_cells(artifacts, table.content, table.dataset.rows, table.columns, names, types),
+        )
+
     def check_validation(self, other: Table, missing_target: MissingTarget) -> None:
         """See ``schema.check_validation_dataset`` and ``schema.check_validation_targets``."""
         self._memo.get_or_add(
@@ -93,7 +111,9 @@ class LookupCache:
             UnknownReference: it does not exist.
         """
         try:
-            return self._memo.get_or_add(("table", dataset_id), lambda: Table(datasets.get(self._database, dataset_id)))
+            return self._memo.get_or_add(
+                ("table", dataset_id), lambda: Table(datasets.get_record(self._database, dataset_id))
+            )
         except NotFound as error:
             raise UnknownReference.at(pointer, error.detail) from error
 
@@ -117,7 +137,9 @@ class LookupCache:
         features = None if request.features is None else tuple(request.features)
         # a target and a list of one target differ in the pointers of errors
         target = request.target if isinstance(request.target, str) else tuple(request.target)
-        key = ("choice", table.dataset.id, target, features, tuple(request.exclude), request.split_only)
+        types = tuple(request.columns.items())
+        excluded = tuple(request.exclude)
+        key = ("choice", table.dataset.id, target, features, excluded, request.split_only, types)
         return self._memo.get_or_add(key, lambda: ColumnSelection(request, table))
 
     def check_predict(self, model: Model, table: Table) -> None:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from service.jobs.lookups import LookupCache
 from service.runtime.context import Context
-from service.settings import ServiceSettings
 from worker.contracts.requests import AnyRequest, FitRequest, NetworkRequest, PredictRequest
 from worker.contracts.resources import DryRun
 from worker.tables import schema
@@ -41,10 +40,11 @@ def plan(context: Context, request: AnyRequest, cache: LookupCache | None = None
     cache = cache or LookupCache(context)
     if isinstance(request, PredictRequest):
         return _plan_predict(cache, request)
-    return _plan_training(cache, request, context.settings)
+    return _plan_training(cache, request, context)
 
 
-def _plan_training(cache: LookupCache, request: Training, settings: ServiceSettings) -> Plan:
+def _plan_training(cache: LookupCache, request: Training, context: Context) -> Plan:
+    settings = context.settings
     limit = settings.max_encoded_columns
     table = cache.table(request.dataset, "/dataset")
     selection = cache.selection(request, table)
@@ -58,6 +58,7 @@ def _plan_training(cache: LookupCache, request: Training, settings: ServiceSetti
         notes = [f"encoding 'expanded' would make {wide} columns, and at most {limit} are allowed: it is not tried"]
     expanded = may_expand(resolved)
     selection.check(task, limit, expanded, request.missing_target)
+    selection.check_cells(context.artifacts)
     schema.check_rows(request, rows, dropped)
     splits_by = split_column(request.validation, request.targets, table.columns, table.dataset.rows, dropped)
     notes += schema.missing_target_notes(selection.targets, table.dataset.rows)

@@ -128,8 +128,10 @@ def _value_range(column: Column | None) -> str:
     if column is None:
         return ""
     missing = f", {column.missing} missing" if column.missing else ""
-    if column.type == "numeric" and column.min is not None and column.max is not None and column.mean is not None:
+    if isinstance(column.min, float) and isinstance(column.max, float) and column.mean is not None:
         return f"{column.min:.6g} to {column.max:.6g}, mean {column.mean:.6g}{missing}"
+    if column.type == "datetime" and column.min is not None:
+        return f"{column.min} to {column.max}{missing}"
     return f"{column.distinct} values{missing}"
 
 
@@ -143,7 +145,10 @@ def _missing_and_unseen(name: str, kind: str, encoded: Sequence[str]) -> tuple[s
     ranked = f"{name}:rank" in encoded
     filled = "the middle of the column" if ranked else "the mean of the training rows"
     beyond = "taken as it is; its rank ends at that of the outermost" if ranked else "taken as it is"
-    return f"{filled}{', and flagged' if flagged else ''}", beyond if kind == "numeric" else "there is none"
+    return f"{filled}{', and flagged' if flagged else ''}", beyond if kind in (
+        "numeric",
+        "datetime",
+    ) else "there is none"
 
 
 def _outputs(facts: CardFacts) -> list[str]:

@@ -175,7 +175,7 @@ def get_histogram(
         raise InvalidRequest(f"the column {column[:200]!r} is {stats.type}: its values are counted in its 'top'")
     edges: list[float] = []
     counts: list[int] = []
-    if stats.min is not None and stats.max is not None:
+    if isinstance(stats.min, float) and isinstance(stats.max, float):
         with context.artifacts.open_part(record.table) as source, open_table(source) as file:
             edges, counts = histogram(iter_column(file, column), stats.min, stats.max, bins, integer=stats.integer)
     return Histogram(column=column, edges=edges, counts=counts, missing=stats.missing, infinite=stats.infinite)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from worker.contracts.base import Contract
-from worker.contracts.resources import Column, HeatSummary, ModelColumn
+from worker.contracts.resources import Column, HeatSummary
 from worker.contracts.specs import FitSpec
 
 
@@ -30,19 +30,6 @@ class TableRef(Contract):
         """Return how many rows have every target, at most: which rows lack one of several is not known."""
         names = set(targets)
         return self.rows - max(column.missing for column in self.columns if column.name in names)
-
-    def model_columns(self, names: Iterable[str]) -> list[ModelColumn]:
-        """Return the named columns as a model's features or targets."""
-        known = {column.name: column for column in self.columns}
-        return [
-            ModelColumn(
-                name=name,
-                type=known[name].type,
-                missing_words=known[name].missing_words,
-                decimal=known[name].decimal,
-            )
-            for name in names
-        ]
 
 
 class ResultFile(Contract):

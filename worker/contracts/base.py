@@ -17,6 +17,9 @@ DECIMAL = (
     "numeric only: the decimal mark of numbers that are written with signs, such as 1.200,50 € or 12 %. Null where all "
     "are plain numbers."
 )
+DATE_ORDER = (
+    "datetime only: what comes first in dates such as 03/04/2024, with the year last. Null where it is first in all."
+)
 MISSING_WORDS = (
     "The words that mean no value, as the upload said; blank texts do in any case. Null: the usual ones, as NA and ?."
 )
@@ -46,8 +49,9 @@ def _rfc3339(value: datetime) -> str:
 UtcDatetime = Annotated[datetime, AfterValidator(_utc), PlainSerializer(_rfc3339, when_used="json")]
 """A moment in UTC; RFC 3339 with milliseconds in JSON."""
 
-ColumnType = Literal["numeric", "categorical", "boolean"]
+ColumnType = Literal["numeric", "categorical", "boolean", "datetime"]
 DecimalMark = Literal[".", ","]
+DateOrder = Literal["day", "month"]
 Task = Literal["regression", "classification"]
 Label = bool | int | float | str
 """A class as the user wrote it."""

@@ -29,8 +29,8 @@ class Neighbour(Contract):
 class Sensitivity(Contract):
     """How much the prediction changes with one column while the others stay fixed.
 
-    numeric: the slope of the prediction at the row times ``step``; the slope of the encoding is its mean over one
-    ``step`` around the value. categorical and boolean: the largest change by another value, ``to``.
+    numeric and datetime: the slope of the prediction at the row times ``step``; the slope of the encoding is its mean
+    over one ``step`` around the value. categorical and boolean: the largest change by another value, ``to``.
     """
 
     feature: str
@@ -39,7 +39,9 @@ class Sensitivity(Contract):
         description="By output: a target in its unit; in a classification the score of the predicted class. Null if "
         "the row has no number there."
     )
-    step: float | None = Field(None, description="numeric: one standard deviation of the training rows.")
+    step: float | None = Field(
+        None, description="numeric and datetime: one standard deviation of the training rows; of dates in seconds."
+    )
     to: Label | None = Field(None, description="categorical and boolean: the other value.")
     known: bool = Field(
         True, description="categorical: false for a value that was rare or absent in training; all such count alike."

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from worker.contracts.base import MAX_COLUMNS, Contract
+from worker.contracts.base import MAX_COLUMNS, ColumnType, Contract
 from worker.contracts.search import MAX_OPTIONS, Search
 from worker.contracts.specs import FitSpec, NetworkSpec
 
@@ -34,6 +34,10 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=1000)]
 
 MissingTarget = Literal["drop", "error"]
 Tag = Annotated[str, Field(pattern=TAG, examples=["production", "team=risk"])]
+
+
+TypeOfColumn = ColumnType | Literal["ignore"]
+"""What a request says of a column."""
 
 
 class Validation(Contract):
@@ -105,6 +109,12 @@ class TableRequest(Contract):
     )
     exclude: Annotated[list[ColumnName], Field(max_length=MAX_COLUMNS)] = Field(
         default_factory=list, description="Columns to leave out."
+    )
+    columns: Annotated[dict[ColumnName, TypeOfColumn], Field(max_length=MAX_COLUMNS)] = Field(
+        default_factory=dict,
+        description="Column → its type, where the caller knows better than its cells tell, or 'ignore', which leaves "
+        "it out. Predictions are read by that type too. A cell that does not fit is refused.",
+        examples=[{"zip": "categorical", "note": "ignore"}],
     )
     task: Literal["auto", "regression", "classification"] = Field(
         "auto",

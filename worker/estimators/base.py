@@ -19,7 +19,7 @@ from worker.engine import summary
 from worker.engine.config import FitConfig
 from worker.engine.errors import EngineError
 from worker.estimators.following import Callback, Followed, Progress, follow, full_matrix
-from worker.estimators.inputs import array_table, by_position, check_dates, check_dense, typed_frame
+from worker.estimators.inputs import array_table, by_position, check_dense, check_times, typed_frame
 from worker.estimators.parameters import check_device, check_following, seed_of, spec_of
 from worker.estimators.weights import CodedRows, engine_weights, sample_weights
 from worker.serving.model import Answer, ServedModel, load
@@ -202,7 +202,7 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
             if table.num_columns == 0 or table.num_rows == 0:
                 raise ValueError(f"X needs at least one row and one column, not the shape {table.shape}")
             try:
-                check_dates(table)
+                check_times(table)
                 if fitting:
                     return typed_frame(table)
                 return match_columns(table, self._columns), self._columns

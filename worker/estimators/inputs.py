@@ -12,6 +12,7 @@ from scipy.sparse import issparse
 
 from worker.contracts.resources import ModelColumn
 from worker.tables import values
+from worker.tables.cells.moments import is_date
 from worker.tables.files.inference import typed_table
 from worker.tables.frames import frame_table
 
@@ -50,17 +51,18 @@ def array_table(X: np.ndarray) -> pa.Table:
     return pa.table({f"x{index}": pa.array(X[:, index], from_pandas=True) for index in range(X.shape[1])})
 
 
-def check_dates(table: pa.Table) -> None:
-    """Check that no column of a data frame holds dates or times.
+def check_times(table: pa.Table) -> None:
+    """Check that no column of a data frame holds times of a day or lengths of time.
 
     Raises:
         ValueError: naming the first that does.
     """
     for name, column in zip(table.column_names, table.columns, strict=True):
-        if pa.types.is_temporal(values.decoded_type(column.type)):
+        kind = values.decoded_type(column.type)
+        if pa.types.is_temporal(kind) and not is_date(kind):
             raise ValueError(
-                f"column {name!r} of X holds {column.type}; numbers, texts, categories and truth values can be "
-                "learned from. Turn it into numbers, such as days since some date"
+                f"column {name!r} of X holds {column.type}; numbers, texts, categories, truth values and dates can be "
+                "learned from. Turn it into numbers, such as hours"
             )
 
 

@@ -1,7 +1,7 @@
 """From the stored table to encoded training and validation rows."""
 
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from worker.contracts.messages import BlocksOrder, FitOrder, NetworkOrder
 from worker.contracts.resources import ModelColumn
 from worker.serving.model import Origin
 from worker.store.files.artifacts import Artifacts
+from worker.tables.column_types import as_written, changed, model_columns, read_as, types_of
 from worker.tables.encoding import splits
 from worker.tables.encoding.targets import class_codes, regression_targets, rows_with_targets
 from worker.tables.rows.matching import WrongRow, match_columns
@@ -34,10 +35,12 @@ def load_rows(order: RowsOrder, artifacts: Artifacts, fold: int | None) -> Train
         InvalidRequest: nothing is left to learn from, or a validation label is unknown.
     """
     request = order.request
-    table = _read(order.table, artifacts, list(dict.fromkeys([*(request.features or ()), *judged_by(order)])))
+    features, targets = columns_of(order, request.features or ()), columns_of(order, request.targets)
+    stored, read = order.table.columns, [*features, *targets]
+    names = list(dict.fromkeys([*(request.features or ()), *judged_by(order)]))
+    table = read_as(_read(order.table, artifacts, names, as_written(stored, read)), changed(stored, read))
     told = told_rows(order, table)
     fitted, held_out = split_rows(order, told, fold)
-    features = order.table.model_columns(request.features or ())
     training = (table.take(told.numbers[fitted]), told.Y[fitted])
     validation, judging = None, np.arange(0)
     dropped_there = 0
@@ -45,15 +48,20 @@ def load_rows(order: RowsOrder, artifacts: Artifacts, fold: int | None) -> Train
         judging = told.numbers[held_out]
         validation = (table.take(judging), told.Y[held_out])
     elif order.validation is not None:
-        columns = [*features, *order.table.model_columns(request.targets)]
-        names = [column.name for column in columns]
-        other = _read(order.validation, artifacts, names, categories_among(columns))
-        judges = judging_rows(order, other, told.classes)
+        names = [column.name for column in read]
+        other = _read(order.validation, artifacts, names, categories_among(read))
+        judges = judging_rows(order, read_as(other, changed(stored, targets)), told.classes)
         judging, dropped_there = judges.numbers, judges.dropped
         validation = (matched(other.take(judging), features, judging), judges.Y)
     numbers = (told.numbers[fitted], judging)
     rows = encoded_rows(request.spec, features, told.classes, training, validation, numbers)
     return replace(rows, dropped=(told.dropped, dropped_there))
+
+
+def columns_of(order: RowsOrder, names: Iterable[str]) -> list[ModelColumn]:
+    """Return columns as the order's request reads them."""
+    stored = {column.name: column for column in order.table.columns}
+    return model_columns(stored, names, types_of(order.request, stored))
 
 
 def origin_of(order: FitOrder, rows: TrainingRows, *, together: bool) -> Origin | None:
@@ -129,7 +137,7 @@ def judging_rows(order: RowsOrder, table: pa.Table, classes: list[Label] | None)
 
 def _told(order: RowsOrder, table: pa.Table, classes: list[Label] | None) -> ToldRows:
     request, rows = order.request, np.arange(table.num_rows)
-    words = order.table.model_columns(request.targets)[0].missing_words
+    words = columns_of(order, request.targets)[0].missing_words
     if request.missing_target == "drop":
         rows = rows_with_targets(table, request.targets, classes, words)
     dropped = table.num_rows - len(rows)

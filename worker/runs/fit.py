@@ -28,7 +28,7 @@ from worker.engine.choice import CandidateRun, number_of_runs
 from worker.engine.config import FitConfig
 from worker.engine.recursion import FitState
 from worker.runs.checkpoints import Checkpoints, Trail, drop_outdated_checkpoint
-from worker.runs.data import load_rows, origin_of
+from worker.runs.data import columns_of, load_rows, origin_of
 from worker.runs.fitted import fitted_summary
 from worker.runs.folds import chosen_by_folds, plan_folds, worth_parts
 from worker.runs.iterations import Iterations
@@ -302,7 +302,7 @@ class _Fit:
             message = f"the rows held out did not join the last solve: {solved.refused}"
             self._report(LogReport(data=LogData(level="warning", message=message)))
         best, request = solved.best, self._order.request
-        features, targets = map(self._order.table.model_columns, (request.features or (), request.targets))
+        features, targets = (columns_of(self._order, names) for names in (request.features or (), request.targets))
         origin = origin_of(self._order, rows, together=solved.refitted)
         model = model_of(rows, solved, config, features, targets, origin)
         folder = f"models/{self._order.prefix}"

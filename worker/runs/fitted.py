@@ -9,6 +9,7 @@ from worker.contracts.resources.fitted import FittedModelSummary
 from worker.contracts.validation import left_out_chose, validation_chose
 from worker.engine.recursion import FitState
 from worker.runs.checkpoints import Trail
+from worker.runs.data import columns_of
 from worker.runs.folds import figures_of_folds
 from worker.training.machine import versions
 from worker.training.pipeline import LastSolve
@@ -29,7 +30,7 @@ def fitted_summary(
     ``state``: the last one of the recursion; ``chosen``: what told its best iteration, which ``solved`` solves.
     """
     best, request = solved.best, order.request
-    features, targets = map(order.table.model_columns, (request.features or (), request.targets))
+    features, targets = (columns_of(order, names) for names in (request.features or (), request.targets))
     history = [
         line.model_copy(update={"matrix": True}) if line.iteration == best.iteration else line for line in trail.history
     ]

@@ -27,7 +27,7 @@ from worker.tables.encoding.categories import UNKNOWN
 from worker.tables.encoding.column_code import ColumnCode
 from worker.tables.encoding.encoder import Encoder, lengths
 from worker.tables.rows.matching import match_columns
-from worker.tables.values import ARROW_TYPES
+from worker.tables.values import ARROW_TYPES, as_floats
 
 WHAT = "an explanation"
 MAX_SWAPS = 50
@@ -140,12 +140,15 @@ def _changes(
     encoder = model.encoder
     for code, place in zip(encoder.codes, encoder.layout.places, strict=True):
         value = row.column(code.name)[0].as_py()
-        if code.type == "numeric":
+        if code.type in ("numeric", "datetime"):
+            value = as_floats(row.column(code.name))[0].as_py()
             step = code.scale if code.deviation is None else code.deviation
             moved = np.full(len(outputs), np.nan)
             if value is not None:
                 low, high = _encoded(code, [value - step / 2, value + step / 2])
-                moved = (high - low) @ slopes[place]
+                # a moment moves in time; its month and its hour would go around many times
+                changed = high - low if code.type == "numeric" else (high - low) * (np.arange(len(low)) == 0)
+                moved = changed @ slopes[place]
             yield moved, Sensitivity(feature=code.name, type=code.type, change=None, step=step)
         else:
             known = True
@@ -189,7 +192,8 @@ def _gradients(model: ServedModel, X: torch.Tensor, of: Sequence[int]) -> torch.
 
 def _encoded(code: ColumnCode, values: Sequence[Label]) -> np.ndarray:
     """Return values of one column encoded, before rows are normalised, (len(values), columns of the code)."""
-    column = pa.array(values, ARROW_TYPES[code.type])
+    # moments are moved as their seconds
+    column = pa.array(values, pa.float64() if code.type == "datetime" else ARROW_TYPES[code.type])
     return Encoder((code,), (), normalize_rows=False).encode(pa.table({code.name: column}))
 
 

@@ -172,7 +172,7 @@ def _climb(code: ColumnCode, moves: np.ndarray, leading: int) -> bool:
 
     All views of a numeric column rise with its value, so they are added up.
     """
-    if _is_view(code, leading):
+    if _is_view(code, leading) and code.type != "datetime":
         total = float(moves[: len(moves) - code.missing].sum())
         if total != 0:
             return total > 0
@@ -187,6 +187,8 @@ def _is_view(code: ColumnCode, offset: int) -> bool:
 def _ends(code: ColumnCode, offset: int) -> tuple[str, str]:
     """Return both ends of an encoded column in words: where it is small, and where it is large."""
     name = shown(code.name)
+    if code.type == "datetime" and _is_view(code, offset):
+        return f"low {shown(code.names[offset])}", f"high {shown(code.names[offset])}"
     if _is_view(code, offset):
         return (f"{name} = false", f"{name} = true") if code.type == "boolean" else (f"low {name}", f"high {name}")
     if offset < len(code.categories):

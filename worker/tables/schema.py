@@ -9,7 +9,10 @@ from worker.contracts.errors import ColumnMismatch, InvalidRequest, TooWide
 from worker.contracts.requests import MissingTarget, TableRequest
 from worker.contracts.resources import Column, ModelColumn
 from worker.tables import values
+from worker.tables.cells import dates
 from worker.tables.close_names import did_you_mean, shown
+from worker.tables.column_types import ignored
+from worker.tables.encoding.calendar import PARTS
 from worker.tables.encoding.encoder import bins_among
 from worker.tables.values import EXACT_INTEGERS
 
@@ -46,7 +49,7 @@ def resolve_features(request: TableRequest, columns: Mapping[str, Column]) -> li
     """
     targets = set(request.targets)
     excluded = _pick(request.exclude, [f"/exclude/{i}" for i in range(len(request.exclude))], columns, "column")
-    unwanted = {column.name for column in excluded} | {request.split_only}
+    unwanted = {column.name for column in excluded} | {request.split_only, *ignored(request, columns)}
     if request.features is None:
         left_out = targets | unwanted
         chosen = [column for name, column in columns.items() if name not in left_out and not column.index]
@@ -181,6 +184,8 @@ def _fits(expected: Column | ModelColumn, column: Column) -> bool:
         texts = values.without_missing(
             pa.array([str(top.value) for top in column.top], pa.string()), expected.missing_words
         )
+        if expected.type == "datetime":
+            return bool(dates.seconds(texts, expected.date_order).null_count == texts.null_count)
         return values.could_be_number(texts) or (expected.type == "boolean" and values.could_be_boolean(texts))
     return expected.type == "boolean" and column.integer and (column.min, column.max) in ((0, 0), (0, 1), (1, 1))
 
@@ -197,6 +202,8 @@ def _widths(columns: Sequence[Column], expanded: bool) -> dict[str, int]:
 
 def _width(column: Column, bins: int) -> int:
     width = column.distinct + 1 if column.type == "categorical" else 1
+    if column.type == "datetime":
+        width += 2 * len(PARTS)
     if bins and column.type == "numeric" and column.distinct > 2:
         width += 1 + bins
     return width + (1 if column.missing else 0)
@@ -269,7 +276,7 @@ def _check_target(target: Column, task: Task, missing_target: MissingTarget) -> 
         raise InvalidRequest.at(
             "/target", f"target {target.name!r} has only one value{beside}; there is nothing to learn{hint}"
         )
-    largest = max(abs(target.min or 0), abs(target.max or 0))
+    largest = max(abs(bound) if isinstance(bound, float) else 0 for bound in (target.min, target.max))
     if task == "classification" and target.type == "numeric" and not target.integer and largest >= EXACT_INTEGERS:
         raise InvalidRequest.at(
             "/target",

@@ -1,10 +1,11 @@
 """Canonical values of cells from any source (file, JSON, tensor, data frame), for training and prediction.
 
-A table has three types: float64, bool, string. Null and NaN are missing. The type of a text column follows from all its
-texts: numeric if all are numbers, boolean if all are true or false, else categorical. Texts are stripped, and missing
-if they are one of the missing words. A column that its file declares as categories (dictionaries of Arrow, categories
-of pandas and polars) stays categorical, with unchanged texts. A caller may name the missing words; then no others
-count, and text columns are stored as declared categories.
+A table has three types: float64, bool, string. Dates are stored as texts, and a model reads them as timestamps
+in UTC. Null and NaN are missing. The type of a text column follows from all its texts: numeric if all are numbers,
+boolean if all are true or false, datetime if all are dates, else categorical. Texts are stripped, and missing if they
+are one of the missing words. A column that its file declares as categories (dictionaries of Arrow, categories of pandas
+and polars) stays categorical, with unchanged texts. A caller may name the missing words; then no others count, and text
+columns are stored as declared categories.
 
 Tables store the original texts, and declared categories as dictionaries; models learn from ``canonical`` columns.
 """
@@ -20,13 +21,14 @@ import pyarrow.compute as pc
 
 from worker.contracts.base import ColumnType
 from worker.contracts.errors import UnreadableTable
-from worker.tables.cells.moments import moment_text
+from worker.tables.cells.moments import is_date, moment_text, seconds_of
 
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "null", "NULL", "None", "?")
 ARROW_TYPES: dict[ColumnType, pa.DataType] = {
     "numeric": pa.float64(),
     "boolean": pa.bool_(),
     "categorical": pa.string(),
+    "datetime": pa.timestamp("us"),
 }
 DECLARED = pa.dictionary(pa.int32(), pa.string())
 """Stored type of a column that its file declares as categories."""
@@ -59,6 +61,8 @@ def type_of(name: str, kind: pa.DataType) -> ColumnType:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
         return "numeric"
     of_a_length = pa.types.is_duration(kind) or pa.types.is_interval(kind)
+    if is_date(kind):
+        return "datetime"
     if is_text(kind) or (pa.types.is_temporal(kind) and not of_a_length):
         return "categorical"
     if isinstance(kind, pa.BaseExtensionType):
@@ -115,7 +119,9 @@ def decoded(values: pa.Array) -> pa.Array:
 
 
 def as_floats(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Return a stored column of numbers or booleans as float64; integers beyond 2^53 are rounded."""
+    """Return a column of numbers, booleans or moments as float64; integers beyond 2^53 are rounded."""
+    if pa.types.is_timestamp(column.type):
+        return seconds_of(column)
     if pa.types.is_decimal(column.type):
         # by their texts: Arrow's conversion of decimals is not correctly rounded
         column = column.cast(pa.string())

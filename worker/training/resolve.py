@@ -17,7 +17,9 @@ def resolve(request: Training, features: list[str], task: Task) -> Training:
     Raises:
         InvalidRequest: the space of a search, or the loss of a network, is invalid.
     """
-    changes: dict[str, Any] = {"task": task, "features": features, "exclude": []}
+    read = {*features, *request.targets}
+    types = {name: kind for name, kind in request.columns.items() if name in read}
+    changes: dict[str, Any] = {"task": task, "features": features, "exclude": [], "columns": types}
     if isinstance(request, NetworkRequest):
         _check_loss(request, task)
     elif isinstance(request, TuneRequest):

@@ -58,6 +58,8 @@ function body(form) {
   const further = having("target").filter((name) => name !== found.target);
   if (further.length) found.target = [found.target, ...further].filter(Boolean);
   if (having("exclude").length) found.exclude = having("exclude");
+  const types = [...form.querySelectorAll("[data-type]")].filter((one) => one.value !== "");
+  if (types.length) found.columns = Object.fromEntries(types.map((one) => [one.dataset.column, one.value]));
   found.validation = validation(form);
   return found;
 }

@@ -17,7 +17,7 @@ from worker.tables.rows.table_rows import RowReader
 if TYPE_CHECKING:
     from worker.serving.model import Answer
 
-DATATYPES: dict[ColumnType, str] = {"numeric": "FP64", "boolean": "BOOL", "categorical": TEXT}
+DATATYPES: dict[ColumnType, str] = {"numeric": "FP64", "boolean": "BOOL", "categorical": TEXT, "datetime": TEXT}
 PREDICT, PROBABILITIES = "predict", "probabilities"
 
 

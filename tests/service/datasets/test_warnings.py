@@ -13,7 +13,7 @@ NAMING: dict[str, Callable[[int], str]] = {
     "customer": lambda k: f"{RANDOM.randrange(10**4):04d}-{k:05d}",
     "uuid": lambda k: f"{RANDOM.getrandbits(128):032x}",
     "nearly unique": lambda k: f"name {k // 1.5:.0f}",
-    "day": lambda k: f"{1900 + k // 12}-{k % 12 + 1:02d}-01",
+    "day": lambda k: f"around {1900 + k // 12}-{k % 12 + 1:02d}-01",
     "moment": lambda k: f"2024-01-{k % 28 + 1:02d}T{k % 24:02d}:{k % 60:02d}:{k:03d}Z",
     "mail": lambda k: f"person{k}@example.org",
     "page": lambda k: f"https://example.org/{k}",
@@ -27,6 +27,7 @@ FINE: dict[str, Callable[[int], str]] = {
     "size": lambda k: f"{RANDOM.random():.4f}",
     "price": lambda k: str(k * k % 1009),
     "flag": lambda k: "true" if k % 3 else "false",
+    "sold": lambda k: f"{1900 + k // 12}-{k % 12 + 1:02d}-28",
 }
 
 
@@ -63,9 +64,29 @@ def test_columns_as_they_should_be_are_not_told_of(client: TestClient) -> None:
     assert _upload(client, FINE)["remarks"] == []
 
 
-@pytest.mark.parametrize(("name", "looks"), [("day", "dates or times"), ("moment", "dates or times"), ("mail", "mail")])
+@pytest.mark.parametrize(("name", "looks"), [("moment", "dates or times"), ("mail", "mail")])
 def test_what_the_texts_look_like_is_said(client: TestClient, name: str, looks: str) -> None:
     assert f"that look like {looks}" in _upload(client, {name: NAMING[name]})["remarks"][0]
+
+
+def test_dates_that_may_be_read_wrongly_are_told_of(client: TestClient) -> None:
+    [remark] = _upload(client, {"sold": lambda k: f"{k % 12 + 1:02d}/{k % 9 + 1:02d}/2024"})["remarks"]
+    assert remark.startswith("'sold' is read as dates with the month first, and no cell tells whether the day is")
+    assert _upload(client, {"sold": lambda k: f"{k % 28 + 1:02d}/{k % 9 + 1:02d}/2024"})["remarks"] == []
+
+
+def test_the_page_of_a_dataset_has_each_warning_once_in_the_row_of_its_column(client: TestClient) -> None:
+    made = _upload(client, {"customer": NAMING["customer"], "mail": NAMING["mail"], "same": lambda _: "x", **FINE})
+    page = client.get(f"/datasets/{made['id']}").text
+    for name, words in (
+        ("customer", "different texts"),
+        ("mail", "that look like mail"),
+        ("same", "the same in every"),
+    ):
+        [row] = [row for row in page.split("<tr>") if row.lstrip().startswith(f'<th scope="row">{name}</th>')]
+        assert words in row
+    assert page.count('role="note"') == 3
+    assert page.count("the same in every row") == 1
 
 
 def test_many_categories_that_come_often_are_told_of_by_their_cost(client: TestClient) -> None:

@@ -15,8 +15,8 @@ from support.tables import as_parquet
 
 from service.inference.open_inference.codec import decode
 from service.inference.open_inference.tensors import rows_from
-from worker.contracts.resources import ModelColumn
 from worker.tables import media
+from worker.tables.column_types import model_columns, read_as
 from worker.tables.encoding.encoder import Encoder
 from worker.tables.files.inference import typed_table
 from worker.tables.files.ingest import ingest
@@ -30,7 +30,8 @@ def _stored(folder, body, kind):
     """What an upload makes of a table: the typed table, and its columns."""
     (folder / "source").write_bytes(body)
     found = ingest(folder / "source", kind, folder / "table.parquet", max_cells=10**6, max_bytes=10**8)
-    return load_table(folder / "table.parquet"), [ModelColumn(name=one.name, type=one.type) for one in found.columns]
+    stored = {column.name: column for column in found.columns}
+    return load_table(folder / "table.parquet"), model_columns(stored, stored, {})
 
 
 def _trained(table, features, **options):
@@ -67,7 +68,9 @@ def _tensor(name, rows, place):
 
 def _trainings(folder, frame):
     for name, form in FORMS.items():
-        yield name, *_stored(folder, *form(frame))
+        table, features = _stored(folder, *form(frame))
+        moments = [column for column in features if column.type == "datetime"]
+        yield name, read_as(table, moments), features
     yield "estimator", *typed_table(frame_table(frame))
 
 

@@ -266,12 +266,25 @@ def test_whole_numbers_are_one_category_however_pandas_holds_them():
     np.testing.assert_array_equal(model.predict(asked), model.predict(pd.DataFrame({"code": pd.Categorical([1, 3])})))
 
 
-@pytest.mark.parametrize("column", [pd.date_range("2026-01-01", periods=40), np.arange(40) + 1j])
+@pytest.mark.parametrize("column", [pd.timedelta_range("1h", periods=40), np.arange(40) + 1j])
 def test_columns_that_cannot_be_learned_from_are_named(column):
     X, y = _line()
     frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(when=column)
     with pytest.raises(ValueError, match=r"column 'when'.* holds"):
         FactRFMRegressor(**PLAIN).fit(frame, y)
+
+
+@pytest.mark.parametrize("texts", [False, True])
+def test_dates_of_a_frame_are_learned_from(texts):
+    days = pd.date_range("2024-01-01", periods=120, freq="3D")
+    y = np.cos(2 * np.pi * (days.month - 1) / 12)
+    frame = pd.DataFrame({"day": days.strftime("%d.%m.%Y") if texts else days, "n": np.arange(120) % 5})
+    model = FactRFMRegressor(**PLAIN).fit(frame, y)
+    assert model.encoded_feature_names_[:3] == ["day: position", "day: month sin", "day: month cos"]
+    assert model.score(frame, y) > 0.9
+    assert len(model.feature_importances_) == 2
+    zoned = frame.assign(day=days.tz_localize("UTC").tz_convert("Asia/Tokyo"))
+    np.testing.assert_allclose(model.predict(zoned), model.predict(frame))
 
 
 def test_dates_are_no_labels_and_two_rows_are_enough():

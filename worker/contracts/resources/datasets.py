@@ -2,7 +2,17 @@
 
 from pydantic import Field
 
-from worker.contracts.base import DECIMAL, MISSING_WORDS, ColumnType, Contract, DecimalMark, Label, UtcDatetime
+from worker.contracts.base import (
+    DATE_ORDER,
+    DECIMAL,
+    MISSING_WORDS,
+    ColumnType,
+    Contract,
+    DateOrder,
+    DecimalMark,
+    Label,
+    UtcDatetime,
+)
 
 MAX_TOP_LENGTH = 100
 CUT_MARK = "…"
@@ -33,11 +43,19 @@ class Column(Contract):
     )
     missing_words: tuple[str, ...] | None = Field(None, description=MISSING_WORDS)
     decimal: DecimalMark | None = Field(None, description=DECIMAL)
+    date_order: DateOrder | None = Field(None, description=DATE_ORDER)
+    inferred_from: str | None = Field(
+        None,
+        description="What of its cells told the type: 'numbers', 'money', 'percent', 'thousands', 'leading zeros', "
+        "'declared category', 'dates', 'texts' and so on. Null in datasets of before.",
+    )
     distinct: int = Field(description="Distinct values, the missing one not counted.")
-    min: float | None = Field(None, description="numeric only, over finite values; likewise mean, std, max.")
+    min: float | str | None = Field(
+        None, description="numeric only, over finite values; likewise mean, std, max. datetime: the first, in ISO 8601."
+    )
     mean: float | None = None
     std: float | None = None
-    max: float | None = None
+    max: float | str | None = Field(None, description="numeric, and of datetime the last.")
     infinite: int = Field(0, description="numeric only: rows with an infinite value.")
     integer: bool = Field(False, description="numeric only: every value is a whole number.")
     top: list[TopValue] | None = Field(None, description="categorical and boolean only: the most frequent values.")

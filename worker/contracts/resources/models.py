@@ -4,7 +4,18 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from worker.contracts.base import DECIMAL, MISSING_WORDS, ColumnType, Contract, DecimalMark, Label, Task, UtcDatetime
+from worker.contracts.base import (
+    DATE_ORDER,
+    DECIMAL,
+    MISSING_WORDS,
+    ColumnType,
+    Contract,
+    DateOrder,
+    DecimalMark,
+    Label,
+    Task,
+    UtcDatetime,
+)
 
 ChosenBy = Literal["validation", "folds", "leave_one_out", "last"]
 
@@ -16,6 +27,7 @@ class ModelColumn(Contract):
     type: ColumnType
     missing_words: tuple[str, ...] | None = Field(None, description=MISSING_WORDS)
     decimal: DecimalMark | None = Field(None, description=DECIMAL)
+    date_order: DateOrder | None = Field(None, description=DATE_ORDER)
 
 
 class IterationSummary(Contract):

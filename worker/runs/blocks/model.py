@@ -21,6 +21,7 @@ from worker.engine.problem import Iterate
 from worker.runs.blocks.parts import stored_leaf
 from worker.runs.blocks.state import BlocksState
 from worker.runs.checkpoints import Checkpoints, Trail
+from worker.runs.data import columns_of
 from worker.serving.model import Origin, ServedModel
 from worker.serving.stored import write_model
 from worker.store.files.artifacts import Artifacts
@@ -68,7 +69,7 @@ def stored_model(
         tuple(part.loss for part in parts),
     )
     request = order.request
-    features, targets = map(order.table.model_columns, (request.features or (), request.targets))
+    features, targets = (columns_of(order, names) for names in (request.features or (), request.targets))
     first = next(machines())[0].model
     nothing = BlocksModel.assembled(head, first, MachineList(()), MachineList(()))
     numbers = np.concatenate([part.numbers for part in parts])

@@ -19,11 +19,12 @@ from worker.contracts.messages import BlocksOrder
 from worker.contracts.specs import FitSpec
 from worker.engine.blocks.machines import at_most
 from worker.engine.targets import Targets
-from worker.runs.data import ToldRows, judged_by, judging_rows, matched, split_rows, told_rows
+from worker.runs.data import ToldRows, columns_of, judged_by, judging_rows, matched, split_rows, told_rows
 from worker.store.files.artifacts import Artifacts
+from worker.tables.column_types import as_written, changed, read_as, read_column
 from worker.tables.encoding.encoder import Encoder, check_finite, check_width
 from worker.tables.storage import ROW_GROUP, iter_tables, load_table
-from worker.tables.written import categories_among
+from worker.tables.written import categories_among, columns_to_read, restore_texts
 from worker.training.rows import TrainingRows, fitted_targets
 
 ENCODER_ROWS = 2**22
@@ -47,9 +48,15 @@ class StreamedRows:
         request = order.request
         self._order, self._artifacts, self._folder = order, artifacts, folder
         self._source = artifacts.local_copy(order.table.table, folder)
-        self._features = order.table.model_columns(request.features or ())
+        stored = order.table.columns
+        self._features, self._targets = (
+            columns_of(order, names) for names in (request.features or (), request.targets)
+        )
         self._categorical = set(categories_among(self._features))
-        told = told_rows(order, load_table(self._source, judged_by(order)))
+        self._changed = {column.name: column for column in changed(stored, self._features)}
+        self._as_written = as_written(stored, self._features)
+        as_texts, self._other_targets = as_written(stored, self._targets), changed(stored, self._targets)
+        told = told_rows(order, read_as(load_table(self._source, judged_by(order), as_texts), self._other_targets))
         self.classes, self._numbers, self._dropped = told.classes, told.numbers, told.dropped
         self._raw = torch.tensor(told.Y)
         self.training, self.held_out = split_rows(order, told, None)
@@ -107,7 +114,11 @@ class StreamedRows:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return the training rows of a column, as ``Encoder.fit`` asks for them of a table."""
-        column = self._file.read(columns=[name]).column(0)
+        as_texts = [name] if name in self._as_written else []
+        names = columns_to_read(self._file.schema_arrow.names, [name], as_texts)
+        column = restore_texts(self._file.read(columns=names)).column(0)
+        if name in self._changed:
+            column = read_column(column, self._changed[name])
         rows = self._numbers[self.training if name in self._categorical else self._drawn]
         return column if len(rows) == len(column) else column.take(pa.array(rows))
 
@@ -130,7 +141,7 @@ class StreamedRows:
         """
         encoder = self.encoder(spec)
         chosen = at_most(torch.from_numpy(self.training), training, spec.seed)
-        X = encoder.encode(self._gathered(self._order.table, self._numbers[chosen]))
+        X = encoder.encode(self._own(self._numbers[chosen]))
         check_finite(encoder, X)
         validation = self.validation(spec, validating)
         return TrainingRows(
@@ -142,9 +153,7 @@ class StreamedRows:
         encoder, order = self.encoder(spec), self._order
         if self.held_out is not None:
             chosen = at_most(torch.from_numpy(self.held_out), most, spec.seed)
-            return torch.from_numpy(encoder.encode(self._gathered(order.table, self._numbers[chosen]))), self._raw[
-                chosen
-            ]
+            return torch.from_numpy(encoder.encode(self._own(self._numbers[chosen]))), self._raw[chosen]
         if order.validation is None:
             return None
         judging = self._judging
@@ -160,10 +169,9 @@ class StreamedRows:
         """The rows of the validation dataset that have every target."""
         order = self._order
         assert order.validation is not None  # noqa: S101 - as the callers see to
-        targets = order.table.model_columns(order.request.targets)
         source = self._artifacts.local_copy(order.validation.table, self._folder)
-        table = load_table(source, list(order.request.targets), categories_among(targets))
-        return judging_rows(order, table, self.classes)
+        table = load_table(source, list(order.request.targets), categories_among(self._targets))
+        return judging_rows(order, read_as(table, self._other_targets), self.classes)
 
     def encoded(self, encoder: Encoder) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Yield which rows come, these rows encoded, (k, d) float64, and which of them are held out.
@@ -179,8 +187,8 @@ class StreamedRows:
             held_out[torch.from_numpy(self.held_out)] = True
         start = 0
         names = [column.name for column in self._features]
-        for table in iter_tables(self._source, names, min(most, ROW_GROUP), numbers=self._numbers):
-            X = encoder.encode(table)
+        for table in iter_tables(self._source, names, min(most, ROW_GROUP), self._as_written, numbers=self._numbers):
+            X = encoder.encode(read_as(table, [*self._changed.values()]))
             where = slice(start, start + len(X))
             check_finite(encoder, X[~held_out[where].numpy()])
             yield where, torch.from_numpy(X), held_out[where]
@@ -197,6 +205,10 @@ class StreamedRows:
     def targets_of(self, raw: Tensor) -> Tensor:
         """Return raw targets (k, outputs) float64 as the coding takes them: codes are (k,) int64."""
         return raw if self.classes is None else raw.squeeze(1).long()
+
+    def _own(self, numbers: np.ndarray) -> pa.Table:
+        """Return the features of rows of the dataset by their ascending numbers."""
+        return read_as(self._gathered(self._order.table, numbers, self._as_written), [*self._changed.values()])
 
     def _gathered(self, ref: TableRef, numbers: np.ndarray, as_texts: Collection[str] = ()) -> pa.Table:
         """Return the features of rows by their ascending numbers in a table. Memory holds one batch beside them."""

@@ -25,7 +25,7 @@ def onnx_document(model: ServedModel, name: str, description: str, version: str)
 
     Raises:
         NotInstalled: the package onnx is not there.
-        InvalidRequest: the model is too large for one file.
+        InvalidRequest: the model is too large for one file, or reads dates.
     """
     try:
         from worker.serving.onnx.graph import DOUBLE, STRING, Graph
@@ -33,6 +33,12 @@ def onnx_document(model: ServedModel, name: str, description: str, version: str)
         raise NotInstalled(
             "the package onnx is not installed where the service runs: pip install 'factrfm[onnx]'"
         ) from error
+    moments = [column.name for column in model.features if column.type == "datetime"]
+    if moments:
+        raise InvalidRequest(
+            f"the model reads dates, in column {moments[0][:200]!r}, which the ONNX graph cannot take apart; fit it "
+            "without the column, or with numbers made of it, or load the safetensors export"
+        )
     from worker.serving.onnx import blocks, inputs
     from worker.serving.onnx import outputs as answers
 

@@ -3,11 +3,30 @@
 import re
 from datetime import UTC, datetime
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+DAY = 86_400
 TIME = re.compile(r"([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?")
 MOMENT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?:[T ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(Z|[+-][0-9]{2}:?[0-9]{2}(?::?[0-9]{2})?)?)?"
 )
+
+
+def seconds_of(moments: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Return timestamps or dates of any unit and zone as float64 seconds."""
+    kind = moments.type
+    if pa.types.is_date32(kind):
+        return pc.multiply(moments.cast(pa.int32()).cast(pa.float64()), float(DAY))
+    units = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+    unit = 1e3 if pa.types.is_date64(kind) else units[kind.unit]
+    return pc.divide(moments.cast(pa.int64()).cast(pa.float64(), safe=False), unit)
+
+
+def is_date(kind: pa.DataType) -> bool:
+    """Return whether an Arrow type holds dates, with or without a time."""
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
 def moment_text(text: str) -> str:

@@ -39,6 +39,11 @@ EVIDENCE: Mapping[DecimalMark, str] = {
     ",": "^[^,]*,(?:[0-9]{0,2}|[0-9]{4,})(?:[^0-9,]*$)|\\.[0-9]{3}[.,]",
 }
 """What only a decimal mark can be: behind it are not three digits, or marks of thousands stand in front of it."""
+GROUPS: Mapping[DecimalMark, str] = {
+    ".": f"[0-9](?:{_BLANK}|['’,])[0-9]{{3}}(?:[^0-9]|$)",
+    ",": f"[0-9](?:{_BLANK}|['’.])[0-9]{{3}}(?:[^0-9]|$)",
+}
+"""A mark of thousands."""
 _SIGNS = f"{_BLANK}|['’]|{_CURRENCY}|%|\\)"
 _REMOVED: Mapping[DecimalMark, str] = {".": f"{_SIGNS}|,", ",": f"{_SIGNS}|\\."}
 FEW = 64
@@ -78,7 +83,11 @@ def is_number(text: str) -> bool:
 
 def show(texts: pa.Array, mark: DecimalMark) -> bool:
     """Return whether a text among numbers tells that this is the decimal mark."""
-    return bool(pc.any(_matches(texts.drop_null(), EVIDENCE[mark]), min_count=0).as_py())
+    return _matches_any(texts, EVIDENCE[mark])
+
+
+def _matches_any(texts: pa.Array, pattern: str) -> bool:
+    return bool(pc.any(_matches(texts.drop_null(), pattern), min_count=0).as_py())
 
 
 def without_dashes(texts: pa.Array) -> pa.Array:
@@ -111,13 +120,15 @@ class NumberFormat:
     """What the cells of a column tell of how its numbers are written, as far as they have been read.
 
     ``fits``: the marks with which all cells are numbers, from the first on that is no plain one. ``shown``: those that
-    a cell tells. ``marked``: a plain number has a point. ``units``: see ``units``.
+    a cell tells. ``marked``: a plain number has a point. ``units``: see ``units``. ``grouped``: those with which a cell
+    has marks of thousands.
     """
 
     fits: set[DecimalMark] = field(default_factory=lambda: set(PATTERNS))
     shown: set[DecimalMark] = field(default_factory=set)
     marked: bool = False
     units: set[str] = field(default_factory=set)
+    grouped: set[DecimalMark] = field(default_factory=set)
 
     @property
     def possible(self) -> bool:
@@ -141,6 +152,14 @@ class NumberFormat:
         self.fits = {mark for mark in self.fits if fit(texts, mark)}
         self.shown |= {mark for mark in PATTERNS if mark not in self.shown and show(texts, mark)}
         self.units |= units(texts) if self.fits else set()
+        self.grouped |= {mark for mark in self.fits - self.grouped if _matches_any(texts, GROUPS[mark])}
+
+    def what(self, mark: DecimalMark) -> str:
+        """Return what formatted cells are."""
+        named = self.units - {""}
+        if named:
+            return "percent" if "%" in named else "money"
+        return "thousands" if mark in self.grouped else "numbers" if mark == "." else "decimal comma"
 
     def mark(self, usual: DecimalMark, *, plain: bool) -> DecimalMark | None:
         """Return the decimal mark of the column, None for plain numbers. ``usual``: that of the table."""

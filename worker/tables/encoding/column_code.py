@@ -12,6 +12,7 @@ import pyarrow as pa
 from worker.contracts.base import ColumnType
 from worker.contracts.resources import ModelColumn
 from worker.tables.encoding import copies
+from worker.tables.encoding.calendar import varying
 from worker.tables.encoding.categories import Categories
 from worker.tables.values import as_floats, canonical
 
@@ -112,7 +113,7 @@ class ColumnCode:
     """How one column is encoded: (value − shift) / scale, a missing value as ``fill``; or ``categories`` as 0/1.
 
     ``rare``: categories that training rows had and that count as other.
-
+    ``circles``: the parts of a date that are encoded beside its position in time, see ``calendar``.
     ``deviation``: standard deviation of the training rows; None in files of the first versions, and for categories.
     """
 
@@ -127,12 +128,16 @@ class ColumnCode:
     deviation: float | None = None
     missing_words: tuple[str, ...] | None = None
     rare: tuple[str, ...] = ()
+    circles: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
         """The encoded columns."""
         if self.type == "categorical":
             names = [*(f"{self.name}={value}" for value in self.categories), f"{self.name}:other"]
+        elif self.type == "datetime":
+            circles = (f"{self.name}: {part} {function}" for part in self.circles for function in ("sin", "cos"))
+            names = [f"{self.name}: position", *circles]
         else:
             names = [self.name]
         if self.expansion is not None:
@@ -204,6 +209,9 @@ def learn(
     unit = 2.0 ** (int(np.frexp(np.abs(values).max())[1]) - 1)
     mean = float(copies.mean(values / unit, weights)) * unit
     deviation = float(np.sqrt(copies.variance(values / unit, weights))) * unit
+    moments = described.type == "datetime"
+    # seconds since 1970 are in no one's unit
+    standardize = standardize or moments
     scale = deviation if standardize and deviation > 0 else 1.0
     shift = mean if standardize else 0.0
     expansion = None
@@ -219,6 +227,7 @@ def learn(
         expansion=expansion,
         deviation=deviation,
         missing_words=described.missing_words,
+        circles=varying(values) if moments else (),
     )
 
 

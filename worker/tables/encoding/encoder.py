@@ -7,6 +7,8 @@ numeric, boolean   one column, mean-imputed, standardised; `name:missing` beside
 categorical        one 0/1 column a category, `name=category`, and `name:other` for any value not seen in training, and
                    for rare ones of a column of many;
                    `name:missing` when training rows lacked values, else a missing value counts as other
+datetime           `name: position` in time, like a number, and the parts in which rows differ as sine and cosine,
+                   `name: month sin`, `name: month cos`, then weekday and hour; `name:missing` as of numbers
 constant           dropped: nothing can be learned from it
 """
 

@@ -8,6 +8,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
+from worker.tables.encoding.calendar import circle
 from worker.tables.encoding.column_code import VIEWS, ColumnCode, bin_shares
 
 
@@ -48,6 +49,11 @@ class Layout:
         ]
         binned, bin_places, self._low, self._high, self._bin_means, self._bin_scales = _transposed(6, bins)
         self._binned, self._bins = binned.astype(int), bin_places.astype(int)
+        self._circles = [
+            (part, index, place.start + 1 + 2 * number)
+            for index, (code, place) in enumerate(numeric)
+            for number, part in enumerate(code.circles)
+        ]
         self.categorical = [code for code, _ in placed if code.type == "categorical"]
         self._indicators = [place.start + code.indicators for code, place in placed if code.type == "categorical"]
 
@@ -65,6 +71,9 @@ class Layout:
             X[:, self._first] = (values - self._shifts) / self._scales
         if self._expansions:
             self._encode_views(values, absent, X)
+        for part, index, place in self._circles:
+            # the middle of the circle is as far from every point of it
+            X[:, place : place + 2] = np.where(absent[:, [index]], 0.0, circle(part, values[:, index]))
         X[:, self._flags_to] = absent[:, self._flags_from]
         rows = np.arange(len(X))
         for indicators, places in zip(self._indicators, categories, strict=True):

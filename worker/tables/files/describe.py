@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from worker.contracts.base import ColumnType
 from worker.contracts.resources import CUT_MARK, MAX_TOP_LENGTH, Column, TopValue
+from worker.tables.cells.dates import iso_texts
 from worker.tables.values import as_floats
 
 TOP_VALUES = 10
@@ -37,11 +38,13 @@ Entries = Callable[[], Iterator[np.ndarray]]
 
 
 def describe(name: str, kind: ColumnType, blocks: Blocks, folder: Path | None = None, *, index: bool = False) -> Column:
-    """Return the statistics of a column; each call of ``blocks`` yields its values in order.
+    """Return the statistics of a column; each call of ``blocks`` yields its values in order, dates as seconds.
 
     ``folder``: for temporary files of a long column, 16 bytes per value; None: the default folder. ``index``: the
     column is the index of a data frame.
     """
+    if kind == "datetime":
+        return _moments(_numbers(name, blocks, folder), blocks, index=index)
     if kind == "numeric":
         column = _numbers(name, blocks, folder)
         first = _first_missing(blocks) if column.missing else None
@@ -60,6 +63,22 @@ def describe(name: str, kind: ColumnType, blocks: Blocks, folder: Path | None = 
         distinct=distinct,
         top=_top(blocks, frequent),
         not_numbers=_not_numbers(blocks, rows - missing) if kind == "categorical" else None,
+    )
+
+
+def _moments(column: Column, blocks: Blocks, *, index: bool) -> Column:
+    """Return the statistics of seconds as those of dates."""
+    first, last = (None, None) if column.distinct == 0 else iso_texts((float(column.min or 0), float(column.max or 0)))
+    missing_row = _first_missing(blocks) if column.missing else None
+    return Column(
+        name=column.name,
+        type="datetime",
+        index=index,
+        missing=column.missing,
+        first_missing=missing_row,
+        distinct=column.distinct,
+        min=first,
+        max=last,
     )
 
 

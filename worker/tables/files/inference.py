@@ -1,20 +1,25 @@
 """Infer the type of each column of a file from all of its cells, and how to store it."""
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from worker.contracts.base import ColumnType, DecimalMark
+from worker.contracts.base import ColumnType, DateOrder, DecimalMark
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.contracts.resources import ModelColumn
 from worker.tables import values, written
 from worker.tables.cells import number_formats
+from worker.tables.cells.dates import DateFormat, in_calendar, order_of
+from worker.tables.cells.digits import digits_of, is_rounded, not_digits
+from worker.tables.cells.moments import is_date, seconds_of
 from worker.tables.cells.number_formats import NumberFormat, decimal_of
 from worker.tables.delimited.header import check_header, holds_name, looks_alike
 from worker.tables.files.raw_table import RawTable
+from worker.tables.rows.matching import fitted
 
+CATEGORICAL: ColumnType = "categorical"
 WIDE_INTEGERS = (pa.int64(), pa.uint64())
 
 
@@ -23,7 +28,8 @@ class ColumnForm:
     """The type of a column and its Arrow type in storage.
 
     ``keeps_texts``: its texts are stored in a second column. ``empty``: all cells are texts that mean no value.
-    ``decimal``: the mark of formatted numbers, see ``number_formats``.
+    ``decimal``: the mark of formatted numbers, see ``number_formats``. ``date_order``: see ``dates``, which are stored
+    as texts. ``inferred_from``: what of the cells told the type.
     """
 
     type: ColumnType
@@ -31,6 +37,8 @@ class ColumnForm:
     keeps_texts: bool = False
     empty: bool = False
     decimal: DecimalMark | None = None
+    date_order: DateOrder | None = None
+    inferred_from: str = "texts"
 
     def convert(self, name: str, column: pa.Array) -> pa.Array:
         """Convert a column of a file to its stored type.
@@ -39,8 +47,8 @@ class ColumnForm:
             UnreadableTable: a text holds a NUL character, or a value does not fit the type.
         """
         if self.stored in WIDE_INTEGERS:
-            return _digits(column).cast(self.stored)
-        if self.type == "categorical":
+            return digits_of(column).cast(self.stored)
+        if self.type in ("categorical", "datetime"):
             texts = values.typed(name, column, "categorical")
             return texts.dictionary_encode() if self.stored == values.DECLARED else texts
         if self.type == "numeric" and self.stored != values.ARROW_TYPES["numeric"]:
@@ -92,9 +100,13 @@ def column_forms(raw: RawTable, max_cells: int) -> list[ColumnForm]:
     if inferences is None:
         raise UnreadableTable("the table has no rows")
     if raw.guessed_header:
-        types = [inference.type for inference in inferences]
+        # dates are told from names by how they are written, as other texts are
+        types = [CATEGORICAL if inference.type == "datetime" else inference.type for inference in inferences]
         repeated, alike = zip(*((inference.repeated, inference.alike) for inference in inferences), strict=True)
-        repetitive = sum(bool(inference.repetitive) and inference.type == "categorical" for inference in inferences)
+        repetitive = sum(
+            bool(inference.repetitive) and kind == CATEGORICAL
+            for inference, kind in zip(inferences, types, strict=True)
+        )
         renamed = {} if raw.reading is None else raw.reading.renamed
         check_header([renamed.get(name, name) for name in raw.names], types, repeated, repetitive, alike)
     if any(inference.rounded for inference in inferences):
@@ -102,11 +114,12 @@ def column_forms(raw: RawTable, max_cells: int) -> list[ColumnForm]:
             for inference, column in zip(inferences, batch, strict=True):
                 inference.update_digits(column)
     mark = raw.decimal or decimal_of(inference.format for inference in inferences)
-    return [inference.form(mark) for inference in inferences]
+    order = order_of(inference.dates for inference in inferences)
+    return [inference.form(mark, order) for inference in inferences]
 
 
 def typed_table(table: pa.Table) -> tuple[pa.Table, list[ModelColumn]]:
-    """Return an in-memory table in the form of a stored upload, and its columns as a model reads them.
+    """Return an in-memory table as a model reads it, and its columns.
 
     Raises:
         UnreadableTable: a column has a type that tables do not support.
@@ -115,11 +128,15 @@ def typed_table(table: pa.Table) -> tuple[pa.Table, list[ModelColumn]]:
     columns = [_contiguous(column) for column in table.columns]
     forms = column_forms(RawTable(table.column_names, lambda: iter([columns]), declared), sys.maxsize)
     named = zip(table.column_names, forms, columns, strict=True)
-    typed = {name: form.convert(name, column) for name, form, column in named}
+    typed = pa.table({name: form.convert(name, column) for name, form, column in named})
     read = [
-        ModelColumn(name=name, type=form.type, decimal=form.decimal) for name, form in zip(typed, forms, strict=True)
+        ModelColumn(name=name, type=form.type, decimal=form.decimal, date_order=form.date_order)
+        for name, form in zip(typed.column_names, forms, strict=True)
     ]
-    return pa.table(typed), read
+    for place, column in enumerate(read):
+        if column.type == "datetime":
+            typed = typed.set_column(place, column.name, fitted(typed.column(place), column))
+    return typed, read
 
 
 def _contiguous(column: pa.ChunkedArray) -> pa.Array:
@@ -150,8 +167,12 @@ class _Inference:
     guessed: bool
     missing: tuple[str, ...] | None
     format: NumberFormat = field(default_factory=NumberFormat)
+    dates: DateFormat = field(default_factory=DateFormat)
     known: ColumnType | None = None
     number: bool = True
+    digits: bool = True
+    zeros: bool = False
+    moments: bool = False
     boolean: bool = True
     any_value: bool = False
     repetitive: bool | None = None
@@ -175,7 +196,7 @@ class _Inference:
     @property
     def complete(self) -> bool:
         """Whether no further cell can change the result."""
-        return self.known is not None and not self.wide
+        return self.known is not None and not self.wide and not self.moments
 
     @property
     def type(self) -> ColumnType:
@@ -183,10 +204,34 @@ class _Inference:
             return self.known
         if self.number or (self.any_value and self.format.possible and not self.boolean):
             return "numeric"
+        if self.any_value and self.dates.possible:
+            return "datetime"
         return "boolean" if self.boolean and self.any_value else "categorical"
 
-    def form(self, mark: DecimalMark) -> ColumnForm:
-        """Return the form of the column. ``mark``: the decimal mark of the table."""
+    def form(self, mark: DecimalMark, order: DateOrder | None) -> ColumnForm:
+        """Return the form of the column. ``mark``, ``order``: of numbers and dates of the table."""
+        form = self._form(mark)
+        if form.type == "datetime" and self.known is None:
+            form = replace(form, date_order=self.dates.order(order))
+        return replace(form, inferred_from=self._inferred_from(form))
+
+    def _inferred_from(self, form: ColumnForm) -> str:
+        """Return what of the cells told the type."""
+        if form.empty:
+            return "no values"
+        if self.declared:
+            return "declared category"
+        if form.type == "numeric":
+            return "numbers" if form.decimal is None else self.format.what(form.decimal)
+        if form.type == "boolean":
+            return "truth values"
+        if form.type == "datetime":
+            return "dates" if form.date_order is None else self.dates.what(form.date_order)
+        if self.digits and self.zeros:
+            return "leading zeros"
+        return "long numbers" if self.rounded and self.number else "texts"
+
+    def _form(self, mark: DecimalMark) -> ColumnForm:
         own = None if self.known is not None else self.format.mark(mark, plain=self.number)
         if self.type == "numeric" and own is not None:
             return ColumnForm("numeric", values.ARROW_TYPES["numeric"], keeps_texts=True, decimal=own)
@@ -197,10 +242,10 @@ class _Inference:
             if self.all_integers and self.are_identifiers:
                 # integers of so many digits are identifiers: every digit counts
                 return ColumnForm("categorical", pa.string())
-        if self.type == "categorical":
+        if self.type in ("categorical", "datetime"):
             # where the caller names the missing words, all other texts are values
             declared = self.declared or self.missing is not None
-            return ColumnForm(self.type, values.DECLARED if declared else values.ARROW_TYPES[self.type])
+            return ColumnForm(self.type, values.DECLARED if declared else values.ARROW_TYPES["categorical"])
         empty = self.known is None and not self.any_value
         return ColumnForm(self.type, self.plain if self.type == "numeric" else pa.bool_(), self.differ, empty)
 
@@ -208,40 +253,53 @@ class _Inference:
         """Take the cells of one batch into account."""
         kind = values.decoded(column[:0]).type
         if self.declared or not values.is_text(kind):
-            self.known = "categorical" if self.declared else values.type_of(self.name, kind)
+            self.moments = not self.declared and is_date(kind)
+            if self.known is None or self.moments:
+                self._know(column, kind)
             self.plain = values.numeric_type(kind)
             self.wide = not self.declared and (kind in WIDE_INTEGERS or pa.types.is_decimal(kind))
-            self.rounded = self.rounded or (self.wide and _is_rounded(column))
+            self.rounded = self.rounded or (self.wide and is_rounded(column))
             return
         if self.repetitive is None and len(column):
             self.repetitive = 4 * len(column.unique()) <= 3 * len(column)
             self.alike = looks_alike(self.name, column) if self.guessed else None
         self.repeated = self.repeated or (self.guessed and bool(self.repetitive) and holds_name(self.name, column))
-        if not self.number and not self.boolean and not self.format.possible:
+        if not (self.number or self.boolean or self.digits or self.format.possible or self.dates.possible):
             return
         cells = values.typed(self.name, column, "categorical")
         texts = values.without_missing(cells, self.missing)
         self.any_value = self.any_value or texts.null_count < len(texts)
         self.boolean = self.boolean and values.could_be_boolean(texts)
-        if self.number:
-            # the leading zeros of a code, such as a postal code, count
-            numbers = None if values.any_code(texts) else values.numbers(texts)
+        if self.digits:
+            numbers = values.numbers(texts)
             if numbers is not None and self.missing is not None and values.any_nan(numbers):
                 # the caller does not name NaN as a missing word, so it is a text
                 numbers = None
-            self.number = numbers is not None
-            self.rounded = self.rounded or (numbers is not None and _is_rounded(numbers))
+            self.digits = numbers is not None
+            # the leading zeros of a code, such as a postal code, count
+            self.zeros = self.zeros or (self.digits and values.any_code(texts))
+            self.number = self.digits and not self.zeros
+            self.rounded = self.rounded or (self.number and is_rounded(numbers))
+        if self.dates.possible:
+            self.dates.update(texts)
         if self.format.possible:
             self.format.update(texts, dashes=self.missing is None, plain=self.number)
         if not self.differ and (self.number or self.boolean):
             parsed = numbers if self.number else values.parsed(texts, "boolean")
             self.differ = written.any_differs(cells, parsed)
 
+    def _know(self, column: pa.Array, kind: pa.DataType) -> None:
+        """Take the type of cells that are no texts; moments before the year 1 or after 9999 stay categories."""
+        if self.declared or self.known == "categorical" or (self.moments and _beyond_calendar(column)):
+            self.known = "categorical"
+        else:
+            self.known = values.type_of(self.name, kind)
+
     def update_digits(self, column: pa.Array) -> None:
         """Check for a column that float64 rounds whether all numbers are integers, and which type holds them."""
         if not self.rounded or not self.all_integers:
             return
-        digits, others = _digits(column), _not_digits(column)
+        digits, others = digits_of(column), not_digits(column)
         integral = pc.match_substring_regex(digits.drop_null(), values.INTEGERS)
         self.all_integers = bool(pc.all(integral, min_count=0).as_py())
         self.all_digits = self.all_digits and not others
@@ -258,32 +316,5 @@ class _Inference:
                     self.digits_differ = written.any_differs(values.typed(self.name, column, "categorical"), integers)
 
 
-def _digits(column: pa.Array) -> pa.Array:
-    """Return integers as texts of digits without a plus sign, which Arrow cannot read.
-
-    Missing values are null; other texts stay unchanged.
-    """
-    texts = _written(column)
-    plain = pc.match_substring_regex(texts, values.INTEGERS).fill_null(True)
-    if not pc.all(plain, min_count=0).as_py():
-        coded = texts.dictionary_encode()
-        spelled = [values.whole_digits(text) or text for text in coded.dictionary.to_pylist()]
-        texts = pc.if_else(plain, texts, pa.array(spelled, pa.string()).take(coded.indices))
-    return pc.replace_substring_regex(texts, r"^\+([0-9])", r"\1")
-
-
-def _not_digits(column: pa.Array) -> list[str]:
-    """Return the distinct numbers that are not written digit by digit."""
-    texts = _written(column)
-    numbers: list[str] = texts.filter(pc.invert(pc.match_substring_regex(texts, values.INTEGERS))).unique().to_pylist()
-    return [text for text in numbers if text is not None]
-
-
-def _written(column: pa.Array) -> pa.Array:
-    return values.without_missing(values.decoded(column).cast(pa.string()))
-
-
-def _is_rounded(numbers: pa.Array) -> bool:
-    floats = numbers if pa.types.is_floating(numbers.type) else numbers.cast(pa.float64(), safe=False)
-    most = pc.max(pc.abs(floats)).as_py()
-    return most is not None and bool(most >= values.EXACT_INTEGERS)
+def _beyond_calendar(moments: pa.Array) -> bool:
+    return bool(in_calendar(seconds_of(moments)).null_count > moments.null_count)

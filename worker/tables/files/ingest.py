@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from worker.contracts.errors import UnreadableTable
 from worker.contracts.reading import ReadingOptions
 from worker.contracts.resources import Column, DroppedColumn, Reading
+from worker.tables.cells import dates
 from worker.tables.delimited.header import FirstRowIsData
 from worker.tables.files.describe import Blocks, describe
 from worker.tables.files.inference import ColumnForm, check_cells, column_forms
@@ -58,11 +59,18 @@ def ingest(
         raise UnreadableTable(f"the table has a header and no rows{f'; {NO_HEADER}' if raw.guessed_header else ''}")
     with open_table(destination) as file:
         columns = [
-            describe(name, form.type, _blocks(file, name, rows), destination.parent, index=name in raw.index)
+            describe(name, form.type, _blocks(file, name, rows, form), destination.parent, index=name in raw.index)
             for name, form in zip(raw.names, forms, strict=True)
         ]
     columns = [
-        column.model_copy(update={"missing_words": options.missing, "decimal": form.decimal})
+        column.model_copy(
+            update={
+                "missing_words": options.missing,
+                "decimal": form.decimal,
+                "date_order": form.date_order,
+                "inferred_from": form.inferred_from,
+            }
+        )
         for column, form in zip(_indexed(columns, rows, raw), forms, strict=True)
     ]
     return IngestedTable(rows, columns, raw.reading)
@@ -92,17 +100,22 @@ def _without_empty(raw: RawTable, forms: list[ColumnForm]) -> tuple[RawTable, li
 def _indexed(columns: list[Column], rows: int, raw: RawTable) -> list[Column]:
     """Return columns of which a first one without a name, whose values name the rows, is the index of a data frame."""
     first, *others = columns
-    names_rows = first.distinct == rows > 1 and (first.integer or first.type == "categorical")
+    names_rows = first.distinct == rows > 1 and (first.integer or first.type in ("categorical", "datetime"))
     if raw.reading is None or not raw.reading.header or first.name not in raw.unnamed or not names_rows:
         return columns
     return [first.model_copy(update={"index": True}), *others]
 
 
-def _blocks(file: pq.ParquetFile, name: str, rows: int) -> Blocks:
-    """Return a function that yields the blocks of a column; a single block is read only once."""
+def _blocks(file: pq.ParquetFile, name: str, rows: int, form: ColumnForm) -> Blocks:
+    """Return a function that yields the blocks of a column; a single block is read only once. Dates are seconds."""
+
+    def read(block: pa.Array) -> pa.Array:
+        cells = canonical(block)
+        return dates.seconds(cells, form.date_order) if form.type == "datetime" else cells
+
     if rows > ROW_GROUP:
-        return lambda: map(canonical, iter_column(file, name))
-    blocks = [canonical(block) for block in iter_column(file, name)]
+        return lambda: map(read, iter_column(file, name))
+    blocks = [read(block) for block in iter_column(file, name)]
     return lambda: iter(blocks)
 
 

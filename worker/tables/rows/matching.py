@@ -10,8 +10,9 @@ from worker.contracts.base import DecimalMark
 from worker.contracts.errors import ColumnMismatch, FieldError, InvalidRequest, pointer
 from worker.contracts.resources import ModelColumn
 from worker.tables import values
-from worker.tables.cells import number_formats
+from worker.tables.cells import dates, number_formats
 from worker.tables.cells.missing_words import missing_words
+from worker.tables.cells.moments import is_date, seconds_of
 from worker.tables.close_names import close_names, shown
 
 SHOWN = 3
@@ -68,7 +69,7 @@ def match_columns(table: pa.Table, features: Sequence[ModelColumn]) -> pa.Table:
         InvalidRequest: a cell does not fit its column; row, column and value are named.
     """
     table = table.select(selected(table.column_names, features))
-    columns = [_fitted(cells, column) for cells, column in zip(table.columns, features, strict=True)]
+    columns = [fitted(cells, column) for cells, column in zip(table.columns, features, strict=True)]
     return pa.Table.from_arrays(columns, table.column_names)
 
 
@@ -98,7 +99,12 @@ def near(missing: Sequence[str], spare: Collection[str]) -> str:
     return f"; is it {', '.join(pairs)}?" if pairs else ""
 
 
-def _fitted(column: pa.ChunkedArray, feature: ModelColumn) -> pa.Array | pa.ChunkedArray:
+def fitted(column: pa.ChunkedArray, feature: ModelColumn) -> pa.Array | pa.ChunkedArray:
+    """Return the cells of a column in the type of a feature.
+
+    Raises:
+        WrongCell: a cell does not fit; row, column and value are named.
+    """
     if _is_ready(column, feature):
         return column
     array = column.combine_chunks()
@@ -109,6 +115,8 @@ def _fitted(column: pa.ChunkedArray, feature: ModelColumn) -> pa.Array | pa.Chun
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), values.ARROW_TYPES[feature.type])
     values.type_of(feature.name, array.type)
+    if feature.type == "datetime":
+        return _moments(feature, array)
     if feature.type == "categorical":
         return values.typed(feature.name, array, "categorical")
     if pa.types.is_dictionary(array.type) and not pa.types.is_boolean(array.type.value_type):
@@ -116,16 +124,39 @@ def _fitted(column: pa.ChunkedArray, feature: ModelColumn) -> pa.Array | pa.Chun
         array = values.typed(feature.name, array, "categorical")
     array = values.decoded(array)
     kind = values.type_of(feature.name, array.type)
-    if kind == "categorical":
+    if kind in ("categorical", "datetime"):
         array = _from_texts(feature, values.typed(feature.name, array, "categorical"))
     elif feature.type == "boolean" and kind == "numeric":
         array = _as_booleans(feature.name, array)
-    fitted = values.typed(feature.name, array, feature.type)
+    typed = values.typed(feature.name, array, feature.type)
     if feature.type == "numeric":
-        row = pc.index(pc.is_finite(fitted).fill_null(True), False).as_py()
+        row = pc.index(pc.is_finite(typed).fill_null(True), False).as_py()
         if row >= 0:
-            raise WrongCell(row, feature.name, f"{fitted[row].as_py()} is not a finite number")
-    return fitted
+            raise WrongCell(row, feature.name, f"{typed[row].as_py()} is not a finite number")
+    return typed
+
+
+def _moments(feature: ModelColumn, array: pa.Array) -> pa.Array:
+    """Return dates, or texts of dates, as moments."""
+    if array.type == dates.MOMENTS:
+        return array
+    texts = values.typed(feature.name, array, "categorical")
+    if is_date(array.type):
+        seconds = dates.in_calendar(seconds_of(array))
+    elif values.is_text(values.decoded(array).type):
+        texts = values.without_missing(texts, feature.missing_words)
+        seconds = dates.seconds(texts, feature.date_order)
+    else:
+        seconds = pa.nulls(len(texts), pa.float64())
+    row = pc.index(pc.and_(pc.is_valid(texts), pc.is_null(seconds)), True).as_py()
+    if row >= 0:
+        raise WrongCell(row, feature.name, f"{texts[row].as_py()[:80]!r} {_no_date(feature)}")
+    return dates.moments(seconds)
+
+
+def _no_date(feature: ModelColumn) -> str:
+    examples = {"day": ", or as 28.02.2024 with the day first", "month": ", or as 02/28/2024 with the month first"}
+    return f"is no date; write it as 2024-02-28 or 2024-02-28T14:30:00Z{examples.get(feature.date_order or '', '')}"
 
 
 def _is_ready(column: pa.ChunkedArray, feature: ModelColumn) -> bool:

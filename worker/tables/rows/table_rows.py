@@ -33,8 +33,8 @@ class RowReader:
     def __init__(self, features: Sequence[ModelColumn]) -> None:
         self._features = features
         self._columns = PlainColumns.of(features)
-        # every cell must be compared with the caller's missing words
-        self._may_be_plain = all(column.missing_words is None for column in features)
+        # every cell must be compared with the caller's missing words, and every date read
+        self._may_be_plain = all(column.missing_words is None and column.type != "datetime" for column in features)
         kinds = np.array([column.type for column in features])
         self._places = [np.flatnonzero(kinds == kind) for kind in ("numeric", "boolean", "categorical")]
 

@@ -110,7 +110,8 @@ def test_not_a_number_is_missing_in_binary_forms_too(take):
         (pa.array(["x", "y"]).dictionary_encode(), "categorical", ["x", "y"]),
         (pa.array([1.0, 2.0]).dictionary_encode(), "categorical", ["1", "2"]),
         (pa.array(["x", "y"], pa.large_string()), "categorical", ["x", "y"]),
-        (pa.array([dt.date(2020, 1, 2), None]), "categorical", ["2020-01-02", None]),
+        (pa.array([dt.date(2020, 1, 2), None]), "datetime", ["2020-01-02", None]),
+        (pa.array([dt.time(12, 30), None]), "categorical", ["12:30:00", None]),
     ],
 )
 def test_every_plain_arrow_type_has_its_place(take, column, kind, expected):
