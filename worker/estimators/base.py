@@ -1,7 +1,7 @@
 """What the estimators have in common: parameters, a fit, files, and the attributes that follow."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -27,6 +27,7 @@ from worker.store.files.safetensors_io import pack
 from worker.tables.encoding import splits
 from worker.tables.frames import frame_table, is_frame
 from worker.tables.rows.matching import match_columns
+from worker.training.frame_types import read_types
 from worker.training.machine import Machine
 from worker.training.model_selection import Choice, choose, run_summaries
 from worker.training.pipeline import LastSolve, chosen_by, last_solve, model_of, recurse, solver_for
@@ -69,6 +70,7 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
         verbose: int = 0,
         callbacks: Sequence[Callback] | None = None,
         keep_feature_matrices: bool = True,
+        columns: Mapping[str, str] | None = None,
     ) -> None:
         self.update = update
         self.geometric_average = geometric_average
@@ -96,6 +98,7 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
         self.verbose = verbose
         self.callbacks = callbacks
         self.keep_feature_matrices = keep_feature_matrices
+        self.columns = columns
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation: Rows | None = None) -> Self:
         """Train on X (n, columns), an array or a DataFrame, and y.
@@ -109,6 +112,7 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
         """
         spec = self._spec()
         table, self._columns = self._table(X, fitting=True)
+        self._names = frame_table(X).column_names if is_frame(X) else [f"x{k}" for k in range(self.n_features_in_)]
         Y, classes = self._targets(y)
         if table.num_rows != len(Y):
             raise ValueError(f"X has {table.num_rows} rows and y has {len(Y)}")
@@ -195,7 +199,7 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
             self._fitted_on_frame = is_frame(X)
         elif is_frame(X) != self._fitted_on_frame:
             # as everywhere in scikit-learn, unnamed columns match by position
-            X = by_position(X, [column.name for column in self._columns] if self._fitted_on_frame else None)
+            X = by_position(X, self._names if self._fitted_on_frame else None)
         if is_frame(X):
             table = frame_table(X)
             validate_data(self, X, reset=fitting, skip_check_array=True)
@@ -204,7 +208,7 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
             try:
                 check_times(table)
                 if fitting:
-                    return typed_frame(table)
+                    return read_types(table, *typed_frame(table), self.columns or {})
                 return match_columns(table, self._columns), self._columns
             except (InvalidRequest, UnreadableTable) as error:
                 raise ValueError(f"X: {error.detail}") from error
@@ -213,10 +217,10 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
             X = validate_data(
                 self, X, reset=fitting, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=1
             )
-        if np.isinf(X).any():
-            raise ValueError("Input X contains infinity; missing values are NaN")
-        table = array_table(X)
-        return table, [ModelColumn(name=name, type="numeric") for name in table.column_names]
+        table, columns = array_table(X)
+        if fitting:
+            return read_types(table, table, columns, self.columns or {})
+        return (match_columns(table, self._columns), self._columns) if self.columns else (table, columns)
 
     def _split(
         self, spec: FitSpec, rows: CodedRows, classes: list[Any] | None, validation: Rows | None
@@ -264,15 +268,15 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
         """Set the fitted attributes that follow from the model."""
         self.model_ = model
         self._columns = list(model.features)
-        self.n_features_in_ = len(model.features)
+        self.n_features_in_ = getattr(self, "n_features_in_", len(model.features))
         M = model.fitted.M
         self.feature_matrix_ = full_matrix(M)
         self.encoded_feature_names_ = list(model.encoder.names)
         self.features_learned_ = not summary.is_identity(M)
-        place = {column.name: index for index, column in enumerate(model.features)}
+        names = [column.name for column in model.features] if self.columns is None else self._names
+        self._names, place = names, {name: index for index, name in enumerate(names)}
         self._importances = np.zeros(len(place))
-        shares = model.fitted.importance().cpu().tolist()
-        for source, share in zip(model.encoder.sources, shares, strict=True):
+        for source, share in zip(model.encoder.sources, model.fitted.importance().cpu().tolist(), strict=True):
             self._importances[place[source]] += share
 
     @property

@@ -46,9 +46,16 @@ def by_position(X: Any, columns: Sequence[str] | None) -> Any:
     return pd.DataFrame(X, columns=columns).infer_objects()
 
 
-def array_table(X: np.ndarray) -> pa.Table:
-    """Return a matrix (n, d) of numbers as a table; NaN is missing."""
-    return pa.table({f"x{index}": pa.array(X[:, index], from_pandas=True) for index in range(X.shape[1])})
+def array_table(X: np.ndarray) -> tuple[pa.Table, list[ModelColumn]]:
+    """Return a matrix (n, d) of numbers as a table, and its columns x0, x1, …; NaN is missing.
+
+    Raises:
+        ValueError: a number is infinite.
+    """
+    if np.isinf(X).any():
+        raise ValueError("Input X contains infinity; missing values are NaN")
+    table = pa.table({f"x{index}": pa.array(X[:, index], from_pandas=True) for index in range(X.shape[1])})
+    return table, [ModelColumn(name=name, type="numeric") for name in table.column_names]
 
 
 def check_times(table: pa.Table) -> None:

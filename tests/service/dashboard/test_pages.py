@@ -114,6 +114,20 @@ def test_a_column_with_a_slash_in_its_name_has_its_place_in_the_form(
     assert f'data-at="{answer.json()["errors"][0]["pointer"]}"' in client.get("/models/odd").text
 
 
+def test_the_form_of_a_job_says_what_each_column_is_and_where_that_is_wrong(client: TestClient) -> None:
+    rows = "".join(f"{index}.5,{index % 3}\n" for index in range(20))
+    dataset = client.post("/v1/datasets", content="km/h,y\n" + rows, headers={"Content-Type": "text/csv"}).json()["id"]
+    page = client.get(f"/jobs/new?dataset={dataset}").text
+    [select] = re.findall(r'<select data-type data-column="km/h".*?</select>', page)
+    assert re.findall(r'<option value="(\w*)"', select) == ["", "categorical", "boolean", "datetime"]
+    body = {"kind": "fit", "dataset": dataset, "target": "y", "task": "regression", "columns": {"km/h": "boolean"}}
+    [error] = client.post("/v1/jobs?dry_run=true", json=body).json()["errors"]
+    assert f'data-at="{error["pointer"]}"' in page
+    body["columns"] = {"km/h": "categorical"}
+    job = client.post("/v1/jobs", json=body).json()["id"]
+    assert '<option value="categorical" selected>' in client.get(f"/jobs/new?like={job}").text
+
+
 def test_the_form_of_a_search_holds_the_space_of_the_job_that_it_is_like(
     client: TestClient, things: dict[str, dict[str, Any]]
 ) -> None:

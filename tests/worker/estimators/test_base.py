@@ -43,6 +43,7 @@ def test_parameters_and_defaults_are_those_of_the_spec():
     assert defaults.pop("device") == "cpu"
     assert [defaults.pop(name) for name in ("random_state", "verbose", "callbacks")] == [None, 0, None]
     assert defaults.pop("keep_feature_matrices") is True
+    assert defaults.pop("columns") is None
     assert defaults == FitSpec().model_dump()
 
 
