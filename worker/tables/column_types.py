@@ -143,9 +143,10 @@ def read_as(table: pa.Table, columns: Sequence[ModelColumn]) -> pa.Table:
     return table
 
 
-def read_column(cells: pa.ChunkedArray, column: ModelColumn) -> pa.Array | pa.ChunkedArray:
+def read_column(cells: pa.ChunkedArray, column: ModelColumn) -> pa.ChunkedArray:
     """Return the stored cells of one column: see ``read_as``."""
     if column.type == "numeric" and pa.types.is_boolean(cells.type) and cells.null_count < len(cells):
         row = pc.index(cells.is_valid(), True).as_py()
         raise WrongCell(row, column.name, f"{values.cell_text(cells[row].as_py())} {NOT_NUMERIC}")
-    return fitted(cells, column)
+    read = fitted(cells, column)
+    return read if isinstance(read, pa.ChunkedArray) else pa.chunked_array([read])
