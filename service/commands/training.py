@@ -17,6 +17,9 @@ from service.errors import WrongSetting
 from worker.contracts.requests import FitRequest, NetworkRequest, TuneRequest
 from worker.contracts.resources import Batch, Job, Model
 
+SHOWN = 5
+"""Of the columns that a model does not read."""
+
 Data = Annotated[
     str, typer.Argument(help="A CSV, Parquet, Arrow, NPZ or JSON file, also .gz or .zst; or the id of a dataset.")
 ]
@@ -252,6 +255,9 @@ def _model_table(model: Model) -> Any:
     rows += [("iteration", f"{model.iteration} of {model.iterations}"), ("rows", str(model.training_rows))]
     dropped = ((model.dropped_rows, "rows"), (model.dropped_validation_rows, "validation rows"))
     rows += [(f"{what} without a target", str(count)) for count, what in dropped if count]
+    if model.left_out:
+        names, more = [one.column for one in model.left_out[:SHOWN]], len(model.left_out) - SHOWN
+        rows.append(("columns left out", f"{', '.join(names)}{f' and {more} more' if more > 0 else ''}"))
     rows += [(name.replace("_", " "), f"{value:.4g}") for name, value in model.metrics.items()]
     if (figures := model.validation) is not None:
         over = f"over {len(figures.folds)} folds"

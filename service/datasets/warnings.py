@@ -3,9 +3,10 @@
 import re
 from collections.abc import Container, Sequence
 
-from worker.contracts.resources import Column, Dataset, Reading
+from worker.contracts.resources import Column, Dataset, DroppedColumn, Reading
 from worker.tables import schema
 from worker.tables.close_names import shown
+from worker.tables.left_out import CONSTANT, is_constant, names_rows
 from worker.tables.media import WITH_HEADER
 
 SHOWN = 3
@@ -15,9 +16,7 @@ MANY, MAX_SHARE = 50, 0.5
 COSTLY = 500
 """More distinct categories always give a warning, however often each occurs."""
 MAX_WARNINGS = 10
-CONSTANT = "it holds the same in every row, or nothing, and tells no row from another"
 MIB = 2**20
-NAMES_ROWS = re.compile(r"(^|[\s_.-])(?i:id|uuid|guid|key|nr|no|index|row)$|[a-z]I[dD]$|^(?i:unnamed: \d+)$")
 LOOKS = (
     (
         r"\d{4}-\d\d?-\d\d?([T ]|$)|\d\d?[./]\d\d?[./]\d{2,4}\b|\d\d?:\d\d(:\d\d)?$",
@@ -51,7 +50,7 @@ def warning_of_each(dataset: Dataset) -> dict[str, str]:
     """Return the warning about each column that has one, in a sentence."""
     width = schema.encoded_width(dataset.columns)
     found = {column.name: _column_warning(column, dataset.rows, width) for column in dataset.columns}
-    constant = dict.fromkeys((column.name for column in dataset.columns if _is_constant(column)), CONSTANT)
+    constant = dict.fromkeys((column.name for column in dataset.columns if is_constant(column)), CONSTANT)
     return constant | {name: warning for name, warning in found.items() if warning is not None}
 
 
@@ -61,7 +60,7 @@ def column_warnings(columns: Sequence[Column], rows: int, *, expanded: bool = Fa
     messages = [warning for column in columns if (warning := _column_warning(column, rows, width)) is not None]
     left = len(messages) - MAX_WARNINGS
     more = [] if left <= 0 else [f"{left} more columns are like these"]
-    constant = [column.name for column in columns if _is_constant(column)]
+    constant = [column.name for column in columns if is_constant(column)]
     if constant:
         single = len(constant) == 1
         more.append(
@@ -69,6 +68,16 @@ def column_warnings(columns: Sequence[Column], rows: int, *, expanded: bool = Fa
             f"{'tells' if single else 'tell'} no row from another"
         )
     return [*messages[:MAX_WARNINGS], *more]
+
+
+def left_out_warnings(columns: Sequence[DroppedColumn]) -> list[str]:
+    """Return a sentence for each column that a fit leaves out."""
+    told = [
+        f"{shown(column.column)!r} is left out, for {column.reason}; name it in 'features' to have it read"
+        for column in columns[:MAX_WARNINGS]
+    ]
+    left = len(columns) - MAX_WARNINGS
+    return told if left <= 0 else [*told, f"{left} more columns are left out like these"]
 
 
 def reading_text(reading: Reading) -> str:
@@ -122,10 +131,6 @@ def _number(text: str) -> bool:
     return True
 
 
-def _is_constant(column: Column) -> bool:
-    return column.distinct <= 1 and not (column.distinct and column.missing)
-
-
 def _column_warning(column: Column, rows: int, width: int) -> str | None:
     name = shown(column.name)
     if column.type == "numeric":
@@ -136,7 +141,9 @@ def _column_warning(column: Column, rows: int, width: int) -> str | None:
             f"{name!r} is read as dates with the {column.date_order} first, and no cell tells whether the {other} is. "
             "Where it is, write the year first, as in 2024-02-28"
         )
-    unique = column.type == "categorical" and column.distinct > max(MANY, MAX_SHARE * rows)
+    if column.type != "categorical":
+        return None
+    unique = column.distinct > max(MANY, MAX_SHARE * rows)
     cost = _cost(column, rows, width) if unique or column.distinct > COSTLY else ""
     if column.not_numbers:
         odd = column.not_numbers
@@ -149,6 +156,11 @@ def _column_warning(column: Column, rows: int, width: int) -> str | None:
         )
     if unique:
         looks, remedy = _looks(column)
+        if names_rows(column, rows) is not None:
+            return (
+                f"{name!r} has {column.distinct} different texts in {rows} rows{looks}, which name the rows rather "
+                "than describe them: a fit leaves it out unless 'features' names it"
+            )
         return (
             f"{name!r} has {column.distinct} different texts in {rows} rows{looks}, each of them a category that says "
             f"little of other rows: {cost}. {remedy}"
@@ -162,11 +174,13 @@ def _identifier_warning(column: Column, rows: int) -> str | None:
         return None
     if not isinstance(column.min, float) or not isinstance(column.max, float):
         return None
-    counts = column.max - column.min == rows - 1
-    if not counts and not NAMES_ROWS.search(column.name):
+    name, counts = shown(column.name), column.max - column.min == rows - 1
+    if names_rows(column, rows) is not None:
+        how = "counts the rows, and has" if counts else "has another whole number in every row, and"
+        return f"{name!r} {how} a name as numbers of rows have: a fit leaves it out unless 'features' names it"
+    if not counts:
         return None
-    how = "counts the rows" if counts else "has another whole number in every row, and a name as numbers of rows have"
-    return f"{shown(column.name)!r} {how}. Leave it out of a fit where it names the rows rather than describes them"
+    return f"{name!r} counts the rows. Leave it out of a fit where it names the rows rather than describes them"
 
 
 def _looks(column: Column) -> tuple[str, str]:

@@ -3,18 +3,19 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
-from service.datasets.warnings import column_warnings, header_warning
+from service.datasets.warnings import column_warnings, header_warning, left_out_warnings
 from service.jobs.cell_checks import check_cells
 from service.runtime.context import Context
 from worker.contracts.base import Task
 from worker.contracts.errors import NotFound, UnknownReference
 from worker.contracts.requests import MissingTarget, TableRequest
-from worker.contracts.resources import Column, Model
+from worker.contracts.resources import Column, DroppedColumn, Model
 from worker.store import datasets, models
 from worker.store.datasets import DatasetRecord
 from worker.store.files.artifacts import Artifacts
 from worker.tables import schema
 from worker.tables.column_types import types_of, with_types
+from worker.tables.left_out import names_rows
 
 R = TypeVar("R")
 
@@ -44,9 +45,16 @@ class ColumnSelection:
     def __init__(self, request: TableRequest, table: Table) -> None:
         types = types_of(request, table.columns)
         columns = with_types(table.columns, types)
-        self.features = schema.resolve_features(request, columns)
+        self.features = schema.resolve_features(request, columns, table.dataset.rows)
         self.targets = schema.resolve_targets(request, columns)
         self.names = [column.name for column in self.features]
+        apart = {*self.names, *request.targets, *request.exclude, *request.columns}
+        self.left_out = [
+            DroppedColumn(column=name, reason=reason)
+            for name, column in table.columns.items()
+            if request.features is None and name not in apart and name != request.split_only and not column.index
+            if (reason := names_rows(column, table.dataset.rows)) is not None
+        ]
         self._types = types
         self._table = table
         self._dataset = table.dataset
@@ -62,7 +70,9 @@ class ColumnSelection:
 
     def _warnings(self, expanded: bool) -> list[str]:
         header = header_warning(self._dataset)
-        columns = column_warnings(self.features, self._dataset.rows, expanded=expanded)
+        columns = left_out_warnings(self.left_out) + column_warnings(
+            self.features, self._dataset.rows, expanded=expanded
+        )
         return columns if header is None else [header, *columns]
 
     def check(self, task: Task, most: int, expanded: bool, missing_target: MissingTarget) -> None:

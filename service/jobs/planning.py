@@ -92,6 +92,7 @@ def _plan_training(cache: LookupCache, request: Training, context: Context) -> P
             task=task,
             rows=table.dataset.rows,
             dropped_rows=dropped,
+            left_out=selection.left_out,
             encoded_columns=width,
             outputs=outputs,
             estimate=cost,

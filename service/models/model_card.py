@@ -19,6 +19,7 @@ TOP = 10
 MAX_COLUMNS = 200
 """Largest number of listed columns, the most important ones."""
 MAX_LABELS = 50
+MAX_LEFT_OUT = 20
 LEADING = 3
 WEIGHTS = 5
 UNLEARNED = (
@@ -84,7 +85,11 @@ def _about(facts: CardFacts) -> list[str]:
 
 def _dropped(model: Model) -> list[str]:
     counts = ((model.dropped_rows, ""), (model.dropped_validation_rows, " of the validation dataset"))
-    return [f"- {count} rows without a target{where} were left out" for count, where in counts if count]
+    lines = [f"- {count} rows without a target{where} were left out" for count, where in counts if count]
+    named = model.left_out[:MAX_LEFT_OUT]
+    lines += [f"- Column {escaped(one.column)} was left out: {escaped(one.reason)}" for one in named]
+    more = len(model.left_out) - len(named)
+    return [*lines, f"- {more} more columns were left out"] if more else lines
 
 
 def _dataset(facts: CardFacts) -> str:

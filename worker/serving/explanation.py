@@ -23,7 +23,7 @@ from worker.engine.blocks.model import BlocksModel
 from worker.engine.model import Model
 from worker.engine.targets import RegressionTargets
 from worker.serving.model import Answer, ServedModel
-from worker.tables.encoding.categories import UNKNOWN
+from worker.tables.encoding.categories import RARE, UNKNOWN
 from worker.tables.encoding.column_code import ColumnCode
 from worker.tables.encoding.encoder import Encoder, lengths
 from worker.tables.rows.matching import match_columns
@@ -154,7 +154,7 @@ def _changes(
             known = True
             if code.type == "categorical":
                 category = code.known.place(value)
-                known = category != UNKNOWN
+                known = category not in (UNKNOWN, RARE)
                 value = code.categories[category] if category >= 0 else None
             others = [label for label in _alternatives(model, code, place.start) if label != value]
             change, to = np.zeros(len(outputs)), None

@@ -13,7 +13,9 @@ from worker.tables.cells import dates
 from worker.tables.close_names import did_you_mean, shown
 from worker.tables.column_types import ignored
 from worker.tables.encoding.calendar import PARTS
+from worker.tables.encoding.column_code import MANY, MOST
 from worker.tables.encoding.encoder import bins_among
+from worker.tables.left_out import names_rows
 from worker.tables.values import EXACT_INTEGERS
 
 MAX_AUTO_CLASSES = 20
@@ -41,8 +43,11 @@ def resolve_targets(request: TableRequest, columns: Mapping[str, Column]) -> lis
     return _pick(names, pointers, columns, "target")
 
 
-def resolve_features(request: TableRequest, columns: Mapping[str, Column]) -> list[Column]:
-    """Return the requested feature columns, or all but the index, without the targets and the excluded columns.
+def resolve_features(request: TableRequest, columns: Mapping[str, Column], rows: int) -> list[Column]:
+    """Return the requested feature columns, without the excluded ones.
+
+    Where none are requested, all but the targets, the index, and columns whose type the request does not say and that
+    name the ``rows``; unless all do.
 
     Raises:
         InvalidRequest: a name is unknown or named twice, a target is a feature, or nothing is left.
@@ -51,8 +56,10 @@ def resolve_features(request: TableRequest, columns: Mapping[str, Column]) -> li
     excluded = _pick(request.exclude, [f"/exclude/{i}" for i in range(len(request.exclude))], columns, "column")
     unwanted = {column.name for column in excluded} | {request.split_only, *ignored(request, columns)}
     if request.features is None:
-        left_out = targets | unwanted
-        chosen = [column for name, column in columns.items() if name not in left_out and not column.index]
+        unwanted |= targets
+        chosen = [column for name, column in columns.items() if name not in unwanted and not column.index]
+        telling = [column for column in chosen if column.name in request.columns or names_rows(column, rows) is None]
+        chosen = telling or chosen
     else:
         pointers = [f"/features/{index}" for index in range(len(request.features))]
         chosen = _pick(request.features, pointers, columns, "feature")
@@ -201,7 +208,9 @@ def _widths(columns: Sequence[Column], expanded: bool) -> dict[str, int]:
 
 
 def _width(column: Column, bins: int) -> int:
-    width = column.distinct + 1 if column.type == "categorical" else 1
+    width = 1
+    if column.type == "categorical":
+        width += column.distinct if column.distinct <= MANY else min(column.distinct, MOST)
     if column.type == "datetime":
         width += 2 * len(PARTS)
     if bins and column.type == "numeric" and column.distinct > 2:

@@ -54,12 +54,12 @@ def test_a_target_named_twice_is_refused_at_its_place():
 
 
 def test_features_are_all_columns_but_targets_and_excluded_ones():
-    chosen = schema.resolve_features(_request(exclude=["city"]), schema.by_name(COLUMNS))
+    chosen = schema.resolve_features(_request(exclude=["city"]), schema.by_name(COLUMNS), 10)
     assert [column.name for column in chosen] == ["rooms", "area"]
 
 
 def test_features_asked_for_keep_their_order():
-    chosen = schema.resolve_features(_request(features=["city", "area"]), schema.by_name(COLUMNS))
+    chosen = schema.resolve_features(_request(features=["city", "area"]), schema.by_name(COLUMNS), 10)
     assert [column.name for column in chosen] == ["city", "area"]
 
 
@@ -76,7 +76,7 @@ def test_features_asked_for_keep_their_order():
 )
 def test_features_that_cannot_be_are_refused_at_their_place(changes, pointer, complaint):
     with pytest.raises(InvalidRequest, match=complaint) as caught:
-        schema.resolve_features(_request(**changes), schema.by_name(COLUMNS))
+        schema.resolve_features(_request(**changes), schema.by_name(COLUMNS), 10)
     assert _pointer(caught) == pointer
 
 
@@ -113,11 +113,15 @@ def test_tasks_that_the_targets_do_not_allow_are_refused():
     assert _pointer(caught) == "/target/1"
 
 
-def test_a_million_different_texts_are_refused_by_name_with_what_to_do():
-    features = [_number("area"), _text("customer", 1_000_000), _text("city")]
-    with pytest.raises(InvalidRequest, match="1000006 encoded columns and at most 5000") as caught:
+def test_a_million_different_texts_take_the_places_of_the_most_frequent():
+    assert schema.encoded_width([_number("area"), _text("customer", 1_000_000)]) == 514
+
+
+def test_many_columns_of_many_texts_are_refused_by_name_with_what_to_do():
+    features = [_number("area"), *(_text(f"customer{at}", 1_000_000) for at in range(10))]
+    with pytest.raises(InvalidRequest, match="5131 encoded columns and at most 5000") as caught:
         _check(features, _number("price"), rows=1_000_000, max_encoded=5000)
-    assert "'customer' (1000001)" in str(caught.value)
+    assert "'customer0' (513)" in str(caught.value)
     assert "exclude" in str(caught.value)
 
 

@@ -67,7 +67,7 @@ class Column(Contract):
 
 
 class DroppedColumn(Contract):
-    """A column of a file that its table does not have."""
+    """A column that is not taken, and why."""
 
     column: str
     reason: str

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from worker.contracts.base import Contract, Label, Task
+from worker.contracts.resources.datasets import DroppedColumn
 from worker.contracts.resources.models import ChosenBy, FoldFigures, HeatSummary, IterationSummary, ModelColumn
 
 
@@ -33,5 +34,6 @@ class FittedModelSummary(Contract):
     choices: list[HeatSummary] = Field(default_factory=list)
     training_rows: int
     dropped: tuple[int, int] = Field((0, 0), description="Rows without a target, also of the validation dataset.")
+    left_out: list[DroppedColumn] = Field(default_factory=list, description="See ``Model``.")
     history: list[IterationSummary]
     versions: dict[str, str] = Field(default_factory=dict)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from worker.contracts.base import Contract, Task, UtcDatetime
+from worker.contracts.resources.datasets import DroppedColumn
 
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINAL_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
@@ -119,6 +120,10 @@ class DryRun(Contract):
     dropped_rows: int = Field(
         0,
         description="Of these, rows without a target, which would be left out. Of several targets at least so many.",
+    )
+    left_out: list[DroppedColumn] = Field(
+        default_factory=list,
+        description="Columns that name rows, which would not be read: 'features' or 'columns' takes them in.",
     )
     encoded_columns: int
     outputs: int

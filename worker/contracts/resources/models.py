@@ -16,6 +16,7 @@ from worker.contracts.base import (
     Task,
     UtcDatetime,
 )
+from worker.contracts.resources.datasets import DroppedColumn
 
 ChosenBy = Literal["validation", "folds", "leave_one_out", "last"]
 
@@ -120,6 +121,11 @@ class Model(Contract):
     choices: list[HeatSummary] = Field(default_factory=list, description="The short runs that selected 'auto' options.")
     training_rows: int
     dropped_rows: int = Field(0, description="Rows of the dataset without a target, which were left out.")
+    left_out: list[DroppedColumn] = Field(
+        default_factory=list,
+        description="Columns of the dataset that name its rows or hold the same in all, and that the model does not "
+        "read.",
+    )
     dropped_validation_rows: int = Field(0, description="The same of the dataset of the validation rows.")
     versions: dict[str, str] = Field(
         default_factory=dict, description="Versions of the programs that trained it: factrfm, torch, python."

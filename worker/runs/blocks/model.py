@@ -25,6 +25,7 @@ from worker.runs.data import columns_of
 from worker.serving.model import Origin, ServedModel
 from worker.serving.stored import write_model
 from worker.store.files.artifacts import Artifacts
+from worker.tables.left_out import left_out
 from worker.training.machine import versions
 
 
@@ -100,6 +101,9 @@ def stored_model(
             chosen_by=state.judges,
             validation_chose=validation_chose(asked),
             left_out_chose=left_out_chose(asked, state.metrics),
+            left_out=left_out(
+                order.table.columns, order.table.rows, (*(order.request.features or ()), *order.request.targets)
+            ),
             iteration=state.best,
             iterations=len(state.losses) - 1,
             ridge=ridges[(len(ridges) - 1) // 2],

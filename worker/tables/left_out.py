@@ -1,0 +1,41 @@
+"""Columns that tell nothing of other rows: a fit that names no features does without them."""
+
+import re
+from collections.abc import Collection, Sequence
+
+from worker.contracts.resources import Column, DroppedColumn
+
+MANY = 50
+"""In so many rows, all different is no sign of anything."""
+NEARLY_ALL = 0.9
+NAMES_ROWS = re.compile(r"(^|[\s_.-])(?i:id|uuid|guid|key|nr|no|index|row)$|[a-z]I[dD]$|^(?i:unnamed: \d+)$")
+CONSTANT = "it holds the same in every row, or nothing, and tells no row from another"
+
+
+def is_constant(column: Column) -> bool:
+    return column.distinct <= 1 and not (column.distinct and column.missing)
+
+
+def names_rows(column: Column, rows: int) -> str | None:
+    """Return why a column names the rows of its table rather than describes them, None if it does not.
+
+    Nearly every one of its texts is there once, or it holds another whole number in every row and is called an id.
+    """
+    present = rows - column.missing
+    if present <= MANY or column.distinct < NEARLY_ALL * present:
+        return None
+    if column.type == "categorical":
+        return f"{column.distinct} different texts in {present} rows name the rows rather than describe them"
+    numbered = column.type == "numeric" and column.integer and column.distinct == rows
+    if numbered and NAMES_ROWS.search(column.name):
+        return "it has another whole number in every row, and a name as numbers of rows have"
+    return None
+
+
+def left_out(columns: Sequence[Column], rows: int, read: Collection[str]) -> list[DroppedColumn]:
+    """Return the columns of a table that tell nothing, each with the reason, other than ``read`` ones that do."""
+    found = [
+        (column, CONSTANT if is_constant(column) else None if column.name in read else names_rows(column, rows))
+        for column in columns
+    ]
+    return [DroppedColumn(column=column.name, reason=reason) for column, reason in found if reason is not None]
