@@ -120,7 +120,9 @@ def told_rows(order: RowsOrder, table: pa.Table) -> ToldRows:
     validation = order.request.validation
     if validation is None or validation.by is None:
         return told
-    return replace(told, keys=split_keys(validation, table.column(validation.by[1]), told.numbers))
+    [splits_by] = [column for column in order.table.columns if column.name == validation.by[1]]
+    keys = split_keys(validation, table.column(splits_by.name), told.numbers, splits_by.date_order)
+    return replace(told, keys=keys)
 
 
 def judging_rows(order: RowsOrder, table: pa.Table, classes: list[Label] | None) -> ToldRows:

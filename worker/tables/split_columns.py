@@ -6,9 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from worker.contracts.base import DateOrder
 from worker.contracts.errors import InvalidRequest
 from worker.contracts.requests import Validation
 from worker.contracts.resources import Column
+from worker.tables.cells import dates
 from worker.tables.close_names import did_you_mean, shown
 from worker.tables.values import as_floats, canonical, is_text
 
@@ -54,10 +56,13 @@ def marked(column: Column, rows: int) -> int:
     return sum(top.count for top in column.top or () if top.value is True)
 
 
-def split_keys(validation: Validation, column: pa.ChunkedArray, rows: np.ndarray) -> np.ndarray:
+def split_keys(
+    validation: Validation, column: pa.ChunkedArray, rows: np.ndarray, order: DateOrder | None = None
+) -> np.ndarray:
     """Return what splits rows, (n,): codes of groups, moments in their order, or marks (bool).
 
     ``rows``: the numbers of the rows to look at. Rows without a group are one group; without a mark they train.
+    ``order``: of dates, see ``dates.seconds``.
 
     Raises:
         InvalidRequest: a cell is none of these, or all rows are on one side.
@@ -68,7 +73,7 @@ def split_keys(validation: Validation, column: pa.ChunkedArray, rows: np.ndarray
         if by == "group":
             return _groups(column.take(pa.array(rows)), name, validation.folds)
         if by == "time":
-            return _times(column, name, rows)
+            return _times(column, name, rows, order)
         return _marks(column, name, rows)
     except _WrongColumn as error:
         raise InvalidRequest.at(f"/validation/{by}", str(error)) from error
@@ -96,7 +101,7 @@ def _wrong_times(column: Column, dropped: int) -> str | None:
     if column.distinct < 2:
         return f"column {column.name!r} has one time only, so no row is later than another"
     texts = [str(top.value) for top in column.top or () if not top.cut]
-    wrong = next((text for text in texts if _parsed(pa.array([text])) is None), None)
+    wrong = next((text for text in texts if dates.seconds(pa.array([text]), column.date_order).null_count), None)
     return None if wrong is None else f"column {column.name!r} holds {wrong!r}, which is no time; {TIMES}"
 
 
@@ -122,36 +127,21 @@ def _groups(column: pa.ChunkedArray, name: str, folds: int | None) -> np.ndarray
     return codes
 
 
-def _times(column: pa.ChunkedArray, name: str, rows: np.ndarray) -> np.ndarray:
+def _times(column: pa.ChunkedArray, name: str, rows: np.ndarray, order: DateOrder | None) -> np.ndarray:
     cells = canonical(column.take(pa.array(rows))).combine_chunks()
     if is_text(cells.type):
-        texts, cells = cells, _parsed(cells)
-        if cells is None:
-            unique = pc.unique(texts).drop_null().to_pylist()
-            wrong = next((text for text in unique if _parsed(pa.array([text])) is None), None)
-            if wrong is None:
-                raise _WrongColumn(f"column {name!r} holds times with a zone and others without; {TIMES}")
-            row = rows[pc.index(texts, wrong).as_py()] + 1
-            raise _WrongColumn(f"column {name!r} holds {wrong[:80]!r} in row {row}, which is no time; {TIMES}")
+        texts, cells = cells, dates.seconds(cells, order)
+        wrong = pc.index(pc.and_(cells.is_null(), texts.is_valid()), True).as_py()
+        if wrong >= 0:
+            text, row = texts[wrong].as_py(), rows[wrong] + 1
+            raise _WrongColumn(f"column {name!r} holds {text[:80]!r} in row {row}, which is no time; {TIMES}")
     gap = pc.index(pc.is_null(cells, nan_is_null=True), True).as_py()
     if gap >= 0:
         raise _WrongColumn(f"column {name!r} has no time in row {rows[gap] + 1}: give each row one")
-    if pa.types.is_temporal(cells.type):
-        cells = cells.cast(pa.timestamp("us", getattr(cells.type, "tz", None))).cast(pa.int64())
     times: np.ndarray = cells.to_numpy(zero_copy_only=False)
     if not (times != times[0]).any():
         raise _WrongColumn(f"column {name!r} has one time only, so no row is later than another")
     return times
-
-
-def _parsed(texts: pa.Array) -> pa.Array | None:
-    """Return texts as moments in microseconds, with a zone in UTC; None if one is none."""
-    for zone in (None, "UTC"):
-        try:
-            return texts.cast(pa.timestamp("us", zone))
-        except pa.ArrowInvalid:
-            continue
-    return None
 
 
 def _marks(column: pa.ChunkedArray, name: str, rows: np.ndarray) -> np.ndarray:

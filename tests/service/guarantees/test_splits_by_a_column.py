@@ -88,6 +88,22 @@ def test_no_row_that_judges_is_of_what_trains(
     assert any(name.startswith("validation_") for name in model["metrics"])
 
 
+@pytest.mark.parametrize("spec", [SPEC, BLOCKS], ids=["at once", "by blocks"])
+@pytest.mark.parametrize("written", ["%d.%m.%Y", "%m/%d/%Y", "%Y-%m-%dT%H:%M:%S+02:00"])
+def test_the_latest_rows_judge_however_times_are_written_and_whether_or_not_they_are_learned_from(
+    client: TestClient, run_job: Any, written: str, spec: dict[str, Any]
+) -> None:
+    table = _table()
+    days = pd.to_datetime(table["day"])
+    dataset = _upload(client, table.assign(day=days.dt.strftime(written)))
+    body = {"kind": "fit", "dataset": dataset, "target": "y", "spec": spec}
+    for unread in (["kind"], ["kind", "day"]):
+        validation = {"time": "day", "fraction": 0.2}
+        _, trained = _trained(client, run_job, {**body, "exclude": unread, "validation": validation})
+        judging = set(table.index[table["y"] != ""]) - trained
+        assert days[sorted(trained)].max() < days[sorted(judging)].min()
+
+
 def test_marked_rows_do_not_join_the_last_solve_and_rows_of_groups_do(client: TestClient, run_job: Any) -> None:
     body = {"kind": "fit", "dataset": _upload(client, _table()), "target": "y", "exclude": ["kind"]}
     spec = {**SPEC, "refit": True}
