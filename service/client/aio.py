@@ -82,10 +82,9 @@ class AsyncClient:
     ) -> Dataset:
         """Upload a table: a path, a pandas or polars DataFrame, an Arrow table, a mapping of columns, or arrays (X, y).
 
-        The same bytes again give the same dataset. ``header``: whether the first row of a text or a sheet holds the
-        names. ``missing``: the words that mean no value; others, such as None, are values. ``separator``, ``decimal``
-        mark and ``encoding`` of a text and the ``sheet`` of a workbook are detected if not given. A large table is sent
-        in parts. ``resume``: the id of such an upload. ``progress`` is called with the upload and the bytes sent.
+        The same bytes again give the same dataset. ``separator``, ``decimal`` mark, ``encoding``, ``header`` (whether
+        the first row holds names) and ``sheet`` are detected if not given. ``missing``: all words that mean no value. A
+        large table is sent in parts. ``resume``: the id of such an upload. ``progress`` gets the upload and bytes sent.
 
         Raises:
             UploadInterrupted: an upload in parts ended before it was complete; its ``upload_id`` resumes it.
@@ -164,14 +163,15 @@ class AsyncClient:
         form: Literal["parquet", "csv", "arrow"] = "parquet",
         spreadsheet: bool = False,
         header: bool | None = None,
+        keep: Sequence[str] = (),
         timeout: float | None = None,
         report: Report | None = None,
     ) -> bytes:
-        """Predict a stored table of any length by a job; return the file. ``header``: as of ``upload``.
+        """Predict a stored table of any length by a job; return the file. ``header`` and ``keep``: as of ``predict``.
 
         With ``spreadsheet`` a CSV has an apostrophe before texts that a spreadsheet takes for formulas.
         """
-        return await self._run(flows.predict_dataset(ref, data, form, spreadsheet, header, timeout, report))
+        return await self._run(flows.predict_dataset(ref, data, form, spreadsheet, header, timeout, report, keep))
 
     async def submit(self, request: Mapping[str, Any]) -> Job:
         """Queue a job without waiting. ``request``: a body of POST /v1/jobs."""

@@ -140,11 +140,14 @@ def predict_dataset(
     header: bool | None,
     seconds: float | None,
     report: Report | None,
+    keep: Sequence[str] = (),
 ) -> Flow[bytes]:
     """Predict a stored table by a job; return the file."""
     dataset = yield from _dataset_id(data, header)
     body = {"kind": "predict", "model": ref, "dataset": dataset, "format": form}
-    job = yield from run(body | ({"spreadsheet": True} if spreadsheet else {}), seconds, report)
+    # an older service knows neither
+    options = ({"spreadsheet": True} if spreadsheet else {}) | ({"keep": [*keep]} if keep else {})
+    job = yield from run(body | options, seconds, report)
     content: bytes = yield calls.result(job.id)
     return content
 

@@ -145,13 +145,12 @@ def predict(
     if job:
         if data == STANDARD:
             raise WrongSetting("--job needs a file: it is uploaded as a dataset")
-        if keep is not None:
-            raise WrongSetting("--keep is for predictions without --job")
         if probabilities and session.client.model(ref).task == "regression":
             raise WrongSetting("the model is a regression and has no probabilities")
         with ProgressBar("predict", session.notes) as bar:
+            names = [] if keep is None else keep.split(",")
             content = session.client.predict_dataset(
-                ref, data, form=form, spreadsheet=spreadsheet, header=header, report=bar
+                ref, data, form=form, spreadsheet=spreadsheet, header=header, keep=names, report=bar
             )
         if session.as_json:
             typer.echo(json.dumps(pa.ipc.open_file(content).read_all().to_pylist()))

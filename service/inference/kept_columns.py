@@ -9,6 +9,7 @@ from pydantic import Field
 
 from worker.contracts.base import Label
 from worker.contracts.errors import InvalidRequest
+from worker.contracts.requests import MAX_KEPT
 from worker.tables import media
 from worker.tables.close_names import did_you_mean, shown
 from worker.tables.files.raw_table import MAX_NAME_LENGTH, is_numbered
@@ -16,9 +17,6 @@ from worker.tables.rows import json_rows
 from worker.tables.rows.table_rows import file_table
 from worker.tables.values import decoded_type, is_text, typed
 
-MAX_KEPT = 100
-PREFIX = "kept:"
-"""In front of the name of a kept column that a column of the answer has too."""
 Keep = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=10 * MAX_NAME_LENGTH)]] | None,
     Query(
@@ -75,13 +73,6 @@ class KeptColumns:
             told = "; ".join(f"{shown(name)!r}{did_you_mean(name, names)}" for name in unknown[:3])
             raise InvalidRequest.at("query:keep", f"the rows have no column to keep that is called {told}")
         return wanted
-
-    def beside(self, answer: pa.Table) -> pa.Table:
-        """Return the kept columns and behind them those of the answer."""
-        taken = set(answer.column_names)
-        names = [f"{PREFIX}{name}" if name in taken else name for name in self.table.column_names]
-        columns = [*self.table.columns, *answer.columns]
-        return pa.Table.from_arrays(columns, names=[*names, *answer.column_names])
 
     def cells(self) -> Mapping[str, list[Label | None]]:
         """Return the cells by column; numbers that JSON lacks are None."""

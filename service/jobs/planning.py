@@ -126,6 +126,7 @@ def _plan_predict(cache: LookupCache, request: PredictRequest) -> Plan:
     table = cache.table(request.dataset, "/dataset")
     dataset = table.dataset
     cache.check_predict(model, table)
+    schema.check_kept(request.keep, table.columns)
     outputs = len(model.classes) if model.classes is not None else len(model.targets)
     resolved = request.model_copy(update={"model": model.id})
     from worker.training import cost as estimates  # imports torch: see service.runtime.predictor

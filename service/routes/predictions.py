@@ -25,7 +25,7 @@ from worker.contracts.resources import Predictions
 from worker.store.models import ModelRecord
 from worker.tables.media import ARROW_STREAM, CSV, JSON, NPY
 from worker.tables.spreadsheets import shown_table
-from worker.tables.writers import prediction_table
+from worker.tables.writers import beside, prediction_table
 
 if TYPE_CHECKING:
     from worker.serving.model import Answer
@@ -105,7 +105,7 @@ def _encoded(record: ModelRecord, answer: "Answer", form: str, spreadsheet: bool
         return Response(target.getvalue(), media_type=NPY)
     names = [column.name for column in record.resource.targets]
     table = prediction_table(names, record.resource.classes, answer.predictions, answer.probabilities)
-    table = table if kept is None else kept.beside(table)
+    table = table if kept is None else beside(kept.table, table)
     if form == CSV:
         pa_csv.write_csv(shown_table(table) if spreadsheet else table, target)
         return Response(target.getvalue(), media_type=f"{CSV}; charset=utf-8")

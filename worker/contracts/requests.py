@@ -17,6 +17,8 @@ MODEL_VERSION = r"^(mdl_[0-9a-z]{20,40}|[A-Za-z0-9][A-Za-z0-9._-]{0,99}@[1-9][0-
 MAX_PATH_STEPS = 10
 MAX_GRID_PATH_LENGTH = 200
 GRID_PATH = rf"^[^.]+(\.[^.]+){{0,{MAX_PATH_STEPS - 1}}}$"
+MAX_KEPT = 100
+"""Columns of rows that are repeated beside their predictions."""
 MAX_VERSION = 2**31 - 1
 
 
@@ -209,6 +211,11 @@ class PredictRequest(Contract):
     format: Literal["parquet", "csv", "arrow"] = Field("parquet", description="Of the file.")
     spreadsheet: bool = Field(
         False, description="Of csv: an apostrophe before texts that a spreadsheet would take for formulas."
+    )
+    keep: Annotated[list[ColumnName], Field(max_length=MAX_KEPT)] = Field(
+        default_factory=list,
+        description="Columns of the dataset to repeat in front of the predictions. One that is called as a column of "
+        "the predictions is called kept:<name>.",
     )
 
 

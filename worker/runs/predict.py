@@ -17,7 +17,15 @@ import pyarrow as pa
 from worker.contracts.artifacts import ArtifactRef, ResultFile
 from worker.contracts.errors import ArtifactCorrupt, ArtifactMissing
 from worker.contracts.events import LogData
-from worker.contracts.messages import AnyReport, LogReport, PredictDone, PredictOrder, ProgressReport, RoundPlanned
+from worker.contracts.messages import (
+    AnyReport,
+    LogReport,
+    PredictDone,
+    PredictingOrder,
+    PredictOrder,
+    ProgressReport,
+    RoundPlanned,
+)
 from worker.contracts.parts import RowsDone, RowsWork
 from worker.contracts.resources import PartCounts, Progress
 from worker.serving.model import ServedModel
@@ -25,7 +33,8 @@ from worker.serving.stored import KeptMachines, load_model
 from worker.store.files.artifacts import Artifacts
 from worker.tables.rows.matching import WrongRow
 from worker.tables.storage import iter_arrow, iter_tables
-from worker.tables.writers import MEDIA_TYPES, PredictionWriter, TableWriter
+from worker.tables.values import canonical
+from worker.tables.writers import MEDIA_TYPES, Format, PredictionWriter, TableWriter
 from worker.tables.written import categories_among
 from worker.training.cost import ROW_SECONDS, START_SECONDS
 from worker.training.machine import Machine
@@ -76,13 +85,16 @@ def model_on(machine: Machine, ref: ArtifactRef, artifacts: Artifacts) -> Served
 
 
 def write_answers(
+    order: PredictingOrder,
     model: ServedModel,
     source: Path,
-    writer: PredictionWriter,
+    target: tuple[Path, Format],
     work: RowsWork,
     report: Callable[[AnyReport], None],
 ) -> Counter[str]:
-    """Predict rows of a stored table block by block. Returns how many hold unknown categories, by column.
+    """Predict rows of a stored table block by block into a file. Returns how many hold unknown categories, by column.
+
+    ``source``: the table of the order. ``target``: the file, and its format.
 
     Raises:
         InvalidRequest: a row cannot be encoded; it is named by its number in the dataset.
@@ -91,17 +103,30 @@ def write_answers(
     started = time.monotonic()
     done = 0
     report(_predicting(done, work.rows, 0.0))
-    names, as_texts = [column.name for column in model.features], categories_among(model.features)
-    for table in iter_tables(source, names, BLOCK_ROWS, as_texts, first=work.first, rows=work.rows):
-        try:
-            answer = model.answer(table)
-        except WrongRow as error:
-            raise error.counted_from(work.first + done) from error
-        writer.write(answer.predictions, answer.probabilities)
-        unknown.update(answer.unknown)
-        done += table.num_rows
-        report(_predicting(done, work.rows, time.monotonic() - started))
+    keep, as_texts = order.request.keep, categories_among(model.features)
+    names = list(dict.fromkeys([*(column.name for column in model.features), *keep]))
+    [first] = iter_tables(source, names, 1, as_texts, first=work.first, rows=1)
+    with PredictionWriter(
+        *target,
+        model.targets,
+        model.classes,
+        spreadsheet=order.request.spreadsheet,
+        kept=_kept(first, keep).schema,
+    ) as writer:
+        for table in iter_tables(source, names, BLOCK_ROWS, as_texts, first=work.first, rows=work.rows):
+            try:
+                answer = model.answer(table)
+            except WrongRow as error:
+                raise error.counted_from(work.first + done) from error
+            writer.write(answer.predictions, answer.probabilities, _kept(table, keep))
+            unknown.update(answer.unknown)
+            done += table.num_rows
+            report(_predicting(done, work.rows, time.monotonic() - started))
     return unknown
+
+
+def _kept(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    return pa.table({name: canonical(table.column(name)) for name in names}).combine_chunks()
 
 
 def _works(order: PredictOrder) -> list[RowsWork]:
@@ -134,10 +159,8 @@ def _predict_alone(
     with tempfile.TemporaryDirectory(prefix="factrfm-predict-") as folder:
         source = artifacts.local_copy(order.table.table, Path(folder))
         target = Path(folder) / f"result.{order.request.format}"
-        with PredictionWriter(
-            target, order.request.format, model.targets, model.classes, spreadsheet=order.request.spreadsheet
-        ) as writer:
-            unknown = write_answers(model, source, writer, RowsWork(first=0, rows=order.table.rows), report)
+        work = RowsWork(first=0, rows=order.table.rows)
+        unknown = write_answers(order, model, source, (target, order.request.format), work, report)
         return _done(order, unknown, target, artifacts, report)
 
 

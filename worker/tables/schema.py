@@ -180,6 +180,15 @@ def check_predict(features: Sequence[ModelColumn], columns: Mapping[str, Column]
             raise ColumnMismatch.at("/dataset", f"column {column.name!r} has {other.infinite} infinite values")
 
 
+def check_kept(names: Sequence[str], columns: Mapping[str, Column]) -> None:
+    """Check the columns of a dataset that are to stand beside its predictions.
+
+    Raises:
+        InvalidRequest: a name is unknown or named twice.
+    """
+    _pick(names, [f"/keep/{index}" for index in range(len(names))], columns, "column")
+
+
 def _fits(expected: Column | ModelColumn, column: Column) -> bool:
     """Return whether a column can be read as the expected one, by its statistics."""
     if expected.type in ("categorical", column.type) or not column.distinct:

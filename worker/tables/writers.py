@@ -17,7 +17,12 @@ from worker.tables import media
 from worker.tables.spreadsheets import shown_table
 
 Format = Literal["parquet", "csv", "arrow"]
+PREFIX = "kept:"
+"""In front of the name of a kept column that a column of the answer has too."""
 MEDIA_TYPES: dict[Format, str] = {"parquet": media.PARQUET, "csv": media.CSV, "arrow": media.ARROW_FILE}
+
+
+NOTHING_KEPT = pa.schema([])
 
 
 class TableWriter:
@@ -57,15 +62,25 @@ class PredictionWriter(TableWriter):
         classes: Sequence[Label] | None,
         *,
         spreadsheet: bool = False,
+        kept: pa.Schema = NOTHING_KEPT,
     ) -> None:
+        """``kept``: the columns of rows that stand in front of their answers."""
         self._names = [column.name for column in targets]
         self._classes = classes
         nothing = prediction_table(self._names, classes, *_nothing(len(targets), classes))
-        super().__init__(path, form, nothing.schema, spreadsheet=spreadsheet)
+        super().__init__(path, form, beside(kept.empty_table(), nothing).schema, spreadsheet=spreadsheet)
 
-    def write(self, predictions: np.ndarray, probabilities: np.ndarray | None) -> None:
+    def write(self, predictions: np.ndarray, probabilities: np.ndarray | None, kept: pa.Table | None = None) -> None:
         """Append rows: labels (n,) with probabilities (n, classes), or outputs (n, targets)."""
-        self.write_table(prediction_table(self._names, self._classes, predictions, probabilities))
+        answer = prediction_table(self._names, self._classes, predictions, probabilities)
+        self.write_table(answer if kept is None else beside(kept, answer))
+
+
+def beside(kept: pa.Table, answer: pa.Table) -> pa.Table:
+    """Return kept columns of rows and behind them their answers."""
+    taken = set(answer.column_names)
+    names = [f"{PREFIX}{name}" if name in taken else name for name in kept.column_names]
+    return pa.Table.from_arrays([*kept.columns, *answer.columns], names=[*names, *answer.column_names])
 
 
 def prediction_table(

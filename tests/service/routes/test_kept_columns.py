@@ -79,3 +79,36 @@ def test_arrays_without_names_keep_nothing(client: TestClient, model: str) -> No
     assert answer.status_code == 422, answer.text
     answer = client.post(f"{model}?keep=id", content=b"x", headers={"Content-Type": NPY})
     assert answer.status_code == 422, answer.text
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "arrow"])
+def test_a_job_keeps_columns_of_its_dataset(client: TestClient, model: str, run_job, form: str) -> None:
+    dataset = client.post("/v1/datasets", content=BODIES["csv"][1], headers={"Content-Type": CSV}).json()["id"]
+    body = {"kind": "predict", "model": "sizes", "dataset": dataset, "format": form, "keep": ["id", "y", "city"]}
+    job = client.post("/v1/jobs", json=body).json()["id"]
+    run_job(job)
+    content = client.get(f"/v1/jobs/{job}/result").content
+    read = {
+        "csv": lambda: pa_csv.read_csv(
+            io.BytesIO(content),
+            convert_options=pa_csv.ConvertOptions(column_types={"id": pa.string()}, strings_can_be_null=True),
+        ),
+        "parquet": lambda: pq.read_table(io.BytesIO(content)),
+        "arrow": lambda: pa.ipc.open_file(content).read_all(),
+    }
+    table = read[form]()
+    assert table.column_names == ["id", "kept:y", "city", "y"]
+    assert table["id"].to_pylist() == ["007", "x,1"]
+    assert table["kept:y"].to_pylist() == [5, None]
+    assert table["city"].to_pylist() == ["Chur", None]
+    assert table["y"].to_pylist() == pytest.approx(client.post(model, json=ASKED).json()["predictions"])
+
+
+@pytest.mark.parametrize(("keep", "complaint"), [(["idd"], "did you mean 'id'"), (["id", "id"], "named twice")])
+def test_a_job_that_keeps_what_is_not_there_is_refused(client, model: str, keep: list[str], complaint: str) -> None:
+    dataset = client.post("/v1/datasets", content=BODIES["csv"][1], headers={"Content-Type": CSV}).json()["id"]
+    answer = client.post("/v1/jobs", json={"kind": "predict", "model": "sizes", "dataset": dataset, "keep": keep})
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert error["pointer"] == f"/keep/{len(keep) - 1}"
+    assert complaint in error["message"]

@@ -82,7 +82,13 @@ def _told(seen):
 
 
 @pytest.mark.parametrize(
-    "form", [{"format": "csv"}, {"format": "csv", "spreadsheet": True}, {"format": "parquet"}, {"format": "arrow"}]
+    "form",
+    [
+        {"format": "csv"},
+        {"format": "csv", "spreadsheet": True, "keep": ["other"]},
+        {"format": "parquet", "keep": ["size", "other"]},
+        {"format": "arrow"},
+    ],
 )
 def test_parts_give_the_bytes_of_one_run(client, context, named, rows, form):
     alone, shared, backwards = (_submit(client, rows, named, **form) for _ in range(3))

@@ -8,7 +8,6 @@ from worker.contracts.messages import AnyReport, PartDone, RowsOrder
 from worker.contracts.parts import RowsDone
 from worker.runs.predict import model_on, write_answers
 from worker.store.files.artifacts import Artifacts
-from worker.tables.writers import PredictionWriter
 from worker.training.machine import Machine
 
 
@@ -24,7 +23,6 @@ def rows(order: RowsOrder, artifacts: Artifacts, machine: Machine, report: Calla
     with tempfile.TemporaryDirectory(prefix="factrfm-rows-") as folder:
         source = artifacts.local_copy(order.table.table, Path(folder))
         target = Path(folder) / "rows.arrow"
-        with PredictionWriter(target, "arrow", model.targets, model.classes) as writer:
-            unknown = write_answers(model, source, writer, work, report)
+        unknown = write_answers(order, model, source, (target, "arrow"), work, report)
         file = artifacts.put_file(f"jobs/{order.prefix}/rows-{work.first:012d}.arrow", target)
     return PartDone(result=RowsDone(first=work.first, rows=work.rows, file=file, unknown=dict(unknown)))
