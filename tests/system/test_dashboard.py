@@ -100,7 +100,7 @@ def _upload(page: Page) -> None:
     page.wait_for_url("**/datasets/ds_*")
     expect(page.get_by_role("heading", name="houses.csv")).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("Histogram of x0 from"))).to_be_visible()
-    expect(page.get_by_role("row", name=re.compile("city categorical Basel 606"))).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("city categorical from texts Basel 606"))).to_be_visible()
 
 
 def _start_a_fit(page: Page) -> None:
