@@ -261,6 +261,17 @@ def test_every_way_to_ask_takes_such_words_out(client: TestClient, run_job) -> N
     answer = client.post("/v2/models/typed/infer", json={"inputs": tensors})
     assert answer.status_code == 200, answer.text
     assert answer.json()["outputs"][0]["data"] == expected
+
+
+def test_a_graph_takes_such_words_out(client: TestClient, run_job) -> None:
+    dataset = _upload(client, media.PARQUET, SENTINELS, TYPED)["id"]
+    # a graph has no dates
+    body = {"kind": "fit", "dataset": dataset, "target": "y", "model": "typed", "spec": SPEC, "exclude": ["day"]}
+    run_job(client.post("/v1/jobs", json={**body, "task": "regression", "validation": None}).json()["id"])
+    asked = TYPED.drop(columns=["y", "day"])
+    texts = _as_texts(TYPED.drop(columns="y")).drop(columns="day")
+    sent = {"content": asked.to_csv(index=False), "headers": {"Content-Type": media.CSV}}
+    expected = client.post("/v1/models/typed/predict", **sent).json()["predictions"]
     graph = client.get("/v1/models/typed/export?format=onnx").content
     fed = {
         name: asked[name].to_numpy(float)[:, None]
