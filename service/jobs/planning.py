@@ -57,6 +57,7 @@ def _plan_training(cache: LookupCache, request: Training, context: Context) -> P
         resolved = without_expanded(resolved)
         notes = [f"encoding 'expanded' would make {wide} columns, and at most {limit} are allowed: it is not tried"]
     expanded = may_expand(resolved)
+    schema.check_rows(request, table.dataset.rows)
     selection.check(task, limit, expanded, request.missing_target)
     selection.check_cells(context.artifacts)
     schema.check_rows(request, rows, dropped)

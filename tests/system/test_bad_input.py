@@ -128,7 +128,7 @@ def test_a_text_column_of_a_million_values_is_stored_but_not_learned_from(shared
     column = shared_system.client.get(f"/v1/datasets/{dataset}").json()["columns"][0]
     assert column["distinct"] == 1_000_000
     answer = shared_system.client.post("/v1/jobs", json={"kind": "fit", "dataset": dataset, "target": "y"})
-    _assert_problem(answer, 422, "'name'", "exclude")
+    _assert_problem(answer, 422, "'name'", "in 'features'")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def resolve_features(request: TableRequest, columns: Mapping[str, Column], rows:
     """Return the requested feature columns, without the excluded ones.
 
     Where none are requested, all but the targets, the index, and columns whose type the request does not say and that
-    name the ``rows``; unless all do.
+    name the ``rows``.
 
     Raises:
         InvalidRequest: a name is unknown or named twice, a target is a feature, or nothing is left.
@@ -59,7 +59,14 @@ def resolve_features(request: TableRequest, columns: Mapping[str, Column], rows:
         unwanted |= targets
         chosen = [column for name, column in columns.items() if name not in unwanted and not column.index]
         telling = [column for column in chosen if column.name in request.columns or names_rows(column, rows) is None]
-        chosen = telling or chosen
+        if chosen and not telling:
+            naming = chosen[0]
+            raise InvalidRequest.at(
+                "/features",
+                f"no column is left to learn from beside those that name rows, as {shown(naming.name)!r} does: "
+                f"{names_rows(naming, rows)}; upload what describes the rows, or name such a column in 'features'",
+            )
+        chosen = telling
     else:
         pointers = [f"/features/{index}" for index in range(len(request.features))]
         chosen = _pick(request.features, pointers, columns, "feature")

@@ -73,10 +73,14 @@ def test_what_the_caller_excludes_is_not_told_again(client: TestClient) -> None:
     assert {one["column"] for one in plan["left_out"]} == {"nearly", "customer_id"}
 
 
-def test_a_table_of_nothing_else_is_learned_from(client: TestClient) -> None:
-    plan = _plan(client, _upload(client, _table()[["mail", "y"]]))
-    assert plan["request"]["features"] == ["mail"]
-    assert plan["left_out"] == []
+def test_a_table_of_nothing_else_is_refused_with_what_to_do(client: TestClient) -> None:
+    body = {"kind": "fit", "dataset": _upload(client, _table()[["mail", "y"]]), "target": "y", "spec": SPEC}
+    answer = client.post("/v1/jobs", json=body)
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert error["pointer"] == "/features"
+    assert "'mail'" in error["message"]
+    assert "in 'features'" in error["message"]
 
 
 def test_few_rows_that_all_differ_are_no_names(client: TestClient) -> None:
