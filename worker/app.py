@@ -7,6 +7,7 @@ may stop consuming, celery/celery#10302), and no message is prefetched behind a 
 
 import os
 import platform
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -100,6 +101,8 @@ def main(now: Callable[[], datetime] = utc_now) -> int:
     loop = MessageLoop()
     app.steps["consumer"].add(loop.step())
     signals.worker_shutting_down.connect(lambda **_: supervisor.stop(), weak=False)
+    # until Celery takes the signal over
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         # to load torch takes seconds, which the first job does not wait for
         supervisor.warm_child()
