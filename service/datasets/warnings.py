@@ -6,13 +6,13 @@ from collections.abc import Container, Sequence
 from worker.contracts.resources import Column, Dataset, DroppedColumn, Reading
 from worker.tables import schema
 from worker.tables.close_names import shown
-from worker.tables.left_out import CONSTANT, is_constant, names_rows
+from worker.tables.left_out import CONSTANT, MANY, is_constant, names_rows
 from worker.tables.media import WITH_HEADER
 
 SHOWN = 3
 GUESSED = WITH_HEADER
 """Media types without the parameter ``header``: whether the first row holds names was guessed."""
-MANY, MAX_SHARE = 50, 0.5
+MAX_SHARE = 0.5
 COSTLY = 500
 """More distinct categories always give a warning, however often each occurs."""
 MAX_WARNINGS = 10

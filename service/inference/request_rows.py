@@ -1,9 +1,8 @@
 """Reading rows from a request's body.
 
 A reader process reads Parquet, because damaged footers can crash pyarrow, workbooks, of which few bytes can take much
-memory, and long JSON, because its parser holds the
-GIL (a third of a second for 16 MiB). Other forms are read in this process, which damaged files do not crash:
-``benchmarks/results/fuzz.md`` counts those tried.
+memory, and long JSON, because its parser holds the GIL (a third of a second for 16 MiB). Other forms are read in this
+process, which damaged files do not crash: ``benchmarks/results/fuzz.md`` counts those tried.
 """
 
 from collections.abc import Callable

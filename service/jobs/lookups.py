@@ -9,13 +9,12 @@ from service.runtime.context import Context
 from worker.contracts.base import Task
 from worker.contracts.errors import NotFound, UnknownReference
 from worker.contracts.requests import MissingTarget, TableRequest
-from worker.contracts.resources import Column, DroppedColumn, Model
+from worker.contracts.resources import Column, Model
 from worker.store import datasets, models
 from worker.store.datasets import DatasetRecord
 from worker.store.files.artifacts import Artifacts
 from worker.tables import schema
 from worker.tables.column_types import types_of, with_types
-from worker.tables.left_out import names_rows
 
 R = TypeVar("R")
 
@@ -45,16 +44,9 @@ class ColumnSelection:
     def __init__(self, request: TableRequest, table: Table) -> None:
         types = types_of(request, table.columns)
         columns = with_types(table.columns, types)
-        self.features = schema.resolve_features(request, columns, table.dataset.rows)
+        self.features, self.left_out = schema.resolve_features(request, columns, table.dataset.rows)
         self.targets = schema.resolve_targets(request, columns)
         self.names = [column.name for column in self.features]
-        apart = {*self.names, *request.targets, *request.exclude, *request.columns}
-        self.left_out = [
-            DroppedColumn(column=name, reason=reason)
-            for name, column in table.columns.items()
-            if request.features is None and name not in apart and name != request.split_only and not column.index
-            if (reason := names_rows(column, table.dataset.rows)) is not None
-        ]
         self._types = types
         self._table = table
         self._dataset = table.dataset

@@ -60,7 +60,8 @@ def _plan_training(cache: LookupCache, request: Training, context: Context) -> P
     schema.check_rows(request, table.dataset.rows)
     selection.check(task, limit, expanded, request.missing_target)
     selection.check_cells(context.artifacts)
-    schema.check_rows(request, rows, dropped)
+    if dropped:
+        schema.check_rows(request, rows, dropped)
     splits_by = split_column(request.validation, request.targets, table.columns, table.dataset.rows, dropped)
     notes += schema.missing_target_notes(selection.targets, table.dataset.rows)
     held_out = None

@@ -31,10 +31,7 @@ from worker.contracts.parts import (
     TrialWork,
 )
 from worker.contracts.requests import FitRequest, NetworkRequest, PredictRequest, TuneRequest
-from worker.contracts.resources import (
-    JobError,
-    Progress,
-)
+from worker.contracts.resources import JobError, Progress
 from worker.contracts.resources.fitted import FittedModelSummary
 
 LOOK_AT_JOB = "worker.look_at_job"

@@ -12,12 +12,13 @@ from worker.contracts.artifacts import TableRef
 from worker.contracts.base import Label
 from worker.contracts.errors import InvalidRequest
 from worker.contracts.messages import BlocksOrder, FitOrder, NetworkOrder
-from worker.contracts.resources import ModelColumn
+from worker.contracts.resources import DroppedColumn, ModelColumn
 from worker.serving.model import Origin
 from worker.store.files.artifacts import Artifacts
 from worker.tables.column_types import as_written, changed, model_columns, read_as, types_of
 from worker.tables.encoding import splits
 from worker.tables.encoding.targets import class_codes, regression_targets, rows_with_targets
+from worker.tables.left_out import unread
 from worker.tables.rows.matching import WrongRow, match_columns
 from worker.tables.schema import check_rows
 from worker.tables.split_columns import split_keys
@@ -62,6 +63,12 @@ def columns_of(order: RowsOrder, names: Iterable[str]) -> list[ModelColumn]:
     """Return columns as the order's request reads them."""
     stored = {column.name: column for column in order.table.columns}
     return model_columns(stored, names, types_of(order.request, stored))
+
+
+def unread_by(order: FitOrder | BlocksOrder) -> list[DroppedColumn]:
+    """Return the columns of the dataset that tell nothing and that the model does not read."""
+    request, table = order.request, order.table
+    return unread(table.columns, table.rows, (*(request.features or ()), *request.targets))
 
 
 def origin_of(order: FitOrder, rows: TrainingRows, *, together: bool) -> Origin | None:

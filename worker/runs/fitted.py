@@ -9,9 +9,8 @@ from worker.contracts.resources.fitted import FittedModelSummary
 from worker.contracts.validation import left_out_chose, validation_chose
 from worker.engine.recursion import FitState
 from worker.runs.checkpoints import Trail
-from worker.runs.data import columns_of
+from worker.runs.data import columns_of, unread_by
 from worker.runs.folds import figures_of_folds
-from worker.tables.left_out import left_out
 from worker.training.machine import versions
 from worker.training.pipeline import LastSolve
 from worker.training.rows import TrainingRows
@@ -58,7 +57,7 @@ def fitted_summary(
         choices=trail.runs,
         training_rows=len(solved.X),
         dropped=rows.dropped,
-        left_out=left_out(order.table.columns, order.table.rows, (*(request.features or ()), *request.targets)),
+        left_out=unread_by(order),
         history=history,
         versions=versions(),
     )

@@ -105,7 +105,8 @@ def write_answers(
     report(_predicting(done, work.rows, 0.0))
     keep, as_texts = order.request.keep, categories_among(model.features)
     names = list(dict.fromkeys([*(column.name for column in model.features), *keep]))
-    [first] = iter_tables(source, names, 1, as_texts, first=work.first, rows=1)
+    tables = iter_tables(source, names, BLOCK_ROWS, as_texts, first=work.first, rows=work.rows)
+    first = next(tables)
     with PredictionWriter(
         *target,
         model.targets,
@@ -113,7 +114,7 @@ def write_answers(
         spreadsheet=order.request.spreadsheet,
         kept=_kept(first, keep).schema,
     ) as writer:
-        for table in iter_tables(source, names, BLOCK_ROWS, as_texts, first=work.first, rows=work.rows):
+        for table in chain([first], tables):
             try:
                 answer = model.answer(table)
             except WrongRow as error:

@@ -1,7 +1,7 @@
 """Columns that tell nothing of other rows: a fit that names no features does without them."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from worker.contracts.resources import Column, DroppedColumn
 
@@ -32,10 +32,18 @@ def names_rows(column: Column, rows: int) -> str | None:
     return None
 
 
-def left_out(columns: Sequence[Column], rows: int, read: Collection[str]) -> list[DroppedColumn]:
-    """Return the columns of a table that tell nothing, each with the reason, other than ``read`` ones that do."""
-    found = [
-        (column, CONSTANT if is_constant(column) else None if column.name in read else names_rows(column, rows))
+def naming(columns: Sequence[Column], rows: int) -> list[DroppedColumn]:
+    """Return those of the columns of a table that name its rows, each with the reason."""
+    return _with_reason((column.name, names_rows(column, rows)) for column in columns)
+
+
+def unread(columns: Sequence[Column], rows: int, read: Collection[str]) -> list[DroppedColumn]:
+    """Return the columns of a table that are constant, and of those that are not ``read`` the names of its rows."""
+    return _with_reason(
+        (column.name, CONSTANT if is_constant(column) else None if column.name in read else names_rows(column, rows))
         for column in columns
-    ]
-    return [DroppedColumn(column=column.name, reason=reason) for column, reason in found if reason is not None]
+    )
+
+
+def _with_reason(found: Iterable[tuple[str, str | None]]) -> list[DroppedColumn]:
+    return [DroppedColumn(column=name, reason=reason) for name, reason in found if reason is not None]

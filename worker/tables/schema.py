@@ -7,7 +7,7 @@ import pyarrow as pa
 from worker.contracts.base import Task
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, TooWide
 from worker.contracts.requests import MissingTarget, TableRequest
-from worker.contracts.resources import Column, ModelColumn
+from worker.contracts.resources import Column, DroppedColumn, ModelColumn
 from worker.tables import values
 from worker.tables.cells import dates
 from worker.tables.close_names import did_you_mean, shown
@@ -15,7 +15,7 @@ from worker.tables.column_types import ignored
 from worker.tables.encoding.calendar import PARTS
 from worker.tables.encoding.column_code import MANY, MOST
 from worker.tables.encoding.encoder import bins_among
-from worker.tables.left_out import names_rows
+from worker.tables.left_out import naming
 from worker.tables.values import EXACT_INTEGERS
 
 MAX_AUTO_CLASSES = 20
@@ -43,11 +43,13 @@ def resolve_targets(request: TableRequest, columns: Mapping[str, Column]) -> lis
     return _pick(names, pointers, columns, "target")
 
 
-def resolve_features(request: TableRequest, columns: Mapping[str, Column], rows: int) -> list[Column]:
-    """Return the requested feature columns, without the excluded ones.
+def resolve_features(
+    request: TableRequest, columns: Mapping[str, Column], rows: int
+) -> tuple[list[Column], list[DroppedColumn]]:
+    """Return the requested feature columns, without the excluded ones, and the columns that are left out for a reason.
 
-    Where none are requested, all but the targets, the index, and columns whose type the request does not say and that
-    name the ``rows``.
+    Where none are requested, the features are all but the targets and the index; columns that name the ``rows`` are
+    left out, unless the request says their type.
 
     Raises:
         InvalidRequest: a name is unknown or named twice, a target is a feature, or nothing is left.
@@ -55,18 +57,19 @@ def resolve_features(request: TableRequest, columns: Mapping[str, Column], rows:
     targets = set(request.targets)
     excluded = _pick(request.exclude, [f"/exclude/{i}" for i in range(len(request.exclude))], columns, "column")
     unwanted = {column.name for column in excluded} | {request.split_only, *ignored(request, columns)}
+    left_out: list[DroppedColumn] = []
     if request.features is None:
         unwanted |= targets
         chosen = [column for name, column in columns.items() if name not in unwanted and not column.index]
-        telling = [column for column in chosen if column.name in request.columns or names_rows(column, rows) is None]
-        if chosen and not telling:
-            naming = chosen[0]
+        left_out = naming([column for column in chosen if column.name not in request.columns], rows)
+        if left_out and len(left_out) == len(chosen):
             raise InvalidRequest.at(
                 "/features",
-                f"no column is left to learn from beside those that name rows, as {shown(naming.name)!r} does: "
-                f"{names_rows(naming, rows)}; upload what describes the rows, or name such a column in 'features'",
+                f"no column is left to learn from beside those that name rows, as {shown(left_out[0].column)!r} does: "
+                f"{left_out[0].reason}; upload what describes the rows, or name such a column in 'features'",
             )
-        chosen = telling
+        unread = {one.column for one in left_out}
+        chosen = [column for column in chosen if column.name not in unread]
     else:
         pointers = [f"/features/{index}" for index in range(len(request.features))]
         chosen = _pick(request.features, pointers, columns, "feature")
@@ -78,7 +81,7 @@ def resolve_features(request: TableRequest, columns: Mapping[str, Column], rows:
         chosen = [column for column in chosen if column.name not in unwanted]
     if not chosen:
         raise InvalidRequest.at("/features", "no column is left to learn from beside the target and the excluded ones")
-    return chosen
+    return chosen, left_out
 
 
 def resolve_task(requested: str, targets: Sequence[Column]) -> Task:

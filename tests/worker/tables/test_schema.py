@@ -54,12 +54,12 @@ def test_a_target_named_twice_is_refused_at_its_place():
 
 
 def test_features_are_all_columns_but_targets_and_excluded_ones():
-    chosen = schema.resolve_features(_request(exclude=["city"]), schema.by_name(COLUMNS), 10)
+    chosen, _ = schema.resolve_features(_request(exclude=["city"]), schema.by_name(COLUMNS), 10)
     assert [column.name for column in chosen] == ["rooms", "area"]
 
 
 def test_features_asked_for_keep_their_order():
-    chosen = schema.resolve_features(_request(features=["city", "area"]), schema.by_name(COLUMNS), 10)
+    chosen, _ = schema.resolve_features(_request(features=["city", "area"]), schema.by_name(COLUMNS), 10)
     assert [column.name for column in chosen] == ["city", "area"]
 
 

@@ -21,11 +21,10 @@ from worker.engine.problem import Iterate
 from worker.runs.blocks.parts import stored_leaf
 from worker.runs.blocks.state import BlocksState
 from worker.runs.checkpoints import Checkpoints, Trail
-from worker.runs.data import columns_of
+from worker.runs.data import columns_of, unread_by
 from worker.serving.model import Origin, ServedModel
 from worker.serving.stored import write_model
 from worker.store.files.artifacts import Artifacts
-from worker.tables.left_out import left_out
 from worker.training.machine import versions
 
 
@@ -101,9 +100,7 @@ def stored_model(
             chosen_by=state.judges,
             validation_chose=validation_chose(asked),
             left_out_chose=left_out_chose(asked, state.metrics),
-            left_out=left_out(
-                order.table.columns, order.table.rows, (*(order.request.features or ()), *order.request.targets)
-            ),
+            left_out=unread_by(order),
             iteration=state.best,
             iterations=len(state.losses) - 1,
             ridge=ridges[(len(ridges) - 1) // 2],
