@@ -65,7 +65,4 @@ def model(client: TestClient, dataset: str, run_job: Callable[[str], None]) -> d
     """A trained regression named ``prices``."""
     body = {"kind": "fit", "dataset": dataset, "target": "price", "model": "prices"}
     body["spec"] = {"iterations": 2, "encoding": "plain", "feature_matrix": "full", "precision": "float32"}
-    answer = client.post("/v1/jobs", json=body)
-    assert answer.status_code == 202, answer.text
-    run_job(answer.json()["id"])
-    return dict(client.get("/v1/models/prices").json())
+    return inline.fitted_model(client, run_job, body)

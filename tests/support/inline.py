@@ -1,8 +1,10 @@
 """Does a queued job's work in this process, as a worker would."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from starlette.testclient import TestClient
 
 from service.runtime.context import Context
 from support.threads import THREADS
@@ -52,3 +54,13 @@ def _written_down(context: Context, row_id: str, token: str, done: AnyReport) ->
         assert isinstance(done, PredictDone | NetworkDone)
         jobs.succeed_with_file(context.database, row_id, token, done.file, context.now())
     return []
+
+
+def fitted_model(client: TestClient, run_job: Callable[[str], None], body: dict[str, Any]) -> dict[str, Any]:
+    """Train by the body of a job, which must succeed, and return the model. ``run_job``: runs a job of the client."""
+    answer = client.post("/v1/jobs", json=body)
+    assert answer.status_code == 202, answer.text
+    run_job(answer.json()["id"])
+    job = client.get(f"/v1/jobs/{answer.json()['id']}").json()
+    assert job["state"] == "succeeded", job["error"]
+    return dict(client.get(f"/v1/models/{job['model']}").json())

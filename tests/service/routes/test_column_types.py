@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from starlette.testclient import TestClient
+from support.inline import fitted_model
 
 ZIPS = (3011, 4001, 7000)
 PRICES = (100.5, 900.5, 20.5)
@@ -66,15 +67,6 @@ def _refused(client: TestClient, body: dict[str, Any], query: str = "?dry_run=tr
     return dict(error)
 
 
-def _fitted(client: TestClient, run_job: Callable[[str], None], body: dict[str, Any]) -> Any:
-    answer = client.post("/v1/jobs", json=body)
-    assert answer.status_code == 202, answer.text
-    run_job(answer.json()["id"])
-    job = client.get(f"/v1/jobs/{answer.json()['id']}").json()
-    assert job["state"] == "succeeded", job["error"]
-    return client.get(f"/v1/models/{job['model']}").json()
-
-
 def _predicted(client: TestClient, content: bytes, media_type: str) -> Any:
     answer = client.post("/v1/models/typed/predict", content=content, headers={"Content-Type": media_type})
     assert answer.status_code == 200, answer.text
@@ -91,7 +83,7 @@ def test_a_number_that_is_a_category_is_one_in_every_format(
 ) -> None:
     frame = _table()
     dataset = _upload(client, frame, uploaded)
-    model = _fitted(client, run_job, _body(dataset, {"zip": "categorical", "code": "ignore"}, spec=spec))
+    model = fitted_model(client, run_job, _body(dataset, {"zip": "categorical", "code": "ignore"}, spec=spec))
     assert {one["name"]: one["type"] for one in model["features"]} == {
         "zip": "categorical",
         "size": "numeric",
@@ -118,7 +110,7 @@ def test_texts_in_several_spellings_are_one_category(client: TestClient, run_job
     frame["zip"] = [
         spellings[k % 3](zip_code) for k, zip_code in enumerate(frame["zip"].sample(frac=1, random_state=0))
     ]
-    _fitted(client, run_job, _body(_upload(client, frame), {"zip": "categorical"}))
+    fitted_model(client, run_job, _body(_upload(client, frame), {"zip": "categorical"}))
     encoded = client.get("/v1/models/typed/features").json()["encoded_importance"]
     names = {one["feature"] for one in encoded if one["feature"].startswith("zip=")}
     assert names == {"zip=3011", "zip=4001", "zip=7000"}
@@ -129,7 +121,7 @@ def test_amounts_as_categories_are_found_as_they_were_written(
 ) -> None:
     frame = _table()
     frame["size"] = [f"1.{k % 3}00,50 €" for k in range(ROWS)]
-    _fitted(client, run_job, _body(_upload(client, frame), {"size": "categorical"}))
+    fitted_model(client, run_job, _body(_upload(client, frame), {"size": "categorical"}))
     names = {one["feature"] for one in client.get("/v1/models/typed/features").json()["encoded_importance"]}
     assert "size=1.100,50 €" in names
 
@@ -143,7 +135,7 @@ def test_texts_of_digits_are_numbers_when_the_caller_says_so(
     # zip, size, code, flag, truth
     assert plan["encoded_columns"] == 5
     assert plan["request"]["columns"] == {"code": "numeric", "flag": "boolean"}
-    model = _fitted(client, run_job, _body(dataset, {"code": "numeric", "flag": "boolean"}))
+    model = fitted_model(client, run_job, _body(dataset, {"code": "numeric", "flag": "boolean"}))
     types = {one["name"]: one["type"] for one in model["features"]}
     assert types["code"] == "numeric"
     assert types["flag"] == "boolean"
@@ -184,9 +176,9 @@ def test_the_target_may_have_a_type_too(client: TestClient, run_job: Callable[[s
     dataset = _upload(client, frame)
     as_category = _body(dataset, {"zip": "categorical"}, target="zip")
     assert _plan(client, as_category)["task"] == "classification"
-    assert _fitted(client, run_job, as_category)["classes"] == ["3011", "4001", "7000"]
+    assert fitted_model(client, run_job, as_category)["classes"] == ["3011", "4001", "7000"]
     as_number = _body(dataset, {"code": "numeric"}, target="code", task="regression")
-    assert _fitted(client, run_job, as_number)["task"] == "regression"
+    assert fitted_model(client, run_job, as_number)["task"] == "regression"
     assert _refused(client, _body(dataset, {"price": "ignore"}))["pointer"] == "/columns/price"
     wrong = _refused(client, _body(dataset, {"price": "boolean"}))
     assert wrong["pointer"] == "/columns/price"
@@ -197,7 +189,7 @@ def test_a_validation_table_is_read_by_the_same_types(client: TestClient, run_jo
     frame = _table()
     other = _upload(client, frame[::-1].assign(zip=frame["zip"].astype(str) + ".0"))
     body = _body(_upload(client, frame), {"zip": "categorical", "code": "numeric"}, validation={"dataset": other})
-    model = _fitted(client, run_job, {**body, "spec": {**SPEC, "ridge": 1e-3}})
+    model = fitted_model(client, run_job, {**body, "spec": {**SPEC, "ridge": 1e-3}})
     assert model["metrics"]["validation_r2"] > 0.9
 
 

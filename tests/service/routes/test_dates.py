@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from starlette.testclient import TestClient
+from support.inline import fitted_model
 
 ROWS = 240
 SPEC = {"iterations": 1, "encoding": "plain", "feature_matrix": "full", "precision": "float32", "ridge": 1e-2}
@@ -36,12 +37,7 @@ def _upload(client: TestClient, frame: pd.DataFrame) -> Any:
 
 def _fitted(client: TestClient, run_job: Callable[[str], None], dataset: str, **changes: Any) -> Any:
     body = {"kind": "fit", "dataset": dataset, "target": "price", "model": "dated", "spec": SPEC, **changes}
-    answer = client.post("/v1/jobs", json=body)
-    assert answer.status_code == 202, answer.text
-    run_job(answer.json()["id"])
-    job = client.get(f"/v1/jobs/{answer.json()['id']}").json()
-    assert job["state"] == "succeeded", job["error"]
-    return client.get(f"/v1/models/{job['model']}").json()
+    return fitted_model(client, run_job, body)
 
 
 def _predict(client: TestClient, frame: pd.DataFrame, form: str) -> Any:

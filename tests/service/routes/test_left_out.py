@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from starlette.testclient import TestClient
+from support.inline import fitted_model
 
 ROWS = 120
 SPEC = {"iterations": 1, "encoding": "plain", "feature_matrix": "full"}
@@ -90,9 +91,7 @@ def test_few_rows_that_all_differ_are_no_names(client: TestClient) -> None:
 def test_the_model_tells_what_it_does_not_read(client: TestClient, run_job: Callable[[str], None]) -> None:
     dataset = _upload(client, _table())
     body = {"kind": "fit", "dataset": dataset, "target": "y", "model": "m", "spec": SPEC}
-    answer = client.post("/v1/jobs", json=body)
-    run_job(answer.json()["id"])
-    model = client.get("/v1/models/m").json()
+    model = fitted_model(client, run_job, body)
     assert {one["column"] for one in model["left_out"]} == {*NAMES, "same"}
     assert "mail" in client.get("/v1/models/m/card").text
     rows = [{"city": "c1", "same": "x", "big": 3.5, "x": 0.5}]
