@@ -38,25 +38,25 @@ def load_rows(order: RowsOrder, artifacts: Artifacts, fold: int | None) -> Train
     request = order.request
     features, targets = columns_of(order, request.features or ()), columns_of(order, request.targets)
     stored, read = order.table.columns, [*features, *targets]
-    names = list(dict.fromkeys([*(request.features or ()), *judged_by(order)]))
+    names = list(dict.fromkeys([*(request.features or ()), *columns_of_labels(order)]))
     table = read_as(_read(order.table, artifacts, names, as_written(stored, read)), changed(stored, read))
-    told = told_rows(order, table)
-    fitted, held_out = split_rows(order, told, fold)
-    training = (table.take(told.numbers[fitted]), told.Y[fitted])
+    labeled = labeled_rows(order, table)
+    fitted, held_out = split_rows(order, labeled, fold)
+    training = (table.take(labeled.numbers[fitted]), labeled.Y[fitted])
     validation, judging = None, np.arange(0)
     dropped_there = 0
     if held_out is not None:
-        judging = told.numbers[held_out]
-        validation = (table.take(judging), told.Y[held_out])
+        judging = labeled.numbers[held_out]
+        validation = (table.take(judging), labeled.Y[held_out])
     elif order.validation is not None:
         names = [column.name for column in read]
         other = _read(order.validation, artifacts, names, categories_among(read))
-        judges = judging_rows(order, read_as(other, changed(stored, targets)), told.classes)
+        judges = labeled_validation_rows(order, read_as(other, changed(stored, targets)), labeled.classes)
         judging, dropped_there = judges.numbers, judges.dropped
         validation = (matched(other.take(judging), features, judging), judges.Y)
-    numbers = (told.numbers[fitted], judging)
-    rows = encoded_rows(request.spec, features, told.classes, training, validation, numbers)
-    return replace(rows, dropped=(told.dropped, dropped_there))
+    numbers = (labeled.numbers[fitted], judging)
+    rows = encoded_rows(request.spec, features, labeled.classes, training, validation, numbers)
+    return replace(rows, dropped=(labeled.dropped, dropped_there))
 
 
 def columns_of(order: RowsOrder, names: Iterable[str]) -> list[ModelColumn]:
@@ -90,7 +90,7 @@ def _read(ref: TableRef, artifacts: Artifacts, names: list[str], as_texts: Colle
 
 
 @dataclass(frozen=True)
-class ToldRows:
+class LabeledRows:
     """The rows of a table that have every target.
 
     ``numbers`` (n,) int64: of these rows in the table, ascending. ``Y``: their raw targets, (n, c) outputs or (n,)
@@ -105,55 +105,55 @@ class ToldRows:
     keys: np.ndarray | None = None
 
 
-def judged_by(order: RowsOrder) -> list[str]:
-    """Return the columns that ``told_rows`` reads: the targets, and that which splits the rows."""
+def columns_of_labels(order: RowsOrder) -> list[str]:
+    """Return the columns that ``labeled_rows`` reads: the targets, and that which splits the rows."""
     validation = order.request.validation
     by = None if validation is None else validation.by
     return [*order.request.targets, *(() if by is None else by[1:])]
 
 
-def told_rows(order: RowsOrder, table: pa.Table) -> ToldRows:
+def labeled_rows(order: RowsOrder, table: pa.Table) -> LabeledRows:
     """Return the rows of the training table that have every target.
 
     Raises:
         InvalidRequest: a value is missing and may not be, or is infinite; or too few rows are left to learn from.
     """
-    told = _told(order, table, None)
-    if told.dropped:
-        check_rows(order.request, len(told.Y), told.dropped)
-        for name, column in zip(order.request.targets, told.Y.reshape(len(told.Y), -1).T, strict=True):
+    labeled = _labeled(order, table, None)
+    if labeled.dropped:
+        check_rows(order.request, len(labeled.Y), labeled.dropped)
+        for name, column in zip(order.request.targets, labeled.Y.reshape(len(labeled.Y), -1).T, strict=True):
             if (column == column[0]).all():
                 raise InvalidRequest.at("/target", f"target {name!r} has only one value in the rows with every target")
     validation = order.request.validation
     if validation is None or validation.by is None:
-        return told
+        return labeled
     [splits_by] = [column for column in order.table.columns if column.name == validation.by[1]]
-    keys = split_keys(validation, table.column(splits_by.name), told.numbers, splits_by.date_order)
-    return replace(told, keys=keys)
+    keys = split_keys(validation, table.column(splits_by.name), labeled.numbers, splits_by.date_order)
+    return replace(labeled, keys=keys)
 
 
-def judging_rows(order: RowsOrder, table: pa.Table, classes: list[Label] | None) -> ToldRows:
+def labeled_validation_rows(order: RowsOrder, table: pa.Table, classes: list[Label] | None) -> LabeledRows:
     """Return the rows of the validation dataset that have every target. ``classes``: of the training rows.
 
     Raises:
-        InvalidRequest: as of ``told_rows``; or no row is left, or a label is none of the classes.
+        InvalidRequest: as of ``labeled_rows``; or no row is left, or a label is none of the classes.
     """
-    told = _told(order, table, classes)
-    if not len(told.Y):
+    labeled = _labeled(order, table, classes)
+    if not len(labeled.Y):
         raise InvalidRequest.at("/validation/dataset", "no row of the validation dataset has every target")
-    return told
+    return labeled
 
 
-def _told(order: RowsOrder, table: pa.Table, classes: list[Label] | None) -> ToldRows:
+def _labeled(order: RowsOrder, table: pa.Table, classes: list[Label] | None) -> LabeledRows:
     request, rows = order.request, np.arange(table.num_rows)
     words = columns_of(order, request.targets)[0].missing_words
     if request.missing_target == "drop":
         rows = rows_with_targets(table, request.targets, classes, words)
     dropped = table.num_rows - len(rows)
     if order.task == "regression":
-        return ToldRows(rows, regression_targets(table, request.targets, rows), None, dropped)
+        return LabeledRows(rows, regression_targets(table, request.targets, rows), None, dropped)
     Y, classes = class_codes(table, request.targets[0], classes, rows, words)
-    return ToldRows(rows, Y, classes, dropped)
+    return LabeledRows(rows, Y, classes, dropped)
 
 
 def matched(table: pa.Table, features: Sequence[ModelColumn], numbers: np.ndarray) -> pa.Table:
@@ -168,11 +168,11 @@ def matched(table: pa.Table, features: Sequence[ModelColumn], numbers: np.ndarra
         raise error.counted_from(int(numbers[error.row]) - error.row) from error
 
 
-def split_rows(order: RowsOrder, told: ToldRows, fold: int | None) -> tuple[np.ndarray, np.ndarray | None]:
+def split_rows(order: RowsOrder, labeled: LabeledRows, fold: int | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Return which of the rows train and which validate, None without validation rows."""
-    validation, keys, n = order.request.validation, told.keys, len(told.Y)
+    validation, keys, n = order.request.validation, labeled.keys, len(labeled.Y)
     seed = order.request.spec.seed
-    codes = told.Y if order.task == "classification" else None
+    codes = labeled.Y if order.task == "classification" else None
     if validation is None:
         return np.arange(n), None
     if validation.column is not None and keys is not None:

@@ -19,7 +19,15 @@ from worker.contracts.messages import BlocksOrder
 from worker.contracts.specs import FitSpec
 from worker.engine.blocks.machines import at_most
 from worker.engine.targets import Targets
-from worker.runs.data import ToldRows, columns_of, judged_by, judging_rows, matched, split_rows, told_rows
+from worker.runs.data import (
+    LabeledRows,
+    columns_of,
+    columns_of_labels,
+    labeled_rows,
+    labeled_validation_rows,
+    matched,
+    split_rows,
+)
 from worker.store.files.artifacts import Artifacts
 from worker.tables.column_types import as_written, changed, read_as, read_column
 from worker.tables.encoding.encoder import Encoder, check_finite, check_width
@@ -56,10 +64,12 @@ class StreamedRows:
         self._changed = {column.name: column for column in changed(stored, self._features)}
         self._as_written = as_written(stored, self._features)
         as_texts, self._other_targets = as_written(stored, self._targets), changed(stored, self._targets)
-        told = told_rows(order, read_as(load_table(self._source, judged_by(order), as_texts), self._other_targets))
-        self.classes, self._numbers, self._dropped = told.classes, told.numbers, told.dropped
-        self._raw = torch.tensor(told.Y)
-        self.training, self.held_out = split_rows(order, told, None)
+        labeled = labeled_rows(
+            order, read_as(load_table(self._source, columns_of_labels(order), as_texts), self._other_targets)
+        )
+        self.classes, self._numbers, self._dropped = labeled.classes, labeled.numbers, labeled.dropped
+        self._raw = torch.tensor(labeled.Y)
+        self.training, self.held_out = split_rows(order, labeled, None)
         own = self._raw[torch.from_numpy(self.training)]
         self.targets: Targets = fitted_targets(own, self.classes, centred=True)
         self._encoders: dict[str | None, Encoder] = {}
@@ -72,7 +82,7 @@ class StreamedRows:
     @property
     def dropped(self) -> tuple[int, int]:
         """How many rows of the dataset, and of the validation dataset, have no target."""
-        return self._dropped, 0 if self._order.validation is None else self._judging.dropped
+        return self._dropped, 0 if self._order.validation is None else self._labeled_validation.dropped
 
     @property
     def outputs(self) -> int:
@@ -156,7 +166,7 @@ class StreamedRows:
             return torch.from_numpy(encoder.encode(self._own(self._numbers[chosen]))), self._raw[chosen]
         if order.validation is None:
             return None
-        judging = self._judging
+        judging = self._labeled_validation
         chosen = at_most(torch.arange(len(judging.Y)), most, spec.seed)
         numbers = judging.numbers[chosen]
         table = matched(
@@ -165,13 +175,13 @@ class StreamedRows:
         return torch.from_numpy(encoder.encode(table)), torch.tensor(judging.Y[chosen])
 
     @cached_property
-    def _judging(self) -> ToldRows:
+    def _labeled_validation(self) -> LabeledRows:
         """The rows of the validation dataset that have every target."""
         order = self._order
         assert order.validation is not None  # noqa: S101 - as the callers see to
         source = self._artifacts.local_copy(order.validation.table, self._folder)
         table = load_table(source, list(order.request.targets), categories_among(self._targets))
-        return judging_rows(order, read_as(table, self._other_targets), self.classes)
+        return labeled_validation_rows(order, read_as(table, self._other_targets), self.classes)
 
     def encoded(self, encoder: Encoder) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Yield which rows come, these rows encoded, (k, d) float64, and which of them are held out.
