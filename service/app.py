@@ -40,13 +40,13 @@ from service.routes import (
 )
 from service.runtime.bounded_cache import BoundedCache
 from service.runtime.context import Context, Draining, get_context, utc_now
-from service.runtime.job_queue import JobQueue
 from service.runtime.predictor import Predictor
 from service.runtime.reader_pool import TableReaders
 from service.runtime.stream_slots import StreamSlots
 from service.settings import ServiceSettings
 from service.upkeep.reconciler import Reconciler
 from worker import VERSION
+from worker.environment.job_queue import JobQueue
 from worker.store.database import Database
 from worker.store.files.artifacts import Artifacts
 from worker.telemetry.tracing import Tracing

@@ -19,7 +19,7 @@ BREACHES = {
     "only the search knows optuna": ("worker/runs/tune.py", "import optuna"),
     "the computing process knows no database": ("worker/runs/fit.py", "import worker.store.jobs"),
     "nothing in worker imports service": ("worker/shell/lease.py", "import service.settings"),
-    "service never reaches the Celery shell": ("service/runtime/job_queue.py", "import worker.shell.tasks"),
+    "service never reaches the Celery shell": ("worker/environment/job_queue.py", "import worker.shell.tasks"),
     "layers of the service": ("service/runtime/predictor.py", "import service.routes.jobs"),
     "nothing imports what is made for others": ("service/cli.py", "import service.public.factrfm"),
     "what every request meets knows no use case": ("service/http/problems.py", "import service.jobs.planning"),

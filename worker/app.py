@@ -15,9 +15,8 @@ from datetime import datetime
 
 import structlog
 from celery import Celery, signals
-from kombu.exceptions import OperationalError
 
-from worker.contracts.messages import LOOK_AT_JOB
+from worker.environment.job_queue import JobQueue
 from worker.settings import WorkerSettings
 from worker.shell.liveness import MessageLoop
 from worker.shell.supervisor import Supervisor, utc_now
@@ -56,18 +55,6 @@ def create_celery(settings: WorkerSettings) -> Celery:
     return app
 
 
-def _announcer(app: Celery) -> Callable[[str], None]:
-    """Return a function that sends a job's id to the workers; the reconciler resends messages that fail."""
-
-    def announce(job_id: str) -> None:
-        try:
-            app.send_task(LOOK_AT_JOB, args=[job_id], retry=False)
-        except OperationalError as error:
-            log.warning("message not sent", job_id=job_id, error=type(error).__name__)
-
-    return announce
-
-
 @contextmanager
 def _heartbeats(settings: WorkerSettings, find_fault: Callable[[], str | None]) -> Iterator[None]:
     """Emit heartbeats while the block runs. If they cannot be written, the worker runs without them."""
@@ -87,6 +74,7 @@ def main(now: Callable[[], datetime] = utc_now) -> int:
     database.migrate()
     name = f"{platform.node()}-{os.getpid()}"
     app = create_celery(settings)
+    job_queue = JobQueue(settings.redis_address, settings.queue)
     tracing = Tracing.start("factrfm-worker", bool(settings.otlp_endpoint))
     supervisor = Supervisor(
         settings,
@@ -94,7 +82,7 @@ def main(now: Callable[[], datetime] = utc_now) -> int:
         Artifacts(settings.storage_address),
         worker=name,
         now=now,
-        announce=_announcer(app),
+        announce=job_queue.send,
         tracing=tracing,
     )
     register_tasks(app, supervisor)
@@ -124,6 +112,7 @@ def main(now: Callable[[], datetime] = utc_now) -> int:
             )
     finally:
         supervisor.close()
+        job_queue.close()
         database.dispose()
         tracing.close()
     return 0

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from benchmarks.faulting.damage import choose
 from benchmarks.faulting.processes import Program
 from benchmarks.faulting.stage import LEASE_SECONDS, Stage
-from service.runtime.job_queue import JobQueue
+from worker.environment.job_queue import JobQueue
 
 Undo = Callable[[], bool]
 """Tries to end a fault; returns whether it is over."""

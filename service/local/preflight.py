@@ -196,7 +196,7 @@ def reach_queue(settings: SharedSettings) -> None:
     from kombu.exceptions import OperationalError
     from redis import RedisError
 
-    from service.runtime.job_queue import JobQueue
+    from worker.environment.job_queue import JobQueue
 
     address = settings.redis_address
     queue = JobQueue(address, settings.queue)

@@ -8,11 +8,11 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from service.runtime.bounded_cache import BoundedCache
-from service.runtime.job_queue import JobQueue
 from service.runtime.predictor import Predictor
 from service.runtime.reader_pool import TableReaders
 from service.runtime.stream_slots import StreamSlots
 from service.settings import ServiceSettings
+from worker.environment.job_queue import JobQueue
 from worker.store.database import Database
 from worker.store.files.artifacts import Artifacts
 

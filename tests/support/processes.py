@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from support.threads import THREADS
 
 REPOSITORY = Path(__file__).parents[2]
 FINAL = ("succeeded", "failed", "cancelled")
+LOG_CHARACTERS = 6000
 
 
 def free_port() -> int:
@@ -187,11 +188,14 @@ class System:
         return dict(answer.json())
 
     def stop(self) -> None:
-        for process in [self.api, *self.workers]:
-            if process is not None and process.alive():
-                process.signal(signal.SIGCONT)
-                process.stop()
-        self.client.close()
+        """Stop every process, also after one that does not. What they logged is shown with a test that fails."""
+        with ExitStack() as stack:
+            stack.callback(self.client.close)
+            for process in [self.api, *self.workers]:
+                if process is not None and process.alive():
+                    process.signal(signal.SIGCONT)
+                    stack.callback(process.stop)
+                    sys.stdout.write(f"{process.log.name}:\n{process.log.read_text()[-LOG_CHARACTERS:]}\n")
 
     def _ready(self) -> bool:
         assert self.api is not None

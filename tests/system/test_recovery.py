@@ -197,7 +197,7 @@ def test_a_batch_is_accepted_whole_and_ends_whole(start_system: Start) -> None:
 
 @pytest.mark.parametrize("times", [5])
 def test_duplicate_messages_start_nothing_twice(start_system: Start, times: int, queue_address: str) -> None:
-    from service.runtime.job_queue import JobQueue
+    from worker.environment.job_queue import JobQueue
 
     system = start_system(workers=2)
     rng = np.random.default_rng(5)

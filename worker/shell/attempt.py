@@ -186,7 +186,9 @@ class Attempt:
             # a job that was cancelled instead still names the one before
             self._drop_old_checkpoint(answer.checkpoint)
         for row_id in planned:
-            self._supervisor.announce(row_id)
+            if not self._supervisor.announce(row_id):
+                # each try would wait for the broker again; this worker takes parts without a message
+                break
         return "planned"
 
     def _fail(self, error: JobError) -> str:

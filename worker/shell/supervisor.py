@@ -39,7 +39,7 @@ def utc_now() -> datetime:
 class Supervisor:
     """Runs the jobs of one worker process. One thread at a time calls ``look_at``.
 
-    ``announce`` notifies the other workers of a requeued job.
+    ``announce`` notifies the other workers of a job that is queued, and returns whether it could.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Supervisor:
         *,
         worker: str,
         now: Callable[[], datetime] = utc_now,
-        announce: Callable[[str], None] = lambda _: None,
+        announce: Callable[[str], bool] = lambda _: True,
         tracing: Tracing | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -151,6 +151,24 @@ def test_a_round_that_a_cancel_overtook_deletes_nothing_that_its_job_still_names
     assert supervisor.artifacts.read_bytes(kept) == b"[]"
 
 
+def test_a_round_asks_a_broker_that_is_away_once(
+    supervisor: Supervisor, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, asked = queue_fit(database, now()), []
+
+    def away(row_id: str) -> bool:
+        asked.append(row_id)
+        supervisor.stop()
+        return False
+
+    works = [TrialWork(trial=number, params={}) for number in range(1, 4)]
+    planned = RoundPlanned(round=1, parts=works, progress=Progress(), checkpoint=None)
+    monkeypatch.setattr(supervisor, "_child", ScriptedChild([planned]))
+    monkeypatch.setattr(supervisor, "announce", away)
+    supervisor.look_at(job_id)
+    assert len(asked) == 1
+
+
 def test_a_job_that_storage_had_no_room_for_is_tried_again_and_then_fails_of_that(
     supervisor: Supervisor, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ CONNECT_SECONDS = 2.0
 
 
 class JobQueue:
-    """The producer's side of the broker. The reconciler resends messages that cannot be sent."""
+    """The producer's side of the broker, for API and workers. The reconciler resends messages that cannot be sent."""
 
     def __init__(self, redis_url: str, queue: str) -> None:
         self._app = Celery("factrfm", broker=redis_url, set_as_current=False)
@@ -25,7 +25,7 @@ class JobQueue:
             broker_transport_options={
                 "socket_connect_timeout": CONNECT_SECONDS,
                 "socket_timeout": CONNECT_SECONDS,
-                # one try: a request must not wait for an unreachable broker
+                # one try: neither a request nor a worker that holds a job may wait for an unreachable broker
                 "max_retries": 1,
                 "interval_start": 0,
                 "interval_step": 0,
