@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,13 @@ class Process:
         try:
             return self._process.wait(patience)
         except subprocess.TimeoutExpired:
+            # a Python program that shows its threads at SIGABRT (PYTHONFAULTHANDLER) tells where it hangs
+            self.signal(signal.SIGABRT)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)
             self.kill()
-            raise AssertionError(f"{self.log.stem} did not stop within {patience} s of SIGTERM") from None
+            told = self.log.read_text()[-LOG_CHARACTERS:]
+            raise AssertionError(f"{self.log.stem} did not stop within {patience} s of SIGTERM:\n{told}") from None
 
 
 @contextmanager
@@ -109,6 +114,7 @@ class System:
         self.home = home
         self.port = free_port()
         self.environment = {
+            "PYTHONFAULTHANDLER": "1",
             "FACTRFM_HOME": str(home),
             "FACTRFM_REDIS_URL": redis_url,
             "FACTRFM_PORT": str(self.port),
