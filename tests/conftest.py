@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 from hypothesis import settings
+from support.draws import EVERY_TIME
 from support.postgres import PostgresServer, find_binaries
 
 from worker.store.database import Database
@@ -30,9 +31,9 @@ DIALECTS = ("sqlite", "postgresql")
 
 # machines are shared: how long an example takes says nothing of whether it is right; the same examples every time,
 # because a change is judged by what it changes, and `make properties` draws others
-settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile(EVERY_TIME, deadline=None, derandomize=True, max_examples=40)
 settings.register_profile("other", deadline=None)
-settings.load_profile("same")
+settings.load_profile(EVERY_TIME)
 
 
 @pytest.fixture(scope="session")

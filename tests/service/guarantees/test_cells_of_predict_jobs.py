@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.cells import DTYPES, FORMS, ROWS, cells_as_texts, json_table, permuted, series, texts_of
+from support.draws import examples
 from support.tables import as_file
 
 from worker.contracts.errors import FactRFMError
@@ -162,7 +163,7 @@ def _by_job(stored: tuple[list[Column], list[pa.Table]], features, encoder):
 
 
 @pytest.mark.parametrize("dtype", UPLOADED)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=examples(4), deadline=None)
 @given(data=st.data(), many=st.booleans())
 def test_a_predict_job_answers_as_a_request_with_the_same_bytes(tmp_path_factory, dtype, data, many):
     column = data.draw(UPLOADED[dtype])

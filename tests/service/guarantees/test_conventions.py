@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
+from support.draws import examples
 
 from service.app import create_app
 
-few = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=examples(30), suppress_health_check=[HealthCheck.function_scoped_fixture])
 visible = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)
 numbers = st.one_of(st.just(""), st.integers(0, 3000).map(str), st.just("9" * 30), st.just("1" * 5000))
 quality = st.sampled_from(["", ";q=0", ";q=0.5", ";q=1", ";q=nan", ";q=", ";q=-1", "; level=1;q=.3", ";;"])
@@ -222,7 +223,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=visible.filter(str.strip), extra=json_values, sound=st.booleans(), path=st.sampled_from(["jobs", "batches"]))
 def test_one_key_makes_one_thing_however_many_send_it_at_once(client, dataset, key, extra, sound, path):
     job = {"kind": "fit", "dataset": dataset, "target": "price", **({} if sound else {"spec": extra})}

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.cells import DTYPES, FORMS, ROWS, as_text, json_shapes, json_table
+from support.draws import examples
 from support.tables import as_parquet
 
 from service.inference.open_inference.codec import decode
@@ -75,7 +76,7 @@ def _trainings(folder, frame):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=examples(3), deadline=None)
 @given(data=st.data())
 def test_rows_are_encoded_as_in_training_whichever_way_they_come(tmp_path_factory, dtype, data):
     column = data.draw(DTYPES[dtype])
@@ -97,7 +98,7 @@ UNDECLARED = [name for name in DTYPES if not name.startswith(("category", "Float
 
 
 @pytest.mark.parametrize("dtype", UNDECLARED)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=examples(3), deadline=None)
 @given(data=st.data())
 def test_every_form_of_a_table_trains_the_same_encoder(tmp_path_factory, dtype, data):
     frame = pd.DataFrame({"c": data.draw(DTYPES[dtype]), "z": np.linspace(-1, 1, ROWS)})

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
+from support.draws import examples
 from support.tables import WRITERS
 
 from service.app import create_app
@@ -25,7 +26,7 @@ PART_BYTES = 100
 TEXT = "size,city,price\n" + "".join(f"{i % 7},{('Bern', 'Chur')[i % 2]},{i}.5\n" for i in range(60))
 BODY = TEXT.encode()
 PARTS = -(-len(BODY) // PART_BYTES)
-few = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.draws import examples
 
 from worker.engine import files
 from worker.engine.config import FitConfig
@@ -115,7 +116,7 @@ def test_a_damaged_file_is_named_with_what_is_wrong(tmp_path, document, words):
     assert words in str(caught.value)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(place=st.integers(0, LENGTH + 40), byte=st.integers(0, 255), kept=st.integers(0, len(DOCUMENT)))
 def test_any_damage_is_a_model_or_a_damaged_file(tmp_path_factory, place, byte, kept):
     path = tmp_path_factory.mktemp("damaged") / "model"

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import naive
+from support.draws import examples
 
 from worker.engine import features
 from worker.engine.config import FitConfig
@@ -94,7 +95,7 @@ def test_feature_matrix_stays_symmetric_positive_semidefinite_with_its_scale(nam
             assert float(full.trace()) == pytest.approx(5)
 
 
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(order=st.permutations(range(40)), update=st.sampled_from(["fact", "nfa"]))
 def test_the_order_of_rows_does_not_matter(order, update):
     X, Y = _regression(40)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 from sqlalchemy import select
 from support.clock import Clock
+from support.draws import examples
 from support.stored import expire, fit_done, make_checkpoint, queue_fit
 
 from worker.contracts.errors import Conflict, LeaseLost
@@ -255,7 +256,7 @@ def test_any_interleaving_of_changes_keeps_the_promises(database: Database) -> N
     run_state_machine_as_test(
         JobMachine,
         settings=settings(
-            max_examples=60,
+            max_examples=examples(60),
             stateful_step_count=40,
             deadline=None,
             database=None,

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 from support.clock import START, Clock
+from support.draws import examples
 from support.stored import at_once, expire, fit_done, queue_fit
 
 from worker.contracts.artifacts import ArtifactRef, TuneCheckpoint
@@ -286,7 +287,7 @@ ACTIONS = ("claim", "succeed", "fail", "lose", "cancel", "retry", "plan", "relea
 
 
 @settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     phases=(Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.function_scoped_fixture],

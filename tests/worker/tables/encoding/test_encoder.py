@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.draws import examples
 
 from worker.contracts.errors import InvalidRequest
 from worker.contracts.resources import ModelColumn
@@ -168,7 +169,7 @@ def test_normalised_rows_have_length_one_and_empty_rows_stay():
     np.testing.assert_allclose(X, [[0.6, 0.8], [0, 0], [1, 0]])
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(
     rows=st.lists(
         st.tuples(
@@ -293,7 +294,7 @@ def test_many_columns_have_fewer_bins_each():
 EXTREMES = [0.0, 5e-324, -5e-324, 1e-310, 2e-308, 1e-290, 1.0, 1e300, 1.7e308, -1.7e308]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     values=st.lists(
         st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(EXTREMES),

@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.draws import examples
 
 from worker.tables.encoding.splits import folds, group_folds, group_holdout, holdout, latest
 
 CODES = st.lists(st.integers(0, 4), min_size=2, max_size=60).map(np.array)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(codes=CODES, fraction=st.floats(0.01, 0.99), seed=st.integers(0, 1000), stratified=st.booleans())
 def test_every_row_trains_or_validates_and_neither_is_empty(codes, fraction, seed, stratified):
     train, held_out = holdout(len(codes), fraction, seed, codes if stratified else None)
@@ -19,7 +20,7 @@ def test_every_row_trains_or_validates_and_neither_is_empty(codes, fraction, see
     assert (np.diff(held_out) > 0).all()
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(codes=CODES, fraction=st.floats(0.01, 0.99), seed=st.integers(0, 1000))
 def test_every_class_trains_where_any_has_two_members(codes, fraction, seed):
     train, _ = holdout(len(codes), fraction, seed, codes)
@@ -41,7 +42,7 @@ def test_classes_validate_in_their_shares():
     np.testing.assert_allclose(np.bincount(codes[held_out]), [120, 60, 20], atol=1)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(codes=CODES, k=st.integers(2, 20), seed=st.integers(0, 1000), stratified=st.booleans())
 def test_every_row_validates_in_exactly_one_fold(codes, k, seed, stratified):
     parts = folds(len(codes), k, seed, codes if stratified else None)
@@ -71,7 +72,7 @@ def test_the_same_seed_splits_the_same_and_another_otherwise(codes):
 SEVERAL = CODES.filter(lambda codes: len(np.unique(codes)) > 1)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(groups=SEVERAL, fraction=st.floats(0.01, 0.99), seed=st.integers(0, 1000))
 def test_no_group_is_on_both_sides_of_a_holdout(groups, fraction, seed):
     train, held_out = group_holdout(groups, fraction, seed)
@@ -84,7 +85,7 @@ def test_no_group_is_on_both_sides_of_a_holdout(groups, fraction, seed):
     assert abs(len(held_out) - fraction * len(groups)) <= largest
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(groups=SEVERAL, seed=st.integers(0, 1000), data=st.data())
 def test_every_group_validates_in_one_fold_and_folds_are_about_as_large(groups, seed, data):
     k = data.draw(st.integers(2, len(np.unique(groups))))
@@ -98,7 +99,7 @@ def test_every_group_validates_in_one_fold_and_folds_are_about_as_large(groups, 
     assert max(sizes) - min(sizes) <= np.unique(groups, return_counts=True)[1].max()
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(times=SEVERAL, fraction=st.floats(0.01, 0.99))
 def test_every_training_row_is_earlier_than_all_that_validate(times, fraction):
     train, held_out = latest(times, fraction)

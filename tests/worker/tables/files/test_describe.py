@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.draws import examples
 
 from worker.tables.files import describe as module
 from worker.tables.files.describe import describe
@@ -24,7 +25,7 @@ def _blocks(column: pa.Array, length: int) -> Callable[[], Iterator[pa.Array]]:
     return lambda: (column[start : start + length] for start in range(0, len(column), length))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(st.none() | st.sampled_from("abcdefghijklmnopqrst")), st.integers(1, 20))
 def test_texts_are_counted_and_of_equally_frequent_ones_the_earlier_comes_first(
     values: list[str | None], length: int
@@ -37,7 +38,7 @@ def test_texts_are_counted_and_of_equally_frequent_ones_the_earlier_comes_first(
     assert [(one.value, one.count) for one in column.top] == counts.most_common(10)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.lists(st.none() | st.integers(-3, 3).map(float) | st.floats(-1e6, 1e6) | st.sampled_from([np.inf, -np.inf])),
     st.integers(1, 20),

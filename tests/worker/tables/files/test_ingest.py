@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.draws import examples
 
 from worker.contracts.errors import TableTooLarge, UnreadableTable
 from worker.tables import media, values
@@ -45,7 +46,7 @@ def _bodies(table):
     }
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(NUMBERS, st.booleans() | st.none(), TEXTS | st.none()), max_size=8), first=TEXTS)
 def test_one_table_is_the_same_in_every_form(take, rows, first):
     rows = [(1.5, True, first), *rows]
@@ -59,7 +60,7 @@ def test_one_table_is_the_same_in_every_form(take, rows, first):
         assert taken.table.equals(table), kind
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(X=st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=8), codes=st.booleans())
 def test_an_npz_of_numbers_becomes_its_columns(take, X, codes):
     array = np.array([[math.nan if value is None else value for value in row] for row in X])

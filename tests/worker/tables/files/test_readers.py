@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.apart import apart
+from support.draws import examples
 from support.workbooks import workbook
 
 from worker.contracts.errors import TableTooLarge, UnreadableTable
@@ -286,14 +287,14 @@ MAGICS = [b"", b"PAR1", b"ARROW1\0\0", b"\xff\xff\xff\xff", b"PK\x03\x04", b'{"c
 
 
 @pytest.mark.parametrize("kind", media.DATASET_TYPES)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(magic=st.sampled_from(MAGICS), noise=st.binary(max_size=200), tail=st.sampled_from([b"", b"PAR1", b"]]}"]))
 def test_random_bytes_are_a_table_or_a_clear_error(tmp_path, kind, magic, noise, tail):
     _table_or_error(tmp_path, magic + noise + tail, kind)
 
 
 @pytest.mark.parametrize("kind", media.DATASET_TYPES)
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), noise=st.binary(min_size=1, max_size=4), cut=st.booleans())
 def test_damaged_files_are_a_table_or_a_clear_error(tmp_path, kind, place, noise, cut):
     body = BODIES[kind]
@@ -307,7 +308,7 @@ HEADER = b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape
 
 # a header that Python 2 may have written is read, and numpy says so
 @pytest.mark.filterwarnings("ignore:Reading .* required additional header parsing")
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 127), noise=st.binary(min_size=1, max_size=4))
 # a key that is no text beside others that are
 @example(place=HEADER.index(b" 'shape'"), noise=b"b")

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.draws import examples
 
 from worker.contracts.errors import InvalidRequest, UnreadableTable
 from worker.contracts.resources import ModelColumn
@@ -77,7 +78,7 @@ def test_cells_that_fit_their_columns_need_no_table(data):
     _same(plain.table(features), json_rows.table_of(document, features, max_rows=10))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(data=st.data())
 def test_json_that_needs_no_table_is_what_its_table_is(data):
     features = data.draw(_features())
@@ -87,7 +88,7 @@ def test_json_that_needs_no_table_is_what_its_table_is(data):
         _same(plain.table(features), json_rows.table_of(document, features, max_rows=10))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(data=st.data())
 def test_json_of_any_shape_is_as_its_table_or_left_to_it(data):
     names = st.sampled_from(["c0", "c1", "id", "\ud800", 1, None])
@@ -111,7 +112,7 @@ def test_no_rows_and_too_many_are_left_to_who_refuses_them(rows):
     assert json_rows.plain_of({"rows": rows}, columns, max_rows=2) is None
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(data=st.data())
 def test_a_matrix_that_needs_no_table_is_what_its_table_is(data):
     features = data.draw(_features())
@@ -147,7 +148,7 @@ ARROW = {
 }
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(data=st.data())
 def test_a_small_table_is_matched_as_any_other(data):
     features = data.draw(_features())
@@ -187,7 +188,7 @@ def _training(draw, features):
     return {one.name: draw(st.lists(cells[one.type], min_size=rows, max_size=rows)) for one in features}
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(data=st.data())
 def test_the_encoder_does_the_same_with_and_without_a_table(data):
     features = [*data.draw(_features()), ModelColumn(name="sure", type="numeric")]

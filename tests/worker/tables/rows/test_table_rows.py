@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.apart import apart
+from support.draws import examples
 from support.workbooks import workbook
 
 from worker.contracts.errors import ColumnMismatch, InvalidRequest, TableTooLarge, UnreadableTable
@@ -293,7 +294,7 @@ def test_what_is_no_json_is_unreadable(body):
 
 # numpy reads a damaged header as one of long ago, and says so
 @pytest.mark.filterwarnings("ignore:Reading `.npy` or `.npz` file required additional header parsing")
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(kind=st.sampled_from(media.ROW_TYPES), data=st.data())
 def test_damaged_bodies_are_rows_or_a_clear_error(kind, data):
     matrix = io.BytesIO()
@@ -316,7 +317,7 @@ def _read_or_refuse(body, kind):
 
 
 @pytest.mark.parametrize("kind", [media.CSV, media.NPY, media.JSON])
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(body=st.binary(max_size=100))
 def test_random_bytes_are_rows_or_a_clear_error(kind, body):
     with suppress(InvalidRequest, UnreadableTable, TableTooLarge):
