@@ -5,16 +5,19 @@ from typing import TypeVar, cast
 
 from service.datasets.warnings import column_warnings, header_warning, left_out_warnings
 from service.jobs.cell_checks import check_cells
+from service.jobs.weight_checks import check_weights, labels_of
 from service.runtime.context import Context
 from worker.contracts.base import Task
-from worker.contracts.errors import NotFound, UnknownReference
+from worker.contracts.errors import InvalidRequest, NotFound, UnknownReference
 from worker.contracts.requests import MissingTarget, TableRequest
 from worker.contracts.resources import Column, Model
 from worker.store import datasets, models
 from worker.store.datasets import DatasetRecord
 from worker.store.files.artifacts import Artifacts
 from worker.tables import schema
-from worker.tables.column_types import types_of, with_types
+from worker.tables.close_names import shown
+from worker.tables.column_types import model_columns, types_of, with_types
+from worker.tables.encoding.weights import check_statistics, labeled_weights, weights_column
 
 R = TypeVar("R")
 
@@ -46,6 +49,7 @@ class ColumnSelection:
         columns = with_types(table.columns, types)
         self.features, self.left_out = schema.resolve_features(request, columns, table.dataset.rows)
         self.targets = schema.resolve_targets(request, columns)
+        self.weights = weights_column(request, columns)
         self.names = [column.name for column in self.features]
         self._types = types
         self._table = table
@@ -84,19 +88,48 @@ class ColumnSelection:
     def check_cells(self, artifacts: Artifacts) -> None:
         """See ``cell_checks.check_cells``."""
         names = [*self.names, *(target.name for target in self.targets)]
+        names += [] if self.weights is None else [self.weights.name]
         table, types = self._table, self._types
         self._memo.get_or_add(
             ("cells",),
             lambda: check_cells(artifacts, table.content, table.dataset.rows, table.columns, names, types),
         )
 
+    def check_weights(self, artifacts: Artifacts, request: TableRequest, task: Task) -> None:
+        """See ``weight_checks``. ``request``: one with these columns."""
+        table, [target, *_] = self._table, self.targets
+        content, rows, types = table.content, table.dataset.rows, self._types
+        if self.weights is not None:
+            column, dropped = self.weights, schema.rows_without_target(self.targets)
+            [read] = model_columns(table.columns, [column.name], types)
+            self._memo.get_or_add(("weights",), lambda: check_weights(artifacts, content, rows, column, read, dropped))
+        if request.class_weight is None:
+            return
+        if task == "regression":
+            message = f"{shown(target.name)!r} is learned by a regression, which has no classes to weigh"
+            raise InvalidRequest.at("/class_weight", message)
+        if isinstance(request.class_weight, dict):
+            labels = self._memo.get_or_add(
+                ("labels",), lambda: labels_of(artifacts, content, rows, table.columns, target.name, types)
+            )
+            if labels is not None:
+                labeled_weights(request.class_weight, labels)
+
     def check_validation(self, other: Table, missing_target: MissingTarget) -> None:
         """See ``schema.check_validation_dataset`` and ``schema.check_validation_targets``."""
         self._memo.get_or_add(
             ("validation", other.dataset.id),
-            lambda: schema.check_validation_dataset(self.features + self.targets, other.columns),
+            lambda: self._check_validation(other),
         )
         schema.check_validation_targets(self.targets, other.columns, missing_target)
+
+    def _check_validation(self, other: Table) -> None:
+        weights = [] if self.weights is None or self.weights.name not in other.columns else [self.weights]
+        schema.check_validation_dataset(self.features + self.targets + weights, other.columns)
+        for column in weights:
+            judging = other.columns[column.name]
+            dropped = schema.rows_without_target([other.columns[target.name] for target in self.targets])
+            check_statistics(judging, dropped, "/validation/dataset")
 
 
 class LookupCache:
@@ -141,7 +174,8 @@ class LookupCache:
         target = request.target if isinstance(request.target, str) else tuple(request.target)
         types = tuple(request.columns.items())
         excluded = tuple(request.exclude)
-        key = ("choice", table.dataset.id, target, features, excluded, request.split_only, types)
+        left_out = (request.split_only, request.weights)
+        key = ("choice", table.dataset.id, target, features, excluded, left_out, types)
         return self._memo.get_or_add(key, lambda: ColumnSelection(request, table))
 
     def check_predict(self, model: Model, table: Table) -> None:

@@ -12,6 +12,7 @@ from worker.training.resolve import (
     Training,
     by_blocks,
     check_leaves,
+    check_solver,
     joined,
     leaves_encoding,
     may_expand,
@@ -60,6 +61,8 @@ def _plan_training(cache: LookupCache, request: Training, context: Context) -> P
     schema.check_rows(request, table.dataset.rows)
     selection.check(task, limit, expanded, request.missing_target)
     selection.check_cells(context.artifacts)
+    check_solver(request)
+    selection.check_weights(context.artifacts, request, task)
     if dropped:
         schema.check_rows(request, rows, dropped)
     splits_by = split_column(request.validation, request.targets, table.columns, table.dataset.rows, dropped)
@@ -72,6 +75,8 @@ def _plan_training(cache: LookupCache, request: Training, context: Context) -> P
         judging = [other.columns[target.name] for target in selection.targets]
         held_out = other.dataset.rows - schema.rows_without_target(judging)
         notes += schema.missing_target_notes(judging, other.dataset.rows, "validation rows")
+        if request.weights is not None and request.weights not in other.columns:
+            notes.append(f"the validation dataset has no column {request.weights!r}: each of its rows counts once")
         dataset_ids.append(other.dataset.id)
     width = selection.width(expanded)
     outputs = selection.targets[0].distinct if task == "classification" else len(selection.targets)
@@ -112,10 +117,12 @@ def _solver_notes(asked: Training, resolved: Training, rows: int, most: int) -> 
         return []
     if rows > most:
         return [
-            f"all {rows} training rows are solved at once, which may take hours: only a fit without folds, and with "
-            "solver 'auto' or 'blocks', goes by blocks"
+            f"all {rows} training rows are solved at once, which may take hours: only a fit without folds or weights, "
+            "and with solver 'auto' or 'blocks', goes by blocks"
         ]
     if isinstance(resolved, FitRequest) and resolved.spec.blocks is not None:
+        if resolved.weighs:
+            return ["rows have weights: all are solved at once, and /spec/blocks has no effect"]
         return [
             f"{rows} training rows are not more than {most}: they are solved at once, and /spec/blocks has no effect "
             "without solver 'blocks'"

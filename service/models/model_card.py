@@ -68,6 +68,7 @@ def _about(facts: CardFacts) -> list[str]:
         "",
         f"- Id: `{model.id}`, made by job `{model.job}` at {model.created_at:%Y-%m-%d %H:%M} UTC",
         f"- Trained on {model.training_rows} rows of dataset {_dataset(facts)}",
+        *_weights(model),
         *_dropped(model),
         f"- {how_chosen(model)} Ridge {model.ridge:g}, {model.precision}",
         f"- File: {model.bytes} bytes, sha256 `{model.sha256}`. The training rows are in it, encoded.",
@@ -83,9 +84,26 @@ def _about(facts: CardFacts) -> list[str]:
     return lines
 
 
+def _weights(model: Model) -> list[str]:
+    lines = []
+    if model.weights is not None:
+        lines.append(f"- Rows have the weights of column {escaped(model.weights)}")
+    if isinstance(model.class_weight, dict):
+        labels = [f"{escaped(label)} {weight:g}" for label, weight in list(model.class_weight.items())[:MAX_LABELS]]
+        more = len(model.class_weight) - len(labels)
+        lines.append(f"- Classes have the weights {', '.join(labels)}{f' and {more} more' if more else ''}; others 1")
+    elif model.class_weight is not None:
+        lines.append("- All classes have the same weight altogether")
+    return lines
+
+
 def _dropped(model: Model) -> list[str]:
-    counts = ((model.dropped_rows, ""), (model.dropped_validation_rows, " of the validation dataset"))
-    lines = [f"- {count} rows without a target{where} were left out" for count, where in counts if count]
+    counts = (
+        (model.dropped_rows, "without a target"),
+        (model.dropped_validation_rows, "without a target of the validation dataset"),
+        (model.weightless_rows, "of weight 0"),
+    )
+    lines = [f"- {count} rows {which} were left out" for count, which in counts if count]
     named = model.left_out[:MAX_LEFT_OUT]
     lines += [f"- Column {escaped(one.column)} was left out: {escaped(one.reason)}" for one in named]
     more = len(model.left_out) - len(named)
@@ -260,6 +278,7 @@ def _reproduction(facts: CardFacts) -> list[str]:
         "features": [column.name for column in model.features],
         "task": model.task,
         "model": model.name,
+        **{name: value for name in ("weights", "class_weight") if (value := getattr(model, name)) is not None},
     }
     if request is not None:
         body["validation"] = request.get("validation")

@@ -20,6 +20,7 @@ GRID_PATH = rf"^[^.]+(\.[^.]+){{0,{MAX_PATH_STEPS - 1}}}$"
 MAX_KEPT = 100
 """Columns of rows that are repeated beside their predictions."""
 MAX_VERSION = 2**31 - 1
+MAX_CLASS_WEIGHT = 1e9
 
 
 def _not_an_id(name: str) -> str:
@@ -40,6 +41,14 @@ Tag = Annotated[str, Field(pattern=TAG, examples=["production", "team=risk"])]
 
 TypeOfColumn = ColumnType | Literal["ignore"]
 """What a request says of a column."""
+ClassWeight = (
+    Literal["balanced"]
+    | Annotated[
+        dict[Annotated[str, Field(max_length=1000)], Annotated[float, Field(ge=0, le=MAX_CLASS_WEIGHT)]],
+        Field(min_length=1, max_length=1000),
+    ]
+)
+"""Weights of classes: balanced, or label → weight, each label as its text."""
 
 
 class Validation(Contract):
@@ -135,6 +144,28 @@ class TableRequest(Contract):
         "validation dataset too, and the result says how many; error refuses the table.",
     )
 
+    weights: ColumnName | None = Field(
+        None,
+        # programs of before know neither of these two, and read what is stored
+        exclude_if=lambda name: name is None,
+        description="A column of numbers of at least 0: the weight of each row, of rows to validate on too. A whole "
+        "number counts as so many copies of the row, 0 as none. It is no feature, and predictions do not read it. "
+        "Where a validation dataset has no such column, each of its rows counts once. Not for kind network.",
+    )
+    class_weight: ClassWeight | None = Field(
+        None,
+        exclude_if=lambda weight: weight is None,
+        description="Classification: 'balanced' gives all classes the same weight altogether; or label → weight, at "
+        "least 0, 1 for those not named. It multiplies the weights of rows, of rows to validate on too. Not for kind "
+        "network.",
+        examples=["balanced", {"fraud": 20, "ok": 1}],
+    )
+
+    @property
+    def weighs(self) -> bool:
+        """Whether some rows may count more than others."""
+        return self.weights is not None or self.class_weight is not None
+
     @property
     def split_only(self) -> str | None:
         """The column that splits the rows and is no feature, None without."""
@@ -199,6 +230,13 @@ class NetworkRequest(TableRequest):
     def _one_network(cls, value: Validation | None) -> Validation | None:
         if value is not None and value.folds is not None:
             raise ValueError("a report is of one network: give a fraction, a dataset or null, not folds")
+        return value
+
+    @field_validator("weights", "class_weight")
+    @classmethod
+    def _rows_count_once(cls, value: str | ClassWeight | None) -> str | ClassWeight | None:
+        if value is not None:
+            raise ValueError("every row of a network counts once: weights are for jobs of kind fit and tune")
         return value
 
 

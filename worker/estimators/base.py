@@ -21,7 +21,7 @@ from worker.engine.errors import EngineError
 from worker.estimators.following import Callback, Followed, Progress, follow, full_matrix
 from worker.estimators.inputs import array_table, by_position, check_dense, check_times, typed_frame
 from worker.estimators.parameters import check_device, check_following, seed_of, spec_of
-from worker.estimators.weights import CodedRows, engine_weights, sample_weights
+from worker.estimators.weights import CodedRows, sample_weights
 from worker.serving.model import Answer, ServedModel, load
 from worker.store.files.safetensors_io import pack
 from worker.tables.encoding import splits
@@ -31,7 +31,7 @@ from worker.training.frame_types import read_types
 from worker.training.machine import Machine
 from worker.training.model_selection import Choice, choose, run_summaries
 from worker.training.pipeline import LastSolve, chosen_by, last_solve, model_of, recurse, solver_for
-from worker.training.rows import TrainingRows, encoded_rows
+from worker.training.rows import TrainingRows, encoded_rows, row_weights
 
 Rows = tuple[Any, Any] | tuple[Any, Any, Any]
 MIN_ROWS = 3
@@ -136,7 +136,7 @@ class FactRFM(BaseEstimator):  # type: ignore[misc]
         progress: Progress,
     ) -> None:
         """Choose what the spec leaves open, run the recursion and set all fitted attributes."""
-        weights = engine_weights(training, held_out)
+        weights = row_weights(training.weights, None if held_out is None else held_out.weights, len(training))
         validating = None if held_out is None else (held_out.table, held_out.Y)
 
         def load(candidate: FitSpec) -> TrainingRows:

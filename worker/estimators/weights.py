@@ -6,10 +6,9 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-import torch
 from sklearn.utils.validation import _check_sample_weight
 
-from worker.engine.weights import RowWeights
+from worker.tables.encoding.weights import balanced
 
 ClassWeight = Literal["balanced"] | Mapping[Any, float]
 
@@ -43,15 +42,6 @@ class CodedRows:
         return self.take(np.flatnonzero(self.weights > 0))
 
 
-def engine_weights(training: CodedRows, held_out: CodedRows | None) -> RowWeights | None:
-    """Return the weights of rows that train and rows that validate, None where all are 1."""
-    if training.weights is None and (held_out is None or held_out.weights is None):
-        return None
-    weights = np.ones(len(training)) if training.weights is None else training.weights
-    held = None if held_out is None or held_out.weights is None else torch.from_numpy(held_out.weights)
-    return RowWeights(torch.from_numpy(weights), held)
-
-
 def sample_weights(sample_weight: Any, Y: np.ndarray) -> np.ndarray | None:
     """Return weights (n,) float64 of rows with targets Y, None for None.
 
@@ -74,10 +64,7 @@ def class_weights(class_weight: ClassWeight, classes: Sequence[Any], rows: Coded
         ValueError: it is neither, or names a label that is no class or a weight that is none.
     """
     if isinstance(class_weight, str) and class_weight == "balanced":
-        totals = np.bincount(rows.Y, rows.weights, minlength=len(classes))
-        share = totals.sum() / (totals > 0).sum()
-        balanced: np.ndarray = np.divide(share, totals, out=np.zeros(len(classes)), where=totals > 0)
-        return balanced
+        return balanced(rows.Y, rows.weights, len(classes))
     if not isinstance(class_weight, Mapping):
         raise ValueError(f"class_weight must be None, 'balanced' or a weight for each label, not {class_weight!r}")
     places = {label: place for place, label in enumerate(classes)}

@@ -18,13 +18,14 @@ from worker.store.files.artifacts import Artifacts
 from worker.tables.column_types import as_written, changed, model_columns, read_as, types_of
 from worker.tables.encoding import splits
 from worker.tables.encoding.targets import class_codes, regression_targets, rows_with_targets
+from worker.tables.encoding.weights import ClassWeights, class_weights, read_weights
 from worker.tables.left_out import unread
 from worker.tables.rows.matching import WrongRow, match_columns
 from worker.tables.schema import check_rows
 from worker.tables.split_columns import split_keys
 from worker.tables.storage import load_table
 from worker.tables.written import categories_among
-from worker.training.rows import TrainingRows, encoded_rows
+from worker.training.rows import TrainingRows, encoded_rows, row_weights
 
 RowsOrder = FitOrder | BlocksOrder | NetworkOrder
 
@@ -43,20 +44,26 @@ def load_rows(order: RowsOrder, artifacts: Artifacts, fold: int | None) -> Train
     labeled = labeled_rows(order, table)
     fitted, held_out = split_rows(order, labeled, fold)
     training = (table.take(labeled.numbers[fitted]), labeled.Y[fitted])
+    weights = None if labeled.weights is None else labeled.weights[fitted]
     validation, judging = None, np.arange(0)
-    dropped_there = 0
+    dropped_there, judging_weights = 0, None
     if held_out is not None:
         judging = labeled.numbers[held_out]
         validation = (table.take(judging), labeled.Y[held_out])
+        judging_weights = None if labeled.weights is None else labeled.weights[held_out]
     elif order.validation is not None:
         names = [column.name for column in read]
+        if request.weights in {column.name for column in order.validation.columns}:
+            names.append(str(request.weights))
         other = _read(order.validation, artifacts, names, categories_among(read))
-        judges = labeled_validation_rows(order, read_as(other, changed(stored, targets)), labeled.classes)
-        judging, dropped_there = judges.numbers, judges.dropped
+        relabeled = read_as(other, changed(stored, targets))
+        judges = labeled_validation_rows(order, relabeled, labeled.classes, labeled.class_weights)
+        judging, dropped_there, judging_weights = judges.numbers, judges.dropped, judges.weights
         validation = (matched(other.take(judging), features, judging), judges.Y)
     numbers = (labeled.numbers[fitted], judging)
-    rows = encoded_rows(request.spec, features, labeled.classes, training, validation, numbers)
-    return replace(rows, dropped=(labeled.dropped, dropped_there))
+    both = row_weights(weights, judging_weights, len(fitted))
+    rows = encoded_rows(request.spec, features, labeled.classes, training, validation, numbers, both)
+    return replace(rows, dropped=(labeled.dropped, dropped_there), weightless=labeled.weightless)
 
 
 def columns_of(order: RowsOrder, names: Iterable[str]) -> list[ModelColumn]:
@@ -68,7 +75,8 @@ def columns_of(order: RowsOrder, names: Iterable[str]) -> list[ModelColumn]:
 def unread_by(order: FitOrder | BlocksOrder) -> list[DroppedColumn]:
     """Return the columns of the dataset that tell nothing and that the model does not read."""
     request, table = order.request, order.table
-    return unread(table.columns, table.rows, (*(request.features or ()), *request.targets))
+    columns = [column for column in table.columns if column.name != request.weights]
+    return unread(columns, table.rows, (*(request.features or ()), *request.targets))
 
 
 def origin_of(order: FitOrder, rows: TrainingRows, *, together: bool) -> Origin | None:
@@ -94,8 +102,9 @@ class LabeledRows:
     """The rows of a table that have every target.
 
     ``numbers`` (n,) int64: of these rows in the table, ascending. ``Y``: their raw targets, (n, c) outputs or (n,)
-    codes of ``classes``. ``dropped``: how many other rows the table has. ``keys`` (n,): of the column that splits them,
-    None without, see ``split_keys``.
+    codes of ``classes``. ``dropped``: how many rows of the table have no target. ``keys`` (n,): of the column that
+    splits them, None without, see ``split_keys``. ``weights`` (n,) float64 above 0, None where all are 1: those of the
+    column times those of ``class_weights``. ``weightless``: how many rows have a target and the weight 0.
     """
 
     numbers: np.ndarray
@@ -103,28 +112,48 @@ class LabeledRows:
     classes: list[Label] | None
     dropped: int
     keys: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    class_weights: ClassWeights | None = None
+    weightless: int = 0
+
+    def times(self, class_weights: ClassWeights) -> "LabeledRows":
+        """Return the rows with each weight times that of its class, without classes of weight 0."""
+        of_class = class_weights.weights
+        own = of_class[self.Y] if self.weights is None else of_class[self.Y] * self.weights
+        kept = np.flatnonzero(own > 0)
+        return replace(
+            self,
+            numbers=self.numbers[kept],
+            Y=(np.cumsum(of_class > 0) - 1)[self.Y[kept]],
+            classes=class_weights.weighing,
+            weights=own[kept],
+            class_weights=class_weights,
+            weightless=self.weightless + len(own) - len(kept),
+        )
 
 
 def columns_of_labels(order: RowsOrder) -> list[str]:
-    """Return the columns that ``labeled_rows`` reads: the targets, and that which splits the rows."""
-    validation = order.request.validation
-    by = None if validation is None else validation.by
-    return [*order.request.targets, *(() if by is None else by[1:])]
+    """Return the columns that ``labeled_rows`` reads: the targets, those which split the rows and weigh them."""
+    request = order.request
+    by = None if request.validation is None else request.validation.by
+    weights = () if request.weights is None else (request.weights,)
+    return list(dict.fromkeys([*request.targets, *(() if by is None else by[1:]), *weights]))
 
 
 def labeled_rows(order: RowsOrder, table: pa.Table) -> LabeledRows:
-    """Return the rows of the training table that have every target.
+    """Return the rows of the training table that have every target and a weight above 0.
 
     Raises:
-        InvalidRequest: a value is missing and may not be, or is infinite; or too few rows are left to learn from.
+        InvalidRequest: a value is missing and may not be, or is infinite; a weight is none, or the weight of a label
+            that the rows do not have; or too few rows are left to learn from.
     """
-    labeled = _labeled(order, table, None)
-    if labeled.dropped:
-        check_rows(order.request, len(labeled.Y), labeled.dropped)
-        for name, column in zip(order.request.targets, labeled.Y.reshape(len(labeled.Y), -1).T, strict=True):
-            if (column == column[0]).all():
-                raise InvalidRequest.at("/target", f"target {name!r} has only one value in the rows with every target")
-    validation = order.request.validation
+    labeled, request = _labeled(order, table, None), order.request
+    _check_left(order, labeled)
+    if request.class_weight is not None and labeled.classes is not None:
+        weights = class_weights(request.class_weight, labeled.classes, labeled.Y, labeled.weights)
+        labeled = labeled.times(weights)
+        _check_left(order, labeled)
+    validation = request.validation
     if validation is None or validation.by is None:
         return labeled
     [splits_by] = [column for column in order.table.columns if column.name == validation.by[1]]
@@ -132,15 +161,33 @@ def labeled_rows(order: RowsOrder, table: pa.Table) -> LabeledRows:
     return replace(labeled, keys=keys)
 
 
-def labeled_validation_rows(order: RowsOrder, table: pa.Table, classes: list[Label] | None) -> LabeledRows:
-    """Return the rows of the validation dataset that have every target. ``classes``: of the training rows.
+def _check_left(order: RowsOrder, labeled: LabeledRows) -> None:
+    """Check that the rows that are left can be learned from, where some are not."""
+    if not labeled.dropped and not labeled.weightless:
+        return
+    check_rows(order.request, len(labeled.Y), labeled.dropped, labeled.weightless)
+    which = "with every target" + (" and a weight above 0" if labeled.weightless else "")
+    for name, column in zip(order.request.targets, labeled.Y.reshape(len(labeled.Y), -1).T, strict=True):
+        if (column == column[0]).all():
+            raise InvalidRequest.at("/target", f"target {name!r} has only one value in the rows {which}")
+
+
+def labeled_validation_rows(
+    order: RowsOrder, table: pa.Table, classes: list[Label] | None, class_weights: ClassWeights | None = None
+) -> LabeledRows:
+    """Return the rows of the validation dataset that have every target and a weight above 0.
+
+    ``classes`` and ``class_weights``: of the training rows. Every row counts once where the table has no weights.
 
     Raises:
         InvalidRequest: as of ``labeled_rows``; or no row is left, or a label is none of the classes.
     """
-    labeled = _labeled(order, table, classes)
+    labeled = _labeled(order, table, classes if class_weights is None else class_weights.classes)
+    if class_weights is not None:
+        labeled = labeled.times(class_weights)
     if not len(labeled.Y):
-        raise InvalidRequest.at("/validation/dataset", "no row of the validation dataset has every target")
+        also = " and a weight above 0" if labeled.weightless else ""
+        raise InvalidRequest.at("/validation/dataset", f"no row of the validation dataset has every target{also}")
     return labeled
 
 
@@ -149,11 +196,23 @@ def _labeled(order: RowsOrder, table: pa.Table, classes: list[Label] | None) -> 
     words = columns_of(order, request.targets)[0].missing_words
     if request.missing_target == "drop":
         rows = rows_with_targets(table, request.targets, classes, words)
-    dropped = table.num_rows - len(rows)
+    dropped, labeled = table.num_rows - len(rows), len(rows)
+    rows, weights = _weighing(order, table, rows, "/weights" if classes is None else "/validation/dataset")
     if order.task == "regression":
-        return LabeledRows(rows, regression_targets(table, request.targets, rows), None, dropped)
-    Y, classes = class_codes(table, request.targets[0], classes, rows, words)
-    return LabeledRows(rows, Y, classes, dropped)
+        Y = regression_targets(table, request.targets, rows)
+    else:
+        Y, classes = class_codes(table, request.targets[0], classes, rows, words)
+    return LabeledRows(rows, Y, classes, dropped, weights=weights, weightless=labeled - len(rows))
+
+
+def _weighing(order: RowsOrder, table: pa.Table, rows: np.ndarray, place: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return those of the ``rows`` of a table that have a weight above 0, and their weights, None where all are 1."""
+    name = order.request.weights
+    if name is None or name not in table.column_names:
+        return rows, None
+    weights = read_weights(table.column(name), columns_of(order, [name])[0], rows, place)
+    above = weights > 0
+    return rows[above], weights[above]
 
 
 def matched(table: pa.Table, features: Sequence[ModelColumn], numbers: np.ndarray) -> pa.Table:

@@ -58,6 +58,9 @@ def fitted_summary(
         training_rows=len(solved.X),
         dropped=rows.dropped,
         left_out=unread_by(order),
+        weights=request.weights,
+        class_weight=request.class_weight,
+        weightless_rows=rows.weightless,
         history=history,
         versions=versions(),
     )

@@ -20,7 +20,8 @@ class Iterations:
     """
 
     def __init__(self, rows: TrainingRows, config: FitConfig, device: torch.device, fold: int | None) -> None:
-        variances = summary.checked(summary.variances(rows.X))
+        weights = None if rows.weights is None else rows.weights.training
+        variances = summary.checked(summary.variances(rows.X, weights=weights))
         self.columns: dict[str, list[Any]] = {
             "names": list(rows.encoder.names),
             "sources": list(rows.encoder.sources),

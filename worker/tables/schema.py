@@ -56,7 +56,7 @@ def resolve_features(
     """
     targets = set(request.targets)
     excluded = _pick(request.exclude, [f"/exclude/{i}" for i in range(len(request.exclude))], columns, "column")
-    unwanted = {column.name for column in excluded} | {request.split_only, *ignored(request, columns)}
+    unwanted = {column.name for column in excluded} | {request.split_only, request.weights, *ignored(request, columns)}
     left_out: list[DroppedColumn] = []
     if request.features is None:
         unwanted |= targets
@@ -78,6 +78,8 @@ def resolve_features(
                 raise InvalidRequest.at(pointer, f"{column.name!r} is the target and cannot be a feature too")
             if column.name == request.split_only:
                 raise InvalidRequest.at(pointer, f"{column.name!r} splits the rows and cannot be a feature too")
+            if column.name == request.weights:
+                raise InvalidRequest.at(pointer, f"{column.name!r} holds weights of rows and cannot be a feature too")
         chosen = [column for column in chosen if column.name not in unwanted]
     if not chosen:
         raise InvalidRequest.at("/features", "no column is left to learn from beside the target and the excluded ones")
@@ -255,8 +257,10 @@ def missing_target_notes(targets: Sequence[Column], rows: int, what: str = "rows
     return [f"{lack}: they are left out ('missing_target': 'error' refuses them){MISSING_WORDS if words else ''}"]
 
 
-def check_rows(request: TableRequest, rows: int, dropped: int = 0) -> None:
-    """Check that there are enough rows for training and validation. ``dropped``: others that have no target.
+def check_rows(request: TableRequest, rows: int, dropped: int = 0, weightless: int = 0) -> None:
+    """Check that there are enough rows for training and validation.
+
+    ``dropped``: others that have no target, ``weightless``: others of weight 0.
 
     Raises:
         InvalidRequest: there are too few.
@@ -269,6 +273,7 @@ def check_rows(request: TableRequest, rows: int, dropped: int = 0) -> None:
         needed = max(2 * validation.folds, 3)
     if rows < needed:
         which = f" with every target, and {dropped} without" if dropped else ""
+        which += f", and {weightless} of weight 0" if weightless else ""
         raise InvalidRequest.at(
             "/dataset",
             f"the dataset has {rows} rows{which}; this fit needs at least {needed} to train and validate on",

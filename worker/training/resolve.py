@@ -17,7 +17,7 @@ def resolve(request: Training, features: list[str], task: Task) -> Training:
     Raises:
         InvalidRequest: the space of a search, or the loss of a network, is invalid.
     """
-    read = {*features, *request.targets}
+    read = {*features, *request.targets, request.weights}
     types = {name: kind for name, kind in request.columns.items() if name in read}
     changes: dict[str, Any] = {"task": task, "features": features, "exclude": [], "columns": types}
     if isinstance(request, NetworkRequest):
@@ -29,6 +29,21 @@ def resolve(request: Training, features: list[str], task: Task) -> Training:
     else:
         changes["spec"] = request.spec.resolved()
     return request.model_copy(update=changes)
+
+
+def check_solver(request: Training) -> None:
+    """See that the solver takes weights of rows, where there are some.
+
+    Raises:
+        InvalidRequest: it does not.
+    """
+    solver = None if isinstance(request, NetworkRequest) else request.spec.solver
+    if request.weighs and solver in ("cg", "blocks"):
+        field = "weights" if request.weights is not None else "class_weight"
+        raise InvalidRequest.at(
+            "/spec/solver",
+            f"solver {solver!r} takes no weights of rows: use 'auto' or 'cholesky', or leave out {field}",
+        )
 
 
 MAX_LEAVES = 20_000
@@ -44,7 +59,7 @@ def joined(request: Training) -> bool:
 
 def by_blocks(request: Training, rows: int, most: int) -> Training:
     """Return the request of a fit of more than ``most`` training rows with solver 'blocks', where it leaves it open."""
-    if not isinstance(request, FitRequest) or request.spec.solver != "auto" or rows <= most:
+    if not isinstance(request, FitRequest) or request.spec.solver != "auto" or rows <= most or request.weighs:
         return request
     if request.validation is not None and request.validation.folds is not None:
         return request

@@ -23,6 +23,7 @@ class TrainingRows:
     ``numbers``: row numbers of the training and of the validation rows in their dataset, if they come from one.
     ``weights``: above 0, of the training and of the validation rows, if they have any.
     ``dropped``: how many rows of the training and of the validation dataset have no target.
+    ``weightless``: how many rows of the training dataset have a target and the weight 0.
     """
 
     X: Tensor
@@ -34,6 +35,7 @@ class TrainingRows:
     numbers: tuple[np.ndarray, np.ndarray] | None = None
     weights: RowWeights | None = None
     dropped: tuple[int, int] = (0, 0)
+    weightless: int = 0
 
     @property
     def validating(self) -> int:
@@ -55,6 +57,14 @@ class TrainingRows:
         held_out = self.weights.validation
         more = self.weights.training.new_ones(self.validating) if held_out is None else held_out
         return RowWeights(torch.cat([self.weights.training, more]))
+
+
+def row_weights(training: np.ndarray | None, validation: np.ndarray | None, n: int) -> RowWeights | None:
+    """Return the weights of n rows that train and of rows that validate, None where all are 1."""
+    if training is None and validation is None:
+        return None
+    held_out = None if validation is None else torch.from_numpy(validation)
+    return RowWeights(torch.from_numpy(np.ones(n) if training is None else training), held_out)
 
 
 def encoded_rows(

@@ -1,6 +1,6 @@
 """What the row of a model holds."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -35,5 +35,8 @@ class FittedModelSummary(Contract):
     training_rows: int
     dropped: tuple[int, int] = Field((0, 0), description="Rows without a target, also of the validation dataset.")
     left_out: list[DroppedColumn] = Field(default_factory=list, description="See ``Model``.")
+    weights: str | None = Field(None, exclude_if=lambda name: name is None, description="See ``Model``.")
+    class_weight: Literal["balanced"] | dict[str, float] | None = Field(None, exclude_if=lambda weight: weight is None)
+    weightless_rows: int = Field(0, exclude_if=lambda rows: rows == 0)
     history: list[IterationSummary]
     versions: dict[str, str] = Field(default_factory=dict)

@@ -120,7 +120,12 @@ class Model(Contract):
     refitted: bool = Field(False, description="The last solve has the held-out rows too; the metrics are from before.")
     choices: list[HeatSummary] = Field(default_factory=list, description="The short runs that selected 'auto' options.")
     training_rows: int
+    weights: str | None = Field(None, description="The column of the dataset that held the weight of each row.")
+    class_weight: Literal["balanced"] | dict[str, float] | None = Field(
+        None, description="Weights of the classes, as the job said; those of labels that it did not name are 1."
+    )
     dropped_rows: int = Field(0, description="Rows of the dataset without a target, which were left out.")
+    weightless_rows: int = Field(0, description="Rows of the dataset with the weight 0, which were left out.")
     left_out: list[DroppedColumn] = Field(
         default_factory=list,
         description="Columns of the dataset that name its rows or hold the same in all, and that the model does not "

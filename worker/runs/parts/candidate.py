@@ -1,7 +1,7 @@
 """The run kind ``candidate``: a short run of one way to fit, to choose between several. It is a part of a job."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from worker.contracts.messages import CandidateOrder, PartDone
 from worker.contracts.parts import CandidateDone
 from worker.engine.choice import PlannedRun, carry_out, drawn_rows
 from worker.engine.targets import Targets, targets_from_tensors, targets_to_tensors
+from worker.engine.weights import RowWeights
 from worker.store.files.artifacts import Artifacts
 from worker.store.files.safetensors_io import pack, unpack
 from worker.tables.encoding.encoder import Encoder
@@ -23,7 +24,7 @@ from worker.training.rows import TrainingRows
 class CandidateRows:
     """The rows that short runs with one encoding take: X (k, d) float64 and raw targets Y, drawn of ``n`` rows.
 
-    ``validation``: rows that judge too, and their raw targets.
+    ``validation``: rows that judge too, and their raw targets. ``weights``: of both, if they have any.
     """
 
     X: Tensor
@@ -32,12 +33,14 @@ class CandidateRows:
     targets: Targets
     encoder: Encoder
     validation: tuple[Tensor, Tensor] | None
+    weights: RowWeights | None = None
 
     @classmethod
     def drawn(cls, rows: TrainingRows, seed: int) -> "CandidateRows":
         """Draw of training rows."""
         drawn = drawn_rows(rows.Y, rows.targets, seed)
-        return cls(rows.X[drawn], rows.Y[drawn], len(rows.Y), rows.targets, rows.encoder, rows.validation)
+        weights = None if rows.weights is None else replace(rows.weights, training=rows.weights.training[drawn])
+        return cls(rows.X[drawn], rows.Y[drawn], len(rows.Y), rows.targets, rows.encoder, rows.validation, weights)
 
     def packed(self) -> bytes:
         """Return a file that ``of`` reads."""
@@ -45,6 +48,10 @@ class CandidateRows:
         tensors |= {"X": self.X, "Y": self.Y}
         if self.validation is not None:
             tensors |= {"validation_X": self.validation[0], "validation_Y": self.validation[1]}
+        if self.weights is not None:
+            tensors["weights"] = self.weights.training
+            if self.weights.validation is not None:
+                tensors["validation_weights"] = self.weights.validation
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
         return pack(arrays, {**metadata, "n": self.n, "encoder": self.encoder.to_json()})
 
@@ -61,6 +68,7 @@ class CandidateRows:
             targets_from_tensors(tensors, metadata, centred="class_frequencies" in tensors),
             Encoder.from_json(metadata["encoder"]),
             (tensors["validation_X"], tensors["validation_Y"]) if validates else None,
+            RowWeights(tensors["weights"], tensors.get("validation_weights")) if "weights" in tensors else None,
         )
 
 
@@ -81,6 +89,7 @@ def candidate(order: CandidateOrder, artifacts: Artifacts, machine: Machine) -> 
         rows.n,
         validation=None if rows.validation is None else (rows.validation[0].to(device), rows.validation[1].to(device)),
         clock=time.perf_counter,
+        weights=None if rows.weights is None else rows.weights.to(device),
     )
     done = CandidateDone(
         candidate=work.candidate, rung=work.rung, rows=run.rows, seconds=run.seconds or 0.0, failed=run.failed
