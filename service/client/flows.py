@@ -41,6 +41,8 @@ class TrainOptions(NetworkOptions, total=False):
     """Options of trainings that make a model, whose name is ``model``."""
 
     model: str
+    weights: str
+    class_weight: Literal["balanced"] | Mapping[Any, float]
 
 
 class TuneOptions(TrainOptions, total=False):
@@ -175,7 +177,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Contract):
         return value.model_dump(mode="json", exclude_unset=True)
     if isinstance(value, Mapping):
-        return {name: _plain(entry) for name, entry in value.items()}
+        # labels of numpy, as np.unique gives them, are no keys of JSON
+        return {name.item() if hasattr(name, "item") else name: _plain(entry) for name, entry in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [_plain(item) for item in value]
     return value

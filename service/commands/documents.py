@@ -1,6 +1,7 @@
 """Specs and jobs from files and flags: YAML, JSON, JSON lines, and ``name=value``."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,31 @@ def read_columns(settings: Sequence[str]) -> dict[str, str]:
             raise WrongSetting(f"--column names {name!r} twice: as {types[name]} and as {kind.strip()}")
         types[name] = kind.strip()
     return types
+
+
+def read_class_weight(settings: Sequence[str]) -> str | dict[str, float] | None:
+    """Return the field ``class_weight`` of a job: balanced, or weights from ``label=weight``; a label may hold =.
+
+    Raises:
+        WrongSetting: a setting is neither, or two of them name one label.
+    """
+    if not settings:
+        return None
+    if list(settings) == ["balanced"]:
+        return "balanced"
+    weights: dict[str, float] = {}
+    for setting in settings:
+        label, mark, text = setting.rpartition("=")
+        try:
+            weight = float(text) if mark else math.nan
+        except ValueError:
+            weight = math.nan
+        if not math.isfinite(weight):
+            raise WrongSetting(f"--class-weight is {setting!r}: it must look like fraud=20, or be balanced, alone")
+        if label in weights:
+            raise WrongSetting(f"--class-weight names {label!r} twice: {weights[label]:g} and {weight:g}")
+        weights[label] = weight
+    return weights
 
 
 def read_validation(text: str | None, group: str | None = None, time: str | None = None) -> dict[str, Any]:

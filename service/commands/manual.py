@@ -42,6 +42,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "factrfm fit visits.csv -t cost --group patient --validation 5",
         "factrfm fit sales.csv -t price --time day --validation 0.1",
         "factrfm fit houses.csv -t price --column zip=categorical --column note=ignore",
+        "factrfm fit payments.csv -t fraud --weights count --class-weight yes=20 --class-weight no=1",
         "factrfm fit ds_01jd0000000000000000000000 -t price --no-wait",
     ),
     "tune": (

@@ -9,7 +9,7 @@ import typer
 from service.client.flows import Kind, kind_name
 from service.client.progress import ProgressBar
 from service.commands.datasets import note_warnings
-from service.commands.documents import read_columns, read_document, read_spec, read_validation
+from service.commands.documents import read_class_weight, read_columns, read_document, read_spec, read_validation
 from service.commands.models import chosen_lines
 from service.commands.results import report_table
 from service.commands.session import Session, Unsuccessful, remote, table
@@ -50,6 +50,11 @@ Time = Annotated[str | None, typer.Option("--time", help="The rows latest by thi
 MissingTargets = Annotated[
     str | None, typer.Option("--missing-target", help="Rows without a target: drop or error. Default: drop.")
 ]
+Weights = Annotated[str | None, typer.Option("--weights", help="A column with the weight of each row, at least 0.")]
+ClassWeights = Annotated[
+    list[str] | None,
+    typer.Option("--class-weight", help="balanced, or the weight of a class as label=weight; may be repeated."),
+]
 Timeout = Annotated[float | None, typer.Option(min=0, help="Seconds to wait at most; the job goes on.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Submit, print the job, and do not wait.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Also save the model as this safetensors file.")]
@@ -76,6 +81,8 @@ def fit(
     group: Group = None,
     time: Time = None,
     missing_target: MissingTargets = None,
+    weights: Weights = None,
+    class_weight: ClassWeights = None,
     timeout: Timeout = None,
     no_wait: NoWait = False,
     out: Out = None,
@@ -84,7 +91,8 @@ def fit(
     flags = {"kernel": kernel, "update": update, "ridge": ridge, "iterations": iterations, "seed": seed}
     options = read_spec(spec, settings or (), flags)
     body = _body(FitRequest, data, target, model, options, features, exclude, columns, task)
-    _train(session, body | _rows(validation, group, time, missing_target), timeout, no_wait, out)
+    body |= _rows(validation, group, time, missing_target) | _weights(weights, class_weight)
+    _train(session, body, timeout, no_wait, out)
 
 
 @remote
@@ -108,6 +116,8 @@ def tune(
     group: Group = None,
     time: Time = None,
     missing_target: MissingTargets = None,
+    weights: Weights = None,
+    class_weight: ClassWeights = None,
     timeout: Timeout = None,
     no_wait: NoWait = False,
     out: Out = None,
@@ -121,7 +131,8 @@ def tune(
         search["space"] = read_document(space)
     if seed is not None:
         search["seed"] = seed
-    _train(session, {**body, "search": search} | _rows(validation, group, time, missing_target), timeout, no_wait, out)
+    body |= {"search": search} | _rows(validation, group, time, missing_target) | _weights(weights, class_weight)
+    _train(session, body, timeout, no_wait, out)
 
 
 @remote
@@ -223,6 +234,12 @@ def _rows(validation: str | None, group: str | None, time: str | None, missing_t
     )
 
 
+def _weights(weights: str | None, class_weight: list[str] | None) -> dict[str, Any]:
+    """Return the fields of a job that say what counts how much."""
+    fields = {"weights": weights, "class_weight": read_class_weight(class_weight or ())}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def _train(session: Session, body: dict[str, Any], timeout: float | None, no_wait: bool, out: Path | None) -> None:
     job = _run(session, body, timeout, no_wait)
     if job is None:
@@ -253,8 +270,13 @@ def _run(session: Session, body: dict[str, Any], timeout: float | None, no_wait:
 def _model_table(model: Model) -> Any:
     rows = [("model", f"{model.name}@{model.version}"), ("id", model.id), ("task", model.task)]
     rows += [("iteration", f"{model.iteration} of {model.iterations}"), ("rows", str(model.training_rows))]
-    dropped = ((model.dropped_rows, "rows"), (model.dropped_validation_rows, "validation rows"))
-    rows += [(f"{what} without a target", str(count)) for count, what in dropped if count]
+    dropped = (
+        (model.dropped_rows, "rows without a target"),
+        (model.dropped_validation_rows, "validation rows without a target"),
+        (model.weightless_rows, "rows of weight 0"),
+    )
+    rows += [(what, str(count)) for count, what in dropped if count]
+    rows += [(what, said) for what, said in (("weights", model.weights), ("class weights", _labels(model))) if said]
     if model.left_out:
         names, more = [one.column for one in model.left_out[:SHOWN]], len(model.left_out) - SHOWN
         rows.append(("columns left out", f"{', '.join(names)}{f' and {more} more' if more > 0 else ''}"))
@@ -266,6 +288,14 @@ def _model_table(model: Model) -> Any:
             for name, mean in figures.mean.items()
         ]
     return table(("", ""), [*rows, *chosen_lines(model)])
+
+
+def _labels(model: Model) -> str | None:
+    weights = model.class_weight
+    if not isinstance(weights, dict):
+        return weights
+    named, more = [f"{label} {weight:g}" for label, weight in [*weights.items()][:SHOWN]], len(weights) - SHOWN
+    return f"{', '.join(named)}{f' and {more} more' if more > 0 else ''}; others 1"
 
 
 def _batch_table(made: Batch) -> Any:

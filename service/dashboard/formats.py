@@ -1,5 +1,6 @@
 """Formatting of values for people."""
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -111,6 +112,15 @@ def words(name: str) -> str:
 def explained(description: str) -> str:
     """Return the description of an option for a form, where an empty input stands for null."""
     return description.replace("Null", "Empty")
+
+
+def class_weight_text(weights: Any) -> str:
+    """Return weights of classes as the form of a job takes them: balanced, ``label=weight``, or JSON."""
+    if not isinstance(weights, dict):
+        return str(weights or "")
+    if any("," in label or label != label.strip() or label.startswith("{") for label in weights):
+        return json.dumps(weights)
+    return ", ".join(f"{label}={weight!r}".removesuffix(".0") for label, weight in weights.items())
 
 
 def option(value: Any) -> str:

@@ -59,6 +59,7 @@ templates.filters |= {
     "phrase": formats.phrase,
     "explained": formats.explained,
     "option": formats.option,
+    "weights": formats.class_weight_text,
     "leaf_error": leaf_error,
     "chosen": in_words,
     "how_chosen": how_chosen,

@@ -304,7 +304,12 @@ def test_the_space_of_a_search_is_edited_by_keyboard_and_what_is_wrong_is_said_w
     }
     expect(plan).to_contain_text(re.compile(r"Kernel\s*laplace, gaussian"))
     page.locator("[data-searched]:checked").evaluate_all("boxes => boxes.forEach((box) => box.click())")
-    page.get_by_role("button", name="Check without starting").press("Enter")
+    page.get_by_label("Weights of rows").select_option("d")
+    page.get_by_label("Weights of classes").fill("yes=20, no = 1, a=b=.5")
+    with page.expect_request("**/v1/jobs?dry_run=true") as sent:
+        page.get_by_role("button", name="Check without starting").press("Enter")
+    weights = {name: sent.value.post_data_json[name] for name in ("weights", "class_weight")}
+    assert weights == {"weights": "d", "class_weight": {"yes": 20, "no": 1, "a=b": 0.5}}
     expect(page.locator("#search-space-error")).to_contain_text("at least 1")
     expect(page.locator("[data-searched]").first).to_be_focused()
     assert desk.complaints == []

@@ -75,9 +75,26 @@ function validation(form) {
 }
 
 function read(input, given) {
+  if ("labels" in input.dataset) return weights(given);
   if ("listed" in input.dataset) return given.split(",").map((part) => member(part.trim()));
   // names of columns and models may look like numbers
   return /^\/(spec|search)\//.test(input.dataset.pointer) ? value(given) : given;
+}
+
+/** Weights by label, from "yes=20, no=1" or as JSON; a text without them is sent as it is. */
+function weights(text) {
+  if (!text.includes("=") && !text.startsWith("{")) return text;
+  if (text.startsWith("{")) {
+    try {
+      return JSON.parse(text);
+    } catch {
+      return text;
+    }
+  }
+  return Object.fromEntries(text.split(",").map((part) => {
+    const mark = part.lastIndexOf("=");
+    return mark < 0 ? [part.trim(), ""] : [part.slice(0, mark).trim(), value(part.slice(mark + 1).trim())];
+  }));
 }
 
 /** A member of a list, where flags are words too. */

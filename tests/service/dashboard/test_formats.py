@@ -1,5 +1,7 @@
 """Figures are written as people read them."""
 
+from typing import Any
+
 import pytest
 
 from service.dashboard import formats
@@ -37,3 +39,16 @@ def test_names_of_metrics_become_words() -> None:
     assert formats.words("validation_rmse") == "Validation RMSE"
     assert formats.phrase("agop_power") == "AGOP power"
     assert formats.option({"fraction": 0.2, "folds": None}) == "Fraction 0.2"
+
+
+@pytest.mark.parametrize(
+    ("weights", "text"),
+    [
+        (None, ""),
+        ("balanced", "balanced"),
+        ({"yes": 20.0, "a=b": 0.1}, "yes=20, a=b=0.1"),
+        ({"Bern, BE": 2.0}, '{"Bern, BE": 2.0}'),
+    ],
+)
+def test_weights_of_classes_are_told_as_the_form_takes_them(weights: Any, text: str) -> None:
+    assert formats.class_weight_text(weights) == text

@@ -1,5 +1,7 @@
 """Rows and classes have weights: a whole number is so many copies of the row, 0 is none, wherever rows are used."""
 
+import json
+import re
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 from support.inline import fitted_model, run_job
 
+from service.client import flows
 from service.jobs.planning import plan
 from service.runtime.context import Context
 from worker.contracts.requests import FitRequest
@@ -337,3 +340,23 @@ def test_a_solver_that_is_open_never_becomes_blocks(client: TestClient, context:
         planned = plan(replace(context, settings=settings), request).dry_run
         assert planned.request["spec"]["solver"] == solver
         assert any("solved at once" in note for note in planned.remarks) is (solver == "auto")
+
+
+def test_the_form_of_a_job_repeats_its_weights_and_the_page_of_a_model_says_them(
+    client: TestClient, run_job: Any
+) -> None:
+    model = fitted_model(client, run_job, _body(client, _table(), "kind", weights="w", class_weight={"high": 2}))
+    form = client.get(f"/jobs/new?like={model['job']}").text
+    assert re.search(r'data-pointer="/weights".*<option value="w" selected>', form)
+    assert re.search(r'data-pointer="/class_weight"[^>]* value="high=2"', form)
+    page = client.get(f"/models/{model['id']}").text
+    assert "<dt>Weights of rows</dt><dd>w</dd>" in page
+    assert "<dt>Weights of classes</dt><dd>high=2</dd>" in page
+    network = client.get(f"/jobs/new?dataset={model['dataset']}&kind=network").text
+    assert "/weights" not in network
+
+
+def test_labels_of_numpy_are_labels_of_a_request() -> None:
+    options = {"class_weight": dict(zip(np.unique([3, 1]), [0.5, 2.0], strict=True)), "weights": "w"}
+    flow = flows.train(FitRequest, "ds_01jd0000000000000000000000", "y", options, None, None)
+    assert json.loads(json.dumps(next(flow).json))["class_weight"] == {"1": 0.5, "3": 2.0}
