@@ -141,6 +141,18 @@ def test_which_rows_chose_the_iteration_is_said(terminal: Terminal) -> None:
     assert re.search(r"rows left out +left-out@1", terminal("compare", "left-out", "left-out@1"))
 
 
+def test_weights_of_rows_and_classes_are_said(terminal: Terminal) -> None:
+    rows = [f"{k % 7},{['yes', 'no', 'no'][k % 3]},{k % 4}" for k in range(40)]
+    (terminal.folder / "weighed.csv").write_text("\n".join(["a,kind,count", *rows]) + "\n")
+    weighed = ("fit", "weighed.csv", "-t", "kind", "--weights", "count", *FAST)
+    told = terminal(*weighed, "--class-weight", "yes=2")
+    assert re.search(r"weights +count", told)
+    assert re.search(r"class weights +yes 2; others 1", told)
+    assert re.search(r"rows of weight 0 +10", told)
+    terminal(*weighed, "--class-weight", "maybe=2", code=2)
+    assert "no label 'maybe'" in terminal.errors
+
+
 def test_what_is_deleted_is_gone_and_nothing_where_a_version_is_not_named(terminal: Terminal) -> None:
     made = json.loads(terminal("fit", "houses.csv", "-t", "price", "-m", "passing", *FAST, "--json"))
     terminal("delete", made["job"], "passing", code=2)

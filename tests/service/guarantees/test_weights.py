@@ -1,5 +1,6 @@
 """Rows and classes have weights: a whole number is so many copies of the row, 0 is none, wherever rows are used."""
 
+import io
 import json
 import re
 from dataclasses import replace
@@ -13,8 +14,10 @@ from starlette.testclient import TestClient
 from support.inline import fitted_model, run_job
 
 from service.client import flows
+from service.jobs import weight_checks
 from service.jobs.planning import plan
 from service.runtime.context import Context
+from worker.contracts.errors import InvalidRequest
 from worker.contracts.requests import FitRequest
 from worker.estimators import FactRFMClassifier, FactRFMRegressor
 from worker.serving.model import ServedModel
@@ -305,21 +308,66 @@ def test_wrong_weights_of_a_validation_dataset_are_refused(client: TestClient, k
         assert [error["pointer"] for error in answer.json()["errors"]] == ["/validation/dataset"]
 
 
+def _declared(client: TestClient, frame: pd.DataFrame, name: str) -> str:
+    """Upload a table whose column ``name`` is declared as categories."""
+    content = io.BytesIO()
+    frame.assign(**{name: frame[name].astype(str).astype("category")}).to_parquet(content)
+    headers = {"Content-Type": "application/vnd.apache.parquet"}
+    return str(client.post("/v1/datasets", content=content.getvalue(), headers=headers).json()["id"])
+
+
 def test_texts_that_are_weights_are_read_so_and_the_job_names_a_wrong_one(client: TestClient, run_job: Any) -> None:
-    w = _table()["w"].astype(object)
-    w.iloc[7] = "?2"
-    told = {"columns": {"w": "numeric"}}
-    answer = client.post("/v1/jobs", json=_body(client, _table().assign(w=w), weights="w", **told))
-    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/columns/w")
-    for wrong, says in (("-2", "-2"), ("", "without a weight")):
-        w.iloc[7] = wrong
-        table = _table().assign(w=w.astype(str).where(w.astype(str) != "1", "1 "))
-        job = client.post("/v1/jobs", json=_body(client, table.assign(w="x" + table["w"]), weights="w")).json()
-        assert job["errors"][0]["pointer"] == "/weights"
-        answer = client.post("/v1/jobs", json=_body(client, table, weights="w", **told))
-        assert answer.status_code == 422
-        assert says in answer.text
-        assert "row 8" in answer.text
+    table = _table()
+    plain = fitted_model(client, run_job, _body(client, table, weights="w"))
+    body = _body(client, table, weights="w", columns={"w": "numeric"})
+    same = fitted_model(client, run_job, {**body, "dataset": _declared(client, table, "w")})
+    np.testing.assert_array_equal(_answers(client, same), _answers(client, plain))
+    refused = client.post("/v1/jobs", json={**body, "dataset": _declared(client, table, "w"), "columns": {}})
+    assert refused.json()["errors"][0]["pointer"] == "/weights"
+    table["w"] = table["w"].astype(object)
+    for wrong in ("-2", "many"):
+        table.loc[7, "w"] = wrong
+        answer = client.post("/v1/jobs", json={**body, "dataset": _declared(client, table, "w")})
+        if answer.status_code == 422:
+            error = answer.json()["errors"][0]
+            assert (error["pointer"], wrong) == ("/columns/w", "many")
+            continue
+        with pytest.raises(InvalidRequest, match=r"column 'w' has the weight -2 in row 8; give each row a number"):
+            run_job(answer.json()["id"])
+
+
+def test_what_is_not_looked_at_before_a_long_job_fails_it_with_a_reason(
+    client: TestClient, run_job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weight_checks, "MAX_CELLS", 10)
+    for label, says in (("hihg", "no label 'hihg'; did you mean 'high'"), ("high", None)):
+        answer = client.post("/v1/jobs", json=_body(client, _table(), "kind", class_weight={label: 2}))
+        assert answer.status_code == 202
+        if says is None:
+            run_job(answer.json()["id"])
+        else:
+            with pytest.raises(InvalidRequest, match=says):
+                run_job(answer.json()["id"])
+
+
+def test_a_row_without_a_target_needs_no_weight(client: TestClient, run_job: Any) -> None:
+    table = _table()
+    table.loc[3:9, ["y", "w"]] = None
+    plain = fitted_model(client, run_job, _body(client, table.drop(index=range(3, 10)), weights="w"))
+    model = fitted_model(client, run_job, _body(client, table, weights="w", columns={"w": "ignore"}))
+    np.testing.assert_array_equal(_answers(client, model), _answers(client, plain))
+    assert model["dropped_rows"] == 7
+    table.loc[20, "w"] = None
+    answer = client.post("/v1/jobs", json=_body(client, table, weights="w"))
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/weights")
+
+
+def test_too_few_rows_of_a_weight_above_0_are_refused(client: TestClient, run_job: Any) -> None:
+    few = _body(client, _table().assign(w=[1, 1] + [0] * (ROWS - 2)), weights="w", validation={"fraction": 0.2})
+    alike = _table().assign(w=lambda frame: (frame["kind"] == "low") * 1)
+    for body, says in ((few, "2 rows, and 58 of weight 0"), (_body(client, alike, "kind", weights="w"), "one value")):
+        with pytest.raises(InvalidRequest, match=says):
+            run_job(client.post("/v1/jobs", json=body).json()["id"])
 
 
 @pytest.mark.parametrize("key", ["1", "1.0"])
