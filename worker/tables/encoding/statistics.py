@@ -30,7 +30,7 @@ SMALLEST_SHARE = 0.05
 class TrainingTargets:
     """What training rows are encoded by: coded targets ``Y`` (n, c) and the fold of each row, ``folds`` (n,).
 
-    ``names``: of each of the c means, what stands behind "target mean". ``weights`` (n,): of the rows, if there are any.
+    ``names``: of each of the c means, what stands behind "target mean". ``weights`` (n,): of the rows.
     """
 
     Y: np.ndarray
