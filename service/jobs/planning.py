@@ -118,7 +118,7 @@ def _solver_notes(asked: Training, resolved: Training, rows: int, most: int) -> 
     if rows > most:
         return [
             f"all {rows} training rows are solved at once, which may take hours: only a fit without folds or weights, "
-            "and with solver 'auto' or 'blocks', goes by blocks"
+            "and with solver 'auto' or 'blocks', goes by blocks, and none with encoding 'statistics'"
         ]
     if isinstance(resolved, FitRequest) and resolved.spec.blocks is not None:
         if resolved.weighs:

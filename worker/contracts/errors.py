@@ -86,12 +86,12 @@ class TooWide(InvalidRequest):
     code = "invalid_request"
 
     @classmethod
-    def expanded(cls, width: int, plain: int, most: int) -> Self:
-        """Return the error for columns that are too wide only in encoding 'expanded'."""
+    def expanded(cls, width: int, plain: int, most: int, encoding: str = "expanded") -> Self:
+        """Return the error for columns that are too wide only in an ``encoding`` with more than 'plain'."""
         return cls.at(
             "/spec/encoding",
-            f"encoding 'expanded' makes {width} encoded columns and at most {most} are allowed; encoding 'plain' makes "
-            f"{plain}",
+            f"encoding {encoding!r} makes {width} encoded columns and at most {most} are allowed; encoding 'plain' "
+            f"makes {plain}",
         )
 
     @classmethod

@@ -75,10 +75,12 @@ class FitSpec(Contract):
     feature_matrix: Literal["auto", "full", "diagonal"] = Field(
         "auto", description="M as a whole matrix or its diagonal only; 'auto' chooses."
     )
-    encoding: Literal["auto", "plain", "expanded"] = Field(
+    encoding: Literal["auto", "plain", "expanded", "statistics"] = Field(
         "auto",
         description="plain: each numeric column is one number. expanded: beside it stand its normal score by rank and "
-        "how much of each of eight quantile bins lies below it; needs standardize. 'auto' chooses.",
+        "how much of each of eight quantile bins lies below it; needs standardize. statistics: expanded, and beside a "
+        "categorical column of more than 24 categories stands the mean target of the row's category, for a training "
+        "row that of rows in other folds; not for solver 'blocks'. 'auto' chooses.",
     )
     scale: Literal["trace", "max", "none"] = Field(
         "trace", description="After each update M is rescaled: trace d, largest entry 1, or not at all."
@@ -119,8 +121,12 @@ class FitSpec(Contract):
 
     @model_validator(mode="after")
     def _options_belong_together(self) -> Self:
-        if self.encoding == "expanded" and not self.standardize:
-            raise ValueError("encoding 'expanded' needs standardize true: its views of a column share one scale")
+        if self.encoding in ("expanded", "statistics") and not self.standardize:
+            raise ValueError(
+                f"encoding {self.encoding!r} needs standardize true: its views of a column share one scale"
+            )
+        if self.encoding == "statistics" and self.solver == "blocks":
+            raise ValueError("encoding 'statistics' is for solvers 'cholesky' and 'cg', not 'blocks'")
         if self.geometric_average and self.update != "fact":
             raise ValueError(f"geometric_average is for update 'fact', not {self.update!r}")
         if self.update != "nfa" and (self.agop_power is not None or self.center_gradients):

@@ -140,7 +140,7 @@ class _Tune:
         spec = search_space.configured(self._rows.spec, params)
         columns = {column.name: column for column in order.table.columns}
         features = [columns[name] for name in order.request.features or ()]
-        width = encoded_width(features, spec.encoding == "expanded")
+        width = encoded_width(features, spec.encoding != "plain")
         config = FitConfig(**spec.engine_options())
         return estimate(order.table.rows, width, len(order.request.targets), 0, config).flops
 

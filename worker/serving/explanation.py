@@ -155,7 +155,7 @@ def _changes(
             if code.type == "categorical":
                 category = code.known.place(value)
                 known = category not in (UNKNOWN, RARE)
-                value = code.categories[category] if category >= 0 else None
+                value = code.levels[category] if category >= 0 else None
             others = [label for label in _alternatives(model, code, place.start) if label != value]
             change, to = np.zeros(len(outputs)), None
             if others:

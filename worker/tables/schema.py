@@ -219,7 +219,10 @@ def _fits(expected: Column | ModelColumn, column: Column) -> bool:
 
 
 def encoded_width(columns: Sequence[Column], expanded: bool = False) -> int:
-    """Return the maximal number of encoded columns; ``expanded`` numeric columns have additional views."""
+    """Return the maximal number of encoded columns; ``expanded`` numeric columns have additional views.
+
+    Mean targets of categories come on top, one for each output or class.
+    """
     return sum(_widths(columns, expanded).values())
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,10 @@ from worker.engine.choice import Candidate, CandidateRun, number_of_runs, succes
 from worker.engine.config import FitConfig
 from worker.training.rows import TrainingRows
 
+WITH_STATISTICS: tuple[dict[str, Any], ...] = ({"feature_matrix": "diagonal", "exponent": 1.3},)
+"""The candidates with encoding 'statistics', as far as a spec leaves them open."""
+MOST_OUTPUTS = 20
+"""With more, mean targets of categories are not tried: they have a column for each."""
 MAX_FLOAT64_ROWS = 1000
 """Up to this many rows precision 'auto' is float64: it costs little, and batching does not change predictions."""
 
@@ -44,7 +49,7 @@ def choose(
         EngineError: every candidate failed.
         TooWide: every encoding is too wide.
     """
-    candidates = Candidates.of(spec, load)
+    candidates = Candidates.of(spec, load, statistics=True)
     first, specs = candidates.first, candidates.specs
     if not candidates.open:
         return Choice(float64_if_few(specs[0], len(first.Y)), first, ())
@@ -80,8 +85,10 @@ class Candidates:
     rows: dict[str, TrainingRows]
 
     @classmethod
-    def of(cls, spec: FitSpec, load: Callable[[FitSpec], TrainingRows]) -> "Candidates":
+    def of(cls, spec: FitSpec, load: Callable[[FitSpec], TrainingRows], *, statistics: bool = False) -> "Candidates":
         """Read the rows for every encoding, without those that are too wide or equal to another.
+
+        ``statistics``: an open encoding may be 'statistics' too, where a column has many categories.
 
         Raises:
             TooWide: every encoding is too wide.
@@ -105,7 +112,29 @@ class Candidates:
             specs.append(resolved)
         if not specs:
             raise next(iter(too_wide.values()))
-        return cls(specs, rows)
+        candidates = cls(specs, rows)
+        if statistics and spec.encoding == "auto" and candidates._can_have_statistics:
+            candidates._add_statistics(load)
+        return candidates
+
+    @property
+    def _can_have_statistics(self) -> bool:
+        """Whether mean targets of categories are tried: a copy of a weighted row would not know its own fold."""
+        rows = self.first
+        few = rows.targets.n_outputs <= MOST_OUTPUTS
+        return self.specs[-1].standardize and few and rows.weights is None and rows.encoder.has_many_categories
+
+    def _add_statistics(self, load: Callable[[FitSpec], TrainingRows]) -> None:
+        """Add the candidates nearest to ``WITH_STATISTICS``, or none where that is too wide."""
+        found: list[FitSpec] = []
+        for options in WITH_STATISTICS:
+            nearest = max(self.specs, key=lambda spec: sum(getattr(spec, name) == options[name] for name in options))
+            added = nearest.model_copy(update={"encoding": "statistics"})
+            if added not in found:
+                found.append(added)
+        with suppress(TooWide):
+            self.rows["statistics"] = load(found[0])
+            self.specs.extend(found)
 
     @property
     def first(self) -> TrainingRows:

@@ -61,6 +61,9 @@ def by_blocks(request: Training, rows: int, most: int) -> Training:
     """Return the request of a fit of more than ``most`` training rows with solver 'blocks', where it leaves it open."""
     if not isinstance(request, FitRequest) or request.spec.solver != "auto" or rows <= most or request.weighs:
         return request
+    if request.spec.encoding == "statistics":
+        # their tree reads rows again and again, and does not know which of them train
+        return request
     if request.validation is not None and request.validation.folds is not None:
         return request
     return request.model_copy(update={"spec": request.spec.model_copy(update={"solver": "blocks"}).resolved()})
@@ -103,7 +106,8 @@ def without_expanded(request: Training) -> Training:
 def may_expand(request: Training) -> bool:
     """Return whether the request may use the expanded encoding."""
     tried = (request.search.space or {}).get("encoding") if isinstance(request, TuneRequest) else None
-    return bool({"expanded", "auto"} & {request.spec.encoding, *(tried.corners if tried is not None else ())})
+    possible = {request.spec.encoding, *(tried.corners if tried is not None else ())}
+    return bool({"expanded", "statistics", "auto"} & possible)
 
 
 def _check_loss(request: NetworkRequest, task: Task) -> None:

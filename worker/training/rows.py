@@ -14,6 +14,7 @@ from worker.contracts.specs import FitSpec, NetworkSpec
 from worker.engine.targets import ClassTargets, RegressionTargets, Targets
 from worker.engine.weights import RowWeights
 from worker.tables.encoding.encoder import Encoder, check_finite, check_width
+from worker.tables.encoding.statistics import TrainingTargets
 
 
 @dataclass(frozen=True)
@@ -83,16 +84,19 @@ def encoded_rows(
         TooWide: there would be too many encoded columns.
     """
     table, Y = training
+    counts = None if weights is None else weights.training.numpy()
+    means = TrainingTargets.of(Y, classes, spec.seed, counts) if spec.encoding == "statistics" else None
     encoder = Encoder.fit(
         table,
         features,
         standardize=spec.standardize,
         normalize_rows=spec.normalize_rows,
-        expanded=spec.encoding == "expanded",
-        weights=None if weights is None else weights.training.numpy(),
+        expanded=spec.encoding != "plain",
+        weights=counts,
+        targets=means,
     )
     check_width(encoder)
-    X = encoder.encode(table)
+    X = encoder.encode(table) if means is None else encoder.encode_training(table, means)
     check_finite(encoder, X)
     raw = torch.tensor(Y)
     # a network has biases instead

@@ -61,6 +61,20 @@ def test_a_fit_that_goes_on_keeps_its_choice_and_ends_in_the_same_model(run_fit,
         assert resumed.summary.solver == whole.summary.solver
 
 
+def test_training_rows_are_encoded_out_of_fold_again_when_a_fit_goes_on(client, run_fit, context):
+    shops = np.random.default_rng(0).integers(0, 30, 90).tolist()
+    content = "shop,price\n" + "".join(f"s{shop},{shop % 7 + number % 2}\n" for number, shop in enumerate(shops))
+    dataset = client.post("/v1/datasets", content=content, headers={"Content-Type": "text/csv"}).json()["id"]
+    body = {"dataset": dataset, "spec": {"iterations": 1, "encoding": "statistics", "ridge": 0.1}}
+    for validation in ({"fraction": 0.2}, {"folds": 2}):
+        whole, reports = run_fit(**body, validation=validation)
+        assert "shop: target mean of 0" in whole.summary.encoded_names
+        for report in reports:
+            if isinstance(report, IterationReport):
+                resumed, _ = run_fit(report.checkpoint, **body, validation=validation)
+                assert _model(context, resumed) == _model(context, whole)
+
+
 def test_a_fit_whose_checkpoint_is_gone_starts_afresh_and_ends_in_the_same_model(client, dataset, context):
     body = {"kind": "fit", "dataset": dataset, "target": "price", "spec": {"iterations": 2}}
     job = client.post("/v1/jobs", json=body).json()["id"]

@@ -17,6 +17,7 @@ from worker.serving import explanation
 from worker.serving.explanation import explain
 from worker.serving.model import Origin, ServedModel
 from worker.tables.encoding.encoder import Encoder
+from worker.tables.encoding.statistics import TrainingTargets
 
 pytestmark = pytest.mark.usefixtures("few_threads")
 
@@ -124,6 +125,23 @@ def test_a_categorical_change_is_the_largest_that_another_value_makes(kind):
     assert (city.to, new.to) == (best, False)
     assert city.change == pytest.approx([changes[best]])
     assert new.change == pytest.approx([model.answer(_with(ROW, new=False)).predictions[0, 0] - here])
+
+
+def test_a_change_of_a_column_with_mean_targets_is_that_of_the_answer(monkeypatch):
+    monkeypatch.setattr("worker.tables.encoding.encoder.MANY", 2)
+    monkeypatch.setattr("worker.tables.encoding.column_code.MANY", 1)
+    monkeypatch.setattr("worker.tables.encoding.column_code.MOST", 2)
+    targets = TrainingTargets.of(np.array(TRAINING["city"].to_pylist()) == "Genf", [False, True], 0)
+    model = _model("one machine", outputs=1, targets=targets)
+    assert model.encoder.names[-3:] == ["city:other", "city: target mean of True", "new"]
+    levels = model.encoder.codes[2].levels
+    assert set(levels[:2]) | {levels[2]} == set(CITIES), "the rare city stands behind the others"
+    rare, other = (model.answer(_with(ROW, city=levels[place])).predictions[0, 0] for place in (2, 0))
+    assert rare != other
+    [found] = explain(model, _with(ROW, city=levels[2]), 1)
+    city = _by_feature(found)["city"]
+    assert city.known
+    assert city.change == pytest.approx([model.answer(_with(ROW, city=city.to)).predictions[0, 0] - rare])
 
 
 def test_of_an_unknown_or_missing_category_every_known_one_is_tried(kind):

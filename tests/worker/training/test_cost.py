@@ -41,7 +41,7 @@ def test_a_fit_of_many_rows_that_leaves_the_solver_open_is_by_blocks():
     taken = by_blocks(auto, 50_001, 50_000)
     assert taken.spec.solver == "blocks"
     assert taken.spec.blocks is not None
-    for kept in (_request(solver="cg", ridge=0.1), _request(solver="cholesky")):
+    for kept in (_request(solver="cg", ridge=0.1), _request(solver="cholesky"), _request(encoding="statistics")):
         assert by_blocks(kept, 10**6, 50_000) is kept
     folds = auto.model_copy(update={"validation": type(auto.validation)(folds=3)})
     assert by_blocks(folds, 10**6, 50_000) is folds

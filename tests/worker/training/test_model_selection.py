@@ -1,3 +1,4 @@
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -6,9 +7,10 @@ from worker.contracts.errors import TooWide
 from worker.contracts.resources import ModelColumn
 from worker.contracts.specs import FitSpec
 from worker.engine.targets import RegressionTargets
+from worker.engine.weights import RowWeights
 from worker.tables.encoding.encoder import Encoder
-from worker.training.model_selection import MAX_FLOAT64_ROWS, choose, run_summaries
-from worker.training.rows import TrainingRows
+from worker.training.model_selection import MAX_FLOAT64_ROWS, MOST_OUTPUTS, Candidates, choose, run_summaries
+from worker.training.rows import TrainingRows, encoded_rows
 
 CLOSED = {"encoding": "plain", "feature_matrix": "full", "exponent": 1.3}
 QUICK = {"iterations": 1}
@@ -114,3 +116,87 @@ def test_an_encoding_that_is_too_wide_leaves_the_race(too_wide, encodings):
     choice = choose(FitSpec(**QUICK), load)
     assert {run.candidate.encoding for run in choice.runs} == encodings
     assert {choice.spec.encoding} == encodings
+
+
+def _shops(shops=80, n=400, effect=1.0, **weighted):
+    """Return what reads a table with a column of many shops that have an effect each, and what it was asked for."""
+    generator = np.random.default_rng(0)
+    codes = generator.integers(0, shops, n)
+    table = pa.table({"size": generator.normal(size=n), "shop": [f"s{code}" for code in codes]})
+    features = [ModelColumn(name="size", type="numeric"), ModelColumn(name="shop", type="categorical")]
+    y = effect * generator.normal(size=shops)[codes] + generator.normal(size=n) / 2
+    loaded = []
+
+    def load(spec):
+        loaded.append(spec.encoding)
+        return encoded_rows(spec, features, None, (table, y[:, None]), None, **weighted)
+
+    return load, loaded
+
+
+def test_mean_targets_are_tried_once_where_a_column_has_many_categories():
+    load, loaded = _shops()
+    choice = choose(FitSpec(**QUICK), load)
+    assert loaded == ["plain", "expanded", "statistics"]
+    first = [run.candidate for run in choice.runs if run.rung == 0]
+    assert [one.encoding for one in first].count("statistics") == 1
+    assert len(first) == 9
+    assert choice.spec.encoding == "statistics"
+    assert choice.rows.encoder.names[-1] == "shop: target mean"
+
+
+@pytest.mark.parametrize(
+    ("spec", "table"),
+    [
+        ({}, {"shops": 20}),
+        ({"encoding": "expanded"}, {}),
+        ({"standardize": False}, {}),
+        ({}, {"weights": RowWeights(torch.ones(400, dtype=torch.float64))}),
+    ],
+    ids=["few categories", "another encoding", "no standard scale", "weights"],
+)
+def test_else_mean_targets_are_not_tried(spec, table):
+    load, loaded = _shops(**table)
+    choose(FitSpec(**QUICK, **spec), load)
+    assert "statistics" not in loaded
+
+
+def test_mean_targets_are_not_tried_by_blocks_in_searches_or_of_many_outputs(monkeypatch):
+    load, loaded = _shops()
+    assert "statistics" not in Candidates.of(FitSpec(), load).rows
+    monkeypatch.setattr("worker.training.model_selection.MOST_OUTPUTS", 0)
+    assert "statistics" not in Candidates.of(FitSpec(), load, statistics=True).rows
+    assert "statistics" not in loaded
+    assert MOST_OUTPUTS > 2
+
+
+def test_mean_targets_that_make_too_many_columns_leave_the_race():
+    load, _ = _shops()
+
+    def narrow(spec):
+        if spec.encoding == "statistics":
+            raise TooWide("too wide")
+        return load(spec)
+
+    assert set(Candidates.of(FitSpec(), narrow, statistics=True).rows) == {"plain", "expanded"}
+
+
+def test_rows_to_validate_on_are_in_no_mean_target():
+    generator = np.random.default_rng(0)
+    table = pa.table({"shop": [f"s{code}" for code in generator.integers(0, 40, 300)]})
+    features = [ModelColumn(name="shop", type="categorical")]
+    y = generator.normal(size=(300, 1))
+    spec = FitSpec(encoding="statistics")
+    training, held = (table.slice(0, 200), y[:200]), table.slice(200)
+    one, other = (encoded_rows(spec, features, None, training, (held, values)) for values in (y[200:], y[200:] + 9))
+    assert torch.equal(one.X, other.X)
+    assert torch.equal(one.validation[0], other.validation[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"standardize": False}, "'statistics' needs standardize"), ({"solver": "blocks"}, "not 'blocks'")],
+)
+def test_mean_targets_that_cannot_be_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        FitSpec(encoding="statistics", **options)

@@ -6,9 +6,10 @@ import numpy as np
 
 from worker.serving.onnx.graph import DOUBLE, FLOAT, INT64, Graph
 from worker.tables.cells.missing_words import missing_words
-from worker.tables.encoding.categories import GAP, RARE
+from worker.tables.encoding.categories import GAP, RARE, UNKNOWN
 from worker.tables.encoding.column_code import VIEWS, ColumnCode, Expansion
 from worker.tables.encoding.encoder import Encoder
+from worker.tables.encoding.statistics import Statistics
 
 
 def encoded_rows(graph: Graph, encoder: Encoder) -> str:
@@ -25,6 +26,8 @@ def encoded_rows(graph: Graph, encoder: Encoder) -> str:
 
 
 def _categorical(graph: Graph, code: ColumnCode) -> str:
+    if code.statistics is not None:
+        return _with_means(graph, code, code.statistics)
     other = len(code.categories)
     absent = other + 1 if code.missing else other
     special = {GAP: absent, RARE: other}
@@ -39,6 +42,27 @@ def _categorical(graph: Graph, code: ColumnCode) -> str:
     )
     every = graph.constant(np.arange(max(other, absent) + 1)[None, :])
     return graph.cast(graph.add("Equal", place, every), DOUBLE)
+
+
+def _with_means(graph: Graph, code: ColumnCode, statistics: Statistics) -> str:
+    """Look up whole encoded rows, of each category, of a missing value and of unknown ones."""
+    count = len(code.levels)
+    special = {GAP: count + 3 + GAP}
+    place = graph.add(
+        "LabelEncoder",
+        code.name,
+        domain="ai.onnx.ml",
+        keys_strings=list(code.known.keys),
+        values_int64s=[special.get(place, place) for place in code.known.keys.values()],
+        default_int64=count + 3 + UNKNOWN,
+    )
+    indicators = graph.constant(code.indicators[:, None])
+    width = len(code.categories) + 1 + code.missing
+    every = graph.constant(np.arange(width)[None, :])
+    flat = graph.add("Squeeze", place, graph.constant(np.array([1])))
+    same = graph.cast(graph.add("Equal", graph.add("Gather", indicators, flat, axis=0), every), DOUBLE)
+    means = graph.add("Gather", graph.constant(statistics.table), flat, axis=0)
+    return graph.add("Concat", same, means, axis=1)
 
 
 def _numeric(graph: Graph, code: ColumnCode) -> str:

@@ -14,6 +14,7 @@ from worker.contracts.resources import ModelColumn
 from worker.tables.encoding import copies
 from worker.tables.encoding.calendar import varying
 from worker.tables.encoding.categories import Categories
+from worker.tables.encoding.statistics import Statistics, statistics_of
 from worker.tables.values import as_floats, canonical
 
 KNOTS = 257
@@ -115,6 +116,7 @@ class ColumnCode:
     ``rare``: categories that training rows had and that count as other.
     ``circles``: the parts of a date that are encoded beside its position in time, see ``calendar``.
     ``deviation``: standard deviation of the training rows; None in files of the first versions, and for categories.
+    ``statistics``: mean targets of the categories, rare ones too, which are encoded beside their places.
     """
 
     name: str
@@ -129,6 +131,7 @@ class ColumnCode:
     missing_words: tuple[str, ...] | None = None
     rare: tuple[str, ...] = ()
     circles: tuple[str, ...] = ()
+    statistics: Statistics | None = None
 
     @property
     def names(self) -> list[str]:
@@ -143,18 +146,24 @@ class ColumnCode:
         if self.expansion is not None:
             bins = range(1, len(self.expansion.edges))
             names += [f"{self.name}:rank", *(f"{self.name}:bin{number}" for number in bins)]
-        return [*names, f"{self.name}:missing"] if self.missing else names
+        means = [] if self.statistics is None else [f"{self.name}: target mean{end}" for end in self.statistics.names]
+        return [*names, *([f"{self.name}:missing"] if self.missing else []), *means]
 
     @property
     def indicators(self) -> np.ndarray:
         """Which encoded column is 1 for each category; the last are for RARE, GAP and UNKNOWN, counted from the end."""
-        other = len(self.categories)
-        return np.array([*range(other), other, other + self.missing, other])
+        other, placed = len(self.categories), len(self.levels)
+        return np.array([*range(other), *[other] * (placed - other), other, other + self.missing, other])
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The categories by their places in ``known``; with statistics rare ones have places too."""
+        return self.categories if self.statistics is None else (*self.categories, *self.rare)
 
     @cached_property
     def known(self) -> Categories:
         """The categories that training rows had."""
-        return Categories(self.categories, self.missing_words, self.rare)
+        return Categories(self.levels, self.missing_words, self.rare if self.statistics is None else ())
 
 
 def bin_shares(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -166,11 +175,12 @@ def bin_shares(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndar
 
 
 def code_of(document: Mapping[str, Any]) -> ColumnCode:
-    expansion = document.get("expansion")
+    expansion, statistics = document.get("expansion"), document.get("statistics")
     return ColumnCode(
         **{
             **_tuples(document),
             "expansion": None if expansion is None else Expansion(**_tuples(expansion)),
+            "statistics": None if statistics is None else statistics_of(statistics),
         }
     )
 

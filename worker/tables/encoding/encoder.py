@@ -6,7 +6,8 @@ numeric, boolean   one column, mean-imputed, standardised; `name:missing` beside
                    the three views share the weight of one column
 categorical        one 0/1 column a category, `name=category`, and `name:other` for any value not seen in training, and
                    for rare ones of a column of many;
-                   `name:missing` when training rows lacked values, else a missing value counts as other
+                   `name:missing` when training rows lacked values, else a missing value counts as other;
+                   with statistics, a column of many is followed by `name: target mean`, see ``statistics``
 datetime           `name: position` in time, like a number, and the parts in which rows differ as sine and cosine,
                    `name: month sin`, `name: month cos`, then weekday and hour; `name:missing` as of numbers
 constant           dropped: nothing can be learned from it
@@ -24,9 +25,10 @@ import pyarrow as pa
 from worker.contracts.base import MAX_ENCODED_COLUMNS
 from worker.contracts.errors import InvalidRequest, TooWide
 from worker.contracts.resources import ModelColumn
-from worker.tables.encoding.categories import UNKNOWN
+from worker.tables.encoding.categories import UNKNOWN, Categories
 from worker.tables.encoding.column_code import VIEWS, ColumnCode, code_of, learn
 from worker.tables.encoding.layout import Layout
+from worker.tables.encoding.statistics import MANY, TrainingTargets, learn_statistics, out_of_fold
 from worker.tables.rows.plain import PlainRows, Rows
 from worker.tables.values import as_floats
 
@@ -56,8 +58,11 @@ class Encoder:
         normalize_rows: bool,
         expanded: bool = False,
         weights: np.ndarray | None = None,
+        targets: TrainingTargets | None = None,
     ) -> Self:
         """Learn from training rows. ``weights`` (n,), above 0: whole numbers count as so many copies of each row.
+
+        ``targets``: columns of many categories have statistics of them; ``encode_training`` encodes these rows then.
 
         Raises:
             InvalidRequest: no column tells the rows apart.
@@ -69,6 +74,8 @@ class Encoder:
         varying = tuple(code for code in codes.values() if code is not None)
         if not varying:
             raise InvalidRequest.at("/features", "every feature column is constant or empty in the training rows")
+        if targets is not None:
+            varying = tuple(_with_statistics(code, table, targets) for code in varying)
         return cls(varying, tuple(name for name, code in codes.items() if code is None), normalize_rows)
 
     @property
@@ -81,14 +88,31 @@ class Encoder:
         """The original column of each encoded one."""
         return [code.name for code in self.codes for _ in code.names]
 
+    @property
+    def has_many_categories(self) -> bool:
+        """Whether a column has so many categories that it can have statistics."""
+        return any(_has_many(code) for code in self.codes)
+
     def encode(self, rows: Rows) -> np.ndarray:
         """Return float64 (n, len(names)). Columns are found by name; others are ignored."""
+        return self.scaled(self._encoded(rows))
+
+    def encode_training(self, rows: Rows, targets: TrainingTargets) -> np.ndarray:
+        """Return the rows that were learned from, encoded as ``encode`` does but by targets of other folds."""
+        X = self._encoded(rows)
+        for code, place in zip(self.codes, self.layout.places, strict=True):
+            if code.statistics is not None:
+                means = out_of_fold(code.statistics, _places(rows, code), targets)
+                X[:, place.stop - means.shape[1] : place.stop] = means
+        return self.scaled(X)
+
+    def _encoded(self, rows: Rows) -> np.ndarray:
         X = np.empty((rows.num_rows, self.layout.width))
         for start in range(0, rows.num_rows, BLOCK_ROWS):
             block = rows.slice(start, BLOCK_ROWS)
             categories = [_places(block, code) for code in self.layout.categorical]
             self.layout.encode(_numbers(block, self.layout.numeric), categories, X[start : start + BLOCK_ROWS])
-        return self.scaled(X)
+        return X
 
     def unknown_categories(self, rows: Rows) -> dict[str, np.ndarray]:
         """Return, of each column that has any, which rows (n,) hold a category that no training row had."""
@@ -110,7 +134,7 @@ class Encoder:
         """Return what ``from_json`` makes the same encoder of."""
         return {
             "format_version": FORMAT_VERSION,
-            "codes": [asdict(code) for code in self.codes],
+            "codes": [_document(code) for code in self.codes],
             "dropped": list(self.dropped),
             "normalize_rows": self.normalize_rows,
         }
@@ -128,6 +152,27 @@ class Encoder:
             )
         codes = tuple(code_of(code) for code in document["codes"])
         return cls(codes, tuple(document["dropped"]), document["normalize_rows"])
+
+
+def _document(code: ColumnCode) -> dict[str, Any]:
+    document = asdict(code)
+    if code.statistics is None:
+        # programs of before do not know them
+        del document["statistics"]
+    return document
+
+
+def _has_many(code: ColumnCode) -> bool:
+    return code.type == "categorical" and len(code.categories) + len(code.rare) > MANY
+
+
+def _with_statistics(code: ColumnCode, table: pa.Table, targets: TrainingTargets) -> ColumnCode:
+    if not _has_many(code):
+        return code
+    # rare categories have means of their own
+    everyone = Categories((*code.categories, *code.rare), code.missing_words)
+    places = everyone.places(table.column(code.name))
+    return replace(code, statistics=learn_statistics(places, len(code.categories) + len(code.rare), targets))
 
 
 def _numbers(rows: Rows, codes: Sequence[ColumnCode]) -> np.ndarray:
@@ -159,9 +204,11 @@ def check_width(encoder: Encoder) -> None:
         TooWide: saying what would be narrower.
     """
     counts = Counter(encoder.sources)
-    plain = sum(len(replace(code, expansion=None).names) for code in encoder.codes)
+    plain = sum(len(replace(code, expansion=None, statistics=None).names) for code in encoder.codes)
     if plain <= MAX_ENCODED_COLUMNS < counts.total():
-        raise TooWide.expanded(counts.total(), plain, MAX_ENCODED_COLUMNS)
+        means = any(code.statistics is not None for code in encoder.codes)
+        encoding = "statistics" if means else "expanded"
+        raise TooWide.expanded(counts.total(), plain, MAX_ENCODED_COLUMNS, encoding)
     if counts.total() > MAX_ENCODED_COLUMNS:
         raise TooWide.of(counts, MAX_ENCODED_COLUMNS)
 

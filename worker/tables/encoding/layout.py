@@ -56,6 +56,11 @@ class Layout:
         ]
         self.categorical = [code for code, _ in placed if code.type == "categorical"]
         self._indicators = [place.start + code.indicators for code, place in placed if code.type == "categorical"]
+        self._means = [
+            (number, slice(place.stop - len(code.statistics.names), place.stop), code.statistics.table)
+            for number, (code, place) in enumerate(pair for pair in placed if pair[0].type == "categorical")
+            if code.statistics is not None
+        ]
 
     def encode(self, numbers: np.ndarray, categories: Sequence[np.ndarray], X: np.ndarray) -> None:
         """Write encoded rows into X (n, width).
@@ -78,6 +83,8 @@ class Layout:
         rows = np.arange(len(X))
         for indicators, places in zip(self._indicators, categories, strict=True):
             X[rows, indicators[places]] = 1.0
+        for number, columns, table in self._means:
+            X[:, columns] = table[categories[number]]
 
     def _encode_views(self, values: np.ndarray, absent: np.ndarray, X: np.ndarray) -> None:
         """Write ranks and bins of expanded columns beside their values; the views share the weight of one column."""

@@ -21,6 +21,7 @@ from worker.serving.model import ServedModel
 from worker.serving.onnx import export
 from worker.serving.onnx.export import onnx_document
 from worker.tables.encoding.encoder import Encoder
+from worker.tables.encoding.statistics import TrainingTargets
 
 pytestmark = pytest.mark.usefixtures("few_threads")
 
@@ -65,6 +66,21 @@ def test_columns_are_encoded_as_in_training(standardize, normalize_rows, expande
     model = _model(standardize=standardize, normalize_rows=normalize_rows, expanded=expanded)
     answers, _ = asked(model)
     np.testing.assert_allclose(answers["predict"], model.answer(ASKED).predictions[:, 0], rtol=1e-8)
+
+
+@pytest.mark.parametrize("rare", [False, True])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_mean_targets_of_categories_are_looked_up(monkeypatch, outputs, rare):
+    monkeypatch.setattr("worker.tables.encoding.encoder.MANY", 2)
+    if rare:
+        monkeypatch.setattr("worker.tables.encoding.column_code.MANY", 1)
+        monkeypatch.setattr("worker.tables.encoding.column_code.MOST", 1)
+    means = TrainingTargets.of(targets_of(TRAINING)[:, :outputs], None, 0)
+    model = _model(outputs=outputs, targets=means, normalize_rows=True)
+    assert sum(": target mean" in name for name in model.encoder.names) == outputs
+    answers, _ = asked(model)
+    ours = model.answer(ASKED).predictions
+    np.testing.assert_allclose(answers["predict"].reshape(ours.shape), ours, rtol=1e-8)
 
 
 @pytest.mark.parametrize("expanded", [False, True])
