@@ -4,6 +4,7 @@ import re
 from collections.abc import Container, Sequence
 
 from worker.contracts.resources import Column, Dataset, DroppedColumn, Reading
+from worker.tables.encoding.width import encoded_width
 from worker.tables import schema
 from worker.tables.close_names import shown
 from worker.tables.left_out import CONSTANT, MANY, is_constant, names_rows
@@ -48,7 +49,7 @@ def table_warnings(dataset: Dataset) -> list[str]:
 
 def warning_of_each(dataset: Dataset) -> dict[str, str]:
     """Return the warning about each column that has one, in a sentence."""
-    width = schema.encoded_width(dataset.columns)
+    width = encoded_width(dataset.columns)
     found = {column.name: _column_warning(column, dataset.rows, width) for column in dataset.columns}
     constant = dict.fromkeys((column.name for column in dataset.columns if is_constant(column)), CONSTANT)
     return constant | {name: warning for name, warning in found.items() if warning is not None}
@@ -56,7 +57,7 @@ def warning_of_each(dataset: Dataset) -> dict[str, str]:
 
 def column_warnings(columns: Sequence[Column], rows: int, *, expanded: bool = False) -> list[str]:
     """Return warnings about feature columns. ``expanded``: whether the expanded encoding may be used."""
-    width = schema.encoded_width(columns, expanded)
+    width = encoded_width(columns, expanded)
     messages = [warning for column in columns if (warning := _column_warning(column, rows, width)) is not None]
     left = len(messages) - MAX_WARNINGS
     more = [] if left <= 0 else [f"{left} more columns are like these"]
@@ -193,7 +194,7 @@ def _looks(column: Column) -> tuple[str, str]:
 
 def _cost(column: Column, rows: int, width: int) -> str:
     """Return the share of a column in the encoded rows, 8 bytes a number."""
-    column_width = schema.encoded_width([column])
+    column_width = encoded_width([column])
     return f"it makes {column_width} of {width} encoded columns, {_size(column_width, rows)} of {_size(width, rows)}"
 
 

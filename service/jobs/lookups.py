@@ -14,6 +14,7 @@ from worker.contracts.resources import Column, Model
 from worker.store import datasets, models
 from worker.store.datasets import DatasetRecord
 from worker.store.files.artifacts import Artifacts
+from worker.tables.encoding.width import encoded_width
 from worker.tables import schema
 from worker.tables.close_names import shown
 from worker.tables.column_types import model_columns, types_of, with_types
@@ -58,7 +59,7 @@ class ColumnSelection:
 
     def width(self, expanded: bool) -> int:
         """Return the largest number of encoded columns of the features."""
-        return self._memo.get_or_add(("width", expanded), lambda: schema.encoded_width(self.features, expanded))
+        return self._memo.get_or_add(("width", expanded), lambda: encoded_width(self.features, expanded))
 
     def warnings(self, expanded: bool) -> list[str]:
         """Return the warnings about the features."""

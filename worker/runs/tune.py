@@ -36,7 +36,7 @@ from worker.runs.choosing import READING_SHARE, Choosing
 from worker.runs.fit import fit
 from worker.runs.parts.trial import TRIALS, SearchRows, stored_trial
 from worker.store.files.artifacts import Artifacts
-from worker.tables.schema import encoded_width
+from worker.tables.encoding.width import encoded_width
 from worker.training import search_space
 from worker.training.machine import Machine
 from worker.training.model_selection import Candidates

@@ -12,9 +12,7 @@ from worker.tables import values
 from worker.tables.cells import dates
 from worker.tables.close_names import did_you_mean, shown
 from worker.tables.column_types import ignored
-from worker.tables.encoding.calendar import PARTS
-from worker.tables.encoding.column_code import MANY, MOST
-from worker.tables.encoding.encoder import bins_among
+from worker.tables.encoding.width import encoded_width, widths
 from worker.tables.left_out import naming
 from worker.tables.values import EXACT_INTEGERS
 
@@ -146,7 +144,7 @@ def check_columns(
     if plain <= max_encoded < width:
         raise TooWide.expanded(width, plain, max_encoded)
     if width > max_encoded:
-        raise TooWide.of(_widths(features, expanded), max_encoded)
+        raise TooWide.of(widths(features, expanded), max_encoded)
 
 
 def check_validation_dataset(needed: Sequence[Column], columns: Mapping[str, Column]) -> None:
@@ -216,30 +214,6 @@ def _fits(expected: Column | ModelColumn, column: Column) -> bool:
             return bool(dates.seconds(texts, expected.date_order).null_count == texts.null_count)
         return values.could_be_number(texts) or (expected.type == "boolean" and values.could_be_boolean(texts))
     return expected.type == "boolean" and column.integer and (column.min, column.max) in ((0, 0), (0, 1), (1, 1))
-
-
-def encoded_width(columns: Sequence[Column], expanded: bool = False) -> int:
-    """Return the maximal number of encoded columns; ``expanded`` numeric columns have additional views.
-
-    Mean targets of categories come on top, one for each output or class.
-    """
-    return sum(_widths(columns, expanded).values())
-
-
-def _widths(columns: Sequence[Column], expanded: bool) -> dict[str, int]:
-    bins = bins_among(sum(column.type == "numeric" for column in columns)) if expanded else 0
-    return {column.name: _width(column, bins) for column in columns}
-
-
-def _width(column: Column, bins: int) -> int:
-    width = 1
-    if column.type == "categorical":
-        width += column.distinct if column.distinct <= MANY else min(column.distinct, MOST)
-    if column.type == "datetime":
-        width += 2 * len(PARTS)
-    if bins and column.type == "numeric" and column.distinct > 2:
-        width += 1 + bins
-    return width + (1 if column.missing else 0)
 
 
 def rows_without_target(targets: Sequence[Column]) -> int:

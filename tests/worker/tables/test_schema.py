@@ -5,6 +5,7 @@ import pytest
 from worker.contracts.errors import ColumnMismatch, InvalidRequest
 from worker.contracts.requests import FitRequest, Validation
 from worker.contracts.resources import Column, ModelColumn
+from worker.tables.encoding.width import encoded_width
 from worker.tables import schema
 from worker.tables.encoding.encoder import Encoder
 
@@ -114,7 +115,7 @@ def test_tasks_that_the_targets_do_not_allow_are_refused():
 
 
 def test_a_million_different_texts_take_the_places_of_the_most_frequent():
-    assert schema.encoded_width([_number("area"), _text("customer", 1_000_000)]) == 514
+    assert encoded_width([_number("area"), _text("customer", 1_000_000)]) == 514
 
 
 def test_many_columns_of_many_texts_are_refused_by_name_with_what_to_do():
@@ -127,8 +128,8 @@ def test_many_columns_of_many_texts_are_refused_by_name_with_what_to_do():
 
 def test_the_width_is_that_of_the_encoder_at_most():
     columns = [_number("a"), _number("b", missing=2), _text("c", 4), _text("d", 4, missing=1)]
-    assert schema.encoded_width(columns) == 14
-    assert schema.encoded_width(columns, expanded=True) == 14 + 2 * 9
+    assert encoded_width(columns) == 14
+    assert encoded_width(columns, expanded=True) == 14 + 2 * 9
 
 
 @pytest.mark.parametrize("count", [1, 39, 80, 106, 410, 1000])
@@ -140,7 +141,7 @@ def test_the_width_of_numbers_is_just_that_of_the_encoder(count, expanded):
     features = [ModelColumn(name=name, type="numeric") for name in table.column_names]
     encoder = Encoder.fit(table, features, standardize=True, normalize_rows=False, expanded=expanded)
     columns = [_number(f"c{at}", 30 - (at == 0), missing=int(at == 0)) for at in range(count)]
-    assert schema.encoded_width(columns, expanded) == len(encoder.names)
+    assert encoded_width(columns, expanded) == len(encoder.names)
 
 
 def test_many_numbers_are_told_to_be_fewer_and_an_encoding_that_is_too_wide_to_be_plain():
