@@ -4,9 +4,8 @@ import re
 from collections.abc import Container, Sequence
 
 from worker.contracts.resources import Column, Dataset, DroppedColumn, Reading
-from worker.tables.encoding.width import encoded_width
-from worker.tables import schema
 from worker.tables.close_names import shown
+from worker.tables.encoding.width import encoded_width
 from worker.tables.left_out import CONSTANT, MANY, is_constant, names_rows
 from worker.tables.media import WITH_HEADER
 

@@ -14,11 +14,11 @@ from worker.contracts.resources import Column, Model
 from worker.store import datasets, models
 from worker.store.datasets import DatasetRecord
 from worker.store.files.artifacts import Artifacts
-from worker.tables.encoding.width import encoded_width
 from worker.tables import schema
 from worker.tables.close_names import shown
 from worker.tables.column_types import model_columns, types_of, with_types
 from worker.tables.encoding.weights import check_statistics, labeled_weights, weights_column
+from worker.tables.encoding.width import encoded_width
 
 R = TypeVar("R")
 

@@ -5,9 +5,9 @@ import pytest
 from worker.contracts.errors import ColumnMismatch, InvalidRequest
 from worker.contracts.requests import FitRequest, Validation
 from worker.contracts.resources import Column, ModelColumn
-from worker.tables.encoding.width import encoded_width
 from worker.tables import schema
 from worker.tables.encoding.encoder import Encoder
+from worker.tables.encoding.width import encoded_width
 
 DATASET = "ds_" + "0" * 26
 
