@@ -17,6 +17,7 @@ NAMES = (
     "isolation",
     "large",
     "load",
+    "messy",
     "networks",
     "nfa",
     "parity",

@@ -23,6 +23,8 @@ router = page_router()
 PAGE = 50
 FIRST_COLUMNS = 12
 """Inputs of the prediction form that are shown at first: the most important columns."""
+MAX_OFFERED = 100
+"""Names of columns to keep that are offered; others may be typed."""
 
 LEAVES = 20
 """On a page: a rule takes several lines."""
@@ -76,6 +78,7 @@ def show_model(context: CurrentContext, request: Request, ref: str, leaves: Afte
         history=record.summary.history,
         folds_away=record.summary.encoded_names != [column.name for column in record.summary.features],
         inputs=_inputs(context, record, None if learned is None else learned.importance),
+        unread=_unread(context, record),
         first=FIRST_COLUMNS,
         versions=models.list_page(context.database, limit=PAGE, name=record.resource.name).items,
         siblings=_siblings(context, record),
@@ -93,6 +96,16 @@ def _leaves(context: Context, record: ModelRecord, after: str | None) -> ShownLe
         return ShownLeaves(first_cuts(model, LEVELS), leaf_page(model, limit=LEAVES, after=behind), behind)
 
     return unless_damaged(lambda: models.use(context.database, record.resource.id, shown))
+
+
+def _unread(context: Context, record: ModelRecord) -> list[str]:
+    """Return the columns of the dataset that are neither features nor targets; none where it is deleted."""
+    read = {column.name for column in [*record.resource.features, *record.resource.targets]}
+    try:
+        columns = datasets.get(context.database, record.resource.dataset).columns
+    except NotFound:
+        return []
+    return [column.name for column in columns if column.name not in read][:MAX_OFFERED]
 
 
 def _inputs(context: Context, record: ModelRecord, importance: list[FeatureShare] | None) -> list[dict[str, Any]]:

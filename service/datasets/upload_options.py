@@ -76,7 +76,8 @@ Missing = Annotated[
     Query(
         description="The words that mean no value, one a parameter; others are values then, and may be classes. A "
         "number stands for all ways to write it. Blank cells mean none in any case. At most 200 characters together. "
-        "Default: NA, N/A, n/a, #N/A, <NA>, NaN, nan, NaT, null, NULL, None and ?.",
+        "Default: NA, N/A, n/a, #N/A, <NA>, NaN, nan, NaT, null, NULL, None and ?; in a column of numbers also dashes, "
+        "k.A., n.a. and errors of spreadsheets such as #DIV/0!.",
     ),
 ]
 UTF8 = "utf-8"

@@ -67,6 +67,7 @@ class KeptColumns:
         there = set(names)
         # a name may hold a comma
         wanted = [name for text in self._named for name in ([text] if text in there else text.split(","))]
+        wanted = [name if name in there else name.strip() for name in wanted]
         wanted = list(dict.fromkeys(name for name in wanted if name))
         unknown = [name for name in wanted if name not in there]
         if unknown:

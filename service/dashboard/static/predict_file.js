@@ -1,4 +1,4 @@
-// A file of rows: the first answers at once, all of them to save.
+// A file of rows: the first answers at once, all of them to save, behind columns of the file that are to be kept.
 import { ask, mediaType, unknownCategories } from "./api.js";
 import { dropped } from "./drop.js";
 import { element } from "./elements.js";
@@ -9,21 +9,32 @@ const SHOWN = 10;
 export function start(place) {
   const outcome = place.querySelector(".outcome");
   const answer = place.querySelector("[data-answer]");
-  dropped(place, async (file) => {
+  const keep = place.querySelector("[data-keep]");
+  let last = null;
+  const predict = async (file) => {
+    const run = { file };
+    last = run;
     outcome.textContent = "";
     answer.replaceChildren(element("p", { class: "soft" }, `Predicting ${file.name} …`));
     try {
       let unknown = "";
       const told = (headers) => { unknown = unknownCategories(headers); };
       const asked = { method: "POST", body: file, headers: { "Content-Type": mediaType(file) }, accept: "text/csv", told };
-      const csv = await ask(`/v1/models/${place.dataset.predictFile}/predict`, asked);
-      answer.replaceChildren(...shown(await csv.text(), csv, place.dataset.name));
+      const query = keep.value.trim() ? `?keep=${encodeURIComponent(keep.value)}` : "";
+      const csv = await ask(`/v1/models/${place.dataset.predictFile}/predict${query}`, asked);
+      const text = await csv.text();
+      // other columns may have been asked for since
+      if (last !== run) return;
+      answer.replaceChildren(...shown(text, csv, place.dataset.name));
       if (unknown) answer.append(element("p", { class: "note" }, unknown));
     } catch (problem) {
+      if (last !== run) return;
       answer.replaceChildren();
       outcome.textContent = problem.message;
     }
-  });
+  };
+  dropped(place, predict);
+  keep.addEventListener("change", () => last && predict(last.file));
 }
 
 function shown(text, csv, name) {

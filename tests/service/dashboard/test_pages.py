@@ -114,6 +114,25 @@ def test_a_column_with_a_slash_in_its_name_has_its_place_in_the_form(
     assert f'data-at="{answer.json()["errors"][0]["pointer"]}"' in client.get("/models/odd").text
 
 
+def test_a_file_to_predict_offers_the_columns_that_the_model_does_not_read_to_be_kept(
+    client: TestClient, run_job: Callable[[str], None]
+) -> None:
+    rows = "".join(f"K-{index},<i>,{index}.5,{index % 3}\n" for index in range(80))
+    answer = client.post("/v1/datasets", content='id,"a ""b""",x,y\n' + rows, headers={"Content-Type": "text/csv"})
+    dataset = answer.json()["id"]
+    body = {"kind": "fit", "dataset": dataset, "target": "y", "task": "regression", "model": "ids", "spec": SPEC}
+    body["exclude"] = ['a "b"']
+    run_job(client.post("/v1/jobs", json=body).json()["id"])
+    page = client.get("/models/ids").text
+    [form] = re.findall(r"<form[^>]*data-predict-file.*?</form>", page, re.DOTALL)
+    assert re.search(
+        r'<label for="predict-keep">.*<input id="predict-keep" [^>]*list="predict-keep-names"', form, re.DOTALL
+    )
+    assert re.findall(r'<option value="([^"]*)"', form) == ["id", "a &#34;b&#34;"]
+    client.delete(f"/v1/datasets/{dataset}")
+    assert 'id="predict-keep"' in client.get("/models/ids").text
+
+
 def test_the_form_of_a_job_says_what_each_column_is_and_where_that_is_wrong(client: TestClient) -> None:
     rows = "".join(f"{index}.5,{index % 3}\n" for index in range(20))
     dataset = client.post("/v1/datasets", content="km/h,y\n" + rows, headers={"Content-Type": "text/csv"}).json()["id"]

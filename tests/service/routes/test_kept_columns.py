@@ -47,7 +47,7 @@ def test_columns_of_the_rows_are_in_the_answer(client: TestClient, model: str) -
     assert "kept" not in plain
     for name, (kind, body) in BODIES.items():
         sent = {"content": body, "headers": {"Content-Type": kind}}
-        answer = client.post(f"{model}?keep=id,y", **sent)
+        answer = client.post(f"{model}?keep=id, y", **sent)
         assert answer.status_code == 200, (name, answer.text)
         told = answer.json()
         assert told["predictions"] == plain["predictions"], name

@@ -55,6 +55,10 @@ def test_a_column_of_formatted_numbers_is_numeric(take, name, mark):
         (["1\u202f200,50 €", "-3,5 €"], [1200.5, -3.5]),
         (["1.234.567", "3,5"], [1234567, 3.5]),
         (["NA", "12%", ""], [None, 12, None]),
+        (["k.A.", "12", "k. A."], [None, 12, None]),
+        (["1.234,5 €", "keine Angabe", "k.a."], [1234.5, None, None]),
+        (["#NV", "3,5", "#DIV/0!", "#WERT!"], [None, 3.5, None, None]),
+        (["#VALUE!", "3.5", "#REF!", "#NUM!", "n.a."], [None, 3.5, None, None, None]),
     ],
 )
 def test_signs_blanks_and_dashes_among_numbers(take, cells, found):
@@ -76,6 +80,11 @@ def test_signs_blanks_and_dashes_among_numbers(take, cells, found):
         ["AB 12", "AB 13"],
         ["555-1234", "555-9876"],
         ["yes", "-"],
+        ["yes", "#NV"],
+        ["k.A.", "keine Angabe"],
+        ["-", "k.A."],
+        ["5", "unknown"],
+        ["007", "k.A."],
     ],
 )
 def test_what_is_no_number_or_has_two_units_stays_text(take, cells):
@@ -103,9 +112,10 @@ def test_the_caller_says_the_decimal_mark(take):
 def test_missing_words_of_the_caller_leave_dashes_as_they_are(take):
     assert take(_csv(["-", "1,200"]), options=ReadingOptions(missing=("none",))).types["x"] == "categorical"
     assert take(_csv(["-", "1,200"]), options=ReadingOptions(missing=("-",))).types["x"] == "numeric"
+    assert take(_csv(["#NV", "1,200"]), options=ReadingOptions(missing=("-",))).types["x"] == "categorical"
 
 
-ASKED = {",": ["1.234,5", "1.234", "3,5", "12 %", "5", "-"], ".": ["1,234.5", "1,234", "3.5", "12 %", "5", "-"]}
+ASKED = {",": ["1.234,5", "1.234", "3,5", "12 %", "5", "k.A."], ".": ["1,234.5", "1,234", "3.5", "12 %", "5", "k.A."]}
 
 
 @pytest.mark.parametrize("mark", [".", ","])

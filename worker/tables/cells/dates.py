@@ -1,7 +1,8 @@
 """Dates, with or without a time, as people write them: seconds since 1970 in UTC.
 
 The year is first, as in ISO 8601, or last: then the order of day and month is that with which all cells of the column
-are dates. A time without a zone is in UTC. Points, slashes and hyphens stand between the numbers.
+are dates, unless the month has a name. A time without a zone is in UTC. Points, slashes and hyphens stand between the
+numbers.
 """
 
 import re
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 
 from worker.contracts.base import DateOrder
 from worker.tables.cells.moments import DAY, seconds_of
+from worker.tables.cells.named_months import in_numbers
 from worker.tables.cells.number_formats import FEW
 
 MOMENTS = pa.timestamp("us")
@@ -89,10 +91,10 @@ class DateFormat:
         texts = texts.drop_null()
         if not len(texts):
             return
-        if _EXACT.fullmatch(texts[0].as_py()) is None:
+        if _EXACT.fullmatch(in_numbers(texts[:1])[0].as_py()) is None:
             self.fits = set()
             return
-        texts = texts.unique()
+        texts = in_numbers(texts.unique())
         self.fits = {order for order in self.fits if not _all_parsed(texts, order).null_count}
         if self.fits and len(self.marks) < 3:
             last = pc.utf8_slice_codeunits(texts.filter(pc.match_substring_regex(texts, "^[0-9]{1,2}[-/.]")), 1, 3)
@@ -146,7 +148,7 @@ def _plain(texts: pa.Array) -> pa.Array | None:
 
 def _parsed(texts: pa.Array, order: DateOrder | None) -> pa.Array:
     """Return texts, of which there is at least one, as ``seconds`` does."""
-    there, parts = _groups(texts)
+    there, parts = _groups(in_numbers(texts))
 
     def number(name: str) -> np.ndarray:
         digits = parts[name]

@@ -14,7 +14,14 @@ from worker.contracts.base import DecimalMark
 from worker.tables import values
 
 DASHES = ("-", "–", "—", "--")
-"""Among numbers: no value. The minus sign alone, dashes of a text, two minus signs."""
+"""The minus sign alone, dashes of a text, two minus signs."""
+SHEET_ERRORS = (
+    *("#nv", "#n/v", "#div/0!", "#value!", "#wert!", "#valeur!", "#ref!", "#bezug!", "#name?", "#nom?", "#num!"),
+    *("#zahl!", "#nombre!", "#null!", "#nul!"),
+)
+"""What spreadsheets write in English, German and French where a formula has no value, in small letters."""
+NO_VALUE = (*DASHES, *SHEET_ERRORS, "k.a.", "k. a.", "keine angabe", "n.a.", "n. a.", "not available")
+"""Among numbers, in letters of either case: no value."""
 _BLANK = "[ \u00a0\u2009\u202f]"
 _CODES = (
     "AED|AUD|BGN|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|ILS|INR|JPY|KRW|MXN|NOK|NZD|PLN|RON|RUB|SAR|SEK|SGD|THB|TRY|"
@@ -90,22 +97,22 @@ def _matches_any(texts: pa.Array, pattern: str) -> bool:
     return bool(pc.any(_matches(texts.drop_null(), pattern), min_count=0).as_py())
 
 
-def without_dashes(texts: pa.Array) -> pa.Array:
-    """Return texts with dashes as null."""
-    return pc.if_else(pc.is_in(texts, value_set=pa.array(DASHES)), None, texts)
+def without_signs(texts: pa.Array) -> pa.Array:
+    """Return texts with those of ``NO_VALUE`` as null."""
+    return pc.if_else(pc.is_in(pc.utf8_lower(texts), value_set=pa.array(NO_VALUE)), None, texts)
 
 
-def numbers(texts: pa.Array, mark: DecimalMark, *, dashes: bool = True) -> pa.Array | None:
+def numbers(texts: pa.Array, mark: DecimalMark, *, signs: bool = True) -> pa.Array | None:
     """Return texts as float64, in this format or as plain numbers; None if one of them is neither.
 
-    ``dashes``: they mean no value.
+    ``signs``: those of ``NO_VALUE`` mean it.
     """
     # the patterns take longer than a short column
     if mark == "." or not pc.any(pc.match_substring(texts, "."), min_count=0).as_py():
         plain = values.numbers(texts)
         if plain is not None:
             return plain
-    texts = without_dashes(texts) if dashes else texts
+    texts = without_signs(texts) if signs else texts
     written = _matches(texts, PATTERNS[mark])
     if not pc.any(written, min_count=0).as_py():
         return values.numbers(texts)
@@ -121,7 +128,7 @@ class NumberFormat:
 
     ``fits``: the marks with which all cells are numbers, from the first on that is no plain one. ``shown``: those that
     a cell tells. ``marked``: a plain number has a point. ``units``: see ``units``. ``grouped``: those with which a cell
-    has marks of thousands.
+    has marks of thousands. ``any_number``: a cell is there that is none of ``NO_VALUE``.
     """
 
     fits: set[DecimalMark] = field(default_factory=lambda: set(PATTERNS))
@@ -129,6 +136,7 @@ class NumberFormat:
     marked: bool = False
     units: set[str] = field(default_factory=set)
     grouped: set[DecimalMark] = field(default_factory=set)
+    any_number: bool = False
 
     @property
     def possible(self) -> bool:
@@ -137,18 +145,20 @@ class NumberFormat:
         one_unit = not named or (len(named) == 1 and ("%" not in named or len(self.units) == 1))
         return bool(self.fits) and self.shown != set(PATTERNS) and one_unit
 
-    def update(self, texts: pa.Array, *, dashes: bool, plain: bool) -> None:
-        """Take texts without missing ones into account. ``dashes``: among numbers they mean no value.
+    def update(self, texts: pa.Array, *, signs: bool, plain: bool) -> None:
+        """Take texts without missing ones into account. ``signs``: those of ``NO_VALUE`` mean it.
 
         ``plain``: all cells so far are plain numbers.
         """
+        if not plain and signs:
+            texts = without_signs(texts)
+        self.any_number = self.any_number or texts.null_count < len(texts)
         if plain:
             # of a plain number only the point tells something
             if "." not in self.shown and pc.any(pc.match_substring(texts, "."), min_count=0).as_py():
                 self.marked = True
                 self.shown |= {"."} if show(texts, ".") else set()
             return
-        texts = without_dashes(texts) if dashes else texts
         self.fits = {mark for mark in self.fits if fit(texts, mark)}
         self.shown |= {mark for mark in PATTERNS if mark not in self.shown and show(texts, mark)}
         self.units |= units(texts) if self.fits else set()

@@ -202,7 +202,7 @@ class _Inference:
     def type(self) -> ColumnType:
         if self.known is not None:
             return self.known
-        if self.number or (self.any_value and self.format.possible and not self.boolean):
+        if self.number or (self.format.any_number and self.format.possible and not self.boolean):
             return "numeric"
         if self.any_value and self.dates.possible:
             return "datetime"
@@ -283,7 +283,7 @@ class _Inference:
         if self.dates.possible:
             self.dates.update(texts)
         if self.format.possible:
-            self.format.update(texts, dashes=self.missing is None, plain=self.number)
+            self.format.update(texts, signs=self.missing is None, plain=self.number)
         if not self.differ and (self.number or self.boolean):
             parsed = numbers if self.number else values.parsed(texts, "boolean")
             self.differ = written.any_differs(cells, parsed)

@@ -171,8 +171,8 @@ def _from_texts(feature: ModelColumn, array: pa.Array) -> pa.Array:
     texts = values.without_missing(array, feature.missing_words)
     if feature.type == "boolean":
         return _booleans_of_texts(feature.name, texts)
-    dashes = feature.missing_words is None
-    numbers = _numbers_of_texts(feature.name, texts, NOT_NUMERIC, feature.decimal or ".", dashes=dashes)
+    signs = feature.missing_words is None
+    numbers = _numbers_of_texts(feature.name, texts, NOT_NUMERIC, feature.decimal or ".", signs=signs)
     if feature.missing_words is not None and (row := pc.index(pc.is_nan(numbers), True).as_py()) >= 0:
         raise WrongCell(row, feature.name, f"{texts[row].as_py()!r} {NOT_NUMERIC}")
     return numbers
@@ -187,13 +187,13 @@ def _booleans_of_texts(name: str, texts: pa.Array) -> pa.Array:
 
 
 def _numbers_of_texts(
-    name: str, texts: pa.Array, otherwise: str, decimal: DecimalMark = ".", *, dashes: bool = False
+    name: str, texts: pa.Array, otherwise: str, decimal: DecimalMark = ".", *, signs: bool = False
 ) -> pa.Array:
-    numbers = number_formats.numbers(texts, decimal, dashes=dashes)
+    numbers = number_formats.numbers(texts, decimal, signs=signs)
     if numbers is not None:
         return numbers
     for row, text in enumerate(texts.to_pylist()):
-        if text is not None and number_formats.numbers(pa.array([text]), decimal, dashes=dashes) is None:
+        if text is not None and number_formats.numbers(pa.array([text]), decimal, signs=signs) is None:
             raise WrongCell(row, name, f"{text[:80]!r} {otherwise}")
     raise InvalidRequest(f"a cell of column {name!r} {otherwise}")
 

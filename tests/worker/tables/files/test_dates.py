@@ -26,7 +26,19 @@ FORMS = {
     "zone": ("%Y-%m-%d 02:30:00+02:30", None, "dates"),
     "utc": ("%Y-%m-%d 00:00:00 UTC", None, "dates"),
     "half days": ("%m/%d/%Y 12:00 AM", "month", "dates, month first"),
+    "short years": ("%d.%m.%y", "day", "dates, day first"),
+    "short years, month first": ("%m/%d/%y", "month", "dates, month first"),
+    "short years, a time": ("%d.%m.%y 00:00", "day", "dates, day first"),
+    "short month": ("%d %b %Y", None, "dates"),
+    "month first by name": ("%b %d %Y", None, "dates"),
+    "whole month": ("%B %d, %Y", None, "dates"),
+    "point and comma": ("%b. %d, %Y 12:00 AM", None, "dates"),
+    "database": ("%d-%b-%y", None, "dates"),
+    "small letters": ("%d/%b/%Y 00:00:00", None, "dates"),
+    "mail": ("%a, %d %b %Y 00:00:00 +0000", None, "dates"),
+    "whole weekday": ("%A, %B %d, %Y", None, "dates"),
 }
+GERMAN = ["Jan", "Feb", "Mär", "Apr", "Mai", "Jun", "Jul", "Aug", "Sep", "Okt", "Nov", "Dez"]
 
 
 @pytest.fixture
@@ -54,6 +66,27 @@ def test_texts_of_dates_are_dates(taken, form):
     assert (column.type, column.date_order, column.inferred_from) == ("datetime", order, inferred)
     assert moments == MOMENTS
     assert (column.min, column.max, column.distinct) == ("2023-01-01", "2024-05-22", 40)
+
+
+def test_months_have_names_in_german_too(taken):
+    texts = [f"{day.day}. {GERMAN[day.month - 1]}. {day.year}" for day in DAYS]
+    column, moments = taken([*texts, "3. März 2024", "mi, 10. januar 2024", "1. Dezember 24"])
+    assert (column.type, column.date_order, moments[:-3]) == ("datetime", None, MOMENTS)
+    assert [moment.month for moment in moments[-3:]] == [3, 1, 12]
+
+
+def test_a_month_that_is_short_of_a_plain_letter_has_a_name(taken):
+    assert taken(["3. Mär 2024", "4. Mär 2024"])[0].type == "datetime"
+
+
+def test_days_of_one_digit_and_with_ends_of_words_are_dates(taken):
+    _, moments = taken(["January 2nd, 2024", "1st Feb 2024", "Jan 2 2024", "3. Mar 2024", "4 MAY 2024", "5-jun-2024"])
+    assert [(moment.month, moment.day) for moment in moments] == [(1, 2), (2, 1), (1, 2), (3, 3), (5, 4), (6, 5)]
+
+
+def test_years_of_two_digits_are_of_1969_to_2068(taken):
+    _, moments = taken(["31.12.68", "31.12.69", "13.01.1950", "01-Feb-00", "5/6/99"])
+    assert [moment.year for moment in moments] == [2068, 1969, 1950, 2000, 1999]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +134,15 @@ def test_another_column_of_the_table_tells_the_order(tmp_path):
         ["2024-01-01", "soon"],
         ["2024-01-01 25:00", "2024-01-01 01:00"],
         ["1.2.3", "4.5.6"],
+        ["1.10.12", "2.11.10"],
+        ["24-01-05", "24-01-06"],
+        ["31 Feb 2024", "1 Mar 2024"],
+        ["May", "June"],
+        ["Jan 12", "Feb 13"],
+        ["Marc 1 2024", "Jan 1 2024"],
+        ["Sun 2024", "Mon 2024"],
+        ["1 Jan 20245", "1 Jan 2024"],
+        ["Jan 1 2024 25:00", "Jan 1 2024"],
         ["12:30", "13:45"],
         ["0000-01-01", "2024-01-01"],
     ],
