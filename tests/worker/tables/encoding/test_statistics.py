@@ -9,9 +9,12 @@ from sklearn.model_selection import PredefinedSplit
 from sklearn.preprocessing import TargetEncoder
 
 from worker.contracts.resources import ModelColumn
+from worker.tables import media
 from worker.tables.encoding.categories import GAP
 from worker.tables.encoding.encoder import Encoder
 from worker.tables.encoding.statistics import FOLDS, MANY, TrainingTargets, level_means, out_of_fold_means
+from worker.tables.rows.plain import PlainRows
+from worker.tables.rows.table_rows import RowReader
 
 FEATURES = [ModelColumn(name="size", type="numeric"), ModelColumn(name="shop", type="categorical")]
 
@@ -167,6 +170,10 @@ def test_later_rows_are_encoded_alike_in_any_batch_and_by_the_stored_encoder():
     np.testing.assert_array_equal(stored.encode(rows), whole)
     single = np.vstack([encoder.encode(rows.slice(row, 1)) for row in range(rows.num_rows)])
     np.testing.assert_array_equal(single, whole)
+    cells = {"columns": rows.column_names, "data": [list(row.values()) for row in rows.to_pylist()]}
+    plain = RowReader(FEATURES).read(json.dumps(cells).encode(), media.JSON, max_rows=100)
+    assert isinstance(plain, PlainRows)
+    np.testing.assert_array_equal(encoder.encode(plain), whole)
     assert {name: rows.tolist() for name, rows in encoder.unknown_categories(rows.slice(0, 3)).items()} == {
         "shop": [False, True, False]
     }
