@@ -42,6 +42,8 @@ class TrainingTargets:
     def of(cls, raw: np.ndarray, classes: Sequence[Label] | None, seed: int, weights: np.ndarray | None = None) -> Self:
         """Code raw targets, (n, c) outputs or (n,) codes of ``classes``; of two classes the second is enough."""
         n, codes = len(raw), None if classes is None else raw
+        if weights is not None:
+            weights = copies.counts(weights)
         fold = np.zeros(n, np.int64)
         for number, (_, held) in enumerate(splits.folds(n, min(FOLDS, n), seed, codes)):
             fold[held] = number
