@@ -46,9 +46,9 @@ def ignored(request: TableRequest, columns: Mapping[str, Column]) -> list[str]:
 
 
 def types_of(request: TableRequest, columns: Mapping[str, Column]) -> dict[str, TypeOfColumn]:
-    """Return the types that a request says, and those of target columns of dates, whose values are classes."""
-    moments = [name for name in request.targets if name in columns and columns[name].type == "datetime"]
-    return {**dict.fromkeys(moments, "categorical"), **request.columns}
+    """Return the types that a request says, and those of target columns whose dates or texts are classes."""
+    labels = [name for name in request.targets if name in columns and columns[name].type in ("datetime", "text")]
+    return {**dict.fromkeys(labels, "categorical"), **request.columns}
 
 
 def with_types(columns: Mapping[str, Column], types: Mapping[str, TypeOfColumn]) -> dict[str, Column]:
@@ -61,6 +61,8 @@ def with_types(columns: Mapping[str, Column], types: Mapping[str, TypeOfColumn])
 def _with_type(column: Column, kind: TypeOfColumn | None) -> Column:
     if kind in (None, "ignore", column.type):
         return column
+    if column.type == "text" and kind == "categorical":
+        return column.model_copy(update={"type": kind})
     return Column(
         name=column.name,
         type=kind,
@@ -114,9 +116,9 @@ def model_columns(
 
 
 def changed(columns: Iterable[Column], read: Iterable[ModelColumn]) -> list[ModelColumn]:
-    """Return those of ``read`` whose stored cells have another type; dates and categories are stored as texts."""
-    stored = {column.name: column.type for column in columns}
-    return [column for column in read if column.type in ("datetime", "text") or column.type != stored[column.name]]
+    """Return those of ``read`` whose stored cells have another type; dates and text are stored as categories are."""
+    stored = {column.name: "categorical" if column.type == "text" else column.type for column in columns}
+    return [column for column in read if column.type == "datetime" or column.type != stored[column.name]]
 
 
 def as_written(columns: Iterable[Column], read: Iterable[ModelColumn]) -> list[str]:

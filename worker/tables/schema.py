@@ -203,7 +203,7 @@ def _fits(expected: Column | ModelColumn, column: Column) -> bool:
     """Return whether a column can be read as the expected one, by its statistics."""
     if expected.type in (*values.AS_TEXTS, column.type) or not column.distinct:
         return True
-    if column.type == "categorical":
+    if column.type in values.AS_TEXTS:
         # only the most frequent texts are known; reading reports a rarer text with its row
         if not column.top:
             return False

@@ -140,3 +140,64 @@ def test_a_target_is_no_text(client: TestClient) -> None:
     [error] = client.post("/v1/jobs?dry_run=true", json=_body(dataset, target="notes")).json()["errors"]
     assert error["pointer"] == "/columns/notes"
     assert "its values are classes as 'categorical'" in error["message"]
+
+
+def test_free_text_is_left_out_until_it_is_asked_for(client: TestClient, run_job: Callable[[str], None]) -> None:
+    made = _upload(client, _frame())
+    notes = made["columns"][0]
+    assert (notes["type"], notes["inferred_from"], notes["distinct"]) == ("text", "sentences", ROWS)
+    assert sum("'notes'" in remark for remark in made["remarks"]) == 1
+    page = client.get(f"/datasets/{made['id']}")
+    assert (page.status_code, "text <span" in page.text) == (200, True)
+    asked = {
+        "left out": ({"columns": {}}, None),
+        "named": ({"columns": {}, "features": ["notes", "size"]}, "text"),
+        "categories": ({"columns": {"notes": "categorical"}}, "categorical"),
+        "text": ({}, "text"),
+    }
+    for changes, kind in asked.values():
+        plan = client.post("/v1/jobs?dry_run=true", json=_body(made["id"], **changes)).json()
+        assert ("notes" in plan["request"]["features"]) == (kind is not None)
+        told = {one["column"]: one["reason"] for one in plan["left_out"]}
+        assert "is read where 'columns' says 'text'" in told["notes"] if kind is None else told == {}
+        model = fitted_model(client, run_job, _body(made["id"], **changes))
+        assert {one["name"]: one["type"] for one in model["features"]}.get("notes") == kind
+        assert [one["column"] for one in model["left_out"]] == ([] if kind else ["notes"])
+
+
+def test_free_text_may_be_read_as_before_and_split_and_be_a_target(
+    client: TestClient, run_job: Callable[[str], None]
+) -> None:
+    frame = _frame()
+    dataset, few = _upload(client, frame)["id"], _upload(client, frame[:40])
+    assert few["columns"][0]["type"] == "categorical"
+    for kind in ("categorical", "text"):
+        changes = {"columns": {"notes": kind}, "validation": {"dataset": few["id"]}}
+        model = fitted_model(client, run_job, _body(dataset, **changes))
+        for other in (dataset, few["id"]):
+            answer = client.post("/v1/jobs", json={"kind": "predict", "model": model["id"], "dataset": other})
+            run_job(answer.json()["id"])
+            assert client.get(f"/v1/jobs/{answer.json()['id']}").json()["state"] == "succeeded"
+    fitted_model(client, run_job, _body(dataset, validation={"group": "notes", "fraction": 0.2}, columns={}))
+    plan = client.post("/v1/jobs?dry_run=true", json=_body(dataset, target="notes", columns={}))
+    assert plan.status_code == 200, plan.text
+    [error] = client.post("/v1/jobs?dry_run=true", json=_body(dataset, columns={"notes": "numeric"})).json()["errors"]
+    assert error["pointer"] == "/columns/notes"
+    [error] = client.post(
+        "/v1/jobs?dry_run=true", json=_body(dataset, validation={"time": "notes", "fraction": 0.2})
+    ).json()["errors"]
+    assert error["pointer"] == "/validation/time"
+
+
+def test_the_words_for_nothing_of_the_upload_hold(client: TestClient, run_job: Callable[[str], None]) -> None:
+    frame = _frame()
+    frame.loc[::5, "notes"] = "-"
+    frame.loc[1::5, "notes"] = "None"
+    made = _upload(client, frame, missing="-")
+    assert (made["columns"][0]["missing"], made["columns"][0]["missing_words"]) == (ROWS / 5, ["-"])
+    fitted_model(client, run_job, _body(made["id"]))
+    cells = ["-", None, "", "None", "none"]
+    rows = pd.DataFrame({"notes": cells, "size": 50})
+    first, *others = (_predict(client, rows, form).json()["predictions"] for form in ("text/csv", "application/json"))
+    assert first[0] == first[1] == first[2] != first[3] == first[4]
+    assert others[0] == pytest.approx(first, abs=1e-5)
