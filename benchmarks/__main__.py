@@ -25,6 +25,7 @@ NAMES = (
     "serving",
     "speed",
     "tables",
+    "texts",
     "uci",
 )
 
