@@ -27,7 +27,9 @@ PLACES: Mapping[str, tuple[float, list[str]]] = {
 }
 GOOD = ["renovated", "modern", "bright", "spacious", "beautiful", "new", "excellent", "charming"]
 BAD = ["broken", "old", "dark", "damp", "mouldy", "small", "leaking", "worn"]
-OTHERS = [*("the", "a", "with", "and", "is", "has", "very", "quite", "near", "to", "of", "there", "you", "will", "find")]
+OTHERS = [
+    *("the", "a", "with", "and", "is", "has", "very", "quite", "near", "to", "of", "there", "you", "will", "find")
+]
 MISSPELT = 0.1
 TYPES: Mapping[str, Mapping[str, str]] = {
     "left out": {"advertisement": "ignore"},

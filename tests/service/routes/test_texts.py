@@ -77,6 +77,12 @@ def test_texts_are_learned_from_and_read_in_every_form(
     forms = ("text/csv", "application/json", "application/vnd.apache.parquet")
     predicted = [_predict(client, rows, form).json()["predictions"] for form in forms]
     assert all(one == pytest.approx(predicted[0], abs=1e-4) for one in predicted)
+    tensors = [
+        {"name": "notes", "datatype": "BYTES", "shape": [4], "data": rows["notes"].tolist()},
+        {"name": "size", "datatype": "FP64", "shape": [4], "data": rows["size"].tolist()},
+    ]
+    inferred = client.post("/v2/models/worded/infer", json={"inputs": tensors})
+    assert inferred.json()["outputs"][0]["data"] == pytest.approx(predicted[0], abs=1e-4)
     job = {"kind": "predict", "model": "worded", "dataset": made["id"], "format": "csv"}
     answer = client.post("/v1/jobs", json=job)
     run_job(answer.json()["id"])

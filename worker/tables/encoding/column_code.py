@@ -15,8 +15,8 @@ from worker.tables.encoding import copies
 from worker.tables.encoding.calendar import varying
 from worker.tables.encoding.categories import Categories
 from worker.tables.encoding.statistics import Statistics, statistics_of
-from worker.tables.encoding.texts import TextCode, cells_of
-from worker.tables.values import as_floats, canonical
+from worker.tables.encoding.texts import TextCode, cells_of, learned_rows
+from worker.tables.values import as_floats, canonical, without_missing
 
 KNOTS = 257
 """The normal score of a value is read off so many quantiles of the training rows."""
@@ -261,17 +261,18 @@ def learn(
 
 
 def _text(column: pa.ChunkedArray, described: ModelColumn, weights: np.ndarray | None) -> ColumnCode | None:
-    cells = cells_of(column.to_pylist(), described.missing_words)
-    present = np.array([cell is not None for cell in cells])
-    missing = 0 < present.sum() < len(cells)
-    texts = [cell for cell in cells if cell is not None]
-    text = TextCode.fit(texts, None if weights is None else weights[present]) if texts else None
+    present = np.flatnonzero(without_missing(column, described.missing_words).is_valid())
+    missing = 0 < len(present) < len(column)
+    rows = learned_rows(present)
+    cells = cells_of(column.take(pa.array(rows)).to_pylist(), described.missing_words)
+    texts = {row: cell for row, cell in zip(rows.tolist(), cells, strict=True) if cell is not None}
+    text = TextCode.fit([*texts.values()], None if weights is None else weights[[*texts]])
     if text is None and not missing:
         return None
     return ColumnCode(
         described.name,
         described.type,
-        bool(missing),
+        missing,
         missing_words=described.missing_words,
         text=TextCode.empty() if text is None else text,
     )

@@ -42,7 +42,7 @@ class Counts:
 
 def normalized(text: str) -> str:
     """Return a text as its n-grams are taken: in lower case, with one blank around each word, of bounded length."""
-    return f" {' '.join(text[:MAX_CHARACTERS].lower().split())} "
+    return f" {' '.join(text.strip()[:MAX_CHARACTERS].lower().split())} "
 
 
 def counted(texts: Sequence[str]) -> Iterator[Counts]:

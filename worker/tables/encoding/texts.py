@@ -26,7 +26,7 @@ LEARNED_ROWS = 2**12
 SMALLEST = 1e-6
 """Directions whose spread is a smaller share of the largest are rounding."""
 WORDS, MAX_WORD_LENGTH, MAX_WORDS = 3, 20, 200
-"""Each direction is called by words: so many, of those of at most such a length that most texts hold."""
+"""Each direction is called by words: so many, of at most such a length, of those that most texts hold, at least two."""
 
 
 def cells_of(texts: Sequence[str | None], missing_words: Sequence[str] | None) -> list[str | None]:
@@ -37,6 +37,13 @@ def cells_of(texts: Sequence[str | None], missing_words: Sequence[str] | None) -
     gaps = frozenset(MISSING if missing_words is None else missing_words)
     stripped = [None if text is None else text.strip() for text in texts]
     return [None if not text or text in gaps else spelling(text) for text in stripped]
+
+
+def learned_rows(rows: np.ndarray) -> np.ndarray:
+    """Return the rows (k,) of those (n,) that are learned from, in order."""
+    if len(rows) <= LEARNED_ROWS:
+        return rows
+    return np.sort(np.random.default_rng(SEED).choice(rows, LEARNED_ROWS, replace=False))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,17 +62,15 @@ class TextCode:
 
     @classmethod
     def fit(cls, texts: Sequence[str], weights: np.ndarray | None = None) -> Self | None:
-        """Learn from the texts of training rows, with ``weights`` (n,); None if they are all alike."""
-        if len(texts) > LEARNED_ROWS:
-            drawn = np.sort(np.random.default_rng(SEED).choice(len(texts), LEARNED_ROWS, replace=False))
-            texts = [texts[row] for row in drawn]
-            weights = None if weights is None else weights[drawn]
+        """Learn from the texts of training rows, with ``weights`` (n,); None if there are none, or all are alike."""
+        if len(set(texts)) < 2:
+            return None
         idf = _idf(texts, weights)
         directions = _directions(texts, idf, weights)
         raw = cls(idf, directions, (0.0,) * directions.shape[1], 1.0, ())
         found = raw.encode(texts)
         spread = float(copies.variance(found, weights).sum())
-        if spread == 0 or len(set(texts)) == 1:
+        if spread == 0:
             return None
         mean = tuple(float(value) for value in copies.mean(found, weights))
         return cls(idf, directions, mean, float(np.sqrt(spread)), _words(raw, texts, np.array(mean)))
@@ -180,7 +185,8 @@ def _times(A: torch.Tensor, dense: np.ndarray) -> np.ndarray:
 def _words(code: TextCode, texts: Sequence[str], mean: np.ndarray) -> tuple[str, ...]:
     """Return for each direction the frequent words of texts that lie farthest along it."""
     holding = Counter(word for text in texts for word in set(_words_of(text)))
-    frequent = sorted(holding, key=lambda word: (-holding[word], word))[:MAX_WORDS]
+    shared = (word for word, count in holding.items() if count > 1)
+    frequent = sorted(shared, key=lambda word: (-holding[word], word))[:MAX_WORDS]
     if not frequent:
         return ("",) * len(mean)
     farthest = np.argsort(mean - code.encode(frequent), axis=0, kind="stable")

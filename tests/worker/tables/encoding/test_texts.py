@@ -249,3 +249,11 @@ def test_stored_cells_are_read_as_those_to_predict(stored):
     body = json.dumps({"columns": ["notes"], "data": [[cell] for cell in stored.to_pylist()]}).encode()
     rows = RowReader([NOTES]).read(body, "application/json", max_rows=10)
     np.testing.assert_array_equal(encoder.encode(rows), encoder.encode(pa.table({"notes": read})))
+
+
+def test_cells_of_signs_that_are_nearly_blank_are_read():
+    cells = ["\x1f", "\u200b", " \x85 ", "\u3000", "a b", "c d", " " * 3000 + "a b"]
+    encoder, table = _fit(cells)
+    X = encoder.encode(table)
+    assert np.isfinite(X).all()
+    np.testing.assert_array_equal(X[4], X[6])
