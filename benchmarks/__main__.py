@@ -26,6 +26,7 @@ NAMES = (
     "serving",
     "speed",
     "tables",
+    "texts",
     "uci",
 )
 

@@ -41,7 +41,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "factrfm fit houses.csv -t price --spec spec.yaml --set refit=false --validation 5",
         "factrfm fit visits.csv -t cost --group patient --validation 5",
         "factrfm fit sales.csv -t price --time day --validation 0.1",
-        "factrfm fit houses.csv -t price --column zip=categorical --column note=ignore",
+        "factrfm fit houses.csv -t price --column zip=categorical --column notes=text",
         "factrfm fit payments.csv -t fraud --weights count --class-weight yes=20 --class-weight no=1",
         "factrfm fit ds_01jd0000000000000000000000 -t price --no-wait",
     ),

@@ -33,7 +33,9 @@ Features = Annotated[list[str] | None, typer.Option("--feature", help="Learn fro
 Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="Leave this column out; may be repeated.")]
 Columns = Annotated[
     list[str] | None,
-    typer.Option("--column", help="Type of a column as name=type: zip=categorical, note=ignore; may be repeated."),
+    typer.Option(
+        "--column", help="Type of a column as name=type: zip=categorical, notes=text, id=ignore; may be repeated."
+    ),
 ]
 Task = Annotated[str | None, typer.Option(help="regression or classification. Default: by the target.")]
 ValidationRows = Annotated[

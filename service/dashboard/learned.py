@@ -139,6 +139,8 @@ def _usual(column: Column | None) -> str:
         return ""
     if column.type == "boolean":
         return str(column.top[0].value) if column.top else ""
+    if column.type == "text":
+        return next((str(text.value) for text in column.top or () if not text.cut), "")
     if column.type == "categorical":
         return next(iter(_offered(column)), "")
     if column.type == "datetime":

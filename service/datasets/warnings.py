@@ -8,6 +8,7 @@ from worker.tables.close_names import shown
 from worker.tables.encoding.width import encoded_width
 from worker.tables.left_out import CONSTANT, MANY, is_constant, names_rows
 from worker.tables.media import WITH_HEADER
+from worker.tables.values import AS_TEXTS
 
 SHOWN = 3
 GUESSED = WITH_HEADER
@@ -110,7 +111,7 @@ def header_warning(dataset: Dataset) -> str | None:
             f"the first row was taken for data, and the columns are called {_listed(names)}; where it holds their "
             "names, upload with ?header=true"
         )
-    if dataset.media_type in GUESSED and all(column.type == "categorical" for column in dataset.columns):
+    if dataset.media_type in GUESSED and all(column.type in AS_TEXTS for column in dataset.columns):
         return (
             f"the first row was taken for names: {_listed(names)}. All columns hold texts, and nothing tells such a "
             "text from a name; where the first row is data, upload with ?header=false"
@@ -140,6 +141,11 @@ def _column_warning(column: Column, rows: int, width: int) -> str | None:
         return (
             f"{name!r} is read as dates with the {column.date_order} first, and no cell tells whether the {other} is. "
             "Where it is, write the year first, as in 2024-02-28"
+        )
+    if column.type == "text" and names_rows(column, rows) is not None:
+        return (
+            f"{name!r} holds free text, {column.distinct} different ones in {rows} rows: a fit leaves it out unless "
+            "'columns' says 'text' of it"
         )
     if column.type != "categorical":
         return None

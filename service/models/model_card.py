@@ -165,6 +165,8 @@ def _missing_and_unseen(name: str, kind: str, encoded: Sequence[str]) -> tuple[s
     flagged = f"{name}:missing" in encoded
     if kind == "categorical":
         return ("a category of its own" if flagged else "as a category not seen", "one category for all of them")
+    if kind == "text":
+        return f"the middle of the texts{', and flagged' if flagged else ''}", "by what it shares with them"
     ranked = f"{name}:rank" in encoded
     filled = "the middle of the column" if ranked else "the mean of the training rows"
     beyond = "taken as it is; its rank ends at that of the outermost" if ranked else "taken as it is"
@@ -283,6 +285,8 @@ def _reproduction(facts: CardFacts) -> list[str]:
     if request is not None:
         body["validation"] = request.get("validation")
         body["missing_target"] = request.get("missing_target", "drop")
+        if request.get("columns"):
+            body["columns"] = request["columns"]
     lines = ["## Make it again", ""]
     if facts.dataset is None:
         lines += ["The dataset was deleted: upload it again and put its new id here.", ""]

@@ -49,7 +49,7 @@ def _rfc3339(value: datetime) -> str:
 UtcDatetime = Annotated[datetime, AfterValidator(_utc), PlainSerializer(_rfc3339, when_used="json")]
 """A moment in UTC; RFC 3339 with milliseconds in JSON."""
 
-ColumnType = Literal["numeric", "categorical", "boolean", "datetime"]
+ColumnType = Literal["numeric", "categorical", "boolean", "datetime", "text"]
 DecimalMark = Literal[".", ","]
 DateOrder = Literal["day", "month"]
 Task = Literal["regression", "classification"]

@@ -30,7 +30,8 @@ class Sensitivity(Contract):
     """How much the prediction changes with one column while the others stay fixed.
 
     numeric and datetime: the slope of the prediction at the row times ``step``; the slope of the encoding is its mean
-    over one ``step`` around the value. categorical and boolean: the largest change by another value, ``to``.
+    over one ``step`` around the value. categorical and boolean: the largest change by another value, ``to``. text: the
+    change if the cell were empty.
     """
 
     feature: str

@@ -124,8 +124,9 @@ class TableRequest(Contract):
     columns: Annotated[dict[ColumnName, TypeOfColumn], Field(max_length=MAX_COLUMNS)] = Field(
         default_factory=dict,
         description="Column → its type, where the caller knows better than its cells tell, or 'ignore', which leaves "
-        "it out. Predictions are read by that type too. A cell that does not fit is refused.",
-        examples=[{"zip": "categorical", "note": "ignore"}],
+        "it out. Predictions are read by that type too. A cell that does not fit is refused. 'text' learns from "
+        "the words of its cells.",
+        examples=[{"zip": "categorical", "note": "text"}],
     )
     task: Literal["auto", "regression", "classification"] = Field(
         "auto",

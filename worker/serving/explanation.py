@@ -190,15 +190,17 @@ def _gradients(model: ServedModel, X: torch.Tensor, of: Sequence[int]) -> torch.
     return one_machine.gradients(model.kernel_machine(WHAT), X, of)
 
 
-def _encoded(code: ColumnCode, values: Sequence[Label]) -> np.ndarray:
+def _encoded(code: ColumnCode, values: Sequence[Label | None]) -> np.ndarray:
     """Return values of one column encoded, before rows are normalised, (len(values), columns of the code)."""
     # moments are moved as their seconds
     column = pa.array(values, pa.float64() if code.type == "datetime" else ARROW_TYPES[code.type])
     return Encoder((code,), (), normalize_rows=False).encode(pa.table({code.name: column}))
 
 
-def _alternatives(model: ServedModel, code: ColumnCode, start: int) -> list[Label]:
-    """Return the values of a column to try, those with the most training rows."""
+def _alternatives(model: ServedModel, code: ColumnCode, start: int) -> list[Label | None]:
+    """Return the values of a column to try, those with the most training rows; instead of a text none."""
+    if code.type == "text":
+        return [None]
     if code.type == "boolean":
         return [False, True]
     columns = slice(start, start + len(code.categories))

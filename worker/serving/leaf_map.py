@@ -26,6 +26,8 @@ ENOUGH = 0.9
 """No more columns are named where those that are hold such a share of the cut's spread."""
 MAX_WEIGHTS = 3
 """So many encoded columns of one that is named are listed at most."""
+OF_PARTS = ("datetime", "text")
+"""Types whose encoded columns are each something of its own."""
 MAX_CUTS = 4000
 """A page ends where its rules have so many cuts: a tree may be as deep as it has leaves."""
 
@@ -172,7 +174,7 @@ def _climb(code: ColumnCode, moves: np.ndarray, leading: int) -> bool:
 
     All views of a numeric column rise with its value, so they are added up.
     """
-    if _is_view(code, leading) and code.type != "datetime":
+    if _is_view(code, leading) and code.type not in OF_PARTS:
         total = float(moves[: len(moves) - code.missing].sum())
         if total != 0:
             return total > 0
@@ -187,7 +189,7 @@ def _is_view(code: ColumnCode, offset: int) -> bool:
 def _ends(code: ColumnCode, offset: int) -> tuple[str, str]:
     """Return both ends of an encoded column in words: where it is small, and where it is large."""
     name = shown(code.name)
-    if code.type == "datetime" and _is_view(code, offset):
+    if code.type in OF_PARTS and _is_view(code, offset):
         return f"low {shown(code.names[offset])}", f"high {shown(code.names[offset])}"
     if _is_view(code, offset):
         return (f"{name} = false", f"{name} = true") if code.type == "boolean" else (f"low {name}", f"high {name}")

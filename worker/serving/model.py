@@ -84,7 +84,7 @@ class ServedModel:
     @property
     def nbytes(self) -> int:
         """Bytes that the model holds in memory. Machines that are read when they are asked do not count."""
-        return self.fitted.nbytes
+        return self.fitted.nbytes + self.encoder.nbytes
 
     @property
     def gains_from_threads(self) -> bool:
@@ -155,11 +155,12 @@ class ServedModel:
         """Return named arrays and JSON-able metadata from which ``from_tensors`` makes the same model."""
         tensors, engine = self.fitted.to_tensors()
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-        return arrays | self.row_numbers(), self.metadata(engine)
+        return arrays | self.arrays(), self.metadata(engine)
 
-    def row_numbers(self) -> dict[str, np.ndarray]:
-        """Return the array of a file that says which rows of their dataset the training rows are."""
-        return {} if self.origin is None else {"rows": self.origin.numbers.astype(np.int64)}
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays of a file that are not of the fitted model: which rows trained, and the encoder's."""
+        rows = {} if self.origin is None else {"rows": self.origin.numbers.astype(np.int64)}
+        return rows | self.encoder.to_arrays()
 
     def metadata(self, engine: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a file says of the model beside its arrays. ``engine``: what it says of the fitted model."""
@@ -188,7 +189,7 @@ class ServedModel:
         if "rows" in tensors:
             origin = Origin(tensors["rows"], tuple((part["id"], part["rows"]) for part in metadata["datasets"]))
         return cls(
-            encoder=Encoder.from_json(metadata["encoder"]),
+            encoder=Encoder.from_json(metadata["encoder"], tensors),
             fitted=fitted,
             task=metadata["task"],
             classes=metadata["classes"],

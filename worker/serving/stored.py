@@ -149,7 +149,7 @@ def write_model(path: Path, model: ServedModel, machines: Iterable[FittedModel],
     machines = iter(machines)
     first = next(machines)
     tensors, engine = head.to_tensors(first)
-    arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()} | model.row_numbers()
+    arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()} | model.arrays()
     dtype, p = first.X.numpy().dtype, sum(head.counts)
     large = {
         "X": (dtype, (p, first.X.shape[1])),

@@ -22,6 +22,7 @@ from worker.tables.rows.matching import NOT_NUMERIC, WrongCell, fitted
 NO_TARGETS: Mapping[TypeOfColumn, str] = {
     "ignore": "and cannot be ignored",
     "datetime": "and cannot be dates; make numbers of them, such as days since some date",
+    "text": "and cannot be text to learn from; its values are classes as 'categorical'",
 }
 TRUTHS = ((0, 0), (0, 1), (1, 1))
 """The smallest and the largest of whole numbers that are all truth values."""
@@ -45,9 +46,9 @@ def ignored(request: TableRequest, columns: Mapping[str, Column]) -> list[str]:
 
 
 def types_of(request: TableRequest, columns: Mapping[str, Column]) -> dict[str, TypeOfColumn]:
-    """Return the types that a request says, and those of target columns of dates, whose values are classes."""
-    moments = [name for name in request.targets if name in columns and columns[name].type == "datetime"]
-    return {**dict.fromkeys(moments, "categorical"), **request.columns}
+    """Return the types that a request says, and those of target columns whose dates or texts are classes."""
+    labels = [name for name in request.targets if name in columns and columns[name].type in ("datetime", "text")]
+    return {**dict.fromkeys(labels, "categorical"), **request.columns}
 
 
 def with_types(columns: Mapping[str, Column], types: Mapping[str, TypeOfColumn]) -> dict[str, Column]:
@@ -60,6 +61,8 @@ def with_types(columns: Mapping[str, Column], types: Mapping[str, TypeOfColumn])
 def _with_type(column: Column, kind: TypeOfColumn | None) -> Column:
     if kind in (None, "ignore", column.type):
         return column
+    if column.type == "text" and kind == "categorical":
+        return column.model_copy(update={"type": kind})
     return Column(
         name=column.name,
         type=kind,
@@ -71,7 +74,7 @@ def _with_type(column: Column, kind: TypeOfColumn | None) -> Column:
         date_order=_order(column) if kind == "datetime" else None,
         inferred_from=column.inferred_from,
         distinct=column.distinct,
-        infinite=column.infinite if kind != "categorical" else 0,
+        infinite=0 if kind in values.AS_TEXTS else column.infinite,
     )
 
 
@@ -113,20 +116,20 @@ def model_columns(
 
 
 def changed(columns: Iterable[Column], read: Iterable[ModelColumn]) -> list[ModelColumn]:
-    """Return those of ``read`` whose stored cells have another type; dates are stored as texts."""
-    stored = {column.name: column.type for column in columns}
+    """Return those of ``read`` whose stored cells have another type; dates and text are stored as categories are."""
+    stored = {column.name: "categorical" if column.type == "text" else column.type for column in columns}
     return [column for column in read if column.type == "datetime" or column.type != stored[column.name]]
 
 
 def as_written(columns: Iterable[Column], read: Iterable[ModelColumn]) -> list[str]:
     """Return the names of the numeric columns that are read as the texts that they were written as."""
     signs = {column.name for column in columns if column.decimal is not None}
-    return [column.name for column in read if column.type == "categorical" and column.name in signs]
+    return [column.name for column in read if column.type in values.AS_TEXTS and column.name in signs]
 
 
 def fits(stored: Column, kind: TypeOfColumn) -> bool:
     """Return whether the statistics of a column tell that all of its cells fit a type."""
-    if kind in ("ignore", "categorical", stored.type) or not stored.distinct:
+    if kind in ("ignore", *values.AS_TEXTS, stored.type) or not stored.distinct:
         return True
     return kind == "boolean" and stored.integer and (stored.min, stored.max) in TRUTHS
 

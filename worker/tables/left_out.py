@@ -16,14 +16,24 @@ def is_constant(column: Column) -> bool:
     return column.distinct <= 1 and not (column.distinct and column.missing)
 
 
+def nearly_all_differ(column: Column, rows: int) -> bool:
+    """Return whether nearly every value of a column is there once, in enough rows for it to be a sign."""
+    present = rows - column.missing
+    return present > MANY and column.distinct >= NEARLY_ALL * present
+
+
 def names_rows(column: Column, rows: int) -> str | None:
     """Return why a column names the rows of its table rather than describes them, None if it does not.
 
     Nearly every one of its texts is there once, or it holds another whole number in every row and is called an id.
+    Free text may describe them, but is read only where a request says so.
     """
-    present = rows - column.missing
-    if present <= MANY or column.distinct < NEARLY_ALL * present:
+    if not nearly_all_differ(column, rows):
         return None
+    present = rows - column.missing
+    if column.type == "text":
+        texts = f"its {column.distinct} different texts in {present} rows are free text"
+        return f"{texts}, which is read where 'columns' says 'text' of it"
     if column.type == "categorical":
         return f"{column.distinct} different texts in {present} rows name the rows rather than describe them"
     numbered = column.type == "numeric" and column.integer and column.distinct == rows

@@ -186,7 +186,7 @@ def check_predict(features: Sequence[ModelColumn], columns: Mapping[str, Column]
             raise ColumnMismatch.at(
                 "/dataset", f"column {column.name!r} is {column.type} for the model and {other.type} in the dataset"
             )
-        if other.infinite and column.type != "categorical":
+        if other.infinite and column.type not in values.AS_TEXTS:
             raise ColumnMismatch.at("/dataset", f"column {column.name!r} has {other.infinite} infinite values")
 
 
@@ -201,9 +201,9 @@ def check_kept(names: Sequence[str], columns: Mapping[str, Column]) -> None:
 
 def _fits(expected: Column | ModelColumn, column: Column) -> bool:
     """Return whether a column can be read as the expected one, by its statistics."""
-    if expected.type in ("categorical", column.type) or not column.distinct:
+    if expected.type in (*values.AS_TEXTS, column.type) or not column.distinct:
         return True
-    if column.type == "categorical":
+    if column.type in values.AS_TEXTS:
         # only the most frequent texts are known; reading reports a rarer text with its row
         if not column.top:
             return False

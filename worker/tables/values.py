@@ -29,7 +29,10 @@ ARROW_TYPES: dict[ColumnType, pa.DataType] = {
     "boolean": pa.bool_(),
     "categorical": pa.string(),
     "datetime": pa.timestamp("us"),
+    "text": pa.string(),
 }
+AS_TEXTS: tuple[ColumnType, ...] = ("categorical", "text")
+"""Types of columns whose cells a model takes as their texts, whatever they are."""
 DECLARED = pa.dictionary(pa.int32(), pa.string())
 """Stored type of a column that its file declares as categories."""
 EXACT_INTEGERS = 2**53

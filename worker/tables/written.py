@@ -35,8 +35,8 @@ def any_differs(texts: pa.Array, parsed: pa.Array) -> bool:
 
 
 def categories_among(columns: Sequence[ModelColumn]) -> list[str]:
-    """Return the names of the categorical columns."""
-    return [column.name for column in columns if column.type == "categorical"]
+    """Return the names of the columns that are read as the texts of their cells."""
+    return [column.name for column in columns if column.type in values.AS_TEXTS]
 
 
 def columns_to_read(stored: Sequence[str], columns: Sequence[str] | None, as_texts: Collection[str]) -> list[str]:

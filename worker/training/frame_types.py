@@ -38,7 +38,7 @@ def read_types(
             read[column.name] = typed.column(column.name), column
         elif kind != "ignore":
             # plain numbers are categories whichever way they are written; other texts are those that they are
-            numbers = kind == "categorical" and column.decimal is None and column.type != "datetime"
+            numbers = kind in values.AS_TEXTS and column.decimal is None and column.type != "datetime"
             try:
                 read[column.name] = _read((typed if numbers else frame).column(column.name), column.name, kind)
             except WrongCell as error:

@@ -56,7 +56,7 @@ function cell(input) {
   const { value, dataset: { type } } = input;
   const text = value.trim();
   if (value === "" || (text === "" && type !== "categorical")) return null;
-  if (type === "datetime") return text;
+  if (type === "datetime" || type === "text") return text;
   if (type === "boolean") return text === "true";
   if (type === "categorical") return category(input);
   // what is no number is sent as it is: the service says what is wrong with it

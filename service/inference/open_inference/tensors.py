@@ -17,7 +17,11 @@ from worker.tables.rows.table_rows import RowReader
 if TYPE_CHECKING:
     from worker.serving.model import Answer
 
-DATATYPES: dict[ColumnType, str] = {"numeric": "FP64", "boolean": "BOOL", "categorical": TEXT, "datetime": TEXT}
+DATATYPES: dict[ColumnType, str] = {
+    "numeric": "FP64",
+    "boolean": "BOOL",
+    **dict.fromkeys(("categorical", "datetime", "text"), TEXT),
+}
 PREDICT, PROBABILITIES = "predict", "probabilities"
 
 

@@ -138,7 +138,7 @@ def test_the_form_of_a_job_says_what_each_column_is_and_where_that_is_wrong(clie
     dataset = client.post("/v1/datasets", content="km/h,y\n" + rows, headers={"Content-Type": "text/csv"}).json()["id"]
     page = client.get(f"/jobs/new?dataset={dataset}").text
     [select] = re.findall(r'<select data-type data-column="km/h".*?</select>', page)
-    assert re.findall(r'<option value="(\w*)"', select) == ["", "categorical", "boolean", "datetime"]
+    assert re.findall(r'<option value="(\w*)"', select) == ["", "categorical", "boolean", "datetime", "text"]
     body = {"kind": "fit", "dataset": dataset, "target": "y", "task": "regression", "columns": {"km/h": "boolean"}}
     [error] = client.post("/v1/jobs?dry_run=true", json=body).json()["errors"]
     assert f'data-at="{error["pointer"]}"' in page

@@ -12,7 +12,7 @@ from worker.contracts.resources import ModelColumn, Progress
 from worker.contracts.specs import FitSpec
 from worker.engine.errors import EngineError
 from worker.runs.choosing import READING_SHARE, Choosing
-from worker.runs.parts.candidate import candidate
+from worker.runs.parts.candidate import CandidateRows, candidate
 from worker.store.files.artifacts import Artifacts
 from worker.tables.encoding.encoder import Encoder
 from worker.training.machine import Machine
@@ -160,3 +160,14 @@ def test_few_rows_are_chosen_with_by_the_job_itself(artifacts):
     choosing, rounds = _through(spec, load, artifacts)
     assert (rounds, choosing.spec) == (0, alone.spec)
     assert [run.loss for run in choosing._runs] == [run.loss for run in alone.runs]
+
+
+def test_the_rows_of_a_candidate_keep_the_weights_of_texts(artifacts):
+    table = pa.table({"notes": [f"bright hall {k}" if k % 3 else f"dark bath {k % 7}" for k in range(60)]})
+    columns = [ModelColumn(name="notes", type="text")]
+    encoder = Encoder.fit(table, columns, standardize=True, normalize_rows=False)
+    X, Y = torch.from_numpy(encoder.encode(table)), torch.arange(60.0, dtype=torch.float64)[:, None]
+    rows = CandidateRows(X, Y, 60, fitted_targets(Y, None, centred=True), encoder, None)
+    again = CandidateRows.of(artifacts.put_bytes("rows", rows.packed()), artifacts)
+    assert again.encoder.names == encoder.names
+    assert torch.equal(torch.from_numpy(again.encoder.encode(table)), X)

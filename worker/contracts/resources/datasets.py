@@ -20,7 +20,7 @@ CUT_MARK = "…"
 
 
 class TopValue(Contract):
-    """A frequent value of a categorical or boolean column."""
+    """A frequent value of a column of categories, texts or truth values."""
 
     value: Label
     count: int
@@ -47,7 +47,7 @@ class Column(Contract):
     inferred_from: str | None = Field(
         None,
         description="What of its cells told the type: 'numbers', 'money', 'percent', 'thousands', 'leading zeros', "
-        "'declared category', 'dates', 'texts' and so on. Null in datasets of before.",
+        "'declared category', 'dates', 'texts', 'sentences' and so on. Null in datasets of before.",
     )
     distinct: int = Field(description="Distinct values, the missing one not counted.")
     min: float | str | None = Field(
@@ -58,7 +58,7 @@ class Column(Contract):
     max: float | str | None = Field(None, description="numeric, and of datetime the last.")
     infinite: int = Field(0, description="numeric only: rows with an infinite value.")
     integer: bool = Field(False, description="numeric only: every value is a whole number.")
-    top: list[TopValue] | None = Field(None, description="categorical and boolean only: the most frequent values.")
+    top: list[TopValue] | None = Field(None, description="categorical, text and boolean: the most frequent values.")
     not_numbers: list[TopValue] | None = Field(
         None,
         description="categorical only, where most values are numbers, or would be without a decimal comma, marks of "

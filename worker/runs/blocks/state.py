@@ -135,7 +135,8 @@ class BlocksState:
             "metrics": self.metrics,
             "dropped": self.dropped,
         }
-        return pack({name: tensor.cpu().numpy() for name, tensor in tensors.items()}, metadata)
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()} | self.encoder.to_arrays()
+        return pack(arrays, metadata)
 
     @classmethod
     def of(cls, content: bytes) -> "BlocksState":
@@ -146,7 +147,7 @@ class BlocksState:
         return cls(
             spec=FitSpec.model_validate(metadata["spec"]),
             runs=[HeatSummary.model_validate(run) for run in metadata["runs"]],
-            encoder=Encoder.from_json(metadata["encoder"]),
+            encoder=Encoder.from_json(metadata["encoder"], arrays),
             classes=metadata["classes"],
             rows=tuple(metadata["rows"]),
             targets=targets_from_tensors(tensors, metadata, centred="class_frequencies" in tensors),

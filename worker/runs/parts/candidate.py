@@ -52,7 +52,7 @@ class CandidateRows:
             tensors["weights"] = self.weights.training
             if self.weights.validation is not None:
                 tensors["validation_weights"] = self.weights.validation
-        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()} | self.encoder.to_arrays()
         return pack(arrays, {**metadata, "n": self.n, "encoder": self.encoder.to_json()})
 
     @classmethod
@@ -66,7 +66,7 @@ class CandidateRows:
             tensors["Y"],
             metadata["n"],
             targets_from_tensors(tensors, metadata, centred="class_frequencies" in tensors),
-            Encoder.from_json(metadata["encoder"]),
+            Encoder.from_json(metadata["encoder"], arrays),
             (tensors["validation_X"], tensors["validation_Y"]) if validates else None,
             RowWeights(tensors["weights"], tensors.get("validation_weights")) if "weights" in tensors else None,
         )

@@ -11,6 +11,7 @@ Inside are the training rows as the model sees them: rows × encoded columns × 
 import json
 from functools import partial
 
+from worker.contracts.base import ColumnType
 from worker.contracts.errors import InvalidRequest, NotInstalled
 from worker.engine.blocks.model import BlocksModel
 from worker.engine.targets import RegressionTargets
@@ -19,13 +20,16 @@ from worker.serving.model import ServedModel
 MAX_BYTES = 2**31 - 2**20
 """A single-message ONNX file must be below 2 GiB."""
 
+UNGRAPHED: dict[ColumnType, str] = {"datetime": "dates", "text": "text"}
+"""Types of columns that no graph reads, and what they hold."""
+
 
 def onnx_document(model: ServedModel, name: str, description: str, version: str) -> bytes:
     """Return the content of the file. ``version`` is that of this program.
 
     Raises:
         NotInstalled: the package onnx is not there.
-        InvalidRequest: the model is too large for one file, or reads dates.
+        InvalidRequest: the model is too large for one file, or reads dates or text.
     """
     try:
         from worker.serving.onnx.graph import DOUBLE, STRING, Graph
@@ -33,12 +37,12 @@ def onnx_document(model: ServedModel, name: str, description: str, version: str)
         raise NotInstalled(
             "the package onnx is not installed where the service runs: pip install 'factrfm[onnx]'"
         ) from error
-    moments = [column.name for column in model.features if column.type == "datetime"]
-    if moments:
-        raise InvalidRequest(
-            f"the model reads dates, in column {moments[0][:200]!r}, which the ONNX graph cannot take apart; fit it "
-            "without the column, or with numbers made of it, or load the safetensors export"
-        )
+    for column in model.features:
+        if (what := UNGRAPHED.get(column.type)) is not None:
+            raise InvalidRequest(
+                f"the model reads {what}, in column {column.name[:200]!r}, which the ONNX graph cannot "
+                "take apart; fit it without the column, or with numbers made of it, or load the safetensors export"
+            )
     from worker.serving.onnx import blocks, inputs
     from worker.serving.onnx import outputs as answers
 

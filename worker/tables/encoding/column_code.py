@@ -1,7 +1,7 @@
 """How one column is encoded: what was learned of it on training rows, and the columns of numbers that it becomes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Self
@@ -15,7 +15,8 @@ from worker.tables.encoding import copies
 from worker.tables.encoding.calendar import varying
 from worker.tables.encoding.categories import Categories
 from worker.tables.encoding.statistics import Statistics, statistics_of
-from worker.tables.values import as_floats, canonical
+from worker.tables.encoding.texts import TextCode, cells_of, learned_rows
+from worker.tables.values import as_floats, canonical, without_missing
 
 KNOTS = 257
 """The normal score of a value is read off so many quantiles of the training rows."""
@@ -115,6 +116,7 @@ class ColumnCode:
 
     ``rare``: categories that training rows had and that count as other.
     ``circles``: the parts of a date that are encoded beside its position in time, see ``calendar``.
+    ``text``: how texts become numbers.
     ``deviation``: standard deviation of the training rows; None in files of the first versions, and for categories.
     ``statistics``: mean targets of the categories, rare ones too, which are encoded beside their places.
     """
@@ -132,6 +134,7 @@ class ColumnCode:
     rare: tuple[str, ...] = ()
     circles: tuple[str, ...] = ()
     statistics: Statistics | None = None
+    text: TextCode | None = None
 
     @property
     def names(self) -> list[str]:
@@ -141,6 +144,8 @@ class ColumnCode:
         elif self.type == "datetime":
             circles = (f"{self.name}: {part} {function}" for part in self.circles for function in ("sin", "cos"))
             names = [f"{self.name}: position", *circles]
+        elif self.text is not None:
+            names = [f"{self.name}: {number} {words}".rstrip() for number, words in enumerate(self.text.words, 1)]
         else:
             names = [self.name]
         if self.expansion is not None:
@@ -174,15 +179,27 @@ def bin_shares(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndar
     return shares
 
 
-def code_of(document: Mapping[str, Any]) -> ColumnCode:
+def code_of(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ColumnCode:
     expansion, statistics = document.get("expansion"), document.get("statistics")
+    text = document.get("text")
     return ColumnCode(
         **{
             **_tuples(document),
             "expansion": None if expansion is None else Expansion(**_tuples(expansion)),
             "statistics": None if statistics is None else statistics_of(statistics),
+            "text": None if text is None else TextCode.of(text, arrays),
         }
     )
+
+
+def document_of(code: ColumnCode) -> dict[str, Any]:
+    """Return what ``code_of`` makes the same code of, beside the arrays of its text."""
+    document = asdict(replace(code, text=None))
+    del document["text"]
+    if code.statistics is None:
+        # programs of before do not know them
+        del document["statistics"]
+    return document if code.text is None else {**document, "text": code.text.to_json()}
 
 
 def _tuples(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,6 +213,8 @@ def learn(
     bins: int | None,
     weights: np.ndarray | None = None,
 ) -> ColumnCode | None:
+    if described.type == "text":
+        return _text(column, described, weights)
     column = canonical(column)
     missing = 0 < column.null_count < len(column)
     if described.type == "categorical":
@@ -238,6 +257,24 @@ def learn(
         deviation=deviation,
         missing_words=described.missing_words,
         circles=varying(values) if moments else (),
+    )
+
+
+def _text(column: pa.ChunkedArray, described: ModelColumn, weights: np.ndarray | None) -> ColumnCode | None:
+    present = np.flatnonzero(without_missing(column, described.missing_words).is_valid())
+    missing = 0 < len(present) < len(column)
+    rows = learned_rows(present)
+    cells = cells_of(column.take(pa.array(rows)).to_pylist(), described.missing_words)
+    texts = {row: cell for row, cell in zip(rows.tolist(), cells, strict=True) if cell is not None}
+    text = TextCode.fit([*texts.values()], None if weights is None else weights[[*texts]])
+    if text is None and not missing:
+        return None
+    return ColumnCode(
+        described.name,
+        described.type,
+        missing,
+        missing_words=described.missing_words,
+        text=TextCode.empty() if text is None else text,
     )
 
 

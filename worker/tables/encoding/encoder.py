@@ -10,12 +10,14 @@ categorical        one 0/1 column a category, `name=category`, and `name:other` 
                    with statistics, a column of many is followed by `name: target mean`, see ``statistics``
 datetime           `name: position` in time, like a number, and the parts in which rows differ as sine and cosine,
                    `name: month sin`, `name: month cos`, then weekday and hour; `name:missing` as of numbers
+text               `name: 1 words`, `name: 2 words`, …: its place along directions of hashed n-grams, each called by the
+                   words that lie farthest along it, all in one scale; `name:missing` as of numbers
 constant           dropped: nothing can be learned from it
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -26,13 +28,16 @@ from worker.contracts.base import MAX_ENCODED_COLUMNS
 from worker.contracts.errors import InvalidRequest, TooWide
 from worker.contracts.resources import ModelColumn
 from worker.tables.encoding.categories import UNKNOWN, Categories
-from worker.tables.encoding.column_code import VIEWS, ColumnCode, code_of, learn
+from worker.tables.encoding.column_code import VIEWS, ColumnCode, code_of, document_of, learn
 from worker.tables.encoding.layout import Layout
 from worker.tables.encoding.statistics import MANY, TrainingTargets, learn_statistics, out_of_fold
+from worker.tables.encoding.texts import cells_of
 from worker.tables.rows.plain import PlainRows, Rows
 from worker.tables.values import as_floats
 
 FORMAT_VERSION = 1
+TEXTS = "text_"
+"""Begins the names of the arrays of a text column, with its place among the codes."""
 BINS = 8
 WIDTH = 320
 """The views of all numeric columns are at most so many together, as long as every column has two bins."""
@@ -111,7 +116,8 @@ class Encoder:
         for start in range(0, rows.num_rows, BLOCK_ROWS):
             block = rows.slice(start, BLOCK_ROWS)
             categories = [_places(block, code) for code in self.layout.categorical]
-            self.layout.encode(_numbers(block, self.layout.numeric), categories, X[start : start + BLOCK_ROWS])
+            texts = [_texts(block, code) for code in self.layout.texts]
+            self.layout.encode(_numbers(block, self.layout.numeric), categories, texts, X[start : start + BLOCK_ROWS])
         return X
 
     def unknown_categories(self, rows: Rows) -> dict[str, np.ndarray]:
@@ -131,17 +137,31 @@ class Encoder:
         return Layout(self.codes)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what ``from_json`` makes the same encoder of."""
+        """Return what ``from_json`` makes the same encoder of, beside ``to_arrays``."""
         return {
             "format_version": FORMAT_VERSION,
-            "codes": [_document(code) for code in self.codes],
+            "codes": [document_of(code) for code in self.codes],
             "dropped": list(self.dropped),
             "normalize_rows": self.normalize_rows,
         }
 
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the weights of text columns, by names that no other array of a model's file has."""
+        return {
+            f"{TEXTS}{place}_{name}": array
+            for place, code in enumerate(self.codes)
+            if code.text is not None
+            for name, array in code.text.to_arrays().items()
+        }
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of ``to_arrays``."""
+        return sum(array.nbytes for array in self.to_arrays().values())
+
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Return the encoder that ``to_json`` wrote down.
+    def from_json(cls, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> Self:
+        """Return the encoder that ``to_json`` and ``to_arrays`` took apart. ``arrays`` may hold others too.
 
         Raises:
             ValueError: the format is of another version.
@@ -150,16 +170,11 @@ class Encoder:
             raise ValueError(
                 f"the encoder has format version {document['format_version']}; this program reads {FORMAT_VERSION}"
             )
-        codes = tuple(code_of(code) for code in document["codes"])
+        codes = tuple(
+            code_of(code, _with_prefix(arrays or {}, f"{TEXTS}{place}_"))
+            for place, code in enumerate(document["codes"])
+        )
         return cls(codes, tuple(document["dropped"]), document["normalize_rows"])
-
-
-def _document(code: ColumnCode) -> dict[str, Any]:
-    document = asdict(code)
-    if code.statistics is None:
-        # programs of before do not know them
-        del document["statistics"]
-    return document
 
 
 def _has_many(code: ColumnCode) -> bool:
@@ -190,6 +205,16 @@ def _places(rows: Rows, code: ColumnCode) -> np.ndarray:
     if isinstance(rows, PlainRows):
         return np.array([code.known.place(text) for text in rows.texts_of(code.name)], int)
     return code.known.places(rows.column(code.name))
+
+
+def _texts(rows: Rows, code: ColumnCode) -> list[str | None]:
+    """Return the cells (n,) of a text column."""
+    texts = rows.texts_of(code.name) if isinstance(rows, PlainRows) else rows.column(code.name).to_pylist()
+    return cells_of(texts, code.missing_words)
+
+
+def _with_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def bins_among(numeric: int) -> int:

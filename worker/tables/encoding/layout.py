@@ -10,12 +10,13 @@ import numpy as np
 
 from worker.tables.encoding.calendar import circle
 from worker.tables.encoding.column_code import VIEWS, ColumnCode, bin_shares
+from worker.tables.values import AS_TEXTS
 
 
 class Layout:
     """Columns of encoded rows: ``places`` has the slice of each code, ``width`` their number.
 
-    ``numeric`` and ``categorical`` are the codes by what they take: numbers, or places of categories.
+    ``numeric``, ``categorical`` and ``texts`` are the codes by what they take: numbers, places of categories, or texts.
     """
 
     def __init__(self, codes: Sequence[ColumnCode]) -> None:
@@ -23,7 +24,7 @@ class Layout:
         self.width = bounds[-1]
         self.places = [slice(*pair) for pair in pairwise(bounds)]
         placed = list(zip(codes, self.places, strict=True))
-        numeric = [(code, place) for code, place in placed if code.type != "categorical"]
+        numeric = [(code, place) for code, place in placed if code.type not in AS_TEXTS]
         self.numeric = [code for code, _ in numeric]
         self._first = np.array([place.start for _, place in numeric], int)
         self._fills, self._shifts, self._scales = _transposed(
@@ -61,12 +62,20 @@ class Layout:
             for number, (code, place) in enumerate(pair for pair in placed if pair[0].type == "categorical")
             if code.statistics is not None
         ]
+        self._texts = [(code.text, place, code.missing) for code, place in placed if code.text is not None]
+        self.texts = [code for code in codes if code.text is not None]
 
-    def encode(self, numbers: np.ndarray, categories: Sequence[np.ndarray], X: np.ndarray) -> None:
+    def encode(
+        self,
+        numbers: np.ndarray,
+        categories: Sequence[np.ndarray],
+        texts: Sequence[Sequence[str | None]],
+        X: np.ndarray,
+    ) -> None:
         """Write encoded rows into X (n, width).
 
         ``numbers``: float64 (n, numeric codes), NaN for missing values. ``categories``: of each categorical code the
-        places (n,) that ``Categories`` gives.
+        places (n,) that ``Categories`` gives. ``texts``: of each text code the cells (n,), None for missing ones.
         """
         X.fill(0.0)
         absent = np.isnan(numbers)
@@ -85,6 +94,10 @@ class Layout:
             X[rows, indicators[places]] = 1.0
         for number, columns, table in self._means:
             X[:, columns] = table[categories[number]]
+        for (text, columns, flagged), cells in zip(self._texts, texts, strict=True):
+            X[:, columns.start : columns.stop - flagged] = text.encode(cells)
+            if flagged:
+                X[:, columns.stop - 1] = [cell is None for cell in cells]
 
     def _encode_views(self, values: np.ndarray, absent: np.ndarray, X: np.ndarray) -> None:
         """Write ranks and bins of expanded columns beside their values; the views share the weight of one column."""

@@ -6,6 +6,7 @@ from worker.contracts.resources import Column
 from worker.tables.encoding.calendar import PARTS
 from worker.tables.encoding.column_code import MANY, MOST
 from worker.tables.encoding.encoder import bins_among
+from worker.tables.encoding.texts import COMPONENTS
 
 
 def encoded_width(columns: Sequence[Column], expanded: bool = False) -> int:
@@ -26,6 +27,8 @@ def _width(column: Column, bins: int) -> int:
     width = 1
     if column.type == "categorical":
         width += column.distinct if column.distinct <= MANY else min(column.distinct, MOST)
+    if column.type == "text":
+        width = COMPONENTS
     if column.type == "datetime":
         width += 2 * len(PARTS)
     if bins and column.type == "numeric" and column.distinct > 2:

@@ -12,11 +12,12 @@ from worker.contracts.resources import Column, DroppedColumn, Reading
 from worker.tables.cells import dates
 from worker.tables.delimited.header import FirstRowIsData
 from worker.tables.files.describe import Blocks, describe
+from worker.tables.files.free_text import as_free_text
 from worker.tables.files.inference import ColumnForm, check_cells, column_forms
 from worker.tables.files.raw_table import NO_HEADER, Limits, RawTable
 from worker.tables.files.readers import OPEN, read
 from worker.tables.storage import ROW_GROUP, iter_column, open_table
-from worker.tables.values import canonical
+from worker.tables.values import AS_TEXTS, canonical
 
 GROUP_BYTES = 2**23
 
@@ -59,21 +60,24 @@ def ingest(
         raise UnreadableTable(f"the table has a header and no rows{f'; {NO_HEADER}' if raw.guessed_header else ''}")
     with open_table(destination) as file:
         columns = [
-            describe(name, form.type, _blocks(file, name, rows, form), destination.parent, index=name in raw.index)
+            _described(name, form, _blocks(file, name, rows, form), raw, rows, options, destination.parent)
             for name, form in zip(raw.names, forms, strict=True)
         ]
-    columns = [
-        column.model_copy(
-            update={
-                "missing_words": options.missing,
-                "decimal": form.decimal,
-                "date_order": form.date_order,
-                "inferred_from": form.inferred_from,
-            }
-        )
-        for column, form in zip(_indexed(columns, rows, raw), forms, strict=True)
-    ]
-    return IngestedTable(rows, columns, raw.reading)
+    return IngestedTable(rows, _indexed(columns, rows, raw), raw.reading)
+
+
+def _described(
+    name: str, form: ColumnForm, blocks: Blocks, raw: RawTable, rows: int, options: ReadingOptions, folder: Path
+) -> Column:
+    """Return a column with its statistics, and what told its type."""
+    told = {
+        "missing_words": options.missing,
+        "decimal": form.decimal,
+        "date_order": form.date_order,
+        "inferred_from": form.inferred_from,
+    }
+    column = describe(name, form.type, blocks, folder, index=name in raw.index).model_copy(update=told)
+    return as_free_text(column, rows, blocks)
 
 
 def _without_empty(raw: RawTable, forms: list[ColumnForm]) -> tuple[RawTable, list[ColumnForm]]:
@@ -100,7 +104,7 @@ def _without_empty(raw: RawTable, forms: list[ColumnForm]) -> tuple[RawTable, li
 def _indexed(columns: list[Column], rows: int, raw: RawTable) -> list[Column]:
     """Return columns of which a first one without a name, whose values name the rows, is the index of a data frame."""
     first, *others = columns
-    names_rows = first.distinct == rows > 1 and (first.integer or first.type in ("categorical", "datetime"))
+    names_rows = first.distinct == rows > 1 and (first.integer or first.type in (*AS_TEXTS, "datetime"))
     if raw.reading is None or not raw.reading.header or first.name not in raw.unnamed or not names_rows:
         return columns
     return [first.model_copy(update={"index": True}), *others]

@@ -18,7 +18,7 @@ from worker.tables.files.raw_table import MAX_NAME_LENGTH
 from worker.tables.files.size_limits import check_columns
 from worker.tables.rows.matching import WrongCell, check_rows, match_columns, selected
 from worker.tables.rows.plain import PlainColumns, PlainRows, plain_rows
-from worker.tables.values import ARROW_TYPES, cell_text
+from worker.tables.values import ARROW_TYPES, AS_TEXTS, cell_text
 
 NUMBERS, BOOLEANS, TEXTS = (ARROW_TYPES[kind] for kind in ("numeric", "boolean", "categorical"))
 MAX_ABSENT = 2**22
@@ -219,11 +219,12 @@ def _array(column: ModelColumn, cells: Sequence[Any]) -> pa.Array:
         for row, cell in enumerate(cells):
             if (wrong := mistake(cell)) is not None:
                 raise WrongCell(row, column.name, wrong)
-    if present <= {int, float} and column.type != "categorical":
+    as_texts = column.type in AS_TEXTS
+    if present <= {int, float} and not as_texts:
         return pa.array(
             [None if cell is None else _float(cell, row, column) for row, cell in enumerate(cells)], NUMBERS
         )
-    if present == {bool} and column.type != "categorical":
+    if present == {bool} and not as_texts:
         return pa.array(cells, BOOLEANS)
     # the meaning of a cell does not depend on other cells
     return pa.array([None if cell is None or cell != cell else cell_text(cell) for cell in cells], TEXTS)

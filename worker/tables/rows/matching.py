@@ -117,7 +117,7 @@ def fitted(column: pa.ChunkedArray, feature: ModelColumn) -> pa.Array | pa.Chunk
     values.type_of(feature.name, array.type)
     if feature.type == "datetime":
         return _moments(feature, array)
-    if feature.type == "categorical":
+    if feature.type in values.AS_TEXTS:
         return values.typed(feature.name, array, "categorical")
     if pa.types.is_dictionary(array.type) and not pa.types.is_boolean(array.type.value_type):
         # only the text of a category counts, as in stored tables

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from worker.contracts.resources import ModelColumn
-from worker.tables.values import ARROW_TYPES
+from worker.tables.values import ARROW_TYPES, AS_TEXTS
 
 NUMBER_CELLS = frozenset({int, float, NoneType})
 TRUTH_CELLS = frozenset({bool, NoneType})
@@ -44,7 +44,7 @@ class PlainColumns:
     def of(cls, features: Sequence[ModelColumn]) -> "PlainColumns":
         """Return the columns of ``features``, each kind in their order."""
         names = {kind: tuple(feature.name for feature in features if feature.type == kind) for kind in ARROW_TYPES}
-        return cls(names["numeric"], names["boolean"], names["categorical"])
+        return cls(names["numeric"], names["boolean"], tuple(name for kind in AS_TEXTS for name in names[kind]))
 
 
 @dataclass(frozen=True)

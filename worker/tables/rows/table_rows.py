@@ -19,7 +19,7 @@ from worker.tables.files.readers import PARSE_ERRORS, read
 from worker.tables.rows import json_rows, plain
 from worker.tables.rows.matching import check_rows, match_columns
 from worker.tables.rows.plain import PlainColumns, PlainRows, Rows, plain_rows
-from worker.tables.values import EXACT_INTEGERS, decoded_type, is_text
+from worker.tables.values import AS_TEXTS, EXACT_INTEGERS, decoded_type, is_text
 
 MAX_BYTES = 2**28
 """Per file of rows, once decompressed."""
@@ -36,7 +36,8 @@ class RowReader:
         # every cell must be compared with the caller's missing words, and every date read
         self._may_be_plain = all(column.missing_words is None and column.type != "datetime" for column in features)
         kinds = np.array([column.type for column in features])
-        self._places = [np.flatnonzero(kinds == kind) for kind in ("numeric", "boolean", "categorical")]
+        places = [np.flatnonzero(kinds == kind) for kind in ("numeric", "boolean", *AS_TEXTS)]
+        self._places = [*places[:2], np.concatenate(places[2:])]
 
     def read(self, body: bytes, media_type: str, *, max_rows: int, header: bool | None = None) -> Rows:
         """Return the rows of a request's body. ``header``: of a text, see ``readers.read``.
