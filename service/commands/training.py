@@ -258,8 +258,9 @@ def _run(session: Session, body: dict[str, Any], timeout: float | None, no_wait:
     if not body["dataset"].startswith("ds_"):
         uploaded = session.client.upload(body["dataset"])
         targets = [body["target"]] if isinstance(body["target"], str) else body["target"]
-        ignored = [name for name, kind in body.get("columns", {}).items() if kind == "ignore"]
-        note_warnings(session, uploaded, [*body.get("exclude", ()), *ignored, *targets])
+        # of what the request itself says there is nothing to warn of
+        said = [*body.get("exclude", ()), *body.get("columns", ()), *filter(None, [body.get("weights")])]
+        note_warnings(session, uploaded, [*said, *targets])
         body["dataset"] = uploaded.id
     job = session.client.submit(body)
     if no_wait:

@@ -153,6 +153,17 @@ def test_weights_of_rows_and_classes_are_said(terminal: Terminal) -> None:
     assert "no label 'maybe'" in terminal.errors
 
 
+def test_of_what_a_request_says_of_a_column_nothing_warns(terminal: Terminal) -> None:
+    (terminal.folder / "named.csv").write_text(
+        "\n".join(["id,a,y", *(f"K-{k:04d},{k % 7},{k}" for k in range(60))]) + "\n"
+    )
+    fit = ("fit", "named.csv", "-t", "y", *FAST, "--no-wait")
+    terminal(*fit)
+    assert "'id' has 60 different texts" in terminal.errors
+    terminal(*fit, "--column", "id=categorical")
+    assert "different texts" not in terminal.errors
+
+
 def test_what_is_deleted_is_gone_and_nothing_where_a_version_is_not_named(terminal: Terminal) -> None:
     made = json.loads(terminal("fit", "houses.csv", "-t", "price", "-m", "passing", *FAST, "--json"))
     terminal("delete", made["job"], "passing", code=2)
