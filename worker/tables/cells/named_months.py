@@ -45,7 +45,10 @@ def in_numbers(texts: pa.Array) -> pa.Array:
 def _in_numbers(text: str) -> str:
     named = _DAY_FIRST.match(text) or _MONTH_FIRST.match(text)
     if named is not None:
-        month = MONTHS[named["month"].lower()]
+        month = MONTHS.get(named["month"].lower())
+        # such as a ſ for the s, which is its other case
+        if month is None:
+            return text
         return f"{_whole(named['year'])}-{month:02d}-{int(named['day']):02d}{text[named.end() :]}"
     short = _SHORT_YEAR.match(text)
     return text if short is None else f"{short[1]}{_whole(short[2])}{text[short.end() :]}"

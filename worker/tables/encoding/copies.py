@@ -2,6 +2,8 @@
 
 import numpy as np
 
+ROUNDING = 1e-9
+
 
 def mean(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """Return the mean of values (n,) or (n, k) over the rows, () or (k,)."""
@@ -15,9 +17,15 @@ def variance(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
 
 
 def counts(weights: np.ndarray) -> np.ndarray:
-    """Return how many copies weights (n,) stand for: whole numbers themselves, others scaled to one copy a row."""
-    whole = bool((weights == np.floor(weights)).all())
-    return weights if whole else weights * (len(weights) / weights.sum())
+    """Return how many copies weights (n,) stand for: whole numbers themselves, others scaled to one copy a row.
+
+    Weights that are all the same are one copy each, whatever rounding does to them.
+    """
+    if (weights == np.floor(weights)).all():
+        return weights
+    scaled: np.ndarray = weights * (len(weights) / weights.sum())
+    whole = np.round(scaled)
+    return whole if (np.abs(scaled - whole) <= ROUNDING * scaled).all() else scaled
 
 
 def number(values: np.ndarray, copies: np.ndarray | None) -> int:

@@ -27,6 +27,7 @@ import pyarrow as pa
 from worker.contracts.base import MAX_ENCODED_COLUMNS
 from worker.contracts.errors import InvalidRequest, TooWide
 from worker.contracts.resources import ModelColumn
+from worker.tables.encoding import copies
 from worker.tables.encoding.categories import UNKNOWN, Categories
 from worker.tables.encoding.column_code import VIEWS, ColumnCode, code_of, document_of, learn
 from worker.tables.encoding.layout import Layout
@@ -65,7 +66,7 @@ class Encoder:
         weights: np.ndarray | None = None,
         targets: TrainingTargets | None = None,
     ) -> Self:
-        """Learn from training rows. ``weights`` (n,), above 0: whole numbers count as so many copies of each row.
+        """Learn from training rows. ``weights`` (n,), above 0: as of ``copies.counts``.
 
         ``targets``: columns of many categories have statistics of them; ``encode_training`` encodes these rows then.
 
@@ -73,6 +74,8 @@ class Encoder:
             InvalidRequest: no column tells the rows apart.
         """
         bins = bins_among(sum(column.type == "numeric" for column in features)) if expanded else None
+        # how rare a category or a word is does not depend on the unit of weights
+        weights = None if weights is None else copies.counts(weights)
         codes = {
             column.name: learn(table.column(column.name), column, standardize, bins, weights) for column in features
         }

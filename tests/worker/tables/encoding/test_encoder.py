@@ -382,3 +382,16 @@ def test_a_row_of_weight_two_counts_as_two_rows_of_its_category():
     code = learn(column, CITY[0], True, None, weights)
     assert code is not None
     assert code.categories == tuple(f"c{k}" for k in range(7))
+
+
+@pytest.mark.parametrize("unit", [0.5, 1e-3 / 3, 1e6 / 7])
+def test_the_unit_of_weights_does_not_matter_to_categories_and_words(unit):
+    rows, rng = 2 * 60, np.random.default_rng(0)
+    notes = [" ".join(rng.choice(["kitchen", "bath", "garden", "old", "new", "dark"], 3)) for _ in range(rows)]
+    table = pa.table({"city": [f"c{k % 60}" for k in range(rows)], "notes": notes})
+    features = [*CITY, ModelColumn(name="notes", type="text")]
+    options = {"standardize": True, "normalize_rows": False}
+    plain = Encoder.fit(table, features, **options)
+    weighted = Encoder.fit(table, features, **options, weights=np.full(rows, unit))
+    assert weighted.names == plain.names
+    np.testing.assert_allclose(weighted.encode(table), plain.encode(table), atol=1e-4)

@@ -79,6 +79,10 @@ def test_a_month_that_is_short_of_a_plain_letter_has_a_name(taken):
     assert taken(["3. Mär 2024", "4. Mär 2024"])[0].type == "datetime"
 
 
+def test_a_letter_that_only_ignoring_case_is_of_a_month_makes_no_date(taken):
+    assert taken(["3 ſep 2024", "4 ſep 2024", "5 auguſt 2024"])[0].type == "categorical"
+
+
 def test_days_of_one_digit_and_with_ends_of_words_are_dates(taken):
     _, moments = taken(["January 2nd, 2024", "1st Feb 2024", "Jan 2 2024", "3. Mar 2024", "4 MAY 2024", "5-jun-2024"])
     assert [(moment.month, moment.day) for moment in moments] == [(1, 2), (2, 1), (1, 2), (3, 3), (5, 4), (6, 5)]
