@@ -35,12 +35,13 @@ def number(values: np.ndarray, copies: np.ndarray | None) -> int:
 
 def quantiles(values: np.ndarray, levels: np.ndarray, copies: np.ndarray | None) -> np.ndarray:
     """Return what ``np.quantile`` does of all ``copies`` (n,) of values (n,)."""
-    if copies is None:
-        found: np.ndarray = np.quantile(values, levels)
-        return found
     order = np.argsort(values, kind="stable")
-    ordered, ends = values[order], np.cumsum(copies[order])
+    ordered = values[order]
+    ends = np.arange(1, len(values) + 1) if copies is None else np.cumsum(copies[order])
     places = levels * (number(values, copies) - 1)
+    whole = np.round(places)
+    # a place that rounding moved between two values would make a third of them, beside the value that it is
+    places = np.where(np.abs(places - whole) <= ROUNDING * np.maximum(whole, 1), whole, places)
     below = np.floor(places)
     low, high = (
         ordered[np.searchsorted(ends, place, side="right").clip(max=len(ordered) - 1)] for place in (below, below + 1)

@@ -328,6 +328,16 @@ def test_a_number_one_rounding_away_from_a_repeated_one_is_encoded_like_it(away)
     np.testing.assert_allclose(asked, encoder.encode(pa.table({"a": cells})), atol=1e-6)
 
 
+@pytest.mark.parametrize("rows", [48, 69, 83])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_repeated_numbers_of_few_rows_are_encoded_like_those_one_rounding_away(rows, weighted):
+    rng = np.random.default_rng(rows)
+    values, weights = rng.normal(size=rows), rng.integers(1, 3, rows)
+    expansion = Expansion.fit(values, 8, weights) if weighted else Expansion.fit(np.repeat(values, weights), 8)
+    single = values.astype(np.float32).astype(float)
+    np.testing.assert_allclose(expansion.middles(single), expansion.middles(values), atol=1e-3)
+
+
 def test_numbers_that_float32_cannot_tell_apart_stay_apart():
     cells = [1.7e9, 1.7e9, 1.7e9 + 1, 1.7e9 + 1, 1.7e9 + 2, 1.7e9 + 3]
     expansion = Expansion.fit(np.array(cells), 2)
