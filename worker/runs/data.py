@@ -182,7 +182,8 @@ def labeled_validation_rows(
     Raises:
         InvalidRequest: as of ``labeled_rows``; or no row is left, or a label is none of the classes.
     """
-    labeled = _labeled(order, table, classes if class_weights is None else class_weights.classes)
+    known = classes if class_weights is None else class_weights.classes
+    labeled = _labeled(order, table, known, "/validation/dataset")
     if class_weights is not None:
         labeled = labeled.times(class_weights)
     if not len(labeled.Y):
@@ -191,13 +192,13 @@ def labeled_validation_rows(
     return labeled
 
 
-def _labeled(order: RowsOrder, table: pa.Table, classes: list[Label] | None) -> LabeledRows:
+def _labeled(order: RowsOrder, table: pa.Table, classes: list[Label] | None, place: str = "/weights") -> LabeledRows:
     request, rows = order.request, np.arange(table.num_rows)
     words = columns_of(order, request.targets)[0].missing_words
     if request.missing_target == "drop":
         rows = rows_with_targets(table, request.targets, classes, words)
     dropped, labeled = table.num_rows - len(rows), len(rows)
-    rows, weights = _weighing(order, table, rows, "/weights" if classes is None else "/validation/dataset")
+    rows, weights = _weighing(order, table, rows, place)
     if order.task == "regression":
         Y = regression_targets(table, request.targets, rows)
     else:

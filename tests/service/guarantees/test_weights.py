@@ -362,6 +362,18 @@ def test_a_row_without_a_target_needs_no_weight(client: TestClient, run_job: Any
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/weights")
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_weight_that_the_validation_dataset_lacks_is_one_of_it(client: TestClient, run_job: Any, target: str) -> None:
+    table = _table().drop(columns="test")
+    held = table.head(30).copy()
+    held.loc[5, "w"], held.loc[9, target] = None, None
+    judges = {"validation": {"dataset": _upload(client, held)}}
+    answer = client.post("/v1/jobs", json=_body(client, table, target, weights="w", **judges))
+    with pytest.raises(InvalidRequest, match="column 'w' has no weight in row 6") as refused:
+        run_job(answer.json()["id"])
+    assert [error.pointer for error in refused.value.errors] == ["/validation/dataset"]
+
+
 def test_too_few_rows_of_a_weight_above_0_are_refused(client: TestClient, run_job: Any) -> None:
     few = _body(client, _table().assign(w=[1, 1] + [0] * (ROWS - 2)), weights="w", validation={"fraction": 0.2})
     alike = _table().assign(w=lambda frame: (frame["kind"] == "low") * 1)

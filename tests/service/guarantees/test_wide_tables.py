@@ -3,8 +3,10 @@
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from starlette.testclient import TestClient
+from support.inline import fitted_model
 
 from service.app import create_app
 
@@ -61,3 +63,18 @@ def test_where_it_is_asked_for_the_other_one_is_named(narrow, wide):
     [wrong] = refused.json()["errors"]
     assert wrong["pointer"] == "/spec/encoding"
     assert "encoding 'plain' makes 410" in wrong["message"]
+
+
+def test_a_trial_whose_mean_targets_are_too_many_fails_and_the_search_goes_on(client, run_job):
+    rows, labels = 900, 300
+    cells = np.random.default_rng(0).integers(0, 30, (rows, 15))
+    table = pd.DataFrame({f"c{place}": [f"v{cell}" for cell in column] for place, column in enumerate(cells.T)})
+    table["label"] = [f"L{row % labels:03}" for row in range(rows)]
+    sent = client.post("/v1/datasets", content=table.to_csv(index=False), headers={"Content-Type": "text/csv"})
+    spec = {"iterations": 0, "feature_matrix": "diagonal", "exponent": 1.3, "ridge": 0.1}
+    search = {"trials": 2, "space": {"encoding": {"choices": ["statistics"]}}}
+    body = {"kind": "tune", "dataset": sent.json()["id"], "target": "label", "spec": spec, "search": search}
+    model = fitted_model(client, run_job, body)
+    first, second = client.get(f"/v1/jobs/{model['job']}/result").json()["trials"]
+    assert (first["state"], second["state"]) == ("complete", "failed")
+    assert "encoding 'statistics' makes 4965 encoded columns" in second["reason"]

@@ -7,7 +7,7 @@ from functools import cached_property
 from pydantic import TypeAdapter
 
 from worker.contracts.artifacts import Checkpoint
-from worker.contracts.errors import DoesNotFit
+from worker.contracts.errors import DoesNotFit, TooWide
 from worker.contracts.events import TrialData
 from worker.contracts.messages import AnyReport, FitOrder, PartDone, ProgressReport, TrialOrder, TuneOrder
 from worker.contracts.parts import TrialResult
@@ -46,7 +46,7 @@ def trial(order: TrialOrder, artifacts: Artifacts, machine: Machine, report: Cal
         [stored_trial(data) for data in earlier],
         work.trial - 1,
         work.params,
-        failures=(EngineError, DoesNotFit),
+        failures=(EngineError, DoesNotFit, TooWide),
     )
     data = trial_data(ended, order.request.search.trials, metrics, time.perf_counter() - began)
     return PartDone(result=TrialResult(data=data))

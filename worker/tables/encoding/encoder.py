@@ -42,6 +42,8 @@ TEXTS = "text_"
 BINS = 8
 WIDTH = 320
 """The views of all numeric columns are at most so many together, as long as every column has two bins."""
+MAX_MEANS = 2**20
+"""Of mean targets of categories, which are numbers of some 24 bytes in a header that may have 64 MiB."""
 BLOCK_ROWS = 4096
 """Rows are encoded in blocks of so many, which bounds the memory of what is computed on the way."""
 
@@ -72,6 +74,7 @@ class Encoder:
 
         Raises:
             InvalidRequest: no column tells the rows apart.
+            TooWide: there would be too many statistics.
         """
         bins = bins_among(sum(column.type == "numeric" for column in features)) if expanded else None
         # how rare a category or a word is does not depend on the unit of weights
@@ -83,6 +86,7 @@ class Encoder:
         if not varying:
             raise InvalidRequest.at("/features", "every feature column is constant or empty in the training rows")
         if targets is not None:
+            _check_means(varying, targets)
             varying = tuple(_with_statistics(code, table, targets) for code in varying)
         return cls(varying, tuple(name for name, code in codes.items() if code is None), normalize_rows)
 
@@ -182,6 +186,16 @@ class Encoder:
 
 def _has_many(code: ColumnCode) -> bool:
     return code.type == "categorical" and len(code.categories) + len(code.rare) > MANY
+
+
+def _check_means(codes: Sequence[ColumnCode], targets: TrainingTargets) -> None:
+    categories = sum(len(code.categories) + len(code.rare) for code in codes if _has_many(code))
+    if (means := categories * targets.Y.shape[1]) > MAX_MEANS:
+        raise TooWide.at(
+            "/spec/encoding",
+            f"encoding 'statistics' makes {means} mean targets of categories and at most {MAX_MEANS} are allowed; "
+            "encoding 'expanded' makes none",
+        )
 
 
 def _with_statistics(code: ColumnCode, table: pa.Table, targets: TrainingTargets) -> ColumnCode:

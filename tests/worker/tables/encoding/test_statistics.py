@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from sklearn.model_selection import PredefinedSplit
 from sklearn.preprocessing import TargetEncoder
 
+from worker.contracts.errors import TooWide
 from worker.contracts.resources import ModelColumn
 from worker.tables import media
+from worker.tables.encoding import encoder as encoders
 from worker.tables.encoding.categories import GAP
 from worker.tables.encoding.encoder import Encoder
 from worker.tables.encoding.statistics import FOLDS, MANY, TrainingTargets, level_means, out_of_fold_means
@@ -217,3 +219,12 @@ def test_a_model_without_statistics_is_stored_as_before():
     shops, _ = _drawn()
     encoder = Encoder.fit(_table(shops), FEATURES, standardize=True, normalize_rows=False, expanded=True)
     assert all("statistics" not in code for code in encoder.to_json()["codes"])
+
+
+def test_more_means_than_a_header_holds_are_refused(monkeypatch):
+    shops, y = _drawn()
+    monkeypatch.setattr(encoders, "MAX_MEANS", 40)
+    _fitted(_table(shops), y)
+    monkeypatch.setattr(encoders, "MAX_MEANS", 39)
+    with pytest.raises(TooWide, match="makes 40 mean targets of categories and at most 39"):
+        _fitted(_table(shops), y)
