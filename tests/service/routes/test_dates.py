@@ -1,7 +1,5 @@
 """A column of dates is learned from, shown as one block of the matrix, and read in every form to predict."""
 
-import io
-import json
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from starlette.testclient import TestClient
+from support.frames import predict_frame, upload_frame
 from support.inline import fitted_model
 
 ROWS = 240
@@ -28,28 +27,9 @@ def _frame() -> pd.DataFrame:
     return pd.DataFrame({"sold": [day.isoformat() for day in DAYS], "n": [k % 5 for k in range(ROWS)], "price": prices})
 
 
-def _upload(client: TestClient, frame: pd.DataFrame) -> Any:
-    content = frame.to_csv(index=False)
-    answer = client.post("/v1/datasets", content=content, headers={"Content-Type": "text/csv"})
-    assert answer.status_code == 201, answer.text
-    return answer.json()
-
-
 def _fitted(client: TestClient, run_job: Callable[[str], None], dataset: str, **changes: Any) -> Any:
     body = {"kind": "fit", "dataset": dataset, "target": "price", "model": "dated", "spec": SPEC, **changes}
     return fitted_model(client, run_job, body)
-
-
-def _predict(client: TestClient, frame: pd.DataFrame, form: str) -> Any:
-    if form == "application/json":
-        content = json.dumps({"rows": frame.astype(object).to_dict("records")}).encode()
-    elif form == "text/csv":
-        content = frame.to_csv(index=False).encode()
-    else:
-        body = io.BytesIO()
-        frame.to_parquet(body, index=False)
-        content = body.getvalue()
-    return client.post("/v1/models/dated/predict", content=content, headers={"Content-Type": form})
 
 
 @pytest.mark.parametrize("spec", [SPEC, BLOCKS], ids=["whole", "blocks"])
@@ -57,7 +37,7 @@ def test_dates_are_learned_from_and_read_in_every_form(
     client: TestClient, run_job: Callable[[str], None], spec: dict[str, Any]
 ) -> None:
     frame = _frame()
-    made = _upload(client, frame)
+    made = upload_frame(client, frame)
     assert made["columns"][0]["type"] == "datetime"
     assert (made["columns"][0]["min"], made["columns"][0]["max"]) == ("2021-01-01", DAYS[-1].isoformat())
     model = _fitted(client, run_job, made["id"], spec=spec)
@@ -72,7 +52,7 @@ def test_dates_are_learned_from_and_read_in_every_form(
     rows = frame[["sold", "n"]][:5]
     moments = pd.to_datetime(rows["sold"])
     answers = [
-        _predict(client, rows.assign(sold=cells), form)
+        predict_frame(client, "dated", rows.assign(sold=cells), form)
         for cells, form in (
             (rows["sold"], "text/csv"),
             (rows["sold"] + "T02:00:00+02:00", "application/json"),
@@ -87,7 +67,7 @@ def test_dates_are_learned_from_and_read_in_every_form(
 
 def test_what_is_no_date_is_refused_with_its_place(client: TestClient, run_job: Callable[[str], None]) -> None:
     frame = _frame()
-    _fitted(client, run_job, _upload(client, frame)["id"])
+    _fitted(client, run_job, upload_frame(client, frame)["id"])
     for cell in ("soon", 12, True, "28.02.2024"):
         rows = [{"sold": "2024-01-01", "n": 1}, {"sold": cell, "n": 1}]
         answer = client.post("/v1/models/dated/predict", json={"rows": rows})
@@ -112,7 +92,7 @@ def test_what_is_no_date_is_refused_with_its_place(client: TestClient, run_job: 
 def test_dates_may_be_categories_and_texts_dates(client: TestClient, run_job: Callable[[str], None]) -> None:
     frame = _frame()
     frame["quarter"] = [f"2021-{1 + k % 4:02d}-01" for k in range(ROWS)]
-    dataset = _upload(client, frame)["id"]
+    dataset = upload_frame(client, frame)["id"]
     model = _fitted(client, run_job, dataset, columns={"quarter": "categorical"})
     assert [one["type"] for one in model["features"]] == ["datetime", "numeric", "categorical"]
     assert "quarter=2021-02-01" in {
@@ -122,7 +102,7 @@ def test_dates_may_be_categories_and_texts_dates(client: TestClient, run_job: Ca
     [error] = client.post("/v1/jobs?dry_run=true", json=body).json()["errors"]
     assert (error["pointer"], "row 1" in error["message"]) == ("/columns/n", True)
     frame["sold"] = frame["sold"].replace(DAYS[7].isoformat(), "soon")
-    dataset = _upload(client, frame)["id"]
+    dataset = upload_frame(client, frame)["id"]
     body = {**body, "dataset": dataset, "columns": {"sold": "datetime"}}
     [error] = client.post("/v1/jobs?dry_run=true", json=body).json()["errors"]
     assert error["pointer"] == "/columns/sold"
@@ -132,7 +112,7 @@ def test_dates_may_be_categories_and_texts_dates(client: TestClient, run_job: Ca
 def test_dates_to_learn_are_classes(client: TestClient, run_job: Callable[[str], None]) -> None:
     frame = _frame()
     frame["quarter"] = [f"2021-{1 + k % 4:02d}-01" for k in range(ROWS)]
-    dataset = _upload(client, frame)["id"]
+    dataset = upload_frame(client, frame)["id"]
     model = _fitted(client, run_job, dataset, target="quarter")
     assert model["classes"] == ["2021-01-01", "2021-02-01", "2021-03-01", "2021-04-01"]
     body = {"kind": "fit", "dataset": dataset, "target": "quarter", "columns": {"quarter": "datetime"}}

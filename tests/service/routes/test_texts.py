@@ -1,7 +1,6 @@
 """A column of texts that a request calls text is learned from, and is one block of the matrix."""
 
 import io
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from starlette.testclient import TestClient
+from support.frames import predict_frame, upload_frame
 from support.inline import fitted_model
 
 ROWS = 260
@@ -35,28 +35,9 @@ def _frame() -> pd.DataFrame:
     return pd.DataFrame({"notes": notes, "size": size, "price": size + 40.0 * good})
 
 
-def _upload(client: TestClient, frame: pd.DataFrame, **query: Any) -> Any:
-    content = frame.to_csv(index=False)
-    answer = client.post("/v1/datasets", params=query, content=content, headers={"Content-Type": "text/csv"})
-    assert answer.status_code == 201, answer.text
-    return answer.json()
-
-
 def _body(dataset: str, **changes: Any) -> dict[str, Any]:
     body = {"kind": "fit", "dataset": dataset, "target": "price", "model": "worded", "spec": SPEC}
     return {**body, "columns": {"notes": "text"}, **changes}
-
-
-def _predict(client: TestClient, frame: pd.DataFrame, form: str) -> Any:
-    if form == "application/json":
-        content = json.dumps({"rows": frame.astype(object).to_dict("records")}).encode()
-    elif form == "text/csv":
-        content = frame.to_csv(index=False).encode()
-    else:
-        body = io.BytesIO()
-        frame.to_parquet(body, index=False)
-        content = body.getvalue()
-    return client.post("/v1/models/worded/predict", content=content, headers={"Content-Type": form})
 
 
 @pytest.mark.parametrize("spec", [SPEC, BLOCKS], ids=["whole", "blocks"])
@@ -64,7 +45,7 @@ def test_texts_are_learned_from_and_read_in_every_form(
     client: TestClient, run_job: Callable[[str], None], spec: dict[str, Any]
 ) -> None:
     frame = _frame()
-    made = _upload(client, frame)
+    made = upload_frame(client, frame)
     model = fitted_model(client, run_job, _body(made["id"], spec=spec))
     assert [one["type"] for one in model["features"]] == ["text", "numeric"]
     assert model["left_out"] == []
@@ -75,7 +56,7 @@ def test_texts_are_learned_from_and_read_in_every_form(
     assert len([name for name in encoded if name.startswith("notes: ")]) == len(encoded) - 1 == 32
     rows = frame[["notes", "size"]][:4]
     forms = ("text/csv", "application/json", "application/vnd.apache.parquet")
-    predicted = [_predict(client, rows, form).json()["predictions"] for form in forms]
+    predicted = [predict_frame(client, "worded", rows, form).json()["predictions"] for form in forms]
     assert all(one == pytest.approx(predicted[0], abs=1e-4) for one in predicted)
     tensors = [
         {"name": "notes", "datatype": "BYTES", "shape": [4], "data": rows["notes"].tolist()},
@@ -99,7 +80,7 @@ def test_a_text_is_explained_by_what_its_absence_would_change(
 ) -> None:
     frame = _frame()
     frame.loc[::9, "notes"] = None
-    fitted_model(client, run_job, _body(_upload(client, frame)["id"]))
+    fitted_model(client, run_job, _body(upload_frame(client, frame)["id"]))
     rows = [{"notes": cell, "size": 50} for cell in ("The bath is bright, near hall", 12, True, None, "NA", "")]
     answer = client.post("/v1/models/worded/predict", json={"rows": rows})
     assert answer.status_code == 200, answer.text
@@ -117,7 +98,7 @@ def test_a_text_is_explained_by_what_its_absence_would_change(
 
 @pytest.mark.parametrize("kind", ["tune", "network"])
 def test_every_kind_of_training_takes_texts(client: TestClient, run_job: Callable[[str], None], kind: str) -> None:
-    dataset = _upload(client, _frame())["id"]
+    dataset = upload_frame(client, _frame())["id"]
     changes: dict[str, Any] = {"search": {"trials": 1}} if kind == "tune" else {"spec": {"steps": 20, "hidden": [4]}}
     body = {name: value for name, value in _body(dataset).items() if kind == "tune" or name != "model"}
     answer = client.post("/v1/jobs", json={**body, "kind": kind, **changes})
@@ -132,24 +113,24 @@ def test_columns_of_any_type_may_be_texts(client: TestClient, run_job: Callable[
     frame["day"] = [f"2024-03-{1 + k % 7:02}" for k in range(ROWS)]
     frame["there"] = [k % 2 == 0 for k in range(ROWS)]
     types = dict.fromkeys(["notes", "paid", "day", "there", "size"], "text")
-    dataset = _upload(client, frame)["id"]
+    dataset = upload_frame(client, frame)["id"]
     model = fitted_model(client, run_job, _body(dataset, columns=types))
     assert {one["type"] for one in model["features"]} == {"text"}
     rows = frame.drop(columns="price")[:3]
     forms = ("text/csv", "application/json")
-    predicted = [_predict(client, rows, form).json()["predictions"] for form in forms]
+    predicted = [predict_frame(client, "worded", rows, form).json()["predictions"] for form in forms]
     assert predicted[0] == pytest.approx(predicted[1], abs=1e-4)
 
 
 def test_a_target_is_no_text(client: TestClient) -> None:
-    dataset = _upload(client, _frame())["id"]
+    dataset = upload_frame(client, _frame())["id"]
     [error] = client.post("/v1/jobs?dry_run=true", json=_body(dataset, target="notes")).json()["errors"]
     assert error["pointer"] == "/columns/notes"
     assert "its values are classes as 'categorical'" in error["message"]
 
 
 def test_free_text_is_left_out_until_it_is_asked_for(client: TestClient, run_job: Callable[[str], None]) -> None:
-    made = _upload(client, _frame())
+    made = upload_frame(client, _frame())
     notes = made["columns"][0]
     assert (notes["type"], notes["inferred_from"], notes["distinct"]) == ("text", "sentences", ROWS)
     assert sum("'notes'" in remark for remark in made["remarks"]) == 1
@@ -175,7 +156,7 @@ def test_free_text_may_be_read_as_before_and_split_and_be_a_target(
     client: TestClient, run_job: Callable[[str], None]
 ) -> None:
     frame = _frame()
-    dataset, few = _upload(client, frame)["id"], _upload(client, frame[:40])
+    dataset, few = upload_frame(client, frame)["id"], upload_frame(client, frame[:40])
     assert few["columns"][0]["type"] == "categorical"
     for kind in ("categorical", "text"):
         changes = {"columns": {"notes": kind}, "validation": {"dataset": few["id"]}}
@@ -199,11 +180,13 @@ def test_the_words_for_nothing_of_the_upload_hold(client: TestClient, run_job: C
     frame = _frame()
     frame.loc[::5, "notes"] = "-"
     frame.loc[1::5, "notes"] = "None"
-    made = _upload(client, frame, missing="-")
+    made = upload_frame(client, frame, missing="-")
     assert (made["columns"][0]["missing"], made["columns"][0]["missing_words"]) == (ROWS / 5, ["-"])
     fitted_model(client, run_job, _body(made["id"]))
     cells = ["-", None, "", "None", "none"]
     rows = pd.DataFrame({"notes": cells, "size": 50})
-    first, *others = (_predict(client, rows, form).json()["predictions"] for form in ("text/csv", "application/json"))
+    first, *others = (
+        predict_frame(client, "worded", rows, form).json()["predictions"] for form in ("text/csv", "application/json")
+    )
     assert first[0] == first[1] == first[2] != first[3] == first[4]
     assert others[0] == pytest.approx(first, abs=1e-5)
