@@ -16,8 +16,8 @@ from worker.engine.choice import Candidate, CandidateRun, number_of_runs, succes
 from worker.engine.config import FitConfig
 from worker.training.rows import TrainingRows
 
-WITH_STATISTICS: tuple[dict[str, Any], ...] = ({"feature_matrix": "diagonal", "exponent": 1.3},)
-"""The candidates with encoding 'statistics', as far as a spec leaves them open."""
+WITH_STATISTICS: dict[str, Any] = {"feature_matrix": "diagonal", "exponent": 1.3}
+"""Options of the candidate with encoding 'statistics', as far as a spec leaves them open."""
 MOST_OUTPUTS = 20
 """With more, mean targets of categories are not tried: they have a column for each."""
 MAX_FLOAT64_ROWS = 1000
@@ -125,16 +125,13 @@ class Candidates:
         return self.specs[-1].standardize and few and rows.weights is None and rows.encoder.has_many_categories
 
     def _add_statistics(self, load: Callable[[FitSpec], TrainingRows]) -> None:
-        """Add the candidates nearest to ``WITH_STATISTICS``, or none where that is too wide."""
-        found: list[FitSpec] = []
-        for options in WITH_STATISTICS:
-            nearest = max(self.specs, key=lambda spec: sum(getattr(spec, name) == options[name] for name in options))
-            added = nearest.model_copy(update={"encoding": "statistics"})
-            if added not in found:
-                found.append(added)
+        """Add the candidate nearest to ``WITH_STATISTICS``, or none where that is too wide."""
+        wanted = WITH_STATISTICS.items()
+        nearest = max(self.specs, key=lambda spec: sum(getattr(spec, name) == option for name, option in wanted))
+        added = nearest.model_copy(update={"encoding": "statistics"})
         with suppress(TooWide):
-            self.rows["statistics"] = load(found[0])
-            self.specs.extend(found)
+            self.rows["statistics"] = load(added)
+            self.specs.append(added)
 
     @property
     def first(self) -> TrainingRows:

@@ -1,5 +1,6 @@
 """From raw columns to encoded rows: ``worker.tables.encoding.encoder`` as an ONNX graph."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,32 +31,15 @@ def _categorical(graph: Graph, code: ColumnCode) -> str:
         return _with_means(graph, code, code.statistics)
     other = len(code.categories)
     absent = other + 1 if code.missing else other
-    special = {GAP: absent, RARE: other}
-    places = {text: special.get(place, place) for text, place in code.known.keys.items()}
-    place = graph.add(
-        "LabelEncoder",
-        code.name,
-        domain="ai.onnx.ml",
-        keys_strings=list(places),
-        values_int64s=list(places.values()),
-        default_int64=other,
-    )
+    place = _place(graph, code, {GAP: absent, RARE: other}, other)
     every = graph.constant(np.arange(max(other, absent) + 1)[None, :])
     return graph.cast(graph.add("Equal", place, every), DOUBLE)
 
 
 def _with_means(graph: Graph, code: ColumnCode, statistics: Statistics) -> str:
     """Look up whole encoded rows, of each category, of a missing value and of unknown ones."""
-    count = len(code.levels)
-    special = {GAP: count + 3 + GAP}
-    place = graph.add(
-        "LabelEncoder",
-        code.name,
-        domain="ai.onnx.ml",
-        keys_strings=list(code.known.keys),
-        values_int64s=[special.get(place, place) for place in code.known.keys.values()],
-        default_int64=count + 3 + UNKNOWN,
-    )
+    end = len(code.levels) + 3
+    place = _place(graph, code, {GAP: end + GAP}, end + UNKNOWN)
     indicators = graph.constant(code.indicators[:, None])
     width = len(code.categories) + 1 + code.missing
     every = graph.constant(np.arange(width)[None, :])
@@ -63,6 +47,19 @@ def _with_means(graph: Graph, code: ColumnCode, statistics: Statistics) -> str:
     same = graph.cast(graph.add("Equal", graph.add("Gather", indicators, flat, axis=0), every), DOUBLE)
     means = graph.add("Gather", graph.constant(statistics.table), flat, axis=0)
     return graph.add("Concat", same, means, axis=1)
+
+
+def _place(graph: Graph, code: ColumnCode, special: Mapping[int, int], unknown: int) -> str:
+    """Return the place of each row's category; ``special``: what stands for places counted from the end."""
+    places = {text: special.get(place, place) for text, place in code.known.keys.items()}
+    return graph.add(
+        "LabelEncoder",
+        code.name,
+        domain="ai.onnx.ml",
+        keys_strings=list(places),
+        values_int64s=list(places.values()),
+        default_int64=unknown,
+    )
 
 
 def _numeric(graph: Graph, code: ColumnCode) -> str:

@@ -184,12 +184,17 @@ class Encoder:
         return cls(codes, tuple(document["dropped"]), document["normalize_rows"])
 
 
+def _with_rare(code: ColumnCode) -> tuple[str, ...]:
+    """Return all categories that training rows had: rare ones have mean targets of their own."""
+    return (*code.categories, *code.rare)
+
+
 def _has_many(code: ColumnCode) -> bool:
-    return code.type == "categorical" and len(code.categories) + len(code.rare) > MANY
+    return code.type == "categorical" and len(_with_rare(code)) > MANY
 
 
 def _check_means(codes: Sequence[ColumnCode], targets: TrainingTargets) -> None:
-    categories = sum(len(code.categories) + len(code.rare) for code in codes if _has_many(code))
+    categories = sum(len(_with_rare(code)) for code in codes if _has_many(code))
     if (means := categories * targets.Y.shape[1]) > MAX_MEANS:
         raise TooWide.at(
             "/spec/encoding",
@@ -201,10 +206,9 @@ def _check_means(codes: Sequence[ColumnCode], targets: TrainingTargets) -> None:
 def _with_statistics(code: ColumnCode, table: pa.Table, targets: TrainingTargets) -> ColumnCode:
     if not _has_many(code):
         return code
-    # rare categories have means of their own
-    everyone = Categories((*code.categories, *code.rare), code.missing_words)
-    places = everyone.places(table.column(code.name))
-    return replace(code, statistics=learn_statistics(places, len(code.categories) + len(code.rare), targets))
+    categories = _with_rare(code)
+    places = Categories(categories, code.missing_words).places(table.column(code.name))
+    return replace(code, statistics=learn_statistics(places, len(categories), targets))
 
 
 def _numbers(rows: Rows, codes: Sequence[ColumnCode]) -> np.ndarray:

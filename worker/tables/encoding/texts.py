@@ -111,11 +111,6 @@ class TextCode:
             arrays["idf"], arrays["directions"], tuple(document["mean"]), document["scale"], tuple(document["words"])
         )
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the arrays."""
-        return self.idf.nbytes + self.directions.nbytes
-
 
 def _weighted(counts: Counts, idf: np.ndarray) -> np.ndarray:
     """Return the weight of each entry, (entries,) float64; those of a text have length 1."""
@@ -193,7 +188,7 @@ def _words(code: TextCode, texts: Sequence[str], mean: np.ndarray) -> tuple[str,
     return tuple(" ".join(_unlike(frequent[place] for place in places)) for places in farthest.T.tolist())
 
 
-def _unlike(words: Iterable[str]) -> Iterator[str]:
+def _unlike(words: Iterable[str]) -> list[str]:
     """Return the first words of which none is a piece of another."""
     chosen: list[str] = []
     for word in words:
@@ -201,7 +196,7 @@ def _unlike(words: Iterable[str]) -> Iterator[str]:
             break
         if not any(word in other or other in word for other in chosen):
             chosen.append(word)
-    return iter(chosen)
+    return chosen
 
 
 def _words_of(text: str) -> Iterator[str]:
